@@ -1,0 +1,4 @@
+#pragma once
+#include "cmake/pch/bolt.h"
+
+#include <boost/beast.hpp>

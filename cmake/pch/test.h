@@ -1,0 +1,5 @@
+#pragma once
+#include "cmake/pch/base.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>

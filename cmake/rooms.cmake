@@ -1,0 +1,26 @@
+# A room is a folder of the source tree and one static library, nornic_<room>, of all its .cc files
+# (sub-rooms included). Headers are included by their path from the root: "engine/kv.h".
+
+function(nornic_target target)
+    target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+    target_link_libraries(${target} PRIVATE nornic_warnings)
+endfunction()
+
+function(nornic_room room)
+    cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${room}/*.cc)
+    list(FILTER sources EXCLUDE REGEX "/main/main\\.cc$")
+    if(NOT sources)
+        add_library(nornic_${room} INTERFACE)
+        target_link_libraries(nornic_${room} INTERFACE ${ARG_DEPENDS})
+        return()
+    endif()
+    add_library(nornic_${room} STATIC ${sources})
+    nornic_target(nornic_${room})
+    target_link_libraries(nornic_${room} PUBLIC ${ARG_DEPENDS})
+    set(pch ${CMAKE_SOURCE_DIR}/cmake/pch/${room}.h)
+    if(EXISTS ${pch})
+        target_precompile_headers(nornic_${room} PRIVATE ${pch})
+        target_compile_options(nornic_${room} PRIVATE "SHELL:-Xclang -fno-pch-timestamp")
+    endif()
+endfunction()

@@ -1,0 +1,81 @@
+// All that http asks of the rest of the product; server implements it, tests mock it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "graph/failure.h"
+#include "graph/value.h"
+
+namespace nornic::http {
+
+template <class T>
+using Completion = std::function<void(Result<T>)>;
+
+/// Answers of the endpoints that need no query: a status and a JSON text.
+struct Document {
+    int status = 200;
+    std::string json;
+};
+
+struct Credentials {
+    std::string user;
+    std::string password;
+    bool present = false;
+};
+
+struct QueryRequest {
+    std::string database;
+    std::string statement;
+    Value parameters;  // map
+    AccessMode mode = AccessMode::kWrite;
+    std::vector<std::string> bookmarks;
+    bool include_counters = false;
+    std::optional<std::string> impersonated_user;
+};
+
+struct QueryAnswer {
+    std::vector<std::string> fields;
+    std::vector<std::vector<Value>> rows;  // bounded by the server's limit on a result's bytes
+    StatementSummary summary;
+    std::vector<std::string> bookmarks;
+};
+
+/// An explicit transaction of the Query API, kept between requests.
+struct OpenTransaction {
+    std::string id;
+    std::string expires;  // RFC 3339
+};
+
+/// Calls may compute on the calling thread; each completion is invoked exactly once, on any thread.
+class Backend {
+public:
+    virtual ~Backend() = default;
+
+    /// Neo4j's discovery document for the host that the client asked for.
+    virtual Document discovery(const std::string& host) = 0;
+    virtual Document health() = 0;
+    virtual Document ready() = 0;
+    /// Prometheus text exposition format.
+    virtual std::string metrics() = 0;
+
+    [[nodiscard]] virtual bool authentication_enabled() const = 0;
+    /// kUnauthorized, kAuthRateLimit. Gives the user's name.
+    virtual Result<std::string> authenticate(const Credentials& credentials) = 0;
+
+    virtual void query(std::string user, QueryRequest request, Completion<QueryAnswer> done) = 0;
+    virtual void begin(std::string user, QueryRequest request, Completion<std::pair<OpenTransaction, QueryAnswer>> done) = 0;
+    /// kTransactionNotFound if it is unknown, expired or another user's.
+    virtual void query_in(std::string user, std::string transaction, QueryRequest request,
+                          Completion<std::pair<OpenTransaction, QueryAnswer>> done) = 0;
+    virtual void commit(std::string user, std::string transaction, QueryRequest request, Completion<QueryAnswer> done) = 0;
+    virtual void rollback(std::string user, std::string transaction, Completion<void> done) = 0;
+};
+
+}  // namespace nornic::http
