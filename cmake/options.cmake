@@ -4,7 +4,7 @@ option(NORNIC_BENCH "build the micro-benchmarks" OFF)
 option(NORNIC_WERROR "warnings are errors" OFF)
 option(NORNIC_MIMALLOC "link mimalloc (off under sanitizers)" ON)
 option(NORNIC_TINY "all batch sizes and limits at their least, to meet the corners" OFF)
-option(NORNIC_FUZZ "build the libFuzzer targets under tests/fuzz" OFF)
+option(NORNIC_FUZZ "build tests/fuzz as libFuzzer binaries instead of replays of their seeds" OFF)
 set(NORNIC_SANITIZE "" CACHE STRING "value of -fsanitize=, or empty")
 
 set(CMAKE_CXX_STANDARD 20)

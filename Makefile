@@ -1,0 +1,72 @@
+# Every command a person needs. Each installs what it lacks first (Debian 12), then does its one job.
+# Knobs: JOBS=n (parallel compilations), and those that scripts/run_tests.py --help lists.
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
+export JOBS
+
+.DEFAULT_GOAL := help
+.PHONY: help run release test unit check dev tsan tiny fuzz drivers tck cluster-tests bench bench-binaries \
+        clean packages packages-sanitizers packages-tests
+
+help:
+	@echo 'make run       build, then start a standalone server on 127.0.0.1 (Bolt 7687, HTTP 7474, data in ./data)'
+	@echo 'make test      build and run every test; the last line counts them'
+	@echo 'make release   only build: build/release/nornicdb'
+	@echo 'make bench     measure this machine, the server and the micro-benchmarks'
+	@echo 'make clean     remove build/ (data/ stays)'
+	@echo
+	@echo 'make unit      the room tests of the release build alone'
+	@echo 'make check     include arrows and the like, no compiler needed'
+	@echo 'make dev       room tests under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make tsan      room tests under ThreadSanitizer'
+	@echo 'make tiny      as dev, with all limits at their least'
+	@echo 'make fuzz      each fuzzer for FUZZ_SECONDS=60'
+	@echo 'make drivers   the suites of the official Python, JavaScript, Go and Java drivers'
+	@echo 'make tck       the openCypher scenarios (NORNICDB_TCK_DIR names their folder)'
+	@echo 'make cluster-tests   kill -9, counters and a full disk, against real processes'
+
+packages:
+	@scripts/install-packages build
+packages-sanitizers:
+	@scripts/install-packages build sanitizers
+packages-tests:
+	@scripts/install-packages build sanitizers tests
+
+release: packages
+	@scripts/build release nornicdb
+
+run: release
+	@exec build/release/nornicdb serve
+
+test: packages-tests
+	@python3 scripts/run_tests.py
+
+unit: packages
+	@python3 scripts/run_tests.py --only check,release
+
+check: packages
+	@python3 scripts/check_includes.py
+
+dev tsan tiny: packages-sanitizers
+	@python3 scripts/run_tests.py --only $@
+
+fuzz: packages-sanitizers
+	@scripts/build fuzz fuzzers
+	@python3 scripts/run_fuzzers.py --seconds $(FUZZ_SECONDS)
+
+drivers: packages-tests
+	@python3 scripts/run_tests.py --only python,javascript,go,java
+
+tck: packages-tests
+	@python3 scripts/run_tests.py --only tck
+
+cluster-tests: packages-tests
+	@python3 scripts/run_tests.py --only kill,counter,disk_full
+
+bench: packages-tests
+	@scripts/build bench nornicdb benchmarks
+	@python3 bench/run.py
+
+clean:
+	rm -rf build
