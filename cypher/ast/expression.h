@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cypher/ast/type_set.h"
 #include "graph/value.h"
 
 namespace nornic::cypher {
@@ -18,18 +19,6 @@ namespace nornic::cypher {
 /// different scopes. Semantics::symbols holds names and types. kNoSymbol before resolution.
 using Symbol = std::uint32_t;
 inline constexpr Symbol kNoSymbol = UINT32_MAX;
-
-/// A set of static types, for compile-time checks; kAny where nothing is known.
-using TypeSet = std::uint32_t;
-namespace types {
-inline constexpr TypeSet kNull = 1U << 0, kBoolean = 1U << 1, kInteger = 1U << 2, kFloat = 1U << 3, kString = 1U << 4,
-                         kBytes = 1U << 5, kList = 1U << 6, kMap = 1U << 7, kNode = 1U << 8, kRelationship = 1U << 9,
-                         kPath = 1U << 10, kDate = 1U << 11, kLocalTime = 1U << 12, kTime = 1U << 13,
-                         kLocalDateTime = 1U << 14, kDateTime = 1U << 15, kDuration = 1U << 16, kPoint = 1U << 17;
-inline constexpr TypeSet kNumber = kInteger | kFloat;
-inline constexpr TypeSet kTemporal = kDate | kLocalTime | kTime | kLocalDateTime | kDateTime;
-inline constexpr TypeSet kAny = (1U << 18) - 1;
-}  // namespace types
 
 struct Query;
 struct PathPattern;

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cypher/ast/type_set.h"
 #include "cypher/query_error.h"
 #include "graph/value.h"
 
@@ -25,30 +26,7 @@ namespace nornic::cypher {
 struct EvalContext;
 
 /// A set of types that an expression may have before it runs. Null belongs to every set.
-using TypeMask = std::uint32_t;
-namespace types {
-inline constexpr TypeMask kBoolean = 1U << 0;
-inline constexpr TypeMask kInteger = 1U << 1;
-inline constexpr TypeMask kFloat = 1U << 2;
-inline constexpr TypeMask kString = 1U << 3;
-inline constexpr TypeMask kBytes = 1U << 4;
-inline constexpr TypeMask kList = 1U << 5;
-inline constexpr TypeMask kMap = 1U << 6;
-inline constexpr TypeMask kDate = 1U << 7;
-inline constexpr TypeMask kLocalTime = 1U << 8;
-inline constexpr TypeMask kTime = 1U << 9;
-inline constexpr TypeMask kLocalDateTime = 1U << 10;
-inline constexpr TypeMask kDateTime = 1U << 11;
-inline constexpr TypeMask kDuration = 1U << 12;
-inline constexpr TypeMask kPoint = 1U << 13;
-inline constexpr TypeMask kNode = 1U << 14;
-inline constexpr TypeMask kRelationship = 1U << 15;
-inline constexpr TypeMask kPath = 1U << 16;
-inline constexpr TypeMask kAny = (1U << 17) - 1;
-inline constexpr TypeMask kNumber = kInteger | kFloat;
-inline constexpr TypeMask kTemporal = kDate | kLocalTime | kTime | kLocalDateTime | kDateTime;
-inline constexpr TypeMask kEntity = kNode | kRelationship;
-}  // namespace types
+using TypeMask = TypeSet;
 
 /// The bit of a value's type; 0 for null.
 TypeMask type_of(const Value& value) noexcept;
