@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cypher/ast/type_set.h"
+#include "cypher/ast/type_set.h"
 #include "cypher/query_error.h"
 #include "graph/value.h"
 
@@ -25,13 +26,10 @@ namespace nornic::cypher {
 /// What a running statement offers to expressions: cypher/execution/eval_context.h.
 struct EvalContext;
 
-/// A set of types that an expression may have before it runs. Null belongs to every set.
-using TypeMask = TypeSet;
-
-/// The bit of a value's type; 0 for null.
-TypeMask type_of(const Value& value) noexcept;
+/// The bit of a value's type.
+TypeSet type_of(const Value& value) noexcept;
 /// "Float, Integer, String or List<T>": the set as Neo4j's type errors list it.
-std::string type_mask_text(TypeMask mask);
+std::string type_set_text(TypeSet mask);
 
 /// args holds between args_min and args_max values (the caller has checked). Throws QueryError.
 using ScalarFn = Value (*)(std::span<const Value> args, EvalContext& context);
@@ -50,11 +48,11 @@ struct FunctionSignature {
     bool deprecated = false;
     std::string deprecated_by;
     /// Accepted types an argument; the last one repeats for further arguments.
-    std::vector<TypeMask> argument_types;
-    TypeMask result_types = types::kAny;
+    std::vector<TypeSet> argument_types;
+    TypeSet result_types = types::kAny;
     ScalarFn call = nullptr;  // null if aggregating
 
-    [[nodiscard]] TypeMask argument_type(std::size_t index) const noexcept {
+    [[nodiscard]] TypeSet argument_type(std::size_t index) const noexcept {
         if (argument_types.empty()) {
             return types::kAny;
         }
