@@ -1,9 +1,9 @@
 #include "graph/codec.h"
 
+#include "graph/number.h"
+
 #include <bit>
 #include <cmath>
-
-#include "graph/number.h"
 
 namespace nornic {
 namespace {
@@ -36,10 +36,18 @@ constexpr std::int64_t kDaysMin = -366 * (kYearMax + 1 + 1970);
 constexpr std::int32_t kOffsetSecondsMax = 18 * 3600;
 constexpr std::size_t kZoneBytesMax = 64;
 
-bool is_nanos(std::int64_t n) { return n >= 0 && n < kNanosPerSecond; }
-bool is_nanos_of_day(std::int64_t n) { return n >= 0 && n < kNanosPerDay; }
-bool is_seconds(std::int64_t s) { return s >= kDaysMin * kSecondsPerDay && s <= kDaysMax * kSecondsPerDay; }
-bool is_offset(std::int64_t o) { return o >= -kOffsetSecondsMax && o <= kOffsetSecondsMax; }
+bool is_nanos(std::int64_t n) {
+    return n >= 0 && n < kNanosPerSecond;
+}
+bool is_nanos_of_day(std::int64_t n) {
+    return n >= 0 && n < kNanosPerDay;
+}
+bool is_seconds(std::int64_t s) {
+    return s >= kDaysMin * kSecondsPerDay && s <= kDaysMax * kSecondsPerDay;
+}
+bool is_offset(std::int64_t o) {
+    return o >= -kOffsetSecondsMax && o <= kOffsetSecondsMax;
+}
 
 /// Runs the reader past its end, which is how it says that bytes are bad.
 Value bad(ByteReader& reader) {
@@ -53,13 +61,20 @@ Value decode(ByteReader& in, int depth) {
         return {};
     }
     switch (tag) {
-        case Tag::kNull: return {};
-        case Tag::kFalse: return Value{false};
-        case Tag::kTrue: return Value{true};
-        case Tag::kInteger: return Value{in.get_zigzag()};
-        case Tag::kFloat: return Value{in.get_f64()};
-        case Tag::kString: return Value{in.get_string()};
-        case Tag::kBytes: return Value::bytes(in.get_string());
+        case Tag::kNull:
+            return {};
+        case Tag::kFalse:
+            return Value{false};
+        case Tag::kTrue:
+            return Value{true};
+        case Tag::kInteger:
+            return Value{in.get_zigzag()};
+        case Tag::kFloat:
+            return Value{in.get_f64()};
+        case Tag::kString:
+            return Value{in.get_string()};
+        case Tag::kBytes:
+            return Value::bytes(in.get_string());
         case Tag::kList: {
             const std::uint64_t n = in.get_varint();
             // Each element takes a byte or more, so a false count cannot make us reserve much.
@@ -97,23 +112,30 @@ Value decode(ByteReader& in, int depth) {
         case Tag::kTime: {
             const std::int64_t n = in.get_zigzag();
             const std::int64_t offset = in.get_zigzag();
-            return is_nanos_of_day(n) && is_offset(offset) ? Value{Time{n, static_cast<std::int32_t>(offset)}}
-                                                           : bad(in);
+            return is_nanos_of_day(n) && is_offset(offset)
+                       ? Value{Time{n, static_cast<std::int32_t>(offset)}}
+                       : bad(in);
         }
         case Tag::kLocalDateTime: {
             const std::int64_t s = in.get_zigzag();
             const std::int64_t n = in.get_zigzag();
-            return is_seconds(s) && is_nanos(n) ? Value{LocalDateTime{s, static_cast<std::int32_t>(n)}} : bad(in);
+            return is_seconds(s) && is_nanos(n)
+                       ? Value{LocalDateTime{s, static_cast<std::int32_t>(n)}}
+                       : bad(in);
         }
         case Tag::kDateTime: {
             const std::int64_t s = in.get_zigzag();
             const std::int64_t n = in.get_zigzag();
             const std::int64_t offset = in.get_zigzag();
             const std::string_view zone = in.get_string();
-            if (!is_seconds(s) || !is_nanos(n) || !is_offset(offset) || zone.size() > kZoneBytesMax) {
+            if (!is_seconds(s) || !is_nanos(n) || !is_offset(offset) ||
+                zone.size() > kZoneBytesMax) {
                 return bad(in);
             }
-            return Value{DateTime{s, static_cast<std::int32_t>(n), static_cast<std::int32_t>(offset), std::string{zone}}};
+            return Value{DateTime{s,
+                                  static_cast<std::int32_t>(n),
+                                  static_cast<std::int32_t>(offset),
+                                  std::string{zone}}};
         }
         case Tag::kDuration: {
             DurationValue d;
@@ -144,11 +166,19 @@ Value decode(ByteReader& in, int depth) {
 
 // ---- Index keys ----
 
-void put_be32(std::string& out, std::uint32_t v) { ByteWriter{out}.put_be32(v); }
-void put_be64(std::string& out, std::uint64_t v) { ByteWriter{out}.put_be64(v); }
+void put_be32(std::string& out, std::uint32_t v) {
+    ByteWriter{out}.put_be32(v);
+}
+void put_be64(std::string& out, std::uint64_t v) {
+    ByteWriter{out}.put_be64(v);
+}
 /// Flipping the sign bit makes two's complement sort as unsigned bytes.
-void put_signed(std::string& out, std::int64_t v) { put_be64(out, static_cast<std::uint64_t>(v) ^ (1ULL << 63)); }
-void put_signed(std::string& out, std::int32_t v) { put_be32(out, static_cast<std::uint32_t>(v) ^ (1U << 31)); }
+void put_signed(std::string& out, std::int64_t v) {
+    put_be64(out, static_cast<std::uint64_t>(v) ^ (1ULL << 63));
+}
+void put_signed(std::string& out, std::int32_t v) {
+    put_be32(out, static_cast<std::uint32_t>(v) ^ (1U << 31));
+}
 
 void put_float(std::string& out, double v) {
     std::uint64_t bits = 0;
@@ -203,8 +233,12 @@ void put_text(std::string& out, std::string_view text) {
 void encode_value(const Value& value, ByteWriter& out) {
     const auto put = [&out](Tag tag) { out.put_u8(static_cast<std::uint8_t>(tag)); };
     switch (value.type()) {
-        case ValueType::kNull: put(Tag::kNull); return;
-        case ValueType::kBoolean: put(value.as_boolean() ? Tag::kTrue : Tag::kFalse); return;
+        case ValueType::kNull:
+            put(Tag::kNull);
+            return;
+        case ValueType::kBoolean:
+            put(value.as_boolean() ? Tag::kTrue : Tag::kFalse);
+            return;
         case ValueType::kInteger:
             put(Tag::kInteger);
             out.put_zigzag(value.as_integer());
@@ -279,7 +313,8 @@ void encode_value(const Value& value, ByteWriter& out) {
             }
             return;
         }
-        default: NORNIC_CHECK(false, "a {} cannot be stored", type_name(value));
+        default:
+            NORNIC_CHECK(false, "a {} cannot be stored", type_name(value));
     }
 }
 
@@ -293,21 +328,34 @@ void encode_index_key(const Value& value, std::string& out) {
     const OrderGroup group = detail::order_group(value);
     out.push_back(static_cast<char>(group));
     switch (group) {
-        case OrderGroup::kBoolean: out.push_back(value.as_boolean() ? '\1' : '\0'); return;
-        case OrderGroup::kNumber: put_number(out, value); return;
-        case OrderGroup::kString: put_text(out, value.as_string()); return;
-        case OrderGroup::kBytes: put_text(out, value.as_bytes()); return;
+        case OrderGroup::kBoolean:
+            out.push_back(value.as_boolean() ? '\1' : '\0');
+            return;
+        case OrderGroup::kNumber:
+            put_number(out, value);
+            return;
+        case OrderGroup::kString:
+            put_text(out, value.as_string());
+            return;
+        case OrderGroup::kBytes:
+            put_text(out, value.as_bytes());
+            return;
         case OrderGroup::kList:
             for (const Value& v : value.as_list()) {
                 encode_index_key(v, out);
             }
             out.push_back(static_cast<char>(OrderGroup::kEnd));
             return;
-        case OrderGroup::kDate: put_signed(out, value.as_date().days); return;
-        case OrderGroup::kLocalTime: put_signed(out, value.as_local_time().nanoseconds); return;
+        case OrderGroup::kDate:
+            put_signed(out, value.as_date().days);
+            return;
+        case OrderGroup::kLocalTime:
+            put_signed(out, value.as_local_time().nanoseconds);
+            return;
         case OrderGroup::kTime: {
             const Time& t = value.as_time();
-            put_signed(out, t.nanoseconds - static_cast<std::int64_t>(t.offset_seconds) * kNanosPerSecond);
+            put_signed(
+                out, t.nanoseconds - static_cast<std::int64_t>(t.offset_seconds) * kNanosPerSecond);
             put_signed(out, t.offset_seconds);
             return;
         }
@@ -341,7 +389,8 @@ void encode_index_key(const Value& value, std::string& out) {
             put_float(out, p.z);
             return;
         }
-        default: NORNIC_CHECK(false, "a {} has no place in an index", type_name(value));
+        default:
+            NORNIC_CHECK(false, "a {} has no place in an index", type_name(value));
     }
 }
 

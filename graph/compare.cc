@@ -1,36 +1,53 @@
+#include "graph/number.h"
+#include "graph/value.h"
+
 #include <algorithm>
 #include <cstring>
 #include <functional>
-
-#include "graph/number.h"
-#include "graph/value.h"
 
 namespace nornic {
 namespace detail {
 
 OrderGroup order_group(const Value& value) noexcept {
     switch (value.type()) {
-        case ValueType::kNull: return OrderGroup::kNull;
-        case ValueType::kBoolean: return OrderGroup::kBoolean;
+        case ValueType::kNull:
+            return OrderGroup::kNull;
+        case ValueType::kBoolean:
+            return OrderGroup::kBoolean;
         case ValueType::kInteger:
-        case ValueType::kFloat: return OrderGroup::kNumber;
-        case ValueType::kString: return OrderGroup::kString;
-        case ValueType::kBytes: return OrderGroup::kBytes;
-        case ValueType::kList: return OrderGroup::kList;
-        case ValueType::kMap: return OrderGroup::kMap;
-        case ValueType::kDate: return OrderGroup::kDate;
-        case ValueType::kLocalTime: return OrderGroup::kLocalTime;
-        case ValueType::kTime: return OrderGroup::kTime;
-        case ValueType::kLocalDateTime: return OrderGroup::kLocalDateTime;
-        case ValueType::kDateTime: return OrderGroup::kDateTime;
-        case ValueType::kDuration: return OrderGroup::kDuration;
-        case ValueType::kPoint: return OrderGroup::kPoint;
+        case ValueType::kFloat:
+            return OrderGroup::kNumber;
+        case ValueType::kString:
+            return OrderGroup::kString;
+        case ValueType::kBytes:
+            return OrderGroup::kBytes;
+        case ValueType::kList:
+            return OrderGroup::kList;
+        case ValueType::kMap:
+            return OrderGroup::kMap;
+        case ValueType::kDate:
+            return OrderGroup::kDate;
+        case ValueType::kLocalTime:
+            return OrderGroup::kLocalTime;
+        case ValueType::kTime:
+            return OrderGroup::kTime;
+        case ValueType::kLocalDateTime:
+            return OrderGroup::kLocalDateTime;
+        case ValueType::kDateTime:
+            return OrderGroup::kDateTime;
+        case ValueType::kDuration:
+            return OrderGroup::kDuration;
+        case ValueType::kPoint:
+            return OrderGroup::kPoint;
         case ValueType::kNode:
-        case ValueType::kNodeRef: return OrderGroup::kNode;
+        case ValueType::kNodeRef:
+            return OrderGroup::kNode;
         case ValueType::kRelationship:
-        case ValueType::kRelationshipRef: return OrderGroup::kRelationship;
+        case ValueType::kRelationshipRef:
+            return OrderGroup::kRelationship;
         case ValueType::kPath:
-        case ValueType::kPathRef: return OrderGroup::kPath;
+        case ValueType::kPathRef:
+            return OrderGroup::kPath;
     }
     return OrderGroup::kNull;
 }
@@ -45,14 +62,16 @@ std::uint64_t node_id(const Value& v) {
     return v.is(ValueType::kNodeRef) ? v.as_node_ref().value : v.as_node().id.value;
 }
 std::uint64_t relationship_id(const Value& v) {
-    return v.is(ValueType::kRelationshipRef) ? v.as_relationship_ref().value : v.as_relationship().id.value;
+    return v.is(ValueType::kRelationshipRef) ? v.as_relationship_ref().value
+                                             : v.as_relationship().id.value;
 }
 
 /// A path, running or copied out, as its ids.
 class PathIds {
 public:
-    explicit PathIds(const Value& v) : ref_{v.is(ValueType::kPathRef) ? &v.as_path_ref() : nullptr},
-                                       path_{ref_ == nullptr ? &v.as_path() : nullptr} {}
+    explicit PathIds(const Value& v)
+        : ref_{v.is(ValueType::kPathRef) ? &v.as_path_ref() : nullptr},
+          path_{ref_ == nullptr ? &v.as_path() : nullptr} {}
     [[nodiscard]] std::size_t length() const {
         return ref_ != nullptr ? ref_->relationships.size() : path_->relationships.size();
     }
@@ -61,7 +80,8 @@ public:
         if (i % 2 == 0) {
             return ref_ != nullptr ? ref_->nodes[i / 2].value : path_->nodes[i / 2].id.value;
         }
-        return ref_ != nullptr ? ref_->relationships[i / 2].value : path_->relationships[i / 2].id.value;
+        return ref_ != nullptr ? ref_->relationships[i / 2].value
+                               : path_->relationships[i / 2].id.value;
     }
     [[nodiscard]] std::size_t size() const { return 2 * length() + 1; }
 
@@ -149,7 +169,8 @@ std::vector<const Map::Entry*> sorted_entries(const Map& map) {
     for (const Map::Entry& e : map) {
         out.push_back(&e);
     }
-    std::sort(out.begin(), out.end(), [](const auto* a, const auto* b) { return a->first < b->first; });
+    std::sort(
+        out.begin(), out.end(), [](const auto* a, const auto* b) { return a->first < b->first; });
     return out;
 }
 
@@ -186,23 +207,40 @@ int compare_lists(const List& a, const List& b) {
 int compare_in_group(OrderGroup group, const Value& a, const Value& b) {
     switch (group) {
         case OrderGroup::kEnd:
-        case OrderGroup::kNull: return 0;
-        case OrderGroup::kMap: return compare_maps(a.as_map(), b.as_map());
-        case OrderGroup::kNode: return order(node_id(a), node_id(b));
-        case OrderGroup::kRelationship: return order(relationship_id(a), relationship_id(b));
-        case OrderGroup::kList: return compare_lists(a.as_list(), b.as_list());
-        case OrderGroup::kPath: return compare_paths(a, b);
-        case OrderGroup::kDateTime: return compare_date_times(a.as_date_time(), b.as_date_time());
-        case OrderGroup::kLocalDateTime: return order(a.as_local_date_time(), b.as_local_date_time());
-        case OrderGroup::kDate: return order(a.as_date(), b.as_date());
-        case OrderGroup::kTime: return compare_times(a.as_time(), b.as_time());
-        case OrderGroup::kLocalTime: return order(a.as_local_time(), b.as_local_time());
-        case OrderGroup::kDuration: return compare_durations(a.as_duration(), b.as_duration());
-        case OrderGroup::kPoint: return compare_points(a.as_point(), b.as_point());
-        case OrderGroup::kBytes: return compare_text(a.as_bytes(), b.as_bytes());
-        case OrderGroup::kString: return compare_text(a.as_string(), b.as_string());
-        case OrderGroup::kBoolean: return order(a.as_boolean(), b.as_boolean());
-        case OrderGroup::kNumber: return detail::compare_numbers(a, b);
+        case OrderGroup::kNull:
+            return 0;
+        case OrderGroup::kMap:
+            return compare_maps(a.as_map(), b.as_map());
+        case OrderGroup::kNode:
+            return order(node_id(a), node_id(b));
+        case OrderGroup::kRelationship:
+            return order(relationship_id(a), relationship_id(b));
+        case OrderGroup::kList:
+            return compare_lists(a.as_list(), b.as_list());
+        case OrderGroup::kPath:
+            return compare_paths(a, b);
+        case OrderGroup::kDateTime:
+            return compare_date_times(a.as_date_time(), b.as_date_time());
+        case OrderGroup::kLocalDateTime:
+            return order(a.as_local_date_time(), b.as_local_date_time());
+        case OrderGroup::kDate:
+            return order(a.as_date(), b.as_date());
+        case OrderGroup::kTime:
+            return compare_times(a.as_time(), b.as_time());
+        case OrderGroup::kLocalTime:
+            return order(a.as_local_time(), b.as_local_time());
+        case OrderGroup::kDuration:
+            return compare_durations(a.as_duration(), b.as_duration());
+        case OrderGroup::kPoint:
+            return compare_points(a.as_point(), b.as_point());
+        case OrderGroup::kBytes:
+            return compare_text(a.as_bytes(), b.as_bytes());
+        case OrderGroup::kString:
+            return compare_text(a.as_string(), b.as_string());
+        case OrderGroup::kBoolean:
+            return order(a.as_boolean(), b.as_boolean());
+        case OrderGroup::kNumber:
+            return detail::compare_numbers(a, b);
     }
     return 0;
 }
@@ -229,7 +267,9 @@ std::size_t hash_number(double d) noexcept {
     return mix(16, std::bit_cast<std::uint64_t>(d));
 }
 
-std::size_t hash_text(std::string_view s) noexcept { return std::hash<std::string_view>{}(s); }
+std::size_t hash_text(std::string_view s) noexcept {
+    return std::hash<std::string_view>{}(s);
+}
 
 }  // namespace
 
@@ -243,10 +283,15 @@ int equals(const Value& a, const Value& b) noexcept {
     }
     switch (group) {
         case OrderGroup::kNumber:
-            return !detail::is_nan(a) && !detail::is_nan(b) && detail::compare_numbers(a, b) == 0 ? 1 : 0;
-        case OrderGroup::kString: return a.as_string() == b.as_string() ? 1 : 0;
-        case OrderGroup::kDuration: return a.as_duration() == b.as_duration() ? 1 : 0;
-        case OrderGroup::kPoint: return a.as_point() == b.as_point() ? 1 : 0;
+            return !detail::is_nan(a) && !detail::is_nan(b) && detail::compare_numbers(a, b) == 0
+                       ? 1
+                       : 0;
+        case OrderGroup::kString:
+            return a.as_string() == b.as_string() ? 1 : 0;
+        case OrderGroup::kDuration:
+            return a.as_duration() == b.as_duration() ? 1 : 0;
+        case OrderGroup::kPoint:
+            return a.as_point() == b.as_point() ? 1 : 0;
         case OrderGroup::kList: {
             const List& la = a.as_list();
             const List& lb = b.as_list();
@@ -284,7 +329,8 @@ int equals(const Value& a, const Value& b) noexcept {
             }
             return result;
         }
-        default: return compare_in_group(group, a, b) == 0 ? 1 : 0;
+        default:
+            return compare_in_group(group, a, b) == 0 ? 1 : 0;
     }
 }
 
@@ -297,21 +343,25 @@ bool equivalent(const Value& a, const Value& b) noexcept {
         return false;
     }
     switch (group) {
-        case OrderGroup::kString: return a.as_string() == b.as_string();
+        case OrderGroup::kString:
+            return a.as_string() == b.as_string();
         case OrderGroup::kList: {
             const List& la = a.as_list();
             const List& lb = b.as_list();
-            return la.size() == lb.size() && std::equal(la.begin(), la.end(), lb.begin(), equivalent);
+            return la.size() == lb.size() &&
+                   std::equal(la.begin(), la.end(), lb.begin(), equivalent);
         }
         case OrderGroup::kMap: {
             const Map& ma = a.as_map();
             const Map& mb = b.as_map();
-            return ma.size() == mb.size() && std::all_of(ma.begin(), ma.end(), [&](const Map::Entry& e) {
+            return ma.size() == mb.size() &&
+                   std::all_of(ma.begin(), ma.end(), [&](const Map::Entry& e) {
                        const Value* other = mb.find(e.first);
                        return other != nullptr && equivalent(e.second, *other);
                    });
         }
-        default: return compare_in_group(group, a, b) == 0;
+        default:
+            return compare_in_group(group, a, b) == 0;
     }
 }
 
@@ -319,12 +369,18 @@ std::size_t hash(const Value& value) noexcept {
     const OrderGroup group = detail::order_group(value);
     const auto seed = static_cast<std::size_t>(group);
     switch (value.type()) {
-        case ValueType::kNull: return mix(seed, 0);
-        case ValueType::kBoolean: return mix(seed, value.as_boolean() ? 1 : 2);
-        case ValueType::kInteger: return mix(16, static_cast<std::size_t>(value.as_integer()));
-        case ValueType::kFloat: return hash_number(value.as_float());
-        case ValueType::kString: return mix(seed, hash_text(value.as_string()));
-        case ValueType::kBytes: return mix(seed, hash_text(value.as_bytes()));
+        case ValueType::kNull:
+            return mix(seed, 0);
+        case ValueType::kBoolean:
+            return mix(seed, value.as_boolean() ? 1 : 2);
+        case ValueType::kInteger:
+            return mix(16, static_cast<std::size_t>(value.as_integer()));
+        case ValueType::kFloat:
+            return hash_number(value.as_float());
+        case ValueType::kString:
+            return mix(seed, hash_text(value.as_string()));
+        case ValueType::kBytes:
+            return mix(seed, hash_text(value.as_bytes()));
         case ValueType::kList: {
             std::size_t h = mix(seed, value.as_list().size());
             for (const Value& v : value.as_list()) {
@@ -340,16 +396,21 @@ std::size_t hash(const Value& value) noexcept {
             }
             return mix(seed, h);
         }
-        case ValueType::kDate: return mix(seed, static_cast<std::size_t>(value.as_date().days));
-        case ValueType::kLocalTime: return mix(seed, static_cast<std::size_t>(value.as_local_time().nanoseconds));
-        case ValueType::kTime: return mix(seed, static_cast<std::size_t>(value.as_time().nanoseconds));
+        case ValueType::kDate:
+            return mix(seed, static_cast<std::size_t>(value.as_date().days));
+        case ValueType::kLocalTime:
+            return mix(seed, static_cast<std::size_t>(value.as_local_time().nanoseconds));
+        case ValueType::kTime:
+            return mix(seed, static_cast<std::size_t>(value.as_time().nanoseconds));
         case ValueType::kLocalDateTime: {
             const LocalDateTime& t = value.as_local_date_time();
-            return mix(mix(seed, static_cast<std::size_t>(t.seconds)), static_cast<std::size_t>(t.nanoseconds));
+            return mix(mix(seed, static_cast<std::size_t>(t.seconds)),
+                       static_cast<std::size_t>(t.nanoseconds));
         }
         case ValueType::kDateTime: {
             const DateTime& t = value.as_date_time();
-            return mix(mix(seed, static_cast<std::size_t>(t.seconds)), static_cast<std::size_t>(t.nanoseconds));
+            return mix(mix(seed, static_cast<std::size_t>(t.seconds)),
+                       static_cast<std::size_t>(t.nanoseconds));
         }
         case ValueType::kDuration: {
             const DurationValue& d = value.as_duration();
@@ -360,12 +421,15 @@ std::size_t hash(const Value& value) noexcept {
         }
         case ValueType::kPoint: {
             const Point& p = value.as_point();
-            return mix(mix(mix(mix(seed, p.srid), hash_number(p.x)), hash_number(p.y)), hash_number(p.z));
+            return mix(mix(mix(mix(seed, p.srid), hash_number(p.x)), hash_number(p.y)),
+                       hash_number(p.z));
         }
         case ValueType::kNodeRef:
-        case ValueType::kNode: return mix(seed, node_id(value));
+        case ValueType::kNode:
+            return mix(seed, node_id(value));
         case ValueType::kRelationshipRef:
-        case ValueType::kRelationship: return mix(seed, relationship_id(value));
+        case ValueType::kRelationship:
+            return mix(seed, relationship_id(value));
         case ValueType::kPathRef:
         case ValueType::kPath: {
             const PathIds ids{value};
@@ -392,13 +456,17 @@ int compare(const Value& a, const Value& b) noexcept {
     }
     switch (group) {
         case OrderGroup::kNumber:
-            return detail::is_nan(a) || detail::is_nan(b) ? kIncomparable : detail::compare_numbers(a, b);
-        case OrderGroup::kDuration: return a.as_duration() == b.as_duration() ? 0 : kIncomparable;
-        case OrderGroup::kPoint: return a.as_point() == b.as_point() ? 0 : kIncomparable;
+            return detail::is_nan(a) || detail::is_nan(b) ? kIncomparable
+                                                          : detail::compare_numbers(a, b);
+        case OrderGroup::kDuration:
+            return a.as_duration() == b.as_duration() ? 0 : kIncomparable;
+        case OrderGroup::kPoint:
+            return a.as_point() == b.as_point() ? 0 : kIncomparable;
         case OrderGroup::kMap:
         case OrderGroup::kNode:
         case OrderGroup::kRelationship:
-        case OrderGroup::kPath: return kIncomparable;
+        case OrderGroup::kPath:
+            return kIncomparable;
         case OrderGroup::kList: {
             const List& la = a.as_list();
             const List& lb = b.as_list();
@@ -410,7 +478,8 @@ int compare(const Value& a, const Value& b) noexcept {
             }
             return order(la.size(), lb.size());
         }
-        default: return compare_in_group(group, a, b);
+        default:
+            return compare_in_group(group, a, b);
     }
 }
 

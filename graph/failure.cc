@@ -17,15 +17,20 @@ struct Row {
 };
 
 constexpr std::string_view kTerminatedText =
-    "The transaction has been terminated. Retry your operation in a new transaction, and you should see a successful "
+    "The transaction has been terminated. Retry your operation in a new transaction, and you "
+    "should see a successful "
     "result. Explicitly terminated by the user. ";
 constexpr std::string_view kTimedOutText =
-    "The transaction has been terminated. Retry your operation in a new transaction, and you should see a successful "
-    "result. The transaction has not completed within the specified timeout (db.transaction.timeout). You may want to "
+    "The transaction has been terminated. Retry your operation in a new transaction, and you "
+    "should see a successful "
+    "result. The transaction has not completed within the specified timeout "
+    "(db.transaction.timeout). You may want to "
     "retry with a longer timeout. ";
 constexpr std::string_view kTimedOutByClientText =
-    "The transaction has been terminated. Retry your operation in a new transaction, and you should see a successful "
-    "result. The transaction has not completed within the timeout specified at its start by the client. You may want "
+    "The transaction has been terminated. Retry your operation in a new transaction, and you "
+    "should see a successful "
+    "result. The transaction has not completed within the timeout specified at its start by the "
+    "client. You may want "
     "to retry with a longer timeout. ";
 
 // Drivers act on the first word: they retry TransientError, and of ClientError only the two that
@@ -52,16 +57,27 @@ constexpr Row kRows[] = {
     {ErrorCode::kConflict, "Neo.TransientError.Transaction.Outdated", "40000"},
     {ErrorCode::kDeadlock, "Neo.TransientError.Transaction.DeadlockDetected", "50N05"},
     {ErrorCode::kTerminated, "Neo.ClientError.Transaction.Terminated", "25N14", kTerminatedText},
-    {ErrorCode::kTransactionTimedOut, "Neo.ClientError.Transaction.TransactionTimedOut", "25N14", kTimedOutText},
-    {ErrorCode::kTransactionTimedOutByClient, "Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration",
-     "25N14", kTimedOutByClientText},
+    {ErrorCode::kTransactionTimedOut,
+     "Neo.ClientError.Transaction.TransactionTimedOut",
+     "25N14",
+     kTimedOutText},
+    {ErrorCode::kTransactionTimedOutByClient,
+     "Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration",
+     "25N14",
+     kTimedOutByClientText},
     {ErrorCode::kLockTimeout, "Neo.TransientError.Transaction.LockAcquisitionTimeout", "50N05"},
     {ErrorCode::kMemoryLimit, "Neo.TransientError.General.MemoryPoolOutOfMemoryError", "51N66"},
-    {ErrorCode::kTransactionLimit, "Neo.TransientError.Transaction.MaximumTransactionLimitReached", "51N66"},
+    {ErrorCode::kTransactionLimit,
+     "Neo.TransientError.Transaction.MaximumTransactionLimitReached",
+     "51N66"},
     {ErrorCode::kAccessMode, "Neo.ClientError.Statement.AccessMode", "08N03>42N02"},
     {ErrorCode::kTransactionNotFound, "Neo.ClientError.Transaction.TransactionNotFound", "25N05"},
-    {ErrorCode::kForbiddenByTransactionType, "Neo.ClientError.Transaction.ForbiddenDueToTransactionType", "25N01"},
-    {ErrorCode::kTransactionStartFailed, "Neo.DatabaseError.Transaction.TransactionStartFailed", "25N17"},
+    {ErrorCode::kForbiddenByTransactionType,
+     "Neo.ClientError.Transaction.ForbiddenDueToTransactionType",
+     "25N01"},
+    {ErrorCode::kTransactionStartFailed,
+     "Neo.DatabaseError.Transaction.TransactionStartFailed",
+     "25N17"},
     {ErrorCode::kBookmarkTimeout, "Neo.TransientError.Transaction.BookmarkTimeout", "08N13"},
     {ErrorCode::kInvalidBookmark, "Neo.ClientError.Transaction.InvalidBookmark", "08N12"},
 
@@ -73,18 +89,30 @@ constexpr Row kRows[] = {
     {ErrorCode::kEntityNotFound, "Neo.ClientError.Statement.EntityNotFound", "25N13"},
     {ErrorCode::kParameterMissing, "Neo.ClientError.Statement.ParameterMissing", "42001>42N81"},
     {ErrorCode::kProcedureNotFound, "Neo.ClientError.Procedure.ProcedureNotFound", "42001>42N08"},
-    {ErrorCode::kProcedureCallFailed, "Neo.ClientError.Procedure.ProcedureCallFailed", "52N37>52U00"},
+    {ErrorCode::kProcedureCallFailed,
+     "Neo.ClientError.Procedure.ProcedureCallFailed",
+     "52N37>52U00"},
     {ErrorCode::kExecutionFailed, "Neo.DatabaseError.Statement.ExecutionFailed", "50N00"},
-    {ErrorCode::kExternalResourceFailed, "Neo.ClientError.Statement.ExternalResourceFailed", "22000>22N43"},
+    {ErrorCode::kExternalResourceFailed,
+     "Neo.ClientError.Statement.ExternalResourceFailed",
+     "22000>22N43"},
     {ErrorCode::kNotSystemDatabase, "Neo.ClientError.Statement.NotSystemDatabaseError", "51N28"},
-    {ErrorCode::kUnsupportedAdministrationCommand, "Neo.ClientError.Statement.UnsupportedAdministrationCommand",
+    {ErrorCode::kUnsupportedAdministrationCommand,
+     "Neo.ClientError.Statement.UnsupportedAdministrationCommand",
      "51N27"},
 
-    {ErrorCode::kConstraintViolation, "Neo.ClientError.Schema.ConstraintValidationFailed", "22N79>22N80"},
-    {ErrorCode::kConstraintCreationFailed, "Neo.DatabaseError.Schema.ConstraintCreationFailed", "50N11"},
-    {ErrorCode::kConstraintAlreadyExists, "Neo.ClientError.Schema.ConstraintAlreadyExists", "22N65"},
+    {ErrorCode::kConstraintViolation,
+     "Neo.ClientError.Schema.ConstraintValidationFailed",
+     "22N79>22N80"},
+    {ErrorCode::kConstraintCreationFailed,
+     "Neo.DatabaseError.Schema.ConstraintCreationFailed",
+     "50N11"},
+    {ErrorCode::kConstraintAlreadyExists,
+     "Neo.ClientError.Schema.ConstraintAlreadyExists",
+     "22N65"},
     {ErrorCode::kIndexAlreadyExists, "Neo.ClientError.Schema.IndexAlreadyExists", "22N71"},
-    {ErrorCode::kEquivalentSchemaRuleAlreadyExists, "Neo.ClientError.Schema.EquivalentSchemaRuleAlreadyExists",
+    {ErrorCode::kEquivalentSchemaRuleAlreadyExists,
+     "Neo.ClientError.Schema.EquivalentSchemaRuleAlreadyExists",
      "22N70"},
     {ErrorCode::kConstraintNotFound, "Neo.ClientError.Schema.ConstraintNotFound", "22N66"},
     {ErrorCode::kIndexNotFound, "Neo.ClientError.Schema.IndexNotFound", "22N69"},
@@ -100,15 +128,18 @@ constexpr Row kRows[] = {
     {ErrorCode::kCredentialsExpired, "Neo.ClientError.Security.CredentialsExpired", "42NFF>42NFD"},
     {ErrorCode::kForbidden, "Neo.ClientError.Security.Forbidden", "42NFF"},
 };
-static_assert(std::size(kRows) == static_cast<std::size_t>(ErrorCode::kForbidden) + 1, "a code without a row");
-static_assert([] {
-    for (std::size_t i = 0; i < std::size(kRows); ++i) {
-        if (static_cast<std::size_t>(kRows[i].code) != i) {
-            return false;
+static_assert(std::size(kRows) == static_cast<std::size_t>(ErrorCode::kForbidden) + 1,
+              "a code without a row");
+static_assert(
+    [] {
+        for (std::size_t i = 0; i < std::size(kRows); ++i) {
+            if (static_cast<std::size_t>(kRows[i].code) != i) {
+                return false;
+            }
         }
-    }
-    return true;
-}(), "rows stand in the order of ErrorCode");
+        return true;
+    }(),
+    "rows stand in the order of ErrorCode");
 
 struct Status {
     std::string_view status;
@@ -200,7 +231,8 @@ constexpr Status kStatuses[] = {
     {"42002", "syntax error or access rule violation - invalid reference"},
     {"42I06", "syntax error or access rule violation - invalid input"},
     {"42I07", "syntax error or access rule violation - invalid number literal"},
-    {"42I13", "syntax error or access rule violation - invalid number of procedure or function arguments"},
+    {"42I13",
+     "syntax error or access rule violation - invalid number of procedure or function arguments"},
     {"42I14", "syntax error or access rule violation - exactly one relationship type required"},
     {"42I16", "syntax error or access rule violation - invalid point map"},
     {"42I19", "syntax error or access rule violation - invalid string literal"},
@@ -222,7 +254,8 @@ constexpr Status kStatuses[] = {
     {"42N59", "syntax error or access rule violation - variable already defined"},
     {"42N62", "syntax error or access rule violation - variable not defined"},
     {"42N81", "syntax error or access rule violation - missing request parameter"},
-    {"42NFD", "syntax error or access rule violation - permission/access denied. Credentials expired"},
+    {"42NFD",
+     "syntax error or access rule violation - permission/access denied. Credentials expired"},
     {"42NFF", "syntax error or access rule violation - permission/access denied"},
     {"50N00", "general processing exception - internal error"},
     {"50N05", "general processing exception - deadlock detected"},
@@ -231,7 +264,8 @@ constexpr Status kStatuses[] = {
     {"50N11", "general processing exception - constraint creation failed"},
     {"50N12", "general processing exception - constraint drop failed"},
     {"50N42",
-     "general processing exception - unexpected error. Unexpected error has occurred. See debug log for details."},
+     "general processing exception - unexpected error. Unexpected error has occurred. See debug "
+     "log for details."},
     {"51N00", "system configuration or operation exception - unsupported operation"},
     {"51N27", "system configuration or operation exception - not supported in this edition"},
     {"51N28", "system configuration or operation exception - not supported by this database"},
@@ -244,7 +278,9 @@ constexpr Status kStatuses[] = {
 };
 static_assert(std::ranges::is_sorted(kStatuses, {}, &Status::status));
 
-std::string describe(std::string_view status) { return std::string{gql_description(status)}; }
+std::string describe(std::string_view status) {
+    return std::string{gql_description(status)};
+}
 
 /// The causes "a>b>c", outermost first.
 std::shared_ptr<const Failure> make_cause(std::string_view chain, const Failure& outer) {
@@ -301,7 +337,9 @@ Failure to_failure(const Error& error) {
     return out;
 }
 
-bool UpdateCounters::contains_updates() const noexcept { return !(*this == UpdateCounters{}); }
+bool UpdateCounters::contains_updates() const noexcept {
+    return !(*this == UpdateCounters{});
+}
 
 UpdateCounters& UpdateCounters::operator+=(const UpdateCounters& other) noexcept {
     nodes_created += other.nodes_created;

@@ -1,11 +1,11 @@
 // Comparing integers with floats exactly, and the parts of compare and codec that must agree.
 #pragma once
 
+#include "graph/value.h"
+
 #include <bit>
 #include <cmath>
 #include <cstdint>
-
-#include "graph/value.h"
 
 namespace nornic::detail {
 
@@ -48,13 +48,15 @@ inline int compare_numbers(const Value& a, const Value& b) noexcept {
     return compare_floats(a.as_float(), b.as_float());
 }
 
-inline bool is_nan(const Value& v) noexcept { return v.is(ValueType::kFloat) && std::isnan(v.as_float()); }
+inline bool is_nan(const Value& v) noexcept {
+    return v.is(ValueType::kFloat) && std::isnan(v.as_float());
+}
 
 /// Durations sort by their average length: a month is 30.436875 days, so that 400 years fit.
 inline constexpr std::int64_t kSecondsPerMonth = 2'629'746;
 inline __int128 average_seconds(const DurationValue& d) noexcept {
-    return static_cast<__int128>(d.months) * kSecondsPerMonth + static_cast<__int128>(d.days) * kSecondsPerDay +
-           d.seconds;
+    return static_cast<__int128>(d.months) * kSecondsPerMonth +
+           static_cast<__int128>(d.days) * kSecondsPerDay + d.seconds;
 }
 
 /// Cypher's groups in ORDER BY, first to last; also the leading byte of an index key.

@@ -12,7 +12,8 @@ std::int64_t days_from_civil(CivilDate date) noexcept {
     const std::int64_t year_of_era = y - era * 400;
     const std::int64_t month_from_march = (date.month + 9) % 12;
     const std::int64_t day_of_year = (153 * month_from_march + 2) / 5 + date.day - 1;
-    const std::int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    const std::int64_t day_of_era =
+        year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     return era * 146'097 + day_of_era - 719'468;
 }
 
@@ -22,10 +23,12 @@ CivilDate civil_from_days(std::int64_t days) noexcept {
     const std::int64_t day_of_era = z - era * 146'097;
     const std::int64_t year_of_era =
         (day_of_era - day_of_era / 1'460 + day_of_era / 36'524 - day_of_era / 146'096) / 365;
-    const std::int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    const std::int64_t day_of_year =
+        day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     const std::int64_t month_from_march = (5 * day_of_year + 2) / 153;
     const auto day = static_cast<int>(day_of_year - (153 * month_from_march + 2) / 5 + 1);
-    const auto month = static_cast<int>(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);
+    const auto month =
+        static_cast<int>(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);
     return {year_of_era + era * 400 + (month <= 2 ? 1 : 0), month, day};
 }
 
@@ -107,7 +110,8 @@ void put_offset(Out& out, std::int32_t offset_seconds) {
 }
 
 void put_local_date_time(Out& out, std::int64_t seconds, std::int32_t nanoseconds) {
-    const std::int64_t day = (seconds >= 0 ? seconds : seconds - (kSecondsPerDay - 1)) / kSecondsPerDay;
+    const std::int64_t day =
+        (seconds >= 0 ? seconds : seconds - (kSecondsPerDay - 1)) / kSecondsPerDay;
     put_date(out, day);
     out.push_back('T');
     put_time(out, (seconds - day * kSecondsPerDay) * kNanosPerSecond + nanoseconds);

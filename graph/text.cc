@@ -1,9 +1,9 @@
+#include "graph/value.h"
+
 #include <fmt/format.h>
 
 #include <charconv>
 #include <cmath>
-
-#include "graph/value.h"
 
 namespace nornic {
 namespace {
@@ -13,8 +13,8 @@ bool is_plain_name(std::string_view name) {
         return false;
     }
     for (const char c : name) {
-        const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-                        static_cast<unsigned char>(c) >= 0x80;
+        const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                        (c >= '0' && c <= '9') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
         if (!ok) {
             return false;
         }
@@ -41,11 +41,21 @@ void put_quoted(std::string& out, std::string_view text) {
     out += '\'';
     for (const char c : text) {
         switch (c) {
-            case '\'': out += "\\'"; break;
-            case '\\': out += "\\\\"; break;
-            case '\n': out += "\\n"; break;
-            case '\r': out += "\\r"; break;
-            case '\t': out += "\\t"; break;
+            case '\'':
+                out += "\\'";
+                break;
+            case '\\':
+                out += "\\\\";
+                break;
+            case '\n':
+                out += "\\n";
+                break;
+            case '\r':
+                out += "\\r";
+                break;
+            case '\t':
+                out += "\\t";
+                break;
             default:
                 if (static_cast<unsigned char>(c) < 0x20) {
                     out += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
@@ -143,11 +153,21 @@ void put_call(std::string& out, std::string_view function, const std::string& te
 
 void put(std::string& out, const Value& value) {
     switch (value.type()) {
-        case ValueType::kNull: out += "null"; return;
-        case ValueType::kBoolean: out += value.as_boolean() ? "true" : "false"; return;
-        case ValueType::kInteger: out += std::to_string(value.as_integer()); return;
-        case ValueType::kFloat: out += format_float(value.as_float()); return;
-        case ValueType::kString: put_quoted(out, value.as_string()); return;
+        case ValueType::kNull:
+            out += "null";
+            return;
+        case ValueType::kBoolean:
+            out += value.as_boolean() ? "true" : "false";
+            return;
+        case ValueType::kInteger:
+            out += std::to_string(value.as_integer());
+            return;
+        case ValueType::kFloat:
+            out += format_float(value.as_float());
+            return;
+        case ValueType::kString:
+            put_quoted(out, value.as_string());
+            return;
         case ValueType::kBytes: {
             out += "bytes(";
             for (const char c : value.as_bytes()) {
@@ -169,20 +189,48 @@ void put(std::string& out, const Value& value) {
             out += ']';
             return;
         }
-        case ValueType::kMap: put_map(out, value.as_map()); return;
-        case ValueType::kDate: put_call(out, "date", to_text(value.as_date())); return;
-        case ValueType::kLocalTime: put_call(out, "localtime", to_text(value.as_local_time())); return;
-        case ValueType::kTime: put_call(out, "time", to_text(value.as_time())); return;
-        case ValueType::kLocalDateTime: put_call(out, "localdatetime", to_text(value.as_local_date_time())); return;
-        case ValueType::kDateTime: put_call(out, "datetime", to_text(value.as_date_time())); return;
-        case ValueType::kDuration: put_call(out, "duration", to_text(value.as_duration())); return;
-        case ValueType::kPoint: out += point_text(value.as_point()); return;
-        case ValueType::kNodeRef: out += fmt::format("({})", value.as_node_ref().value); return;
-        case ValueType::kRelationshipRef: out += fmt::format("[{}]", value.as_relationship_ref().value); return;
-        case ValueType::kPathRef: put_path(out, value.as_path_ref()); return;
-        case ValueType::kNode: put_node(out, value.as_node()); return;
-        case ValueType::kRelationship: put_relationship(out, value.as_relationship()); return;
-        case ValueType::kPath: put_path(out, value.as_path()); return;
+        case ValueType::kMap:
+            put_map(out, value.as_map());
+            return;
+        case ValueType::kDate:
+            put_call(out, "date", to_text(value.as_date()));
+            return;
+        case ValueType::kLocalTime:
+            put_call(out, "localtime", to_text(value.as_local_time()));
+            return;
+        case ValueType::kTime:
+            put_call(out, "time", to_text(value.as_time()));
+            return;
+        case ValueType::kLocalDateTime:
+            put_call(out, "localdatetime", to_text(value.as_local_date_time()));
+            return;
+        case ValueType::kDateTime:
+            put_call(out, "datetime", to_text(value.as_date_time()));
+            return;
+        case ValueType::kDuration:
+            put_call(out, "duration", to_text(value.as_duration()));
+            return;
+        case ValueType::kPoint:
+            out += point_text(value.as_point());
+            return;
+        case ValueType::kNodeRef:
+            out += fmt::format("({})", value.as_node_ref().value);
+            return;
+        case ValueType::kRelationshipRef:
+            out += fmt::format("[{}]", value.as_relationship_ref().value);
+            return;
+        case ValueType::kPathRef:
+            put_path(out, value.as_path_ref());
+            return;
+        case ValueType::kNode:
+            put_node(out, value.as_node());
+            return;
+        case ValueType::kRelationship:
+            put_relationship(out, value.as_relationship());
+            return;
+        case ValueType::kPath:
+            put_path(out, value.as_path());
+            return;
     }
 }
 
@@ -190,27 +238,45 @@ void put(std::string& out, const Value& value) {
 
 std::string_view type_name(const Value& value) noexcept {
     switch (value.type()) {
-        case ValueType::kNull: return "Null";
-        case ValueType::kBoolean: return "Boolean";
-        case ValueType::kInteger: return "Integer";
-        case ValueType::kFloat: return "Float";
-        case ValueType::kString: return "String";
-        case ValueType::kBytes: return "ByteArray";
-        case ValueType::kList: return "List";
-        case ValueType::kMap: return "Map";
-        case ValueType::kDate: return "Date";
-        case ValueType::kLocalTime: return "LocalTime";
-        case ValueType::kTime: return "Time";
-        case ValueType::kLocalDateTime: return "LocalDateTime";
-        case ValueType::kDateTime: return "DateTime";
-        case ValueType::kDuration: return "Duration";
-        case ValueType::kPoint: return "Point";
+        case ValueType::kNull:
+            return "Null";
+        case ValueType::kBoolean:
+            return "Boolean";
+        case ValueType::kInteger:
+            return "Integer";
+        case ValueType::kFloat:
+            return "Float";
+        case ValueType::kString:
+            return "String";
+        case ValueType::kBytes:
+            return "ByteArray";
+        case ValueType::kList:
+            return "List";
+        case ValueType::kMap:
+            return "Map";
+        case ValueType::kDate:
+            return "Date";
+        case ValueType::kLocalTime:
+            return "LocalTime";
+        case ValueType::kTime:
+            return "Time";
+        case ValueType::kLocalDateTime:
+            return "LocalDateTime";
+        case ValueType::kDateTime:
+            return "DateTime";
+        case ValueType::kDuration:
+            return "Duration";
+        case ValueType::kPoint:
+            return "Point";
         case ValueType::kNodeRef:
-        case ValueType::kNode: return "Node";
+        case ValueType::kNode:
+            return "Node";
         case ValueType::kRelationshipRef:
-        case ValueType::kRelationship: return "Relationship";
+        case ValueType::kRelationship:
+            return "Relationship";
         case ValueType::kPathRef:
-        case ValueType::kPath: return "Path";
+        case ValueType::kPath:
+            return "Path";
     }
     return "Any";
 }
@@ -223,14 +289,22 @@ std::string to_cypher_text(const Value& value) {
 
 std::string to_plain_text(const Value& value) {
     switch (value.type()) {
-        case ValueType::kString: return std::string{value.as_string()};
-        case ValueType::kDate: return to_text(value.as_date());
-        case ValueType::kLocalTime: return to_text(value.as_local_time());
-        case ValueType::kTime: return to_text(value.as_time());
-        case ValueType::kLocalDateTime: return to_text(value.as_local_date_time());
-        case ValueType::kDateTime: return to_text(value.as_date_time());
-        case ValueType::kDuration: return to_text(value.as_duration());
-        default: return to_cypher_text(value);
+        case ValueType::kString:
+            return std::string{value.as_string()};
+        case ValueType::kDate:
+            return to_text(value.as_date());
+        case ValueType::kLocalTime:
+            return to_text(value.as_local_time());
+        case ValueType::kTime:
+            return to_text(value.as_time());
+        case ValueType::kLocalDateTime:
+            return to_text(value.as_local_date_time());
+        case ValueType::kDateTime:
+            return to_text(value.as_date_time());
+        case ValueType::kDuration:
+            return to_text(value.as_duration());
+        default:
+            return to_cypher_text(value);
     }
 }
 
@@ -246,7 +320,8 @@ std::string format_float(double value) {
     }
     // The shortest digits that read back as this float: "d.ddde±xx".
     char buffer[40];
-    const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
+    const auto end =
+        std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
     std::string_view text{buffer, static_cast<std::size_t>(end.ptr - buffer)};
     std::string out;
     if (text.front() == '-') {
@@ -257,6 +332,18 @@ std::string format_float(double value) {
     std::string digits{text.substr(0, 1)};
     if (e > 2) {
         digits += text.substr(2, e - 2);
+    }
+    if (digits.size() == 1) {
+        // Java considers two digits at least: the smallest float is 4.9E-324 there, not 5.0E-324.
+        char two[40];
+        const auto two_end =
+            std::to_chars(two, two + sizeof two, value, std::chars_format::scientific, 1);
+        double back = 0;
+        std::from_chars(two, two_end.ptr, back);
+        const char* first = two + (two[0] == '-' ? 1 : 0);
+        if (back == value && first[0] != digits[0]) {
+            digits = {first[0], first[2]};
+        }
     }
     const char* from = text.data() + e + 1;
     if (*from == '+') {
@@ -277,7 +364,8 @@ std::string format_float(double value) {
         out += digits.substr(0, whole) + '.' + (digits.size() > whole ? digits.substr(whole) : "0");
         return out;
     }
-    out += digits.substr(0, 1) + '.' + (digits.size() > 1 ? digits.substr(1) : "0") + 'E' + std::to_string(exponent);
+    out += digits.substr(0, 1) + '.' + (digits.size() > 1 ? digits.substr(1) : "0") + 'E' +
+           std::to_string(exponent);
     return out;
 }
 

@@ -31,18 +31,42 @@ HeapString* Value::make_text(std::string_view v) {
     return s;
 }
 
-Value::Value(std::string_view v) : type_{ValueType::kString} { payload_.heap = make_text(v); }
-Value::Value(List v) : type_{ValueType::kList} { payload_.heap = box(std::move(v)); }
-Value::Value(Map v) : type_{ValueType::kMap} { payload_.heap = box(std::move(v)); }
-Value::Value(Time v) : type_{ValueType::kTime} { payload_.heap = box(v); }
-Value::Value(LocalDateTime v) : type_{ValueType::kLocalDateTime} { payload_.heap = box(v); }
-Value::Value(DateTime v) : type_{ValueType::kDateTime} { payload_.heap = box(std::move(v)); }
-Value::Value(DurationValue v) : type_{ValueType::kDuration} { payload_.heap = box(v); }
-Value::Value(Point v) : type_{ValueType::kPoint} { payload_.heap = box(v); }
-Value::Value(Node v) : type_{ValueType::kNode} { payload_.heap = box(std::move(v)); }
-Value::Value(Relationship v) : type_{ValueType::kRelationship} { payload_.heap = box(std::move(v)); }
-Value::Value(Path v) : type_{ValueType::kPath} { payload_.heap = box(std::move(v)); }
-Value::Value(PathRef v) : type_{ValueType::kPathRef} { payload_.heap = box(std::move(v)); }
+Value::Value(std::string_view v) : type_{ValueType::kString} {
+    payload_.heap = make_text(v);
+}
+Value::Value(List v) : type_{ValueType::kList} {
+    payload_.heap = box(std::move(v));
+}
+Value::Value(Map v) : type_{ValueType::kMap} {
+    payload_.heap = box(std::move(v));
+}
+Value::Value(Time v) : type_{ValueType::kTime} {
+    payload_.heap = box(v);
+}
+Value::Value(LocalDateTime v) : type_{ValueType::kLocalDateTime} {
+    payload_.heap = box(v);
+}
+Value::Value(DateTime v) : type_{ValueType::kDateTime} {
+    payload_.heap = box(std::move(v));
+}
+Value::Value(DurationValue v) : type_{ValueType::kDuration} {
+    payload_.heap = box(v);
+}
+Value::Value(Point v) : type_{ValueType::kPoint} {
+    payload_.heap = box(v);
+}
+Value::Value(Node v) : type_{ValueType::kNode} {
+    payload_.heap = box(std::move(v));
+}
+Value::Value(Relationship v) : type_{ValueType::kRelationship} {
+    payload_.heap = box(std::move(v));
+}
+Value::Value(Path v) : type_{ValueType::kPath} {
+    payload_.heap = box(std::move(v));
+}
+Value::Value(PathRef v) : type_{ValueType::kPathRef} {
+    payload_.heap = box(std::move(v));
+}
 
 Value Value::bytes(std::string_view v) {
     Value out;
@@ -62,18 +86,30 @@ void Value::release() noexcept {
             static_cast<HeapString*>(heap)->~HeapString();
             ::operator delete(heap);
             return;
-        case ValueType::kList: return destroy<List>(heap);
-        case ValueType::kMap: return destroy<Map>(heap);
-        case ValueType::kTime: return destroy<Time>(heap);
-        case ValueType::kLocalDateTime: return destroy<LocalDateTime>(heap);
-        case ValueType::kDateTime: return destroy<DateTime>(heap);
-        case ValueType::kDuration: return destroy<DurationValue>(heap);
-        case ValueType::kPoint: return destroy<Point>(heap);
-        case ValueType::kPathRef: return destroy<PathRef>(heap);
-        case ValueType::kNode: return destroy<Node>(heap);
-        case ValueType::kRelationship: return destroy<Relationship>(heap);
-        case ValueType::kPath: return destroy<Path>(heap);
-        default: return;
+        case ValueType::kList:
+            return destroy<List>(heap);
+        case ValueType::kMap:
+            return destroy<Map>(heap);
+        case ValueType::kTime:
+            return destroy<Time>(heap);
+        case ValueType::kLocalDateTime:
+            return destroy<LocalDateTime>(heap);
+        case ValueType::kDateTime:
+            return destroy<DateTime>(heap);
+        case ValueType::kDuration:
+            return destroy<DurationValue>(heap);
+        case ValueType::kPoint:
+            return destroy<Point>(heap);
+        case ValueType::kPathRef:
+            return destroy<PathRef>(heap);
+        case ValueType::kNode:
+            return destroy<Node>(heap);
+        case ValueType::kRelationship:
+            return destroy<Relationship>(heap);
+        case ValueType::kPath:
+            return destroy<Path>(heap);
+        default:
+            return;
     }
 }
 
@@ -100,7 +136,8 @@ Map Value::take_map() && {
 std::size_t Value::heap_bytes() const noexcept {
     switch (type_) {
         case ValueType::kString:
-        case ValueType::kBytes: return sizeof(HeapString) + text(type_).size();
+        case ValueType::kBytes:
+            return sizeof(HeapString) + text(type_).size();
         case ValueType::kList: {
             std::size_t n = sizeof(HeapBox<List>) + as_list().capacity() * sizeof(Value);
             for (const Value& v : as_list()) {
@@ -116,16 +153,20 @@ std::size_t Value::heap_bytes() const noexcept {
             return n;
         }
         case ValueType::kPathRef:
-            return sizeof(HeapBox<PathRef>) + (as_path_ref().nodes.capacity() + as_path_ref().relationships.capacity()) * 8;
+            return sizeof(HeapBox<PathRef>) +
+                   (as_path_ref().nodes.capacity() + as_path_ref().relationships.capacity()) * 8;
         case ValueType::kTime:
         case ValueType::kLocalDateTime:
         case ValueType::kDateTime:
         case ValueType::kDuration:
-        case ValueType::kPoint: return 48;
+        case ValueType::kPoint:
+            return 48;
         case ValueType::kNode:
         case ValueType::kRelationship:
-        case ValueType::kPath: return 256;
-        default: return 0;
+        case ValueType::kPath:
+            return 256;
+        default:
+            return 0;
     }
 }
 
@@ -148,7 +189,9 @@ Map::Map(std::initializer_list<Entry> entries) {
     }
 }
 Map::Map(const Map& other) : entries_{other.entries_} {}
-Map::Map(Map&& other) noexcept : entries_{std::move(other.entries_)} { other.index_.reset(); }
+Map::Map(Map&& other) noexcept : entries_{std::move(other.entries_)} {
+    other.index_.reset();
+}
 Map& Map::operator=(const Map& other) {
     if (this != &other) {
         entries_ = other.entries_;
@@ -210,9 +253,15 @@ const Value* Map::find(std::string_view key) const noexcept {
     return nullptr;
 }
 
-std::size_t Map::size() const noexcept { return entries_.size(); }
-const Map::Entry* Map::begin() const noexcept { return entries_.data(); }
-const Map::Entry* Map::end() const noexcept { return entries_.data() + entries_.size(); }
+std::size_t Map::size() const noexcept {
+    return entries_.size();
+}
+const Map::Entry* Map::begin() const noexcept {
+    return entries_.data();
+}
+const Map::Entry* Map::end() const noexcept {
+    return entries_.data() + entries_.size();
+}
 void Map::reserve(std::size_t n) {
     entries_.reserve(n);
     index_.reset();

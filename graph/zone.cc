@@ -1,12 +1,11 @@
 // Time zones from ICU's own data, which holds each zone's rules back to its local mean time.
-#include <unicode/basictz.h>
-#include <unicode/timezone.h>
+#include "graph/temporal.h"
 
 #include <memory>
 #include <string>
+#include <unicode/basictz.h>
+#include <unicode/timezone.h>
 #include <unordered_map>
-
-#include "graph/temporal.h"
 
 namespace nornic {
 namespace {
@@ -20,7 +19,9 @@ struct Zone {
 
 struct StringHash {
     using is_transparent = void;
-    std::size_t operator()(std::string_view s) const noexcept { return std::hash<std::string_view>{}(s); }
+    std::size_t operator()(std::string_view s) const noexcept {
+        return std::hash<std::string_view>{}(s);
+    }
 };
 
 std::unique_ptr<icu::BasicTimeZone> load_zone(std::string_view name) {
@@ -28,11 +29,13 @@ std::unique_ptr<icu::BasicTimeZone> load_zone(std::string_view name) {
         return nullptr;
     }
     // ICU reads "GMT+5:30" and the like as zones of its own making; a plain offset is no zone here.
-    const bool region = name.find_first_of("+-") == std::string_view::npos || name.find('/') != std::string_view::npos;
+    const bool region = name.find_first_of("+-") == std::string_view::npos ||
+                        name.find('/') != std::string_view::npos;
     if (!region) {
         return nullptr;
     }
-    const auto id = icu::UnicodeString::fromUTF8(icu::StringPiece{name.data(), static_cast<std::int32_t>(name.size())});
+    const auto id = icu::UnicodeString::fromUTF8(
+        icu::StringPiece{name.data(), static_cast<std::int32_t>(name.size())});
     std::unique_ptr<icu::TimeZone> zone{icu::TimeZone::createTimeZone(id)};
     if (!zone || *zone == icu::TimeZone::getUnknown()) {
         return nullptr;
@@ -60,7 +63,8 @@ const icu::BasicTimeZone* find_zone(std::string_view name) {
 }
 
 /// ICU calculates with 32-bit years. The calendar repeats every 400 years, weekdays included, so a
-/// far instant has the offset of its image in the fourth millennium; before the year 0 no zone has a rule.
+/// far instant has the offset of its image in the fourth millennium; before the year 0 no zone has
+/// a rule.
 double icu_milliseconds(std::int64_t seconds) {
     constexpr std::int64_t kCycle = 146'097 * kSecondsPerDay;
     constexpr std::int64_t kYear3000 = 32'503'680'000;
@@ -90,7 +94,8 @@ Result<std::int32_t> zone_offset_at_utc(std::string_view zone, std::int64_t utc_
     UErrorCode status = U_ZERO_ERROR;
     rules->getOffset(icu_milliseconds(utc_seconds), static_cast<UBool>(false), raw, saving, status);
     if (U_FAILURE(status)) {
-        return fail(ErrorCode::kInternal, "time zone data of '" + std::string{zone} + "': " + u_errorName(status));
+        return fail(ErrorCode::kInternal,
+                    "time zone data of '" + std::string{zone} + "': " + u_errorName(status));
     }
     return (raw + saving) / 1000;
 }
@@ -103,14 +108,21 @@ Result<std::int32_t> zone_offset_at_local(std::string_view zone, std::int64_t lo
     std::int32_t raw = 0;
     std::int32_t saving = 0;
     UErrorCode status = U_ZERO_ERROR;
-    rules->getOffsetFromLocal(icu_milliseconds(local_seconds), UCAL_TZ_LOCAL_FORMER, UCAL_TZ_LOCAL_FORMER, raw,
-                              saving, status);
+    rules->getOffsetFromLocal(icu_milliseconds(local_seconds),
+                              UCAL_TZ_LOCAL_FORMER,
+                              UCAL_TZ_LOCAL_FORMER,
+                              raw,
+                              saving,
+                              status);
     if (U_FAILURE(status)) {
-        return fail(ErrorCode::kInternal, "time zone data of '" + std::string{zone} + "': " + u_errorName(status));
+        return fail(ErrorCode::kInternal,
+                    "time zone data of '" + std::string{zone} + "': " + u_errorName(status));
     }
     return (raw + saving) / 1000;
 }
 
-bool is_known_zone(std::string_view zone) { return find_zone(zone) != nullptr; }
+bool is_known_zone(std::string_view zone) {
+    return find_zone(zone) != nullptr;
+}
 
 }  // namespace nornic
