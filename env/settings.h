@@ -1,0 +1,160 @@
+// The process's settings: NORNICDB_* names from a config file, the environment and the command line,
+// parsed and checked in one place. Nothing else reads the environment.
+//
+// docs/settings.md is made from the same table (`nornicdb settings --markdown`).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+namespace nornic::env {
+
+struct TlsSettings {
+    bool enabled = false;
+    std::string certificate_file;  // PEM
+    std::string key_file;
+    bool required = false;  // refuse plain connections
+    std::string client_ca_file;
+};
+
+struct ClusterSettings {
+    std::string mode;  // standalone, ha_standby, raft, multi_region
+    std::string node_id;
+    std::string bind_address;
+    std::string advertise_address;
+    std::string data_directory;
+    bool debug = false;
+    bool leave_on_stop = false;
+    std::string wire_format;
+    std::string replication_secret;
+    std::string replication_secret_file;
+    std::string read_consistency;
+    std::string write_consistency;
+
+    std::string ha_role;
+    std::string ha_peer_address;
+    std::string ha_sync_mode;
+    Duration ha_heartbeat{};
+    Duration ha_failover_timeout{};
+    bool ha_auto_failover = true;
+    std::string ha_witness_address;
+    std::string ha_fence_policy;
+    std::int64_t ha_wal_batch_size = 1000;
+    Duration ha_wal_batch_timeout{};
+    Duration ha_reconnect_interval{};
+
+    std::string raft_cluster_id;
+    bool raft_bootstrap = false;
+    std::string raft_peers;
+    Duration raft_election_timeout{};
+    Duration raft_heartbeat_timeout{};
+    Duration raft_snapshot_interval{};
+    std::int64_t raft_snapshot_threshold = 10000;
+    std::int64_t raft_trailing_logs = 10000;
+    std::int64_t raft_max_append_entries = 64;
+    std::string raft_role;
+    std::string raft_join;
+    std::int64_t raft_priority = 100;
+
+    std::string region_id;
+    std::string remote_regions;
+    std::string cross_region_mode;
+    std::string conflict_strategy;
+    std::string region_writes;
+
+    bool tls_enabled = false;
+    std::string tls_certificate_file;
+    std::string tls_key_file;
+    std::string tls_ca_file;
+    bool tls_verify_client = false;
+    std::string tls_min_version;
+    std::string tls_server_name;
+};
+
+struct Settings {
+    std::string address;
+    std::uint16_t bolt_port = 7687;
+    std::uint16_t http_port = 7474;
+    std::string bolt_advertise_address;  // empty: derived when the port is known
+    std::string http_advertise_address;
+    std::string data_directory;
+    std::string auth_user;  // empty: authentication is off
+    std::string auth_password;
+    bool auth_enabled = true;
+    std::string default_database;
+    std::string log_level;
+    std::string log_format;
+    TlsSettings bolt_tls;
+    TlsSettings http_tls;
+    std::string follower_writes;
+    std::string otlp_endpoint;
+    std::string otlp_service_name;
+    double otlp_sampler_ratio = 1.0;
+
+    std::uint64_t cache_bytes = 0;  // resolved; the default is a quarter of the machine's memory
+    std::uint64_t query_memory_bytes_max = 0;
+    std::uint64_t disk_reserve_bytes = 0;
+    std::uint64_t checkpoint_log_bytes = 0;
+    Duration checkpoint_interval{};
+    Duration transaction_timeout{};  // 0: none
+    Duration lock_timeout{};         // 0: none
+    std::int64_t transactions_max = 1000;
+    Duration slow_query_threshold{};  // 0: off
+    bool read_only = false;
+    std::int64_t bolt_connections_max = 10000;
+    std::int64_t threads_max = 400;
+    Duration shutdown_timeout{};
+    std::int64_t password_length_min = 8;
+    std::int64_t failed_logins_max = 3;
+    Duration lockout_duration{};
+    std::string import_directory;  // LOAD CSV file:///; empty: refused
+
+    ClusterSettings cluster;
+};
+
+/// One row of the reference: what --help and docs/settings.md print.
+struct SettingInfo {
+    std::string name;          // NORNICDB_BOLT_PORT
+    std::string flag;          // bolt-port
+    std::string default_text;  // as a user would write it
+    std::string takes;         // "a port, 0 to 65535 (0: any free one)"
+    std::string description;
+    std::string group;
+};
+const std::vector<SettingInfo>& all_settings();
+
+struct Source {
+    std::string config_file;                          // empty: none
+    std::map<std::string, std::string> environment;   // NORNICDB_* and OTEL_* alone
+    std::map<std::string, std::string> command_line;  // by NORNICDB_ name
+};
+
+struct Loaded {
+    Settings settings;
+    std::vector<std::string> warnings;            // one line each: unknown NORNICDB_ names and the like
+    std::map<std::string, std::string> explicit_values;  // what was set, secrets masked; for SHOW SETTINGS
+};
+
+/// kInvalidArgument with one line that names the variable, its value and what it takes. Nothing is
+/// half read. An unknown NORNICDB_CLUSTER_ name is an error, other unknown NORNICDB_ names a warning.
+Result<Loaded> load(const Source& source);
+
+/// The NORNICDB_* and OTEL_* part of this process's environment.
+std::map<std::string, std::string> process_environment();
+
+/// "30s", "100ms", "5m", "1h", "1500" (plain numbers are of `plain_unit`).
+Result<Duration> parse_duration(std::string_view text, Duration plain_unit);
+/// "512MiB", "64m", "1GB", "1024".
+Result<std::uint64_t> parse_bytes(std::string_view text);
+/// "host:port", "[::1]:7687"; nullopt if it is not one.
+std::optional<std::pair<std::string, std::uint16_t>> parse_host_port(std::string_view text);
+
+}  // namespace nornic::env

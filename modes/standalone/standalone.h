@@ -1,0 +1,12 @@
+// Standalone: one member, no peers. A write is committed once it is synced here; every read is current.
+#pragma once
+
+#include <memory>
+
+#include "modes/strategy.h"
+
+namespace nornic::modes {
+
+std::unique_ptr<Strategy> make_standalone(const StrategyStart& start);
+
+}  // namespace nornic::modes
