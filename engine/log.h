@@ -102,5 +102,7 @@ Result<std::unique_ptr<Log>> open_segmented_log(const LogSettings& settings, Clo
 
 /// For tests and the simulator: keeps what was synced and drops the rest at crash.
 std::unique_ptr<Log> make_memory_log();
+/// What a power failure leaves: the state of the last sync(). recovery() then tells of it.
+void crash_memory_log(Log& log);
 
 }  // namespace nornic::engine
