@@ -66,7 +66,7 @@ cluster-tests: packages-tests
 
 bench: packages-tests
 	@scripts/build bench nornicdb benchmarks
-	@python3 bench/run.py
+	@python3 bench/run.py --micro
 
 clean:
 	rm -rf build
