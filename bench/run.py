@@ -44,7 +44,7 @@ def build_go():
         return None
     program = os.path.join(TOP, "build/go/bench")
     flags = subprocess.run(["go", "env", "GOFLAGS"], capture_output=True, text=True).stdout.strip()
-    environment = {**os.environ, "GOMODCACHE": os.path.join(TOP, "build/go/mod"), "GOCACHE": os.path.join(TOP, "build/go/cache"),
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOMODCACHE": os.path.join(TOP, "build/go/mod"), "GOCACHE": os.path.join(TOP, "build/go/cache"),
                    "GOFLAGS": (flags + " -modcacherw").strip()}
     done = subprocess.run(["go", "build", "-o", program, "."], cwd=os.path.join(TOP, "bench/driver"), env=environment,
                           capture_output=True, text=True)

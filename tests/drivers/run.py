@@ -100,8 +100,8 @@ def prepare_javascript():
 def prepare_go():
     need("go")
     flags = attempt(["go", "env", "GOFLAGS"]).strip()
-    environment = {"GOMODCACHE": os.path.join(BUILD, "go/mod"), "GOCACHE": os.path.join(BUILD, "go/cache"),
-                   "GOFLAGS": (flags + " -modcacherw").strip()}  # So that `make clean` may delete it.
+    # Without cgo no C compiler is asked for.
+    environment = {"CGO_ENABLED": "0", "GOMODCACHE": os.path.join(BUILD, "go/mod"), "GOCACHE": os.path.join(BUILD, "go/cache"), "GOFLAGS": (flags + " -modcacherw").strip()}  # So that `make clean` may delete it.
     program = os.path.join(BUILD, "go/drivers.test")
     attempt(["go", "test", "-c", "-o", program, "."], cwd=os.path.join(HERE, "go"), env={**os.environ, **environment})
     return ["go", "tool", "test2json", program, "-test.v", "-test.timeout=20m"], environment
