@@ -20,7 +20,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "tests"))
 BUILD = os.path.join(TOP, "build", "bench")
 os.environ.setdefault("NORNICDB_BINARY", os.path.join(BUILD, "nornicdb"))
-from harness import PASSWORD, USER, Server, free_port, process_rss, work_folder  # noqa: E402
+from harness import PASSWORD, USER, Server, free_port, go_environment, process_rss, work_folder  # noqa: E402
 from raw_bolt import Connection, Disconnected  # noqa: E402
 
 # Server CPU in microseconds an operation or row of Neo4j Community 5.26.30, measured by the same workloads on a machine of
@@ -43,10 +43,7 @@ def build_go():
     if shutil.which("go") is None:
         return None
     program = os.path.join(TOP, "build/go/bench")
-    flags = subprocess.run(["go", "env", "GOFLAGS"], capture_output=True, text=True).stdout.strip()
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOMODCACHE": os.path.join(TOP, "build/go/mod"), "GOCACHE": os.path.join(TOP, "build/go/cache"),
-                   "GOFLAGS": (flags + " -modcacherw").strip()}
-    done = subprocess.run(["go", "build", "-o", program, "."], cwd=os.path.join(TOP, "bench/driver"), env=environment,
+    done = subprocess.run(["go", "build", "-o", program, "."], cwd=os.path.join(TOP, "bench/driver"), env=go_environment(),
                           capture_output=True, text=True)
     if done.returncode != 0:
         print("the Go program cannot be built here: " + " | ".join(done.stderr.strip().splitlines()[-3:]))

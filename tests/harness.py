@@ -37,6 +37,14 @@ def work_folder():
     return folder
 
 
+def go_environment():
+    """The environment for Go programs of ours: modules and cache under build/, no C compiler wanted."""
+    flags = subprocess.run(["go", "env", "GOFLAGS"], capture_output=True, text=True, check=True).stdout.strip()
+    folder = os.path.join(TOP, "build", "go")
+    return {**os.environ, "CGO_ENABLED": "0", "GOMODCACHE": os.path.join(folder, "mod"), "GOCACHE": os.path.join(folder, "cache"),
+            "GOFLAGS": (flags + " -modcacherw").strip()}  # So that `make clean` may delete the modules.
+
+
 def free_port():
     """A port that was free a moment ago; for tests that restart a server and want it where it was."""
     with socket.socket() as s:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import PASSWORD, TOP, USER, Server  # noqa: E402
+from harness import PASSWORD, TOP, USER, Server, go_environment  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(TOP, "build")
@@ -82,6 +82,27 @@ def python_venv():
 
 def prepare_python():
     return [python_venv(), "-u", os.path.join(HERE, "python/suite.py")], {}
+
+
+def prepare_javascript():
+    need("node", "npm")
+    folder = os.path.join(BUILD, "npm")
+    recipe = read("javascript/package.json")
+    if not prepared(folder, recipe):
+        os.makedirs(folder, exist_ok=True)
+        shutil.copy(os.path.join(HERE, "javascript/package.json"), folder)
+        attempt(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=folder)
+        mark_prepared(folder, recipe)
+    return (["node", "--test", "--test-reporter=tap", os.path.join(HERE, "javascript/suite.test.js")],
+            {"NODE_PATH": os.path.join(folder, "node_modules")})
+
+
+def prepare_go():
+    need("go")
+    environment = go_environment()
+    program = os.path.join(BUILD, "go/drivers.test")
+    attempt(["go", "test", "-c", "-o", program, "."], cwd=os.path.join(HERE, "go"), env=environment)
+    return ["go", "tool", "test2json", program, "-test.v", "-test.timeout=20m"], environment
 
 
 def prepare_javascript():
