@@ -6,7 +6,6 @@
 // one transaction and is used by one thread at a time, except interrupt().
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -14,6 +13,8 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "base/clock.h"
@@ -47,6 +48,8 @@ struct LockKey {
 
 /// "NODE(13)", "RELATIONSHIP(4)", "INDEX_ENTRY(…)", "SCHEMA(0)", "MERGE(…)".
 std::string to_string(const LockKey& key);
+/// "SharedLock", "ExclusiveLock".
+std::string_view to_string(LockMode mode) noexcept;
 
 /// One transaction that waits, for SHOW TRANSACTIONS and status pages.
 struct LockWait {
@@ -75,8 +78,8 @@ public:
     /// For the transaction's memory limit: what its locks cost here and in the lock table.
     [[nodiscard]] std::size_t memory_bytes() const noexcept;
 
-    /// Any thread. The wait that runs now, or else the next one, fails with `reason`. Requests that
-    /// need no waiting still succeed: the transaction itself looks at killed().
+    /// Any thread. The wait that runs now and every later one fails with `reason`; the first reason
+    /// stays. Requests that need no waiting still succeed: the transaction itself looks at killed().
     void interrupt(Error reason);
 
 private:
@@ -90,14 +93,13 @@ private:
     const TransactionId transaction_;
     std::vector<Held> held_;
 
-    // The one wait that may run. `waiting_` is written under the manager's graph mutex, `granted_`
-    // and `interruption_` under mutex_.
+    // The one wait that may run. waiting_ is under the manager's graph mutex, granted_ and
+    // interruption_ under mutex_, which is only ever taken last.
     std::mutex mutex_;
     std::condition_variable wake_;
     bool granted_ = false;
     std::optional<Error> interruption_;
     detail::LockWaiter* waiting_ = nullptr;
-    std::uint64_t ticket_ = 0;  // grows with every wait, so that two looks can tell one wait from the next
 };
 
 class LockManager {
@@ -127,21 +129,39 @@ public:
 private:
     struct Shard;
     struct Slot;
+    struct Contention;
     enum class Grant : std::uint8_t { kGranted, kAlreadyHeld, kQueued, kRefused };
+    /// The pointer may dangle unless the client is in waiting_clients_; the number is a copy.
+    struct Blocker {
+        LockClient* client;
+        TransactionId transaction;
+    };
+    struct Blockers {
+        std::vector<Blocker> holders;
+        std::vector<Blocker> ahead;  // in the queue
+    };
 
     [[nodiscard]] Shard& shard_of(std::uint64_t hash) const noexcept;
+    static bool is_holder(const Slot& slot, const LockClient& client) noexcept;
+    static void add_holder(Slot& slot, LockClient& client, LockMode mode);
+    static void drop_holder(Slot& slot, const LockClient& client) noexcept;
+    /// Grants the front of the queue as far as it can go; erases the slot if nobody is left.
+    static void serve(Shard& shard, Slot& slot) noexcept;
     Grant request(LockClient& client, const LockKey& key, LockMode mode, detail::LockWaiter* waiter);
     Result<> wait(LockClient& client, detail::LockWaiter& waiter, Deadline deadline);
     /// Takes the waiter out of its queue; false if it was granted meanwhile.
     bool withdraw(detail::LockWaiter& waiter);
-    std::vector<LockClient*> blockers(const detail::LockWaiter& waiter) const;
-    std::optional<Error> find_deadlock(LockClient& client);
+    /// Empty if the waiter waits no more.
+    [[nodiscard]] Blockers blockers(const detail::LockWaiter& waiter) const;
+    /// Whether waiting would close a circle. Precondition: graph_mutex_ is held.
+    [[nodiscard]] std::optional<Error> find_deadlock(LockClient& client);
 
     static constexpr std::size_t kShards = 256;
     std::unique_ptr<Shard[]> shards_;
     // Held while a waiter enters or leaves the wait-for graph and while the graph is searched.
     mutable std::mutex graph_mutex_;
-    std::vector<LockClient*> waiting_clients_;  // under graph_mutex_
+    // Under graph_mutex_. Who is in here is blocked, so it is alive and lets go of nothing.
+    std::unordered_set<LockClient*> waiting_clients_;
     std::atomic<std::uint64_t> deadlocks_{0};
     std::atomic<std::uint64_t> waits_{0};
 };

@@ -7,13 +7,13 @@
 // Threads: one applier (put, drop, load), one population thread (set_state), readers anywhere.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -77,7 +77,7 @@ struct IndexCounters {
 
 class SchemaCatalog {
 public:
-    /// Kv keys: prefix, 'i' or 'c', id (be32). Begins with version 1 and no rules.
+    /// Kv keys: prefix, 'i' or 'c', id (be32); prefix, 'n': the next id. Begins with version 1 and no rules.
     explicit SchemaCatalog(std::string key_prefix);
     ~SchemaCatalog();
 
@@ -122,9 +122,10 @@ private:
     mutable std::mutex mutex_;
     std::shared_ptr<const Schema> schema_;                                // under mutex_
     std::map<std::uint32_t, std::shared_ptr<IndexCounters>> counters_;    // under mutex_
-    std::map<std::uint32_t, bool> dirty_;                                 // under mutex_
-    std::map<std::uint32_t, bool> writing_;                               // under mutex_
+    std::set<std::uint32_t> dirty_;                                       // under mutex_
+    std::set<std::uint32_t> writing_;                                     // under mutex_
     std::shared_ptr<const Schema> writing_schema_;                        // under mutex_
+    std::uint32_t writing_next_id_ = 1;                                   // under mutex_
     std::uint32_t next_id_ = 1;                                           // under mutex_
     std::atomic<std::uint64_t> version_{1};
 };

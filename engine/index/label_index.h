@@ -59,10 +59,18 @@ private:
         : index_{&index}, token_{token}, page_{first_page}, end_page_{end_page} {}
     LabelIndex* index_;
     std::uint32_t token_;
+    /// Makes sources_ hold the chunk of page_, skipping what is empty; false at the end.
+    Result<bool> enter();
+
     std::uint64_t page_;
     std::uint64_t end_page_;
-    std::uint32_t region_ = 0;
-    std::vector<std::uint64_t> ids_;  // next_ids(): one page of all regions, sorted
+    struct Source {
+        std::uint32_t region;
+        const std::atomic<std::uint64_t>* words;
+    };
+    std::vector<Source> sources_;  // of one chunk, by region; empty: enter() comes next
+    std::size_t source_ = 0;       // next_words(): the next one on page_
+    std::vector<std::uint64_t> ids_;  // next_ids(): what one page gave
     std::size_t ids_taken_ = 0;
 };
 
@@ -110,6 +118,9 @@ private:
     static constexpr unsigned kChunkWords = 64;  // 4,096 entities, 512 bytes
     static constexpr unsigned kRegions = 1U << kRegionBits;
     static constexpr unsigned kBuckets = 40;
+    static constexpr std::uint64_t kReadAhead = 64;
+    template <class T>
+    class Directory;
     struct Chunk;
     struct Region;
     struct Token;
@@ -126,16 +137,21 @@ private:
 
     Result<Token*> token_of(std::uint32_t token);
     /// The chunk, read from the Kv if need be; nullptr where there is none and `create` is false.
-    Result<Chunk*> chunk_of(Token& token, std::uint32_t region, std::uint64_t chunk, bool create);
-    Result<> load_chunks(Token& token, std::uint32_t region, std::uint64_t first);
+    Result<Chunk*> chunk_of(Token& token, std::uint32_t region, std::uint64_t chunk, bool create, std::uint64_t ahead = 1);
+    /// Reads chunks [first, end) of the Kv that are not in memory.
+    Result<> load_chunks(Token& token, Region& region, std::uint64_t first, std::uint64_t end);
+    Region& region_of(Token& token, std::uint32_t region);
+    Chunk& add_chunk(Token& token, Region& region, std::uint64_t chunk);
+    Result<> find_bounds(Token& token);
     void mark_dirty(Chunk& chunk);
     [[nodiscard]] std::string chunk_key(std::uint32_t token, std::uint32_t region, std::uint64_t chunk) const;
 
     Kv& kv_;
     const std::string prefix_;
-    std::array<std::atomic<std::atomic<Token*>*>, kBuckets> tokens_{};
+    std::unique_ptr<Directory<Token>> tokens_;
     std::atomic<Token*> every_{nullptr};
-    std::mutex load_mutex_;  // one reader of the Kv at a time; hits never take it
+    std::mutex load_mutex_;  // whoever adds tokens, regions or chunks; hits never take it
+    std::vector<std::unique_ptr<Token>> owned_;  // under load_mutex_
 
     mutable std::mutex pending_mutex_;
     std::unordered_map<PendingClear, std::uint64_t, PendingHash> pending_;  // to the index of the clear

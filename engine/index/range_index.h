@@ -28,6 +28,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "engine/graph_reader.h"
+#include "engine/index/delta_layer.h"
 #include "engine/index/equality_cache.h"
 #include "engine/index/index_query.h"
 #include "engine/kv.h"
@@ -40,8 +41,6 @@ struct IndexEntry {
     std::string_view key;
     std::uint64_t id = 0;
 };
-
-class DeltaLayer;  // engine/index/delta_layer.h
 
 /// Walks candidates in key order (then id), ascending or descending.
 class RangeCursor {
@@ -130,9 +129,14 @@ private:
     mutable std::mutex layers_mutex_;
     std::shared_ptr<const Layers> layers_;  // under layers_mutex_
     std::shared_ptr<DeltaLayer> active_;    // the applier's; == layers_->back()
-    std::size_t frozen_count_ = 0;          // of layers_, how many the running checkpoint writes
+
+    // Of the running checkpoint: how many of layers_ it writes, and the removals that must outlive it.
+    std::size_t frozen_count_ = 0;
+    std::int64_t frozen_entries_ = 0;
+    std::vector<const DeltaLayer::Item*> carried_;
 
     std::atomic<std::int64_t> entries_{0};
+    std::atomic<bool> statistics_changed_{false};  // by a population, which no layer shows
     std::array<std::atomic<std::uint8_t>, kRegisters> registers_{};
 };
 
