@@ -1,0 +1,534 @@
+#include "bolt/connection.h"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <chrono>
+
+namespace nornic::bolt {
+
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+// After our last byte the peer may take this long to close its side; closing earlier could throw
+// that last byte away on its way (a reset overtakes data).
+constexpr std::chrono::milliseconds kLinger{1000};
+constexpr std::size_t kKeptBytes = 1 << 20;
+constexpr char kTlsHandshakeRecord = 0x16;
+
+std::string endpoint_text(const asio::ip::tcp::endpoint& endpoint) {
+    const std::string port = std::to_string(endpoint.port());
+    const asio::ip::address address = endpoint.address();
+    if (address.is_v6()) {
+        if (address.to_v6().is_v4_mapped()) {
+            return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string() + ":" + port;
+        }
+        return "[" + address.to_string() + "]:" + port;
+    }
+    return address.to_string() + ":" + port;
+}
+
+void drop_large(std::string& buffer) {
+    buffer.clear();
+    if (buffer.capacity() > kKeptBytes) {
+        std::string{}.swap(buffer);
+    }
+}
+
+}  // namespace
+
+Connection::Connection(std::shared_ptr<ConnectionHost> host, Socket socket, std::string id)
+    : host_{std::move(host)},
+      connected_at_{system_clock().now()},
+      connected_at_ms_{system_clock().wall_ns() / 1'000'000},
+      socket_{std::move(socket)} {
+    info_.connection_id = std::move(id);
+    error_code ignored;
+    const auto remote = socket_.remote_endpoint(ignored);
+    info_.client_address = endpoint_text(remote);
+    const auto local = socket_.local_endpoint(ignored);
+    info_.server_address = endpoint_text(local);
+}
+
+Connection::~Connection() = default;
+
+void Connection::start() {
+    {
+        MutexLock lock{io_mutex_};
+        error_code ignored;
+        socket_.set_option(asio::ip::tcp::no_delay{true}, ignored);
+        socket_.set_option(asio::socket_base::keep_alive{true}, ignored);
+        socket_.non_blocking(true, ignored);
+        last_progress_ = connected_at_;
+        last_noop_ = connected_at_;
+    }
+    start_read();
+}
+
+ConnectionStatus Connection::status() const {
+    ConnectionStatus s;
+    s.connection_id = info_.connection_id;
+    s.client_address = info_.client_address;
+    s.server_address = info_.server_address;
+    s.connected_at_ms = connected_at_ms_;
+    if (const Conversation* conversation = conversation_.load(std::memory_order_acquire)) {
+        s.user = conversation->user();
+        s.user_agent = conversation->user_agent();
+        s.protocol_version = info_.protocol_version;
+        s.running = conversation->busy_since() != 0;
+        s.encrypted = info_.encrypted;
+    }
+    return s;
+}
+
+// ---- reading ----
+
+void Connection::start_read() {
+    MutexLock lock{io_mutex_};
+    if (broken_) {
+        reading_ended_ = true;
+        lock.unlock();
+        on_end_of_input();
+        return;
+    }
+    socket_.async_read_some(asio::buffer(input_), [self = shared_from_this()](const error_code& error, std::size_t n) {
+        self->on_read(error, n);
+    });
+}
+
+void Connection::on_read(const error_code& error, std::size_t n) {
+    if (error) {
+        {
+            MutexLock lock{io_mutex_};
+            reading_ended_ = true;
+        }
+        on_end_of_input();
+        return;
+    }
+    host_->metrics.bytes_received.fetch_add(n, std::memory_order_relaxed);
+    bool going_on = true;
+    {
+        MutexLock lock{io_mutex_};
+        going_on = !closing_;  // What comes after our last word is thrown away.
+    }
+    if (going_on && !take({input_.data(), n})) {
+        close();
+    }
+    Conversation* const conversation = conversation_.load(std::memory_order_relaxed);
+    if (conversation == nullptr) {
+        start_read();
+        return;
+    }
+    if (!conversation->authenticated()) {
+        // Nothing runs yet that a RESET could interrupt, and the limits depend on the login.
+        conversation->work();
+        start_read();
+        return;
+    }
+    if (conversation->wants_input()) {
+        start_read();
+    }
+    conversation->work();
+}
+
+void Connection::resume_input() { start_read(); }
+
+void Connection::on_end_of_input() {
+    if (Conversation* const conversation = conversation_.load(std::memory_order_relaxed)) {
+        conversation->terminate(false);
+    } else {
+        close();
+    }
+    settle();
+}
+
+/// False: the connection cannot go on.
+bool Connection::take(std::string_view raw) {
+    if (raw.empty()) {
+        return true;
+    }
+    bool encrypted = false;
+    {
+        MutexLock lock{io_mutex_};
+        if (phase_ == Phase::kSniff && tls_ == nullptr) {
+            if (raw[0] == kTlsHandshakeRecord && host_->tls != nullptr) {
+                tls_ = std::make_unique<TlsChannel>(host_->tls);
+                info_.encrypted = true;
+            } else if (host_->tls != nullptr && host_->settings.tls.required) {
+                return false;
+            }
+        }
+        encrypted = tls_ != nullptr;
+        if (encrypted) {
+            plain_.clear();
+            std::string reply;
+            const Result<> fed = tls_->feed(raw, plain_, reply);
+            write_raw(reply);
+            if (!fed) {
+                return false;
+            }
+        }
+    }
+    if (encrypted) {
+        const bool good = plain_.empty() || take_stream(plain_);
+        MutexLock lock{io_mutex_};
+        return good && !tls_->ended();
+    }
+    return take_stream(raw);
+}
+
+bool Connection::take_stream(std::string_view bytes) {
+    bool framed = false;
+    bool open = true;
+    {
+        MutexLock lock{io_mutex_};
+        framed = frames_ != nullptr;
+        if (framed) {
+            payload_.clear();
+            std::string reply;
+            open = frames_->feed(bytes, payload_, reply);
+            if (!reply.empty()) {
+                if (tls_ != nullptr) {
+                    std::string raw;
+                    tls_->wrap(reply, raw);
+                    write_raw(raw);
+                } else {
+                    write_raw(reply);
+                }
+            }
+        }
+    }
+    if (framed) {
+        return (payload_.empty() || take_handshake(payload_)) && open;
+    }
+    if (phase_ == Phase::kSniff) {
+        phase_ = bytes[0] == 'G' ? Phase::kHttp : Phase::kHandshake;
+    }
+    return phase_ == Phase::kHttp ? take_http(bytes) : take_handshake(bytes);
+}
+
+bool Connection::take_http(std::string_view bytes) {
+    head_.append(bytes.substr(0, kHttpHeadBytesMax));
+    const std::size_t end = head_.find("\r\n\r\n");
+    if (end == std::string::npos) {
+        return head_.size() < kHttpHeadBytesMax;
+    }
+    Result<HttpAnswer> answer = answer_http(std::string_view{head_}.substr(0, end + 4));
+    if (!answer) {
+        return false;
+    }
+    write(answer.value().response);
+    if (!answer.value().upgraded) {
+        return false;
+    }
+    const std::string rest = head_.substr(end + 4);
+    std::string{}.swap(head_);
+    phase_ = Phase::kHandshake;
+    {
+        MutexLock lock{io_mutex_};
+        frames_ = std::make_unique<WebSocketFrames>(WebSocketFrames::Side::kServer);
+    }
+    return rest.empty() || take_stream(rest);
+}
+
+bool Connection::take_handshake(std::string_view bytes) {
+    if (phase_ == Phase::kMessages) {
+        owned_->receive(bytes);
+        return true;
+    }
+    phase_ = Phase::kHandshake;
+    std::string reply;
+    const Handshake::Outcome outcome = handshake_.feed(bytes, reply);
+    if (!reply.empty()) {
+        write(reply);
+    }
+    if (outcome == Handshake::Outcome::kRefused) {
+        return false;
+    }
+    if (outcome == Handshake::Outcome::kNeedMore) {
+        return true;
+    }
+    phase_ = Phase::kMessages;
+    info_.protocol_version = handshake_.version().to_text();
+    owned_ = std::make_unique<Conversation>(host_->backend,
+                                            host_->settings,
+                                            host_->metrics,
+                                            *this,
+                                            info_,
+                                            Dialect{handshake_.version(), false},
+                                            handshake_.by_manifest());
+    if (!bytes.empty()) {
+        owned_->receive(bytes);
+    }
+    conversation_.store(owned_.get(), std::memory_order_release);
+    if (host_->stopping.load(std::memory_order_relaxed)) {
+        owned_->close_when_idle();
+    }
+    return true;
+}
+
+// ---- writing ----
+
+void Connection::write(std::string& bytes) {
+    {
+        MutexLock lock{io_mutex_};
+        if (!broken_ && !shut_) {
+            std::string_view raw = bytes;
+            std::string framed;
+            if (frames_ != nullptr) {
+                frames_->wrap(raw, framed);
+                raw = framed;
+            }
+            if (tls_ != nullptr) {
+                encoded_.clear();
+                tls_->wrap(raw, encoded_);
+                raw = encoded_;
+            }
+            write_raw(raw);
+        }
+    }
+    drop_large(bytes);
+}
+
+/// Sends what the socket takes at once; a system call here saves waking a thread later.
+void Connection::write_raw(std::string_view raw) {
+    if (broken_ || raw.empty()) {
+        return;
+    }
+    host_->metrics.bytes_sent.fetch_add(raw.size(), std::memory_order_relaxed);
+    if (nothing_waits()) {
+        error_code error;
+        const std::size_t n = socket_.write_some(asio::buffer(raw.data(), raw.size()), error);
+        if (error && error != asio::error::would_block && error != asio::error::try_again) {
+            break_off();
+            return;
+        }
+        if (!error) {
+            raw.remove_prefix(n);
+        }
+        if (raw.empty()) {
+            return;
+        }
+        last_progress_ = system_clock().now();
+    }
+    waiting_.append(raw);
+    if (sending_.empty()) {
+        send_waiting();
+    }
+}
+
+void Connection::send_waiting() {
+    if (sent_ == sending_.size()) {
+        drop_large(sending_);
+        sending_.swap(waiting_);
+        sent_ = 0;
+    }
+    socket_.async_write_some(asio::buffer(sending_.data() + sent_, sending_.size() - sent_),
+                             [self = shared_from_this()](const error_code& error, std::size_t n) {
+                                 self->on_written(error, n);
+                             });
+}
+
+void Connection::on_written(const error_code& error, std::size_t n) {
+    Conversation* to_notify = nullptr;
+    {
+        MutexLock lock{io_mutex_};
+        if (error || broken_) {
+            break_off();
+        } else {
+            last_progress_ = system_clock().now();
+            sent_ += n;
+            if (sent_ < sending_.size() || !waiting_.empty()) {
+                send_waiting();
+                return;
+            }
+            drop_large(sending_);
+            sent_ = 0;
+            if (closing_) {
+                shut_down();
+            }
+            if (notify_) {
+                notify_ = false;
+                to_notify = owned_.get();
+            }
+        }
+    }
+    if (to_notify != nullptr) {
+        to_notify->on_writable();
+    }
+    settle();
+}
+
+bool Connection::drained_or_notify() {
+    MutexLock lock{io_mutex_};
+    if (broken_ || nothing_waits()) {
+        return true;
+    }
+    notify_ = true;
+    return false;
+}
+
+/// Nothing can be sent any more.
+void Connection::break_off() {
+    broken_ = true;
+    waiting_.clear();
+    sending_.clear();
+    sent_ = 0;
+    error_code ignored;
+    socket_.close(ignored);
+    notify_writable();
+}
+
+void Connection::notify_writable() {
+    if (notify_) {
+        notify_ = false;
+        asio::post(host_->io, [self = shared_from_this()] { self->owned_->on_writable(); });
+    }
+}
+
+void Connection::post(std::function<void()> task) {
+    asio::post(host_->io, [self = shared_from_this(), work = std::move(task)] { work(); });
+}
+
+// ---- the end ----
+
+/// Everything is said: tell the peer so.
+void Connection::shut_down() {
+    if (shut_ || broken_) {
+        return;
+    }
+    shut_ = true;
+    error_code ignored;
+    if (host_->stopping.load(std::memory_order_relaxed)) {
+        // Idle drivers do not notice an end of stream, so waiting for them would hold the stop up.
+        break_off();
+    } else {
+        socket_.shutdown(Socket::shutdown_send, ignored);
+    }
+}
+
+void Connection::close() {
+    {
+        MutexLock lock{io_mutex_};
+        if (closing_) {
+            return;
+        }
+        closing_ = true;
+        closing_since_ = system_clock().now();
+        if (!broken_) {
+            std::string last;
+            if (frames_ != nullptr) {
+                frames_->close(last);
+            }
+            if (tls_ != nullptr) {
+                std::string raw;
+                if (!last.empty()) {
+                    tls_->wrap(last, raw);
+                }
+                tls_->close(raw);
+                last = std::move(raw);
+            }
+            write_raw(last);
+        }
+        if (!broken_ && nothing_waits()) {
+            shut_down();
+        }
+    }
+    settle();
+}
+
+/// Lets the server forget this connection once both directions are over.
+void Connection::settle() {
+    {
+        MutexLock lock{io_mutex_};
+        if (settled_ || !closing_ || !reading_ended_ || (!broken_ && !nothing_waits())) {
+            return;
+        }
+        settled_ = true;
+        error_code ignored;
+        socket_.close(ignored);
+        broken_ = true;
+    }
+    host_->forget(shared_from_this());
+}
+
+void Connection::abort() {
+    {
+        MutexLock lock{io_mutex_};
+        break_off();
+    }
+    if (Conversation* const conversation = conversation_.load(std::memory_order_acquire)) {
+        conversation->terminate(true);
+    } else {
+        close();
+    }
+}
+
+void Connection::terminate() {
+    if (Conversation* const conversation = conversation_.load(std::memory_order_acquire)) {
+        conversation->terminate(true);
+        // A peer that does not read would hold the end up.
+        MutexLock lock{io_mutex_};
+        notify_writable();
+    } else {
+        abort();
+    }
+}
+
+void Connection::close_when_idle() {
+    if (Conversation* const conversation = conversation_.load(std::memory_order_acquire)) {
+        conversation->close_when_idle();
+        MutexLock lock{io_mutex_};
+        if (shut_) {
+            break_off();
+        }
+    } else {
+        abort();
+    }
+}
+
+void Connection::sweep(Deadline now) {
+    const Settings& settings = host_->settings;
+    const Conversation* const conversation = conversation_.load(std::memory_order_acquire);
+    const bool authenticated = conversation != nullptr && conversation->authenticated();
+    bool give_up = !authenticated && now - connected_at_ >= settings.authentication_timeout;
+    {
+        MutexLock lock{io_mutex_};
+        if (broken_) {
+            return;
+        }
+        if (closing_) {
+            give_up = give_up || (nothing_waits() && now - closing_since_ >= kLinger);
+        }
+        if (!nothing_waits()) {
+            give_up = give_up || now - last_progress_ >= settings.slow_reader_timeout;
+        }
+        if (!give_up && authenticated && !closing_ && nothing_waits() && settings.keep_alive.count() > 0) {
+            const std::int64_t busy_ns = conversation->busy_since();
+            const Deadline busy{Duration{busy_ns}};
+            if (busy_ns != 0 && now - std::max(busy, last_noop_) >= settings.keep_alive) {
+                last_noop_ = now;
+                std::string noop(2, '\0');
+                std::string framed;
+                if (frames_ != nullptr) {
+                    frames_->wrap(noop, framed);
+                    noop.swap(framed);
+                }
+                if (tls_ != nullptr) {
+                    std::string raw;
+                    tls_->wrap(noop, raw);
+                    noop.swap(raw);
+                }
+                write_raw(noop);
+            }
+        }
+    }
+    if (give_up) {
+        abort();
+    }
+}
+
+}  // namespace nornic::bolt

@@ -1,0 +1,327 @@
+// Conversation: queueing, and whose turn it is to work.
+#include "bolt/conversation.h"
+
+#include "base/clock.h"
+#include "bolt/conversation_scope.h"
+
+namespace nornic::bolt {
+
+namespace {
+
+/// Set while this thread is inside Session::interrupt() of a conversation, under its mutex: a
+/// completion that comes out of that call must not work here.
+thread_local const Conversation* interrupting = nullptr;
+
+std::int64_t steady_now() { return system_clock().now().time_since_epoch().count(); }
+
+}  // namespace
+
+Conversation::Conversation(Backend& backend,
+                           const ConversationSettings& settings,
+                           Metrics& metrics,
+                           Transport& transport,
+                           ConnectionInfo info,
+                           Dialect dialect,
+                           bool by_manifest)
+    : backend_{backend},
+      settings_{settings},
+      metrics_{metrics},
+      transport_{transport},
+      by_manifest_{by_manifest},
+      dialect_{dialect},
+      info_{std::move(info)} {
+    info_.protocol_version = dialect.version.to_text();
+}
+
+Conversation::~Conversation() = default;
+
+std::string Conversation::user() const {
+    MutexLock lock{mutex_};
+    return user_;
+}
+
+std::string Conversation::user_agent() const {
+    MutexLock lock{mutex_};
+    return info_.user_agent;
+}
+
+void Conversation::receive(std::string_view bytes) {
+    const bool known = authenticated_.load(std::memory_order_relaxed);
+    MutexLock lock{mutex_};
+    if (closed_ || excess_ != 0) {
+        return;
+    }
+    const std::size_t before = incoming_.size();
+    if (!reader_.feed(bytes, known ? settings_.message_bytes_max : settings_.message_bytes_max_unauthenticated,
+                      incoming_)) {
+        excess_ = reader_.excess();
+    }
+    int resets = 0;
+    for (std::size_t i = before; i < incoming_.size(); ++i) {
+        if (is_reset(incoming_[i])) {
+            ++resets;
+        } else if (is_goodbye(incoming_[i])) {
+            goodbye_queued_ = true;
+        }
+    }
+    if (resets == 0) {
+        return;
+    }
+    resets_pending_.fetch_add(resets, std::memory_order_relaxed);
+    if (known && working_ && session_ != nullptr) {
+        // Under the mutex, so that the RESET cannot be worked on before its interrupt was made.
+        interrupted_ = true;
+        interrupting = this;
+        session_->interrupt();
+        interrupting = nullptr;
+    }
+}
+
+bool Conversation::wants_input() {
+    MutexLock lock{mutex_};
+    if (closed_ || excess_ != 0) {
+        return true;  // Read on, to see the peer leave; what comes is thrown away.
+    }
+    input_paused_ = working_ && incoming_.bytes.size() > settings_.input_bytes_max;
+    return !input_paused_;
+}
+
+void Conversation::work() {
+    {
+        MutexLock lock{mutex_};
+        if (working_ || closed_ || (incoming_.size() == 0 && excess_ == 0 && !must_end())) {
+            return;
+        }
+        working_ = true;
+    }
+    loop();
+}
+
+bool Conversation::must_end() const noexcept {
+    return ending_.load(std::memory_order_relaxed) ||
+           (ending_when_idle_.load(std::memory_order_relaxed) &&
+            (state_ == State::kReady || state_ == State::kNegotiation || state_ == State::kAuthentication ||
+             state_ == State::kFailed));
+}
+
+void Conversation::loop() {
+    Scope scope{settings_.blocking_scope};
+    run_loop(scope);
+}
+
+void Conversation::run_loop(Scope& scope) {
+    if (busy_since_.load(std::memory_order_relaxed) == 0) {
+        busy_since_.store(steady_now(), std::memory_order_relaxed);
+        metrics_.connections_running.fetch_add(1, std::memory_order_relaxed);
+    }
+    while (true) {
+        if (ending_.load(std::memory_order_relaxed)) {
+            finish(scope);
+            return;
+        }
+        if (next_ >= current_.size() && !take_batch(scope)) {
+            return;
+        }
+        Step step = handle(current_[next_++], scope);
+        while (step == Step::kPullAgain) {
+            if (!park(Parked::kPull)) {
+                return;
+            }
+            step = pull_more();
+        }
+        if (step == Step::kPending) {
+            return;
+        }
+        if (step == Step::kClose) {
+            finish(scope);
+            return;
+        }
+        if (out_.size() >= settings_.flush_bytes && !park(Parked::kLoop)) {
+            return;
+        }
+    }
+}
+
+/// The next messages to work on. False if the turn is over.
+bool Conversation::take_batch(Scope& scope) {
+    current_.clear();
+    next_ = 0;
+    bool resume_input = false;
+    while (true) {
+        MutexLock lock{mutex_};
+        const bool over = incoming_.size() > 0 || excess_ != 0 || must_end() ||
+                          ending_politely_.load(std::memory_order_relaxed);
+        if (over && scope.foreign()) {
+            lock.unlock();
+            transport_.post([this, keep = transport_.share()] { loop(); });
+            return false;
+        }
+        if (incoming_.size() > 0) {
+            std::swap(current_, incoming_);
+            resume_input = input_paused_;
+            input_paused_ = false;
+            break;
+        }
+        if (excess_ != 0) {
+            lock.unlock();
+            too_large();
+            finish(scope);
+            return false;
+        }
+        if (!out_.empty()) {
+            // Everything is answered: one write for all of it.
+            lock.unlock();
+            flush();
+            continue;
+        }
+        if (must_end() || ending_politely_.load(std::memory_order_relaxed)) {
+            lock.unlock();
+            finish(scope);
+            return false;
+        }
+        busy_since_.store(0, std::memory_order_relaxed);
+        metrics_.connections_running.fetch_sub(1, std::memory_order_relaxed);
+        working_ = false;
+        return false;
+    }
+    metrics_.messages_received.fetch_add(current_.size(), std::memory_order_relaxed);
+    if (resume_input) {
+        transport_.resume_input();
+    }
+    return true;
+}
+
+void Conversation::flush() {
+    if (!out_.empty()) {
+        transport_.write(out_);
+    }
+}
+
+/// Sends what is there. False if the peer must read first: on_writable() then goes on at `where`.
+bool Conversation::park(Parked where) {
+    flush();
+    // Set before asking: the answer "later" may be followed by on_writable() at once.
+    parked_ = where;
+    return transport_.drained_or_notify();
+}
+
+void Conversation::on_writable() {
+    Scope scope{settings_.blocking_scope};
+    if (parked_ == Parked::kPull) {
+        Step step = Step::kPullAgain;
+        while (step == Step::kPullAgain) {
+            scope.enter();
+            step = pull_more();
+            if (step == Step::kPullAgain && !park(Parked::kPull)) {
+                return;
+            }
+        }
+        if (step == Step::kPending) {
+            return;
+        }
+        if (step == Step::kClose) {
+            finish(scope);
+            return;
+        }
+    }
+    run_loop(scope);
+}
+
+/// A call completed after its caller had left: go on here.
+void Conversation::resume() {
+    if (interrupting != nullptr) {
+        transport_.post([this] { resume(); });
+        return;
+    }
+    const std::shared_ptr<void> keep = std::move(keep_);
+    const Step step = on_result();
+    if (step == Step::kPending) {
+        return;
+    }
+    if (step == Step::kNext && !more_is_queued()) {
+        // The answer leaves from here, without waking another thread.
+        Scope scope{nullptr, true};
+        run_loop(scope);
+        return;
+    }
+    // Further calls must not run on a thread that is the backend's.
+    transport_.post([this, keep, step] {
+        if (step == Step::kPullAgain) {
+            if (park(Parked::kPull)) {
+                on_writable();
+            }
+            return;
+        }
+        if (step == Step::kClose) {
+            Scope scope{settings_.blocking_scope};
+            finish(scope);
+            return;
+        }
+        loop();
+    });
+}
+
+bool Conversation::more_is_queued() {
+    if (next_ < current_.size() || ending_.load(std::memory_order_relaxed)) {
+        return true;
+    }
+    MutexLock lock{mutex_};
+    return incoming_.size() > 0 || excess_ != 0 || must_end() ||
+           ending_politely_.load(std::memory_order_relaxed);
+}
+
+void Conversation::terminate(bool now) {
+    {
+        MutexLock lock{mutex_};
+        if (closed_) {
+            return;
+        }
+        if (!now && goodbye_queued_) {
+            ending_politely_.store(true, std::memory_order_relaxed);
+        } else {
+            ending_.store(true, std::memory_order_relaxed);
+            if (working_ && session_ != nullptr) {
+                interrupted_ = true;
+                interrupting = this;
+                session_->interrupt();
+                interrupting = nullptr;
+            }
+        }
+        if (working_) {
+            return;
+        }
+        working_ = true;
+    }
+    loop();
+}
+
+void Conversation::close_when_idle() {
+    ending_when_idle_.store(true, std::memory_order_relaxed);
+    work();
+}
+
+/// The last turn of work.
+void Conversation::finish(Scope& scope) {
+    state_ = State::kDefunct;
+    flush();
+    std::shared_ptr<Session> session;
+    {
+        MutexLock lock{mutex_};
+        closed_ = true;
+        working_ = false;
+        session = std::move(session_);
+        session_.reset();
+        incoming_.clear();
+    }
+    if (busy_since_.exchange(0, std::memory_order_relaxed) != 0) {
+        metrics_.connections_running.fetch_sub(1, std::memory_order_relaxed);
+    }
+    if (session != nullptr) {
+        // Rolls back what is open.
+        scope.enter();
+        session.reset();
+    }
+    transport_.close();
+}
+
+}  // namespace nornic::bolt

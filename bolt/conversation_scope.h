@@ -1,0 +1,55 @@
+// Parts of Conversation that its three .cc files share; no one else includes this.
+#pragma once
+
+#include "bolt/conversation.h"
+
+namespace nornic::bolt {
+
+/// The blocking scope of one turn of work, entered at the first call that needs it.
+class Conversation::Scope {
+public:
+    /// foreign: this thread is the backend's; it may write answers, but make no calls.
+    explicit Scope(BlockingScope* hook, bool foreign = false) : hook_{hook}, foreign_{foreign} {}
+    ~Scope() {
+        if (entered_) {
+            hook_->leave();
+        }
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+    void enter() {
+        if (hook_ != nullptr && !entered_) {
+            hook_->enter();
+            entered_ = true;
+        }
+    }
+
+    [[nodiscard]] bool foreign() const { return foreign_; }
+
+private:
+    BlockingScope* hook_;
+    bool foreign_;
+    bool entered_ = false;
+};
+
+template <class T, class Start>
+Conversation::Step Conversation::call(Call kind, Start start) {
+    call_ = kind;
+    call_state_.store(0, std::memory_order_relaxed);
+    // The completion may outlive the socket; a raw `this` fits std::function without allocation.
+    keep_ = transport_.share();
+    Completion<T> completion = [this](Result<T> result) {
+        result_ = std::move(result);
+        if (call_state_.exchange(2, std::memory_order_acq_rel) == 1) {
+            resume();
+        }
+    };
+    start(std::move(completion));
+    if (call_state_.exchange(1, std::memory_order_acq_rel) == 2) {
+        keep_.reset();
+        return on_result();
+    }
+    return Step::kPending;
+}
+
+}  // namespace nornic::bolt

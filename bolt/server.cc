@@ -1,0 +1,263 @@
+#include "bolt/server.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <chrono>
+#include <unordered_map>
+
+#include "bolt/connection.h"
+
+namespace nornic::bolt {
+
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+// After the deadline of a stop: for interrupted requests to notice, then for sockets to close.
+constexpr std::chrono::seconds kInterruptGrace{5};
+constexpr std::chrono::seconds kAbortGrace{2};
+constexpr std::chrono::milliseconds kAcceptRetry{100};
+constexpr std::chrono::seconds kRefusalLogInterval{10};
+
+}  // namespace
+
+class Server::Impl final : public ConnectionHost, public std::enable_shared_from_this<Server::Impl> {
+public:
+    Impl(asio::io_context& io_context, Settings own_settings, Backend& own_backend)
+        : ConnectionHost{io_context, std::move(own_settings), own_backend},
+          acceptor_{io_context},
+          sweeper_{io_context},
+          retry_{io_context} {}
+
+    Result<> listen() {
+        if (settings.tls.enabled) {
+            NORNIC_TRY(auto context, TlsContext::server(settings.tls));
+            tls = std::move(context);
+        }
+        error_code error;
+        const auto address = asio::ip::make_address(settings.address, error);
+        if (error) {
+            return fail(ErrorCode::kInvalidArgument,
+                        fmt::format("Bolt cannot listen on '{}': an IP address was expected", settings.address));
+        }
+        const asio::ip::tcp::endpoint endpoint{address, settings.port};
+        MutexLock lock{mutex_};
+        acceptor_.open(endpoint.protocol(), error);
+        if (!error) {
+            acceptor_.set_option(asio::socket_base::reuse_address{true}, error);
+        }
+        if (!error) {
+            acceptor_.bind(endpoint, error);
+        }
+        if (!error) {
+            acceptor_.listen(asio::socket_base::max_listen_connections, error);
+        }
+        if (error) {
+            return fail(ErrorCode::kIo, fmt::format("Bolt cannot listen on {}:{}: {}", settings.address, settings.port,
+                                                    error.message()));
+        }
+        port_ = acceptor_.local_endpoint(error).port();
+        accept();
+        sweep_later();
+        return success();
+    }
+
+    [[nodiscard]] std::uint16_t port() const { return port_; }
+
+    std::vector<std::shared_ptr<Connection>> all() const {
+        MutexLock lock{mutex_};
+        std::vector<std::shared_ptr<Connection>> out;
+        out.reserve(connections_.size());
+        for (const auto& [key, connection] : connections_) {
+            out.push_back(connection);
+        }
+        return out;
+    }
+
+    void forget(const std::shared_ptr<Connection>& connection) override {
+        MutexLock lock{mutex_};
+        if (connections_.erase(connection.get()) > 0) {
+            metrics.connections_closed.fetch_add(1, std::memory_order_relaxed);
+        }
+        if (connections_.empty()) {
+            all_gone_.notify_all();
+        }
+    }
+
+    std::size_t stop(Deadline deadline) {
+        {
+            MutexLock lock{mutex_};
+            stopping.store(true, std::memory_order_relaxed);
+            error_code ignored;
+            acceptor_.close(ignored);
+            retry_.cancel();
+        }
+        for (const auto& connection : all()) {
+            connection->close_when_idle();
+        }
+        if (!wait_until(deadline)) {
+            for (const auto& connection : all()) {
+                connection->terminate();
+            }
+            if (!wait_until(system_clock().now() + kInterruptGrace)) {
+                for (const auto& connection : all()) {
+                    connection->abort();
+                }
+                wait_until(system_clock().now() + kAbortGrace);
+            }
+        }
+        MutexLock lock{mutex_};
+        stopped_ = true;
+        sweeper_.cancel();
+        return connections_.size();
+    }
+
+    void halt() {
+        MutexLock lock{mutex_};
+        stopping.store(true, std::memory_order_relaxed);
+        stopped_ = true;
+        error_code ignored;
+        acceptor_.close(ignored);
+        retry_.cancel();
+        sweeper_.cancel();
+    }
+
+private:
+    bool wait_until(Deadline deadline) {
+        MutexLock lock{mutex_};
+        while (!connections_.empty()) {
+            if (deadline == kNoDeadline) {
+                all_gone_.wait(lock);
+            } else if (system_clock().now() >= deadline) {
+                return false;
+            } else {
+                all_gone_.wait_until(lock, deadline);
+            }
+        }
+        return true;
+    }
+
+    void accept() REQUIRES(mutex_) {
+        acceptor_.async_accept([self = shared_from_this()](const error_code& error, asio::ip::tcp::socket socket) {
+            self->on_accept(error, std::move(socket));
+        });
+    }
+
+    void on_accept(const error_code& error, asio::ip::tcp::socket socket) {
+        std::shared_ptr<Connection> made;
+        std::string warning;
+        {
+            MutexLock lock{mutex_};
+            if (stopping.load(std::memory_order_relaxed) || error == asio::error::operation_aborted) {
+                return;
+            }
+            if (error) {
+                // Out of file descriptors, most likely: the queue of the kernel keeps the peers.
+                warning = refusal(fmt::format("bolt: cannot accept a connection: {}", error.message()));
+                retry_.expires_after(kAcceptRetry);
+                retry_.async_wait([self = shared_from_this()](const error_code& cancelled) {
+                    MutexLock again{self->mutex_};
+                    if (!cancelled && !self->stopping.load(std::memory_order_relaxed)) {
+                        self->accept();
+                    }
+                });
+            } else if (connections_.size() >= settings.connections_max) {
+                metrics.connections_refused.fetch_add(1, std::memory_order_relaxed);
+                warning = refusal(fmt::format("bolt: connection limit of {} reached, {} refused so far",
+                                              settings.connections_max,
+                                              metrics.connections_refused.load(std::memory_order_relaxed)));
+                error_code ignored;
+                socket.close(ignored);
+                accept();
+            } else {
+                ++last_id_;
+                made = std::make_shared<Connection>(shared_from_this(), std::move(socket),
+                                                    settings.connection_id_prefix + std::to_string(last_id_));
+                connections_.emplace(made.get(), made);
+                metrics.connections_opened.fetch_add(1, std::memory_order_relaxed);
+                accept();
+            }
+        }
+        if (!warning.empty() && settings.log_warning) {
+            settings.log_warning(warning);
+        }
+        if (made != nullptr) {
+            made->start();
+        }
+    }
+
+    /// The line, or nothing if one was written a moment ago.
+    std::string refusal(std::string line) REQUIRES(mutex_) {
+        const Deadline now = system_clock().now();
+        if (now < next_refusal_line_) {
+            return {};
+        }
+        next_refusal_line_ = now + kRefusalLogInterval;
+        return line;
+    }
+
+    void sweep_later() REQUIRES(mutex_) {
+        sweeper_.expires_after(settings.sweep_interval);
+        sweeper_.async_wait([self = shared_from_this()](const error_code& error) {
+            if (error) {
+                return;
+            }
+            const Deadline now = system_clock().now();
+            for (const auto& connection : self->all()) {
+                connection->sweep(now);
+            }
+            MutexLock lock{self->mutex_};
+            if (!self->stopped_) {
+                self->sweep_later();
+            }
+        });
+    }
+
+    mutable Mutex mutex_;
+    asio::ip::tcp::acceptor acceptor_ GUARDED_BY(mutex_);
+    asio::steady_timer sweeper_ GUARDED_BY(mutex_);
+    asio::steady_timer retry_ GUARDED_BY(mutex_);
+    std::unordered_map<Connection*, std::shared_ptr<Connection>> connections_ GUARDED_BY(mutex_);
+    ConditionVariable all_gone_;
+    std::uint64_t last_id_ GUARDED_BY(mutex_) = 0;
+    Deadline next_refusal_line_ GUARDED_BY(mutex_){};
+    bool stopped_ GUARDED_BY(mutex_) = false;
+    std::uint16_t port_ = 0;
+};
+
+Server::Server(std::shared_ptr<Impl> impl) : impl_{std::move(impl)} {}
+Server::~Server() { impl_->halt(); }
+
+Result<std::unique_ptr<Server>> Server::start(asio::io_context& io, Settings settings, Backend& backend) {
+    auto impl = std::make_shared<Impl>(io, std::move(settings), backend);
+    NORNIC_TRY(impl->listen());
+    return std::unique_ptr<Server>{new Server{std::move(impl)}};
+}
+
+std::uint16_t Server::port() const { return impl_->port(); }
+const Metrics& Server::metrics() const { return impl_->metrics; }
+
+std::vector<ConnectionStatus> Server::connections() const {
+    std::vector<ConnectionStatus> out;
+    for (const auto& connection : impl_->all()) {
+        out.push_back(connection->status());
+    }
+    return out;
+}
+
+bool Server::close_connection(const std::string& connection_id) {
+    for (const auto& connection : impl_->all()) {
+        if (connection->id() == connection_id) {
+            connection->terminate();
+            return true;
+        }
+    }
+    return false;
+}
+
+std::size_t Server::stop(Deadline deadline) { return impl_->stop(deadline); }
+
+}  // namespace nornic::bolt
