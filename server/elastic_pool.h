@@ -1,0 +1,61 @@
+// The threads that run the io_context. A request works on the thread that received it, so a long or
+// blocked one occupies a thread; when all are occupied for a while another is added, so that sockets are
+// still watched (RESET, health checks). Extra threads leave when they have been idle.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "bolt/settings.h"
+
+namespace nornic::server {
+
+class ElasticPool final : public bolt::BlockingScope {
+public:
+    struct Settings {
+        std::size_t threads_min = 3;
+        std::size_t threads_max = 400;
+    };
+
+    explicit ElasticPool(Settings settings);
+    /// stop() must have been called or start() not.
+    ~ElasticPool() override;
+
+    [[nodiscard]] boost::asio::io_context& io() noexcept { return io_; }
+    void start();
+    /// Ends when the io_context has no more work; join after everything that uses it was stopped.
+    void stop();
+
+    void enter() override;
+    void leave() override;
+
+    [[nodiscard]] std::size_t threads() const noexcept { return threads_.load(std::memory_order_relaxed); }
+
+private:
+    void add_thread(bool extra);
+    void watch();
+
+    const Settings settings_;
+    boost::asio::io_context io_;
+    std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
+    std::atomic<std::size_t> threads_{0};
+    std::atomic<std::size_t> blocked_{0};
+    std::atomic<std::uint64_t> left_{0};  // grows with each leave(): progress
+    std::atomic<bool> armed_{false};      // the watcher is looking
+
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::condition_variable ended_;
+    bool stopping_ = false;
+    std::size_t running_ = 0;  // threads that have not returned yet
+    std::thread watcher_;
+};
+
+}  // namespace nornic::server

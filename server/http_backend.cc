@@ -1,0 +1,337 @@
+#include "server/http_backend.h"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include "server/bookmark.h"
+#include "server/version.h"
+
+namespace nornic::server {
+namespace {
+
+constexpr std::chrono::seconds kTransactionLife{30};
+constexpr std::size_t kAnswerBytesMax = std::size_t{256} << 20;
+
+/// Keeps all records of an answer, up to a limit.
+class Collector final : public bolt::RecordSink {
+public:
+    explicit Collector(http::QueryAnswer& answer) : answer_{answer} {}
+    bool record(std::span<const Value> values) override {
+        for (const Value& v : values) {
+            bytes += sizeof(Value) + v.heap_bytes();
+        }
+        if (bytes <= kAnswerBytesMax) {
+            answer_.rows.emplace_back(values.begin(), values.end());
+        }
+        return true;
+    }
+    std::size_t bytes = 0;
+
+private:
+    http::QueryAnswer& answer_;
+};
+
+boost::json::object replication_of(Instance& instance) {
+    const modes::ClusterView view = instance.replica().view();
+    boost::json::array peers;
+    for (const modes::MemberView& member : view.members) {
+        if (member.id != view.self) {
+            peers.push_back(boost::json::object{{"id", member.id}, {"address", member.cluster_address}, {"healthy", member.healthy}});
+        }
+    }
+    const bool failed = instance.replica().failure().has_value();
+    return {{"mode", view.mode},
+            {"node_id", view.self},
+            {"role", "leader"},
+            {"is_leader", view.is_leader()},
+            {"state", failed ? "failed" : "ready"},
+            {"commit_index", view.commit_index.value},
+            {"applied_index", instance.engine().applied_index().value},
+            {"peers", std::move(peers)}};
+}
+
+}  // namespace
+
+http::Document HttpBackend::discovery(const std::string& host) {
+    // The host the client came by is one it can reach; the ports are ours.
+    const auto at = [&](const std::string& address) {
+        const auto parsed = env::parse_host_port(address);
+        return parsed && !host.empty() ? fmt::format("{}:{}", host, parsed->second) : address;
+    };
+    const std::string bolt = instance_.settings().bolt_advertise_address.empty() ? at(instance_.bolt_address()) : instance_.bolt_address();
+    const std::string http = instance_.settings().http_advertise_address.empty() ? at(instance_.http_address()) : instance_.http_address();
+    const std::string scheme = instance_.settings().http_tls.enabled ? "https" : "http";
+    return {200,
+            boost::json::serialize(boost::json::object{{"bolt_routing", "neo4j://" + bolt},
+                                                       {"query", fmt::format("{}://{}/db/{{databaseName}}/query/v2", scheme, http)},
+                                                       {"transaction", fmt::format("{}://{}/db/{{databaseName}}/tx", scheme, http)},
+                                                       {"bolt_direct", "bolt://" + bolt},
+                                                       {"neo4j_version", kCompatibleVersion},
+                                                       {"neo4j_edition", "community"}})};
+}
+
+http::Document HttpBackend::health() {
+    const bool failed = instance_.replica().failure().has_value();
+    return {failed ? 503 : 200,
+            boost::json::serialize(
+                boost::json::object{{"status", failed ? "unhealthy" : "healthy"}, {"replication", replication_of(instance_)}})};
+}
+
+http::Document HttpBackend::ready() {
+    const auto failure = instance_.replica().failure();
+    const bool full = instance_.replica().stats().disk_full;
+    boost::json::object out{{"status", failure ? "unavailable" : full ? "read-only" : "ready"}};
+    if (failure) {
+        out["reason"] = failure->message();
+    } else if (full) {
+        out["reason"] = "the disk is full";
+    }
+    return {failure || full ? 503 : 200, boost::json::serialize(out)};
+}
+
+std::string HttpBackend::metrics() { return instance_.metrics().text(); }
+
+bool HttpBackend::authentication_enabled() const { return instance_.users().enabled(); }
+
+Result<std::string> HttpBackend::authenticate(const http::Credentials& credentials) {
+    if (!instance_.users().enabled()) {
+        return credentials.user.empty() ? std::string{"anonymous"} : credentials.user;
+    }
+    NORNIC_TRY(const User user, instance_.users().authenticate(credentials.user, credentials.password));
+    if (user.password_change_required) {
+        return fail(ErrorCode::kForbidden, "The credentials are valid but must be changed before this server can be used.");
+    }
+    return user.name;
+}
+
+std::unique_ptr<QuerySession> HttpBackend::make_session(const std::string& user) {
+    bolt::ConnectionInfo info;
+    {
+        const std::lock_guard lock{mutex_};
+        info.connection_id = fmt::format("http-{}", next_session_++);
+    }
+    info.server_address = instance_.http_address();
+    auto session = std::make_unique<QuerySession>(instance_, info);
+    session->login_as(user);
+    return session;
+}
+
+void HttpBackend::collect(QuerySession& session, std::shared_ptr<http::QueryAnswer> answer, Answered done) {
+    auto collector = std::make_shared<Collector>(*answer);
+    session.pull(-1, -1, *collector, [answer, collector, done = std::move(done)](Result<bolt::Pulled> pulled) {
+        if (!pulled) {
+            done(pulled.error());
+            return;
+        }
+        if (collector->bytes > kAnswerBytesMax) {
+            done(fail(ErrorCode::kMemoryLimit,
+                      fmt::format("The answer is larger than {} MiB; use Bolt, which streams, or LIMIT.", kAnswerBytesMax >> 20)));
+            return;
+        }
+        answer->summary = std::move(pulled.value().summary);
+        if (!pulled.value().bookmark.empty()) {
+            answer->bookmarks = {pulled.value().bookmark};
+        }
+        done(std::move(*answer));
+    });
+}
+
+void HttpBackend::query(std::string user, http::QueryRequest request, Answered done) {
+    const std::shared_ptr<QuerySession> session = make_session(user);
+    bolt::TransactionOptions options;
+    options.database = request.database;
+    options.mode = request.mode;
+    options.bookmarks = request.bookmarks;
+    options.impersonated_user = request.impersonated_user.value_or("");
+    session->run(request.statement, request.parameters, std::move(options), [this, session, done = std::move(done)](Result<bolt::Running> running) {
+        if (!running) {
+            done(running.error());
+            return;
+        }
+        auto answer = std::make_shared<http::QueryAnswer>();
+        answer->fields = running.value().fields;
+        collect(*session, answer, [session, done](Result<http::QueryAnswer> result) { done(std::move(result)); });
+    });
+}
+
+http::OpenTransaction HttpBackend::touch(const OpenPtr& open) {
+    open->expires = instance_.clock().now() + kTransactionLife;
+    open->expires_wall_ns = instance_.clock().wall_ns() + std::chrono::nanoseconds{kTransactionLife}.count();
+    DateTime time;
+    time.seconds = open->expires_wall_ns / kNanosPerSecond;
+    return {open->id, to_text(time)};
+}
+
+void HttpBackend::begin(std::string user,
+                        http::QueryRequest request,
+                        http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) {
+    auto open = std::make_shared<Open>();
+    open->user = user;
+    open->id = make_uuid().substr(0, 8);
+    open->session = make_session(user);
+    bolt::TransactionOptions options;
+    options.database = request.database;
+    options.mode = request.mode;
+    options.bookmarks = request.bookmarks;
+    options.impersonated_user = request.impersonated_user.value_or("");
+    auto shared = std::make_shared<http::QueryRequest>(std::move(request));
+    open->session->begin(std::move(options), [this, open, shared, done = std::move(done)](Result<bolt::Begun> begun) {
+        if (!begun) {
+            done(begun.error());
+            return;
+        }
+        touch(open);
+        {
+            const std::lock_guard lock{mutex_};
+            open_[open->id] = open;
+        }
+        if (shared->statement.empty()) {
+            done(std::pair{touch(open), http::QueryAnswer{}});
+            return;
+        }
+        run_in(open, std::move(*shared), [this, open, done](Result<http::QueryAnswer> answer) {
+            if (!answer) {
+                forget(open->id);
+                done(answer.error());
+                return;
+            }
+            done(std::pair{touch(open), std::move(answer).value()});
+        });
+    });
+}
+
+void HttpBackend::run_in(const OpenPtr& open, http::QueryRequest request, Answered done) {
+    open->session->run_in_transaction(request.statement, request.parameters, [this, open, done = std::move(done)](Result<bolt::Running> running) {
+        if (!running) {
+            done(running.error());
+            return;
+        }
+        auto answer = std::make_shared<http::QueryAnswer>();
+        answer->fields = running.value().fields;
+        collect(*open->session, answer, done);
+    });
+}
+
+Result<HttpBackend::OpenPtr> HttpBackend::find(const std::string& user, const std::string& transaction) {
+    const std::lock_guard lock{mutex_};
+    const auto it = open_.find(transaction);
+    if (it == open_.end() || it->second->user != user || it->second->expires <= instance_.clock().now()) {
+        return fail(ErrorCode::kTransactionNotFound,
+                    fmt::format("Unable to locate the transaction '{}'. It may have been terminated or timed out.", transaction));
+    }
+    return it->second;
+}
+
+void HttpBackend::forget(const std::string& id) {
+    OpenPtr gone;
+    const std::lock_guard lock{mutex_};
+    const auto it = open_.find(id);
+    if (it != open_.end()) {
+        gone = it->second;
+        open_.erase(it);
+    }
+}
+
+void HttpBackend::query_in(std::string user,
+                           std::string transaction,
+                           http::QueryRequest request,
+                           http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) {
+    auto found = find(user, transaction);
+    if (!found) {
+        done(found.error());
+        return;
+    }
+    const OpenPtr open = found.value();
+    const auto use = std::make_shared<std::unique_lock<std::mutex>>(open->use, std::try_to_lock);
+    if (!use->owns_lock()) {
+        done(fail(ErrorCode::kInvalidRequest, "Another request is using this transaction."));
+        return;
+    }
+    run_in(open, std::move(request), [this, open, use, done = std::move(done)](Result<http::QueryAnswer> answer) {
+        if (!answer) {
+            use->unlock();
+            forget(open->id);
+            done(answer.error());
+            return;
+        }
+        const http::OpenTransaction info = touch(open);
+        use->unlock();
+        done(std::pair{info, std::move(answer).value()});
+    });
+}
+
+void HttpBackend::commit(std::string user, std::string transaction, http::QueryRequest request, Answered done) {
+    auto found = find(user, transaction);
+    if (!found) {
+        done(found.error());
+        return;
+    }
+    const OpenPtr open = found.value();
+    const auto finish = [this, open, done](http::QueryAnswer answer) {
+        auto kept = std::make_shared<http::QueryAnswer>(std::move(answer));
+        open->session->commit([this, open, kept, done](Result<std::string> bookmark) {
+            forget(open->id);
+            if (!bookmark) {
+                done(bookmark.error());
+                return;
+            }
+            kept->bookmarks = {bookmark.value()};
+            done(std::move(*kept));
+        });
+    };
+    if (request.statement.empty()) {
+        finish({});
+        return;
+    }
+    run_in(open, std::move(request), [this, open, finish, done](Result<http::QueryAnswer> answer) {
+        if (!answer) {
+            forget(open->id);
+            done(answer.error());
+            return;
+        }
+        finish(std::move(answer).value());
+    });
+}
+
+void HttpBackend::rollback(std::string user, std::string transaction, http::Completion<void> done) {
+    auto found = find(user, transaction);
+    if (!found) {
+        done(found.error());
+        return;
+    }
+    const OpenPtr open = found.value();
+    open->session->interrupt();
+    open->session->rollback([this, open, done = std::move(done)](Result<> result) {
+        forget(open->id);
+        done(std::move(result));
+    });
+}
+
+void HttpBackend::expire_idle() {
+    std::vector<OpenPtr> late;
+    {
+        const std::lock_guard lock{mutex_};
+        const Deadline now = instance_.clock().now();
+        for (auto it = open_.begin(); it != open_.end();) {
+            const bool idle = it->second->use.try_lock();
+            if (idle) {
+                it->second->use.unlock();
+            }
+            if (idle && it->second->expires <= now) {
+                late.push_back(it->second);
+                it = open_.erase(it);
+            } else {
+                ++it;
+            }
+        }
+    }
+    // Their sessions roll back as they go.
+}
+
+void HttpBackend::close_all() {
+    std::map<std::string, OpenPtr> all;
+    const std::lock_guard lock{mutex_};
+    all.swap(open_);
+}
+
+}  // namespace nornic::server

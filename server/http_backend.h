@@ -1,0 +1,69 @@
+// HTTP's view of an instance: discovery, health, metrics, and Query API requests through QuerySessions.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "http/backend.h"
+#include "server/instance.h"
+#include "server/query_session.h"
+
+namespace nornic::server {
+
+class HttpBackend final : public http::Backend {
+public:
+    explicit HttpBackend(Instance& instance) : instance_{instance} {}
+
+    http::Document discovery(const std::string& host) override;
+    http::Document health() override;
+    http::Document ready() override;
+    std::string metrics() override;
+    [[nodiscard]] bool authentication_enabled() const override;
+    Result<std::string> authenticate(const http::Credentials& credentials) override;
+    void query(std::string user, http::QueryRequest request, http::Completion<http::QueryAnswer> done) override;
+    void begin(std::string user,
+               http::QueryRequest request,
+               http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) override;
+    void query_in(std::string user,
+                  std::string transaction,
+                  http::QueryRequest request,
+                  http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) override;
+    void commit(std::string user,
+                std::string transaction,
+                http::QueryRequest request,
+                http::Completion<http::QueryAnswer> done) override;
+    void rollback(std::string user, std::string transaction, http::Completion<void> done) override;
+
+    /// Rolls back what its client left; called now and then.
+    void expire_idle();
+    void close_all();
+
+private:
+    struct Open {
+        std::string user;
+        std::string id;
+        std::unique_ptr<QuerySession> session;
+        std::mutex use;
+        Deadline expires;
+        std::int64_t expires_wall_ns = 0;
+    };
+    using OpenPtr = std::shared_ptr<Open>;
+    using Answered = http::Completion<http::QueryAnswer>;
+
+    std::unique_ptr<QuerySession> make_session(const std::string& user);
+    /// Pulls the statement that runs into `answer`, then calls done.
+    void collect(QuerySession& session, std::shared_ptr<http::QueryAnswer> answer, Answered done);
+    void run_in(const OpenPtr& open, http::QueryRequest request, Answered done);
+    Result<OpenPtr> find(const std::string& user, const std::string& transaction);
+    void forget(const std::string& id);
+    http::OpenTransaction touch(const OpenPtr& open);
+
+    Instance& instance_;
+    std::mutex mutex_;
+    std::map<std::string, OpenPtr> open_;
+    std::uint64_t next_session_ = 1;
+};
+
+}  // namespace nornic::server

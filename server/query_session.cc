@@ -1,0 +1,715 @@
+#include "server/query_session.h"
+
+#include <chrono>
+
+#include <boost/asio/post.hpp>
+#include <fmt/format.h>
+
+#include "observability/log.h"
+#include "server/bookmark.h"
+
+namespace nornic::server {
+namespace {
+
+constexpr std::chrono::seconds kBookmarkPatience{30};
+constexpr std::int64_t kDeadlockRerunsMax = 100;
+
+std::int64_t ms_since(Deadline start, Clock& clock) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(clock.now() - start).count();
+}
+
+/// Hands rows on as records.
+class SinkAdapter final : public cypher::RowSink {
+public:
+    explicit SinkAdapter(bolt::RecordSink& sink) : sink_{sink} {}
+    bool row(std::span<const Value> values) override {
+        ++rows;
+        return sink_.record(values);
+    }
+    std::int64_t rows = 0;
+
+private:
+    bolt::RecordSink& sink_;
+};
+
+}  // namespace
+
+struct QuerySession::Statement {
+    std::int64_t id = 0;
+    std::string text;
+    Map parameters;
+    std::shared_ptr<const cypher::PreparedQuery> query;
+    std::unique_ptr<cypher::Execution> execution;
+    bool does_work_first = false;  // it writes: all its work comes before its first record
+    bool worked = false;
+    bool autocommit = false;
+    bool committed = false;
+    std::string bookmark;
+    std::int64_t records = 0;
+    Deadline started;
+    Deadline last_event;
+};
+
+QuerySession::QuerySession(Instance& instance, bolt::ConnectionInfo info) : instance_{instance}, info_{std::move(info)} {}
+
+QuerySession::~QuerySession() { close_transaction(); }
+
+// ---- Login ----
+
+void QuerySession::login(const bolt::AuthToken& token, bolt::Completion<bolt::Login> done) {
+    if (!instance_.users().enabled()) {
+        user_ = token.principal.empty() ? "anonymous" : token.principal;
+        done(bolt::Login{user_, false});
+        return;
+    }
+    const auto refuse = [&](std::string text) { done(fail(ErrorCode::kUnauthorized, "Unsupported authentication token, " + text)); };
+    if (token.scheme.empty()) {
+        return refuse("missing key `scheme`");
+    }
+    if (token.scheme == "none") {
+        return refuse("scheme 'none' is only allowed when auth is disabled.");
+    }
+    if (token.scheme != "basic") {
+        return refuse(fmt::format("scheme '{}' is not supported.", token.scheme));
+    }
+    if (token.principal.empty()) {
+        return refuse("missing key `principal`");
+    }
+    if (!token.has_credentials) {
+        return refuse("missing key `credentials`");
+    }
+    auto user = instance_.users().authenticate(token.principal, token.credentials);
+    if (!user) {
+        log::warn("Login of user '{}' from {} was refused: {}", token.principal, info_.client_address, to_string(user.error().code()));
+        done(user.error());
+        return;
+    }
+    user_ = user.value().name;
+    credentials_expired_ = user.value().password_change_required;
+    done(bolt::Login{user_, credentials_expired_});
+}
+
+void QuerySession::login_as(std::string user) { user_ = std::move(user); }
+
+void QuerySession::logoff() {
+    user_.clear();
+    credentials_expired_ = false;
+}
+
+Result<> QuerySession::check_login() const {
+    if (user_.empty()) {
+        return fail(ErrorCode::kUnauthorized, "The client is unauthorized due to authentication failure.");
+    }
+    return success();
+}
+
+// ---- Transactions ----
+
+void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, Done then) {
+    auto latest = latest_of(options.bookmarks, instance_.history());
+    if (!latest) {
+        then(latest.error());
+        return;
+    }
+    if (latest.value() <= instance_.engine().applied_index()) {
+        then(success());
+        return;
+    }
+    const Deadline deadline = instance_.clock().now() + kBookmarkPatience;
+    instance_.replica().read_point(modes::ReadConsistency::kOne, latest.value(), deadline, [this, then = std::move(then)](Result<LogIndex> point) {
+        // A statement may block for long; not on the thread that wakes waiters.
+        boost::asio::post(instance_.pool().io(), [this, then, point] {
+            instance_.pool().enter();
+            if (point) {
+                then(success());
+            } else if (point.error().code() == ErrorCode::kBookmarkTimeout) {
+                then(fail(ErrorCode::kBookmarkTimeout, "Database '" + instance_.settings().default_database + "' " + point.error().message()));
+            } else {
+                then(point.error());
+            }
+            instance_.pool().leave();
+        });
+    });
+}
+
+Result<std::unique_ptr<engine::Transaction>> QuerySession::begin_engine_transaction() const {
+    engine::BeginOptions begin;
+    begin.database = database_ == "system" ? "system" : "neo4j";
+    begin.mode = options_.mode;
+    if (options_.timeout && options_.timeout->count() > 0) {
+        begin.deadline = instance_.clock().now() + *options_.timeout;
+        begin.deadline_by_client = true;
+    } else if (!options_.timeout && instance_.settings().transaction_timeout.count() > 0) {
+        begin.deadline = instance_.clock().now() + instance_.settings().transaction_timeout;
+    }
+    return instance_.engine().begin(begin);
+}
+
+Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options, bool autocommit) {
+    NORNIC_TRY(check_login());
+    if (!options.impersonated_user.empty()) {
+        return fail(ErrorCode::kArgumentError,
+                    instance_.users().enabled() ? "Impersonation is not supported." : "Impersonation is not supported with auth disabled.");
+    }
+    NORNIC_TRY(database_, instance_.resolve(options.database));
+    options_ = options;
+    explicit_ = !autocommit;
+    next_statement_ = 0;
+    NORNIC_TRY(auto transaction, begin_engine_transaction());
+    Deadline deadline = kNoDeadline;
+    if (options.timeout && options.timeout->count() > 0) {
+        deadline = instance_.clock().now() + *options.timeout;
+    }
+    NORNIC_TRY(auto open, instance_.transactions().open(database_, user_, info_.connection_id, info_.client_address, deadline));
+    open->metadata = options.metadata;
+    open->transaction = std::move(transaction);
+    const std::lock_guard lock{open_mutex_};
+    if (interrupted_) {
+        open->transaction->terminate(terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
+    }
+    open_ = std::move(open);
+    return success();
+}
+
+void QuerySession::close_transaction() {
+    OpenTransactionPtr open;
+    {
+        const std::lock_guard lock{open_mutex_};
+        open = std::move(open_);
+        open_.reset();
+    }
+    {
+        // Executions read through the transaction; they go first.
+        std::unique_lock<std::mutex> use;
+        if (open) {
+            use = std::unique_lock{open->use};
+        }
+        statements_.clear();
+        if (open) {
+            open->transaction->finish();
+        }
+    }
+    if (open) {
+        instance_.transactions().close(open);
+    }
+    explicit_ = false;
+}
+
+void QuerySession::begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) {
+    auto shared = std::make_shared<bolt::TransactionOptions>(std::move(options));
+    after_bookmarks(*shared, [this, shared, done = std::move(done)](Result<> ready) {
+        if (ready) {
+            ready = open_transaction(*shared, false);
+        }
+        if (!ready) {
+            done(describe(ready.error()));
+            return;
+        }
+        done(bolt::Begun{database_});
+    });
+}
+
+void QuerySession::rollback(bolt::Completion<void> done) {
+    close_transaction();
+    done(success());
+}
+
+void QuerySession::commit(bolt::Completion<std::string> done) {
+    if (!open_) {
+        done(fail(ErrorCode::kInvalidRequest, "There is no open transaction."));
+        return;
+    }
+    Result<> ready = success();
+    {
+        const std::lock_guard use{open_->use};
+        ready = finish_earlier_work();
+    }
+    if (!ready) {
+        const Error error = describe(ready.error());
+        close_transaction();
+        done(error);
+        return;
+    }
+    commit_transaction([this, done = std::move(done)](Result<std::string> bookmark) {
+        close_transaction();
+        if (bookmark) {
+            done(bookmark.value());
+        } else {
+            done(describe(bookmark.error()));
+        }
+    });
+}
+
+/// The one place where changes go to the log.
+void QuerySession::commit_transaction(std::function<void(Result<std::string>)> done) {
+    engine::Transaction& transaction = *open_->transaction;
+    if (!transaction.has_writes()) {
+        const LogIndex seen = transaction.snapshot();
+        Result<> alive = success();
+        if (transaction.killed()) {
+            if (auto reason = transaction.kill_reason()) {
+                alive = *reason;
+            }
+        }
+        transaction.finish();
+        if (!alive) {
+            done(alive.error());
+            return;
+        }
+        done(make_bookmark(instance_.history(), seen));
+        return;
+    }
+    if (instance_.settings().read_only) {
+        done(fail(ErrorCode::kReadOnly, "No write operations are allowed on this server: NORNICDB_READ_ONLY is set."));
+        return;
+    }
+    auto write_set = transaction.prepare();
+    if (!write_set) {
+        done(write_set.error());
+        return;
+    }
+    instance_.replica().commit(std::move(write_set).value(), [this, done = std::move(done)](Result<modes::Committed> committed) {
+        open_->transaction->finish();
+        if (!committed) {
+            done(committed.error());
+            return;
+        }
+        done(make_bookmark(instance_.history(), committed.value().index));
+    });
+}
+
+// ---- Statements ----
+
+Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(std::string query, Value parameters) {
+    auto statement = std::make_unique<Statement>();
+    statement->started = instance_.clock().now();
+    statement->last_event = statement->started;
+    statement->text = std::move(query);
+    if (parameters.is_map()) {
+        statement->parameters = std::move(parameters).take_map();
+    }
+    {
+        const std::lock_guard lock{open_->text_mutex};
+        open_->query = statement->text;
+    }
+    instance_.counters().statements->add();
+    NORNIC_TRY(statement->query,
+               instance_.plans(database_).prepare(statement->text, statement->parameters, *open_->transaction));
+    const cypher::PreparedInfo& info = cypher::info(*statement->query);
+    if (!info.use_graph.empty()) {
+        NORNIC_TRY(const std::string graph, instance_.resolve(info.use_graph));
+        if (graph != database_) {
+            return fail(ErrorCode::kUnsupported,
+                        fmt::format("USE {}: a statement cannot leave its session's database '{}'; open a session on '{}'.", info.use_graph, database_, graph));
+        }
+    }
+    if (credentials_expired_ && !info.administration) {
+        return fail(ErrorCode::kCredentialsExpired,
+                    fmt::format("ACCESS on database '{}' is not allowed.\n\nThe credentials you provided were valid, but must be changed "
+                                "before you can use this instance. If this is the first time you are using Neo4j, this is to ensure you "
+                                "are not using the default credentials in production. If you are not using default credentials, you are "
+                                "getting this message because an administrator requires a password change.\nChanging your password is "
+                                "easy to do via the Neo4j Browser.\nIf you are connecting via a shell or programmatically via a driver, "
+                                "just issue a `ALTER CURRENT USER SET PASSWORD FROM 'current password' TO 'new password'` statement "
+                                "against the system database in the current session, and then restart your driver with the new password "
+                                "configured.",
+                                database_));
+    }
+    const bool writes = info.writes || info.schema;
+    if (writes && options_.mode == AccessMode::kRead && !info.explain_only) {
+        return fail(ErrorCode::kAccessMode,
+                    fmt::format("Writing in read access mode not allowed. Attempted write to {}", database_));
+    }
+    if (writes && instance_.settings().read_only && !info.explain_only) {
+        return fail(ErrorCode::kReadOnly, "No write operations are allowed on this server: NORNICDB_READ_ONLY is set.");
+    }
+    if (info.in_transactions && explicit_ && !info.explain_only) {
+        return fail(ErrorCode::kTransactionStartFailed,
+                    "A query with 'CALL { ... } IN TRANSACTIONS' can only be executed in an implicit transaction, but tried to execute "
+                    "in an explicit transaction.");
+    }
+    statement->autocommit = !explicit_;
+    statement->does_work_first = writes && !info.explain_only && !info.in_transactions;
+    NORNIC_TRY(start_execution(*statement));
+    return statement;
+}
+
+Result<> QuerySession::start_execution(Statement& statement) {
+    cypher::ExecutionServices services;
+    services.transaction = open_->transaction.get();
+    services.procedures = &instance_.procedures();
+    services.caller = {user_, database_, info_.connection_id, info_.routing_context};
+    services.transaction_wall_ns = open_->started_wall_ns;
+    services.memory_bytes_max = instance_.settings().query_memory_bytes_max;
+    services.allow_load_csv = !instance_.settings().import_directory.empty();
+    services.import_directory = instance_.settings().import_directory;
+    services.begin_inner = [this] { return begin_engine_transaction(); };
+    services.commit_inner = [this](engine::Transaction& inner) -> Result<> {
+        if (inner.has_writes()) {
+            NORNIC_TRY(auto write_set, inner.prepare());
+            NORNIC_TRY(instance_.replica().commit_and_wait(std::move(write_set)));
+        }
+        inner.finish();
+        return success();
+    };
+    NORNIC_TRY(statement.execution, cypher::start(statement.query, std::move(services), statement.parameters));
+    return success();
+}
+
+Result<> QuerySession::do_work(Statement& statement) {
+    for (std::int64_t attempt = 1;; ++attempt) {
+        auto worked = statement.execution->pull(0, nullptr);
+        if (worked) {
+            statement.worked = true;
+            return success();
+        }
+        const ErrorCode code = worked.error().code();
+        const bool again = statement.autocommit && attempt < kDeadlockRerunsMax &&
+                           (code == ErrorCode::kConflict || code == ErrorCode::kDeadlock);
+        if (!again) {
+            return worked.error();
+        }
+        instance_.counters().reruns->add();
+        statement.execution.reset();
+        if (code == ErrorCode::kConflict) {
+            // It keeps the locks it has, so nobody can win these rows again.
+            open_->transaction->restart_keeping_locks();
+        } else {
+            // The victim of a deadlock lets go of everything, so that the others get through.
+            NORNIC_TRY(auto fresh, begin_engine_transaction());
+            const std::lock_guard lock{open_mutex_};
+            open_->transaction->finish();
+            open_->transaction = std::move(fresh);
+            if (interrupted_) {
+                open_->transaction->terminate(terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
+            }
+        }
+        NORNIC_TRY(start_execution(statement));
+    }
+}
+
+Result<> QuerySession::finish_earlier_work() {
+    for (const auto& statement : statements_) {
+        if (statement->does_work_first && !statement->worked) {
+            NORNIC_TRY(do_work(*statement));
+        }
+    }
+    return success();
+}
+
+void QuerySession::run(std::string query, Value parameters, bolt::TransactionOptions options, bolt::Completion<bolt::Running> done) {
+    const auto start = [this](std::string text, Value values, const bolt::TransactionOptions& opts, const bolt::Completion<bolt::Running>& answer) {
+        Result<> ready = open_transaction(opts, true);
+        if (!ready) {
+            close_transaction();
+            answer(describe(ready.error()));
+            return;
+        }
+        std::unique_lock use{open_->use};
+        auto made = make_statement(std::move(text), std::move(values));
+        if (!made) {
+            instance_.counters().failures->add();
+            const Error error = describe(made.error());
+            use.unlock();
+            close_transaction();
+            answer(error);
+            return;
+        }
+        statements_.push_back(std::move(made).value());
+        Statement& statement = *statements_.back();
+        statement.id = 0;
+        last_statement_ = 0;
+        bolt::Running running;
+        running.fields = cypher::info(*statement.query).columns;
+        running.database = database_;
+        if (!statement.does_work_first || !running.fields.empty()) {
+            running.available_after_ms = ms_since(statement.started, instance_.clock());
+            statement.last_event = instance_.clock().now();
+            use.unlock();
+            answer(std::move(running));
+            return;
+        }
+        // No records will come: do everything now, so that an error answers RUN.
+        Result<> worked = do_work(statement);
+        use.unlock();
+        if (!worked) {
+            statement_failed(statement, worked.error());
+            const Error error = describe(worked.error());
+            close_transaction();
+            answer(error);
+            return;
+        }
+        commit_transaction([this, answer, running = std::move(running)](Result<std::string> bookmark) mutable {
+            Statement& ran = *statements_.back();
+            if (!bookmark) {
+                statement_failed(ran, bookmark.error());
+                const Error error = describe(bookmark.error());
+                close_transaction();
+                answer(error);
+                return;
+            }
+            ran.committed = true;
+            ran.bookmark = std::move(bookmark).value();
+            running.available_after_ms = ms_since(ran.started, instance_.clock());
+            ran.last_event = instance_.clock().now();
+            answer(std::move(running));
+        });
+    };
+    if (options.bookmarks.empty()) {
+        start(std::move(query), std::move(parameters), options, done);
+        return;
+    }
+    auto shared = std::make_shared<bolt::TransactionOptions>(std::move(options));
+    after_bookmarks(*shared,
+                    [this, start, shared, text = std::move(query), values = std::move(parameters), done = std::move(done)](Result<> ready) {
+                        if (!ready) {
+                            done(describe(ready.error()));
+                            return;
+                        }
+                        start(text, values, *shared, done);
+                    });
+}
+
+void QuerySession::run_in_transaction(std::string query, Value parameters, bolt::Completion<bolt::Running> done) {
+    if (!open_) {
+        done(fail(ErrorCode::kInvalidRequest, "There is no open transaction."));
+        return;
+    }
+    const auto work = [&]() -> Result<bolt::Running> {
+        const std::lock_guard use{open_->use};
+        if (open_->transaction->killed()) {
+            if (auto reason = open_->transaction->kill_reason()) {
+                return *reason;
+            }
+        }
+        NORNIC_TRY(finish_earlier_work());
+        NORNIC_TRY(auto statement, make_statement(std::move(query), std::move(parameters)));
+        statement->id = next_statement_++;
+        last_statement_ = statement->id;
+        bolt::Running running;
+        running.statement_id = statement->id;
+        running.fields = cypher::info(*statement->query).columns;
+        running.database = database_;
+        if (statement->does_work_first && running.fields.empty()) {
+            NORNIC_TRY(do_work(*statement));
+        }
+        running.available_after_ms = ms_since(statement->started, instance_.clock());
+        statement->last_event = instance_.clock().now();
+        statements_.push_back(std::move(statement));
+        return running;
+    };
+    auto running = work();
+    if (!running) {
+        instance_.counters().failures->add();
+        done(describe(running.error()));
+        return;
+    }
+    done(std::move(running));
+}
+
+bool QuerySession::has_open_statement() const { return !statements_.empty(); }
+
+void QuerySession::pull(std::int64_t statement_id, std::int64_t count, bolt::RecordSink& sink, bolt::Completion<bolt::Pulled> done) {
+    pull_into(statement_id, count, &sink, std::move(done));
+}
+
+void QuerySession::discard(std::int64_t statement_id, std::int64_t count, bolt::Completion<bolt::Pulled> done) {
+    pull_into(statement_id, count, nullptr, std::move(done));
+}
+
+void QuerySession::pull_into(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done) {
+    const std::int64_t wanted = statement_id == -1 ? last_statement_ : statement_id;
+    Statement* statement = nullptr;
+    for (const auto& candidate : statements_) {
+        if (candidate->id == wanted) {
+            statement = candidate.get();
+        }
+    }
+    if (statement == nullptr) {
+        done(fail(ErrorCode::kInvalidFormat, fmt::format("No such statement: {}", wanted)));
+        return;
+    }
+    const bool must_work = statement->does_work_first && !statement->worked;
+    if (!must_work) {
+        stream(*statement, count, sink, std::move(done));
+        return;
+    }
+    Result<> worked = success();
+    {
+        const std::lock_guard use{open_->use};
+        worked = do_work(*statement);
+    }
+    if (!worked) {
+        statement_failed(*statement, worked.error());
+        const Error error = describe(worked.error());
+        if (statement->autocommit) {
+            close_transaction();
+        }
+        done(error);
+        return;
+    }
+    if (!statement->autocommit) {
+        stream(*statement, count, sink, std::move(done));
+        return;
+    }
+    commit_transaction([this, statement, count, sink, done = std::move(done)](Result<std::string> bookmark) mutable {
+        if (!bookmark) {
+            statement_failed(*statement, bookmark.error());
+            const Error error = describe(bookmark.error());
+            close_transaction();
+            done(error);
+            return;
+        }
+        statement->committed = true;
+        statement->bookmark = std::move(bookmark).value();
+        stream(*statement, count, sink, std::move(done));
+    });
+}
+
+void QuerySession::stream(Statement& statement, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done) {
+    bolt::Pulled pulled;
+    const std::uint64_t rows_max = count < 0 ? UINT64_MAX : static_cast<std::uint64_t>(count);
+    Result<cypher::PullStatus> status = cypher::PullStatus::kFinished;
+    {
+        const std::lock_guard use{open_->use};
+        if (sink != nullptr) {
+            SinkAdapter adapter{*sink};
+            status = statement.execution->pull(rows_max, &adapter);
+            pulled.records = adapter.rows;
+            statement.records += adapter.rows;
+        } else {
+            status = statement.execution->pull(rows_max, nullptr);
+        }
+    }
+    if (!status) {
+        statement_failed(statement, status.error());
+        const Error error = describe(status.error());
+        if (statement.autocommit) {
+            close_transaction();
+        }
+        done(error);
+        return;
+    }
+    if (status.value() != cypher::PullStatus::kFinished) {
+        pulled.outcome = status.value() == cypher::PullStatus::kPaused ? bolt::PullOutcome::kPaused : bolt::PullOutcome::kHasMore;
+        done(std::move(pulled));
+        return;
+    }
+    pulled.outcome = bolt::PullOutcome::kFinished;
+    {
+        const std::lock_guard use{open_->use};
+        pulled.summary = statement.execution->summary();
+    }
+    pulled.summary.database = database_;
+    pulled.summary.records = statement.records;
+    pulled.summary.result_consumed_after_ms = ms_since(statement.last_event, instance_.clock());
+    statement_ended(statement);
+    if (!statement.autocommit) {
+        std::erase_if(statements_, [&](const auto& s) { return s.get() == &statement; });
+        done(std::move(pulled));
+        return;
+    }
+    if (statement.committed) {
+        pulled.bookmark = statement.bookmark;
+        close_transaction();
+        done(std::move(pulled));
+        return;
+    }
+    // It only read (or committed as it went, CALL … IN TRANSACTIONS): nothing goes to the log here.
+    commit_transaction([this, pulled = std::move(pulled), done = std::move(done)](Result<std::string> bookmark) mutable {
+        close_transaction();
+        if (!bookmark) {
+            done(describe(bookmark.error()));
+            return;
+        }
+        pulled.bookmark = std::move(bookmark).value();
+        done(std::move(pulled));
+    });
+}
+
+void QuerySession::statement_failed(const Statement& statement, const Error& error) {
+    instance_.counters().failures->add();
+    if (error.code() == ErrorCode::kInternal || error.code() == ErrorCode::kCorruption || error.code() == ErrorCode::kIo) {
+        log::error("Statement of user '{}' failed: {}: {}", user_, to_string(error.code()), error.message());
+    }
+    static_cast<void>(statement);
+}
+
+void QuerySession::statement_ended(const Statement& statement) {
+    const Duration took = instance_.clock().now() - statement.started;
+    instance_.counters().seconds->observe(static_cast<double>(took.count()) / 1e9);
+    const Duration threshold = instance_.settings().slow_query_threshold;
+    if (threshold.count() > 0 && took >= threshold) {
+        log::warn("Slow statement: {} ms, {} records, user '{}', database '{}', connection {}: {}",
+                  std::chrono::duration_cast<std::chrono::milliseconds>(took).count(),
+                  statement.records,
+                  user_,
+                  database_,
+                  info_.connection_id,
+                  std::string_view{statement.text}.substr(0, 2000));
+    }
+}
+
+/// Errors of lower rooms in the words that Neo4j's clients know.
+Error QuerySession::describe(Error error) const {
+    switch (error.code()) {
+        case ErrorCode::kBusy:
+        case ErrorCode::kStopping: return Error{ErrorCode::kDatabaseUnavailable, "The database is not available: " + error.message()};
+        default: return error;
+    }
+}
+
+// ---- The rest ----
+
+void QuerySession::route(Value context,
+                         std::vector<std::string> bookmarks,
+                         std::string database,
+                         std::string impersonated_user,
+                         bolt::Completion<bolt::RoutingTable> done) {
+    static_cast<void>(impersonated_user);
+    bolt::TransactionOptions options;
+    options.bookmarks = std::move(bookmarks);
+    auto name = std::make_shared<std::string>(std::move(database));
+    auto asked = std::make_shared<Value>(std::move(context));
+    after_bookmarks(options, [this, name, asked, done = std::move(done)](Result<> ready) {
+        if (!ready) {
+            done(ready.error());
+            return;
+        }
+        auto resolved = instance_.resolve(*name);
+        if (!resolved) {
+            done(fail(ErrorCode::kDatabaseNotFound,
+                      fmt::format("Unable to get a routing table for database '{}' because this database does not exist", *name)));
+            return;
+        }
+        // One member is writer, reader and router. Without an advertised address of its own it answers the
+        // one that the client came by, as that one is known to work.
+        std::string address = instance_.bolt_address();
+        if (instance_.settings().bolt_advertise_address.empty() && asked->is_map()) {
+            const Value* own = asked->as_map().find("address");
+            if (own != nullptr && own->is_string() && env::parse_host_port(own->as_string())) {
+                address = own->as_string();
+            }
+        }
+        bolt::RoutingTable table;
+        table.database = resolved.value();
+        table.servers = {{"WRITE", {address}}, {"READ", {address}}, {"ROUTE", {address}}};
+        done(std::move(table));
+    });
+}
+
+void QuerySession::interrupt() {
+    const std::lock_guard lock{open_mutex_};
+    interrupted_ = true;
+    if (open_ && open_->transaction) {
+        open_->transaction->terminate(terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
+    }
+}
+
+void QuerySession::reset() {
+    close_transaction();
+    const std::lock_guard lock{open_mutex_};
+    interrupted_ = false;
+}
+
+}  // namespace nornic::server

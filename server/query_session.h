@@ -1,0 +1,82 @@
+// What one client does: logs in, runs statements, opens transactions. Bolt connections and the HTTP Query API
+// both come through here; there is no second way into the engine.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "bolt/backend.h"
+#include "cypher/cypher.h"
+#include "server/instance.h"
+#include "server/transactions.h"
+
+namespace nornic::server {
+
+class QuerySession final : public bolt::Session {
+public:
+    QuerySession(Instance& instance, bolt::ConnectionInfo info);
+    ~QuerySession() override;
+
+    void login(const bolt::AuthToken& token, bolt::Completion<bolt::Login> done) override;
+    void logoff() override;
+    void run(std::string query, Value parameters, bolt::TransactionOptions options, bolt::Completion<bolt::Running> done) override;
+    void begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) override;
+    void run_in_transaction(std::string query, Value parameters, bolt::Completion<bolt::Running> done) override;
+    void commit(bolt::Completion<std::string> done) override;
+    void rollback(bolt::Completion<void> done) override;
+    void pull(std::int64_t statement_id, std::int64_t count, bolt::RecordSink& sink, bolt::Completion<bolt::Pulled> done) override;
+    void discard(std::int64_t statement_id, std::int64_t count, bolt::Completion<bolt::Pulled> done) override;
+    [[nodiscard]] bool has_open_statement() const override;
+    void route(Value context,
+               std::vector<std::string> bookmarks,
+               std::string database,
+               std::string impersonated_user,
+               bolt::Completion<bolt::RoutingTable> done) override;
+    void interrupt() override;
+    void reset() override;
+
+    /// For callers that authenticated elsewhere (HTTP).
+    void login_as(std::string user);
+
+private:
+    struct Statement;
+    using Done = std::function<void(Result<>)>;
+
+    Result<> check_login() const;
+    /// Waits for the bookmarks, then calls `then` on this thread or another.
+    void after_bookmarks(const bolt::TransactionOptions& options, Done then);
+    Result<> open_transaction(const bolt::TransactionOptions& options, bool autocommit);
+    Result<std::unique_ptr<engine::Transaction>> begin_engine_transaction() const;
+    Result<std::unique_ptr<Statement>> make_statement(std::string query, Value parameters);
+    Result<> start_execution(Statement& statement);
+    /// Does a writing statement's work; in autocommit runs it again when another transaction won.
+    Result<> do_work(Statement& statement);
+    Result<> finish_earlier_work();
+    void commit_transaction(std::function<void(Result<std::string>)> done);
+    void pull_into(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done);
+    void stream(Statement& statement, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done);
+    void close_transaction();
+    void statement_failed(const Statement& statement, const Error& error);
+    void statement_ended(const Statement& statement);
+    Error describe(Error error) const;
+
+    Instance& instance_;
+    const bolt::ConnectionInfo info_;
+    std::string user_;  // empty: not logged in
+    bool credentials_expired_ = false;
+
+    bool explicit_ = false;
+    bolt::TransactionOptions options_;
+    std::string database_;
+    std::int64_t next_statement_ = 0;
+    std::int64_t last_statement_ = 0;
+    std::vector<std::unique_ptr<Statement>> statements_;  // those with records left
+
+    mutable std::mutex open_mutex_;  // interrupt() looks at open_ from another thread
+    OpenTransactionPtr open_;
+    bool interrupted_ = false;
+};
+
+}  // namespace nornic::server

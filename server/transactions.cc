@@ -1,0 +1,146 @@
+#include "server/transactions.h"
+
+#include <pthread.h>
+
+#include <fmt/format.h>
+
+namespace nornic::server {
+namespace {
+constexpr std::chrono::milliseconds kSweepInterval{250};
+}
+
+Error terminated(ErrorCode code, std::string_view reason) {
+    return Error{code,
+                 fmt::format("The transaction has been terminated. Retry your operation in a new transaction, and you should see a "
+                             "successful result. {} ",
+                             reason)};
+}
+
+Transactions::Transactions(Settings settings, Clock& clock) : settings_{settings}, clock_{clock} {
+    sweeper_ = std::thread{[this] { sweep(); }};
+}
+
+Transactions::~Transactions() {
+    {
+        const std::lock_guard lock{mutex_};
+        ended_ = true;
+        changed_.notify_all();
+    }
+    sweeper_.join();
+}
+
+Result<OpenTransactionPtr> Transactions::open(std::string database,
+                                              std::string user,
+                                              std::string connection_id,
+                                              std::string client_address,
+                                              Deadline deadline) {
+    auto out = std::make_shared<OpenTransaction>();
+    out->database = std::move(database);
+    out->user = std::move(user);
+    out->connection_id = std::move(connection_id);
+    out->client_address = std::move(client_address);
+    out->deadline = deadline;
+    out->started_wall_ns = clock_.wall_ns();
+    const std::lock_guard lock{mutex_};
+    if (stopping_) {
+        return fail(ErrorCode::kDatabaseUnavailable, "The server is stopping and takes no new transactions.");
+    }
+    if (open_.size() >= static_cast<std::size_t>(settings_.open_max)) {
+        return fail(ErrorCode::kTransactionLimit,
+                    fmt::format("Unable to start new transaction since the maximum number of concurrently executing transactions is "
+                                "reached ({}; NORNICDB_MAX_TRANSACTIONS).",
+                                settings_.open_max));
+    }
+    out->number = next_++;
+    out->id = fmt::format("{}-transaction-{}", out->database, out->number);
+    open_.emplace(out->number, out);
+    return out;
+}
+
+void Transactions::close(const OpenTransactionPtr& transaction) {
+    const std::lock_guard lock{mutex_};
+    open_.erase(transaction->number);
+    if (open_.empty() && stopping_) {
+        changed_.notify_all();
+    }
+}
+
+std::vector<OpenTransactionPtr> Transactions::all() const {
+    const std::lock_guard lock{mutex_};
+    std::vector<OpenTransactionPtr> out;
+    out.reserve(open_.size());
+    for (const auto& [number, transaction] : open_) {
+        out.push_back(transaction);
+    }
+    return out;
+}
+
+std::size_t Transactions::count() const {
+    const std::lock_guard lock{mutex_};
+    return open_.size();
+}
+
+bool Transactions::terminate(std::string_view id, const std::string& reason) {
+    for (const OpenTransactionPtr& t : all()) {
+        if (t->id == id) {
+            if (t->transaction) {
+                t->transaction->terminate(terminated(ErrorCode::kTerminated, reason));
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+void Transactions::stop() {
+    {
+        const std::lock_guard lock{mutex_};
+        stopping_ = true;
+    }
+    for (const OpenTransactionPtr& t : all()) {
+        if (t->transaction) {
+            t->transaction->terminate(terminated(ErrorCode::kDatabaseUnavailable, "The server is stopping."));
+        }
+    }
+}
+
+bool Transactions::wait_until_idle(Deadline deadline) {
+    std::unique_lock lock{mutex_};
+    stopping_ = true;
+    while (!open_.empty()) {
+        if (changed_.wait_until(lock, deadline) == std::cv_status::timeout) {
+            return open_.empty();
+        }
+    }
+    return true;
+}
+
+void Transactions::sweep() {
+    pthread_setname_np(pthread_self(), "tx-sweep");
+    std::unique_lock lock{mutex_};
+    while (!ended_) {
+        changed_.wait_for(lock, kSweepInterval);
+        const Deadline now = clock_.now();
+        std::vector<OpenTransactionPtr> late;
+        for (const auto& [number, transaction] : open_) {
+            if (transaction->deadline <= now) {
+                late.push_back(transaction);
+            }
+        }
+        lock.unlock();
+        for (const OpenTransactionPtr& t : late) {
+            // A statement that runs finds its deadline by itself; a silent client's locks go here.
+            const std::unique_lock use{t->use, std::try_to_lock};
+            if (use && t->transaction) {
+                t->transaction->terminate(
+                    terminated(ErrorCode::kTransactionTimedOutByClient,
+                               "The transaction has not completed within the timeout specified at its start by the client. You may "
+                               "want to retry with a longer timeout."));
+                t->transaction->finish();
+            }
+        }
+        lock.lock();
+    }
+}
+
+}  // namespace nornic::server

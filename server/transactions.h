@@ -1,0 +1,88 @@
+// The transactions that clients have open: numbered, listed (SHOW TRANSACTIONS), killed and timed out.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/transaction.h"
+
+namespace nornic::server {
+
+/// One transaction and what is known of its client. The engine transaction is touched only with `use` held,
+/// except terminate().
+struct OpenTransaction {
+    std::uint64_t number = 0;
+    std::string id;  // "neo4j-transaction-357"
+    std::string database;
+    std::string user;
+    std::string connection_id;
+    std::string client_address;
+    Value metadata;
+    std::int64_t started_wall_ns = 0;
+    Deadline deadline = kNoDeadline;
+
+    std::mutex use;
+    std::unique_ptr<engine::Transaction> transaction;
+
+    std::mutex text_mutex;
+    std::string query;  // what runs or ran last
+    std::atomic<bool> running{false};
+};
+
+using OpenTransactionPtr = std::shared_ptr<OpenTransaction>;
+
+/// Thread-safe.
+class Transactions {
+public:
+    struct Settings {
+        std::int64_t open_max = 1000;
+    };
+    Transactions(Settings settings, Clock& clock);
+    ~Transactions();
+
+    /// kTransactionLimit.
+    Result<OpenTransactionPtr> open(std::string database,
+                                    std::string user,
+                                    std::string connection_id,
+                                    std::string client_address,
+                                    Deadline deadline);
+    void close(const OpenTransactionPtr& transaction);
+    [[nodiscard]] std::vector<OpenTransactionPtr> all() const;
+    [[nodiscard]] std::size_t count() const;
+    /// false: there is none of this id.
+    bool terminate(std::string_view id, const std::string& reason);
+    /// Ends all with kStopping and takes no more.
+    void stop();
+    /// Waits until none is open; false at the deadline.
+    bool wait_until_idle(Deadline deadline);
+
+private:
+    /// Ends those whose deadline passed while their client was silent, so that their locks do not stay.
+    void sweep();
+
+    const Settings settings_;
+    Clock& clock_;
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    std::map<std::uint64_t, OpenTransactionPtr> open_;
+    std::uint64_t next_ = 1;
+    bool stopping_ = false;
+    bool ended_ = false;
+    std::thread sweeper_;
+};
+
+/// Neo4j's text of a killed transaction, with the reason at its end.
+Error terminated(ErrorCode code, std::string_view reason);
+
+}  // namespace nornic::server

@@ -1,0 +1,83 @@
+// Users and their passwords. Rows of the catalogue ("user/<name>"), so they replicate like everything else;
+// passwords are kept as salted PBKDF2-HMAC-SHA256.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/engine.h"
+
+namespace nornic::server {
+
+struct User {
+    std::string name;
+    bool password_change_required = false;
+    bool suspended = false;
+    std::string home_database;
+};
+
+struct UserSettings {
+    bool enabled = true;
+    std::int64_t password_length_min = 8;
+    std::int64_t failed_logins_max = 3;
+    Duration lockout = std::chrono::seconds{5};
+};
+
+/// Reads from the engine's catalogue; writes go through `commit`, which orders and applies a catalogue change.
+/// Thread-safe.
+class Users {
+public:
+    /// Puts (or, with nullopt, erases) one catalogue row and returns when it is durable.
+    using Commit = std::function<Result<>(const std::string& key, const std::optional<Value>& row)>;
+
+    Users(engine::Engine& engine, Clock& clock, UserSettings settings, Commit commit);
+
+    [[nodiscard]] bool enabled() const noexcept { return settings_.enabled; }
+    [[nodiscard]] bool any() const;
+    /// kUnauthorized, kAuthRateLimit. A wrong name costs as much time as a wrong password.
+    Result<User> authenticate(std::string_view name, std::string_view password);
+
+    struct Change {
+        std::optional<std::string> password;
+        std::optional<bool> password_change_required;
+        std::optional<bool> suspended;
+        std::optional<std::string> home_database;
+    };
+    /// kArgumentError with Neo4j's texts.
+    Result<> create(const std::string& name, const Change& change, bool check_length);
+    Result<> alter(const std::string& name, const Change& change);
+    Result<> drop(const std::string& name);
+    Result<> rename(const std::string& from, const std::string& to);
+    /// ALTER CURRENT USER SET PASSWORD.
+    Result<> change_own_password(const std::string& name, std::string_view old_password, const std::string& password);
+
+    [[nodiscard]] std::vector<User> all() const;
+    [[nodiscard]] std::optional<User> find(std::string_view name) const;
+
+private:
+    struct Failures {
+        std::int64_t in_a_row = 0;
+        Deadline locked_until{};
+    };
+    [[nodiscard]] std::optional<Value> row(std::string_view name) const;
+    Result<> check_password(const std::string& password) const;
+
+    engine::Engine& engine_;
+    Clock& clock_;
+    const UserSettings settings_;
+    const Commit commit_;
+    std::mutex mutex_;
+    std::map<std::string, Failures, std::less<>> failures_;
+    // What was proven lately, as a digest over salt and password, so that a pool of connections pays for the
+    // slow hash once.
+    std::map<std::string, std::string, std::less<>> proven_;
+};
+
+}  // namespace nornic::server
