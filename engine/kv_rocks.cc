@@ -8,6 +8,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
@@ -125,6 +126,9 @@ public:
             std::shared_ptr<rocksdb::Cache> cache)
         : db_{std::move(db)}, directory_{std::move(directory)}, cache_{std::move(cache)} {}
 
+    /// What is flushed now need not be replayed from the log at the next start.
+    ~RocksKv() override { (void)flush(); }
+
     std::unique_ptr<KvBatch> new_batch() override { return std::make_unique<RocksBatch>(); }
 
     Result<> write(KvBatch& batch) override {
@@ -219,6 +223,17 @@ private:
     Mutex resume_mutex_;
 };
 
+/// RocksDB's own recovery from a full disk looks every five seconds and meanwhile refuses to be
+/// told that there is room; ours tries again at each write.
+class NoAutomaticRecovery final : public rocksdb::EventListener {
+public:
+    void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/,
+                              rocksdb::Status /*error*/,
+                              bool* automatic) override {
+        *automatic = false;
+    }
+};
+
 rocksdb::Options make_options(const RocksKvSettings& settings,
                               const std::shared_ptr<rocksdb::Cache>& cache) {
     rocksdb::BlockBasedTableOptions table;
@@ -256,7 +271,7 @@ rocksdb::Options make_options(const RocksKvSettings& settings,
     options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
     options.keep_log_file_num = 2;
     options.max_log_file_size = std::size_t{1} << 20;
-    options.recycle_log_file_num = 0;
+    options.listeners.push_back(std::make_shared<NoAutomaticRecovery>());
     return options;
 }
 
