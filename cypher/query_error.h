@@ -5,12 +5,12 @@
 // them back into a Result. No other room ever sees this exception.
 #pragma once
 
+#include "base/result.h"
+
 #include <exception>
 #include <optional>
 #include <string>
 #include <utility>
-
-#include "base/result.h"
 
 namespace nornic::cypher {
 
@@ -18,7 +18,9 @@ class QueryError : public std::exception {
 public:
     explicit QueryError(Error error) : error_{std::move(error)} {}
     /// gql: the GQL status chain, "22012>22N28"; empty for the code's default.
-    QueryError(ErrorCode code, std::string message, std::string gql = {},
+    QueryError(ErrorCode code,
+               std::string message,
+               std::string gql = {},
                std::optional<SourcePosition> position = std::nullopt)
         : error_{code, std::move(message), position, std::move(gql)} {}
 

@@ -5,16 +5,16 @@
 // and inline, so that an operator which knows its kind pays no virtual call.
 #pragma once
 
+#include "cypher/functions/function.h"
+#include "cypher/query_error.h"
+#include "graph/value.h"
+
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
 #include <unordered_set>
 #include <vector>
-
-#include "cypher/functions/function.h"
-#include "cypher/query_error.h"
-#include "graph/value.h"
 
 namespace nornic::cypher {
 

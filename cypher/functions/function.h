@@ -6,16 +6,15 @@
 // Operators (+, IN, =~, [..]) are in operators.h, component access (d.year) in property_of there.
 #pragma once
 
+#include "cypher/ast/type_set.h"
+#include "cypher/query_error.h"
+#include "graph/value.h"
+
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "cypher/ast/type_set.h"
-#include "cypher/ast/type_set.h"
-#include "cypher/query_error.h"
-#include "graph/value.h"
 
 namespace nornic::engine {
 class GraphReader;
@@ -37,7 +36,7 @@ using ScalarFn = Value (*)(std::span<const Value> args, EvalContext& context);
 struct FunctionSignature {
     std::string name;  // as written in the manual: "toInteger", "duration.inDays"
     int args_min = 0;
-    int args_max = 0;  // -1: any number
+    int args_max = 0;      // -1: any number
     std::string category;  // as SHOW FUNCTIONS: "Scalar", "Temporal", …
     std::string description;
     std::string signature;  // "toInteger(input :: ANY) :: INTEGER"

@@ -2,12 +2,12 @@
 // Null in, null out unless said otherwise. Errors are thrown as QueryError.
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-
 #include "cypher/functions/function.h"
 #include "cypher/query_error.h"
 #include "graph/value.h"
+
+#include <cstdint>
+#include <string_view>
 
 namespace nornic::cypher {
 
@@ -19,7 +19,8 @@ Value multiply_slow(const Value& a, const Value& b);
 
 // ---- Arithmetic. Integers that overflow are "long overflow"; floats follow IEEE 754. ----
 
-/// Numbers; string with number, string or boolean; list with list or element; temporal with duration.
+/// Numbers; string with number, string or boolean; list with list or element; temporal with
+/// duration.
 inline Value add(const Value& a, const Value& b) {
     std::int64_t sum = 0;
     if (a.is(ValueType::kInteger) && b.is(ValueType::kInteger) &&
@@ -91,7 +92,8 @@ Value property_of(const Value& base, std::string_view key, EvalContext& context)
 /// The same for what needs no graph: maps, temporal values, points.
 Value property_of(const Value& base, std::string_view key);
 
-/// Cypher's type of a value as valueType() prints it: "INTEGER NOT NULL", "LIST<STRING NOT NULL> NOT NULL".
+/// Cypher's type of a value as valueType() prints it: "INTEGER NOT NULL", "LIST<STRING NOT NULL>
+/// NOT NULL".
 std::string value_type_text(const Value& value);
 
 }  // namespace nornic::cypher
