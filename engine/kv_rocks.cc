@@ -15,8 +15,10 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <filesystem>
+#include <thread>
 
 namespace nornic::engine {
 namespace {
@@ -143,12 +145,25 @@ public:
     }
 
     Result<> flush() override {
-        return again_when_there_is_room("flush", [&] {
-            rocksdb::FlushOptions options;
-            options.wait = true;
-            options.allow_write_stall = true;
-            return db_->Flush(options);
-        });
+        // For a while after it recovered from an error RocksDB's Flush does not wait, and says that
+        // all went well. So its word is checked: nothing immutable may be left in memory.
+        constexpr int kRoundsMax = 5000;
+        for (int round = 0; round < kRoundsMax; ++round) {
+            NORNIC_TRY(again_when_there_is_room("flush", [&] {
+                rocksdb::FlushOptions options;
+                options.wait = true;
+                options.allow_write_stall = true;
+                return db_->Flush(options);
+            }));
+            if (property(rocksdb::DB::Properties::kNumImmutableMemTable) == 0) {
+                return success();
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds{2});
+        }
+        return fail(ErrorCode::kIo,
+                    fmt::format("the store {} does not finish writing its memtables; restart the "
+                                "process, the log will be replayed",
+                                directory_));
     }
 
     Result<std::optional<std::string>> get(std::string_view key) override {

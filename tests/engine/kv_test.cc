@@ -348,6 +348,8 @@ TEST_F(RocksKvTest, AFullDiskIsSaidAndForgottenOnceThereIsRoom) {
     file_system->full = false;
     put(*kv, "c", "3");
     ASSERT_TRUE(kv->flush());
+    std::filesystem::copy(directory_, directory_ + ".killed");
+    EXPECT_EQ(dump(*open_rocks(directory_ + ".killed")), "a=1 b=2 c=3 ");
     put(*kv, "d", "4");
     kv.reset();
     kv = open_rocks(directory_, env.get());
