@@ -57,6 +57,8 @@ struct Expr {
     Expr(const Expr&) = delete;
     Expr& operator=(const Expr&) = delete;
     ExprKind kind;
+    /// Levels of expressions below and including this one; the parser bounds it, so that passes may recurse.
+    std::uint16_t height = 1;
     SourcePosition position;
     /// The source text, trimmed, where the expression is a projection item; its column's name.
     std::string text;
@@ -281,5 +283,6 @@ struct ShortestPathExpr final : Expr {
 
 /// A deep copy, positions and symbols included.
 ExprPtr clone(const Expr& expr);
+PathPattern clone(const PathPattern& pattern);
 
 }  // namespace nornic::cypher

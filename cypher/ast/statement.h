@@ -167,6 +167,8 @@ struct Query {
     std::vector<SingleQuery> parts;
     bool union_all = false;
 };
+/// A deep copy, positions and symbols included.
+Query clone(const Query& query);
 
 // ---- Schema commands ----
 
