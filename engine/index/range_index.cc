@@ -322,7 +322,9 @@ Result<> RangeIndex::bulk_add(std::vector<BulkEntry> entries) {
     }
     NORNIC_TRY(kv_.write(*batch));
     statistics_changed_.store(true, std::memory_order_relaxed);
-    base_empty_.store(entries.empty() && base_empty_.load(std::memory_order_relaxed), std::memory_order_release);
+    if (!entries.empty()) {
+        base_empty_.store(false, std::memory_order_release);
+    }
     return success();
 }
 
@@ -331,17 +333,20 @@ void RangeIndex::bulk_done() {
 }
 
 Result<> RangeIndex::clear() {
-    const std::unique_ptr<KvBatch> batch = kv_.new_batch();
-    batch->erase(statistics_key_);
-    batch->erase_range(prefix_, after_prefix(prefix_).value_or(std::string(1, '\xFF')));
-    NORNIC_TRY(kv_.write(*batch));
-    active_ = std::make_shared<DeltaLayer>();
-    set_layers(std::make_shared<const Layers>(Layers{active_}));
-    base_empty_.store(true, std::memory_order_relaxed);
+    const std::unique_ptr<KvCursor> cursor = kv_.new_cursor();
+    cursor->seek(prefix_);
+    NORNIC_TRY(cursor->status());
+    if (cursor->valid() && cursor->key().starts_with(prefix_)) {
+        // Only then: every later cursor would step over the mark that a range erase leaves.
+        const std::unique_ptr<KvBatch> batch = kv_.new_batch();
+        batch->erase_range(prefix_, after_prefix(prefix_).value_or(std::string(prefix_.size() + 1, '\xFF')));
+        NORNIC_TRY(kv_.write(*batch));
+    }
     entries_.store(0, std::memory_order_relaxed);
     for (auto& r : registers_) {
         r.store(0, std::memory_order_relaxed);
     }
+    statistics_changed_.store(true, std::memory_order_relaxed);
     bulk_done();
     return success();
 }

@@ -84,7 +84,9 @@ public:
     Result<> bulk_add(std::vector<BulkEntry> entries);
     /// Forgets what the equality cache learnt while the index was not complete. Call before "online".
     void bulk_done();
-    /// Erases all under the prefix: before a population that starts over, or after a drop.
+    /// Erases what the Kv holds of the index: before a population that starts over, or after a drop.
+    /// What apply added and no checkpoint wrote stays. A snapshot taken afterwards sees all that was
+    /// erased and still holds, so a population that reads at such snapshots brings it back.
     Result<> clear();
 
     // ---- Reads.
