@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -68,6 +69,10 @@ public:
     [[nodiscard]] virtual bool authentication_enabled() const = 0;
     /// kUnauthorized, kAuthRateLimit. Gives the user's name.
     virtual Result<std::string> authenticate(const Credentials& credentials) = 0;
+
+    /// A typed parameter of a temporal type: "Date", "Time", "LocalTime", "OffsetDateTime", "ZonedDateTime",
+    /// "LocalDateTime", "Duration" and its ISO 8601 text. kInvalidRequest.
+    virtual Result<Value> parse_temporal(std::string_view type, std::string_view text) = 0;
 
     virtual void query(std::string user, QueryRequest request, Completion<QueryAnswer> done) = 0;
     virtual void begin(std::string user, QueryRequest request, Completion<std::pair<OpenTransaction, QueryAnswer>> done) = 0;

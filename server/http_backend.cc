@@ -3,6 +3,8 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include "cypher/functions/temporal.h"
+#include "cypher/query_error.h"
 #include "server/bookmark.h"
 #include "server/version.h"
 
@@ -102,6 +104,33 @@ Result<std::string> HttpBackend::authenticate(const http::Credentials& credentia
         return fail(ErrorCode::kForbidden, "The credentials are valid but must be changed before this server can be used.");
     }
     return user.name;
+}
+
+Result<Value> HttpBackend::parse_temporal(std::string_view type, std::string_view text) {
+    const cypher::temporal::Zone utc = cypher::temporal::parse_zone("Z");
+    try {
+        if (type == "Date") {
+            return Value{cypher::temporal::parse_date(text)};
+        }
+        if (type == "LocalTime") {
+            return Value{cypher::temporal::parse_local_time(text)};
+        }
+        if (type == "Time") {
+            return Value{cypher::temporal::parse_time(text, utc, instance_.clock().wall_ns() / kNanosPerSecond)};
+        }
+        if (type == "LocalDateTime") {
+            return Value{cypher::temporal::parse_local_date_time(text)};
+        }
+        if (type == "OffsetDateTime" || type == "ZonedDateTime") {
+            return Value{cypher::temporal::parse_date_time(text, utc)};
+        }
+        if (type == "Duration") {
+            return Value{cypher::temporal::parse_duration(text)};
+        }
+    } catch (const cypher::QueryError& e) {
+        return fail(ErrorCode::kInvalidRequest, e.error().message());
+    }
+    return fail(ErrorCode::kInvalidRequest, fmt::format("there is no type '{}'", type));
 }
 
 std::unique_ptr<QuerySession> HttpBackend::make_session(const std::string& user) {

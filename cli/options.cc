@@ -1,0 +1,111 @@
+// Flags of `serve` and the help texts, all from the table of settings.
+#include <fmt/format.h>
+
+#include "cli/cli.h"
+
+namespace nornic::cli {
+
+std::string general_help() {
+    return R"(nornicdb: a replicated property-graph database that Neo4j drivers use.
+
+Usage: nornicdb [command] [options]
+
+Commands:
+  serve      start a server (also what no command means)
+  shell      run Cypher against a server
+  settings   print the settings and their defaults
+  version    print the version
+
+`nornicdb <command> --help` says more about each.
+)";
+}
+
+std::string serve_help() {
+    std::string out = R"(Usage: nornicdb serve [--config FILE] [--<setting> VALUE]...
+
+Starts a server. Settings come, in rising order, from their defaults, the config file (lines of
+NAME=value), the environment and these flags.
+
+  --config FILE
+      Config file.
+  --help
+      This text.
+)";
+    std::string group;
+    for (const env::SettingInfo& info : env::all_settings()) {
+        if (info.group != group) {
+            group = info.group;
+            out += "\n" + group + ":\n";
+        }
+        out += fmt::format("  --{} VALUE   ({}{})\n      {} It takes {}.\n",
+                           info.flag,
+                           info.name,
+                           info.default_text.empty() ? "" : "=" + info.default_text,
+                           info.description,
+                           info.takes);
+    }
+    return out;
+}
+
+std::string settings_markdown() {
+    std::string out =
+        "# Settings\n\nThey come, in rising order, from the defaults, a config file (`--config`, lines of `NAME=value`), the environment "
+        "and the\ncommand line (`--bolt-port 7687` is `NORNICDB_BOLT_PORT=7687`). A value that cannot be used stops the start with one line "
+        "that\nnames the variable, its value and what it takes. So does an unknown name under `NORNICDB_CLUSTER_`; other unknown `NORNICDB_` "
+        "names\nare listed in one warning.\n\nThis page is printed by `nornicdb settings --markdown`; a test holds them together.\n";
+    std::string group;
+    for (const env::SettingInfo& info : env::all_settings()) {
+        if (info.group != group) {
+            group = info.group;
+            out += fmt::format("\n## {}\n\n| variable | default | takes | meaning |\n|---|---|---|---|\n", group);
+        }
+        out += fmt::format("| `{}` | {} | {} | {} |\n",
+                           info.name,
+                           info.default_text.empty() ? "" : "`" + info.default_text + "`",
+                           info.takes,
+                           info.description);
+    }
+    return out;
+}
+
+Result<env::Source> parse_serve(const std::vector<std::string>& arguments) {
+    env::Source source;
+    source.environment = env::process_environment();
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+        std::string flag = arguments[i];
+        if (flag == "--help" || flag == "-h") {
+            return fail(ErrorCode::kNotFound, serve_help());
+        }
+        if (!flag.starts_with("--")) {
+            return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not an option; see `nornicdb serve --help`", flag));
+        }
+        std::optional<std::string> value;
+        if (const std::size_t equals = flag.find('='); equals != std::string::npos) {
+            value = flag.substr(equals + 1);
+            flag.resize(equals);
+        } else if (i + 1 < arguments.size()) {
+            value = arguments[++i];
+        }
+        flag.erase(0, 2);
+        std::string name;
+        for (const env::SettingInfo& info : env::all_settings()) {
+            if (info.flag == flag) {
+                name = info.name;
+            }
+        }
+        if (name.empty() && flag != "config") {
+            return fail(ErrorCode::kInvalidArgument, fmt::format("there is no option '--{}'; see `nornicdb serve --help`", flag));
+        }
+        if (!value) {
+            return fail(ErrorCode::kInvalidArgument, fmt::format("--{} takes a value", flag));
+        }
+        if (flag == "config") {
+            source.config_file = *value;
+        } else {
+            source.command_line[name] = *value;
+        }
+    }
+    return source;
+}
+
+}  // namespace nornic::cli

@@ -1,0 +1,32 @@
+// Results as text: plain, table, JSON lines or CSV.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/value.h"
+
+namespace nornic::cli {
+
+enum class Format : std::uint8_t { kPlain, kTable, kJson, kCsv };
+
+/// Prints one result as its rows come. Tables look at the first thousand rows for the width of their columns.
+class Printer {
+public:
+    virtual ~Printer() = default;
+    virtual void columns(const std::vector<std::string>& names) = 0;
+    virtual void row(const List& values) = 0;
+    /// `rows` were printed; `summary` is the server's.
+    virtual void end(std::int64_t rows, const Map& summary, std::int64_t available_ms) = 0;
+};
+
+std::unique_ptr<Printer> make_printer(Format format, std::ostream& out);
+
+/// "Added 1 nodes, Set 2 properties, Added 1 labels"; empty if nothing changed.
+std::string describe_counters(const Map& summary);
+
+}  // namespace nornic::cli
