@@ -384,7 +384,8 @@ ExprPtr Parser::parse_atom() {
             }
             invalid_input();
     }
-    e = set_height(std::move(e), std::max<unsigned>(child_height_, e->height - 1U));
+    const unsigned below = std::max<unsigned>(child_height_, e->height - 1U);
+    e = set_height(std::move(e), below);
     child_height_ = outer;
     return e;
 }
