@@ -26,6 +26,7 @@ struct Settings {
     std::uint64_t checkpoint_log_bytes = std::uint64_t{64} << 20;  // a checkpoint after so much log …
     Duration checkpoint_interval = std::chrono::minutes{5};        // … or so long with anything to write
     std::uint32_t region = 0;  // the low bits of ids drawn here
+    std::string default_database = "neo4j";   // made at the first opening, beside `system`
 };
 
 struct BeginOptions {

@@ -1,0 +1,372 @@
+#include "engine/engine_impl.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/random.h"
+#include "engine/transaction/transaction_impl.h"
+#include "graph/codec.h"
+
+namespace nornic::engine {
+namespace {
+
+constexpr std::size_t kEqualityCacheShare = 16;  // of the cache's bytes, one part in so many
+constexpr std::size_t kEqualityCacheMax = std::size_t{64} << 20;
+
+std::string make_uuid(Random& random) {
+    const std::uint64_t high = (random.next() & ~std::uint64_t{0xF000}) | 0x4000;
+    const std::uint64_t low = (random.next() & ~(std::uint64_t{3} << 62)) | std::uint64_t{1} << 63;
+    return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+                       high >> 32,
+                       high >> 16 & 0xFFFF,
+                       high & 0xFFFF,
+                       low >> 48,
+                       low & 0xFFFFFFFFFFFF);
+}
+
+}  // namespace
+
+// ---- Catalog ----
+
+std::optional<Value> Catalog::get(std::string_view key) const {
+    const MutexLock lock{mutex_};
+    const auto at = rows_.find(key);
+    return at == rows_.end() ? std::nullopt : std::optional{at->second};
+}
+
+std::vector<std::pair<std::string, Value>> Catalog::range(std::string_view prefix) const {
+    const MutexLock lock{mutex_};
+    std::vector<std::pair<std::string, Value>> out;
+    for (auto at = rows_.lower_bound(prefix); at != rows_.end() && at->first.starts_with(prefix); ++at) {
+        out.emplace_back(at->first, at->second);
+    }
+    return out;
+}
+
+void Catalog::put(std::string_view key, std::optional<Value> value) {
+    const MutexLock lock{mutex_};
+    changed_.emplace(key);
+    if (value) {
+        rows_.insert_or_assign(std::string{key}, std::move(*value));
+    } else if (const auto at = rows_.find(key); at != rows_.end()) {
+        rows_.erase(at);
+    }
+}
+
+Result<> Catalog::load(Kv& kv) {
+    const std::string prefix(1, static_cast<char>(KeyKind::kCatalog));
+    const auto cursor = kv.new_cursor();
+    const MutexLock lock{mutex_};
+    for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+        ByteReader in{cursor->value()};
+        Value value = decode_value(in);
+        if (!in.ok() || !in.at_end()) {
+            return fail(ErrorCode::kCorruption, fmt::format("catalogue row '{}' is not valid", cursor->key().substr(1)));
+        }
+        rows_.insert_or_assign(std::string{cursor->key().substr(1)}, std::move(value));
+    }
+    return cursor->status();
+}
+
+Catalog::Changes Catalog::take_changes() {
+    const MutexLock lock{mutex_};
+    Changes changes;
+    for (const std::string& key : changed_) {
+        const auto at = rows_.find(key);
+        changes.emplace_back(key, at == rows_.end() ? std::nullopt : std::optional{at->second});
+    }
+    changed_.clear();
+    return changes;
+}
+
+void Catalog::write(const Changes& changes, KvBatch& batch) {
+    for (const auto& [key, value] : changes) {
+        const std::string row = text_key(KeyKind::kCatalog, key);
+        if (!value) {
+            batch.erase(row);
+            continue;
+        }
+        std::string bytes;
+        ByteWriter out{bytes};
+        encode_value(*value, out);
+        batch.put(row, bytes);
+    }
+}
+
+void Catalog::give_back(const Changes& changes) {
+    const MutexLock lock{mutex_};
+    for (const auto& [key, value] : changes) {
+        changed_.insert(key);
+    }
+}
+
+// ---- EngineImpl ----
+
+EngineImpl::EngineImpl(std::unique_ptr<Kv> kv, const Settings& settings, Clock& clock, LogIndex durable, Term term)
+    : kv_{std::move(kv)},
+      settings_{settings},
+      clock_{clock},
+      cache_{settings.cache_bytes_max},
+      snapshots_{durable},
+      equality_{std::min(kEqualityCacheMax, settings.cache_bytes_max / kEqualityCacheShare)},
+      applied_term_{term},
+      durable_{durable.value} {}
+
+EngineImpl::~EngineImpl() { stop(); }
+
+Result<> EngineImpl::open() {
+    NORNIC_TRY(const auto state, kv_->get(text_key(KeyKind::kMeta, "state")));
+    if (state) {
+        NORNIC_TRY(load_state(*state));
+        for (const auto& database : all_databases()) {
+            NORNIC_TRY(database->load());
+        }
+        NORNIC_TRY(catalog_.load(*kv_));
+    } else {
+        Random random = Random::from_os();
+        add_database(DatabaseInfo{DatabaseId{1}, settings_.default_database, make_uuid(random)});
+        add_database(DatabaseInfo{DatabaseId{2}, "system", make_uuid(random)});
+        // At once, so that the databases keep their uuids whatever happens before the first checkpoint.
+        NORNIC_TRY(write_checkpoint());
+    }
+    for (const auto& database : all_databases()) {
+        const auto schema = database->schema.schema();
+        for (const IndexView& view : schema->indexes) {
+            if (view.state == IndexState::kPopulating) {
+                populate(database, view.rule.id);
+            }
+        }
+    }
+    checkpoint_thread_ = std::thread{[this] { checkpoint_loop(); }};
+    return success();
+}
+
+std::shared_ptr<Database> EngineImpl::add_database(DatabaseInfo info) {
+    if (auto known = database_with(info.id)) {
+        return known;
+    }
+    auto database = std::make_shared<Database>(store_context(), equality_, std::move(info));
+    for (const IndexRule& rule : SchemaCatalog::initial_rules()) {
+        database->schema.put_index(rule, IndexState::kOnline);
+    }
+    const MutexLock lock{databases_mutex_};
+    databases_.push_back(database);
+    return database;
+}
+
+std::shared_ptr<Database> EngineImpl::database_named(std::string_view name) const {
+    const MutexLock lock{databases_mutex_};
+    for (const auto& database : databases_) {
+        if (database->info.name == name) {
+            return database;
+        }
+    }
+    return nullptr;
+}
+
+std::shared_ptr<Database> EngineImpl::database_with(DatabaseId id) const {
+    const MutexLock lock{databases_mutex_};
+    for (const auto& database : databases_) {
+        if (database->info.id == id) {
+            return database;
+        }
+    }
+    return nullptr;
+}
+
+std::vector<std::shared_ptr<Database>> EngineImpl::all_databases() const {
+    const MutexLock lock{databases_mutex_};
+    return databases_;
+}
+
+std::vector<DatabaseInfo> EngineImpl::databases() const {
+    std::vector<DatabaseInfo> out;
+    for (const auto& database : all_databases()) {
+        out.push_back(database->info);
+    }
+    return out;
+}
+
+Result<std::unique_ptr<Transaction>> EngineImpl::begin(const BeginOptions& options) {
+    auto database = database_named(options.database);
+    if (!database) {
+        return fail(ErrorCode::kDatabaseNotFound,
+                    fmt::format("Database does not exist. Database name: '{}'.", options.database));
+    }
+    if (failure_.failed()) {
+        return failure_.error().value();
+    }
+    const TransactionId id{next_transaction_.fetch_add(1, std::memory_order_relaxed)};
+    auto transaction = std::make_unique<TransactionImpl>(*this, std::move(database), id, options);
+    const MutexLock lock{transactions_mutex_};
+    if (stopping_) {
+        transaction->detach();
+        return fail(ErrorCode::kStopping, "The server is stopping");
+    }
+    transactions_.insert(transaction.get());
+    return std::unique_ptr<Transaction>{std::move(transaction)};
+}
+
+void EngineImpl::closed(TransactionImpl& transaction) {
+    const MutexLock lock{transactions_mutex_};
+    transactions_.erase(&transaction);
+}
+
+EngineStats EngineImpl::stats() const {
+    EngineStats stats;
+    stats.cache_bytes = static_cast<std::size_t>(std::max<std::int64_t>(0, cache_.bytes.load(std::memory_order_relaxed)));
+    stats.cache_misses = cache_.misses.load(std::memory_order_relaxed);
+    stats.cache_hits = cache_.hits.load(std::memory_order_relaxed);
+    stats.checkpoints = checkpoints_.load(std::memory_order_relaxed);
+    stats.checkpoint_index = durable_index();
+    {
+        const MutexLock lock{transactions_mutex_};
+        stats.open_transactions = transactions_.size();
+    }
+    stats.kv_disk_bytes = kv_->disk_bytes();
+    stats.kv_memory_bytes = kv_->memory_bytes() + equality_.memory_bytes();
+    return stats;
+}
+
+void EngineImpl::stop() {
+    {
+        const MutexLock checkpoint_lock{checkpoint_mutex_};
+        const MutexLock population_lock{population_mutex_};
+        const MutexLock transactions_lock{transactions_mutex_};
+        stopping_ = true;
+        for (TransactionImpl* transaction : transactions_) {
+            transaction->terminate(Error{ErrorCode::kStopping, "The server is stopping"});
+        }
+    }
+    checkpoint_wake_.notify_all();
+    checkpoint_done_.notify_all();
+    population_wake_.notify_all();
+    population_done_.notify_all();
+    if (checkpoint_thread_.joinable()) {
+        checkpoint_thread_.join();
+    }
+    std::thread population;
+    {
+        const MutexLock lock{population_mutex_};
+        population = std::move(population_thread_);
+    }
+    if (population.joinable()) {
+        population.join();
+    }
+}
+
+namespace {
+
+/// Order does not matter to a sum, so each thing is hashed by itself with its id.
+std::uint64_t mix(std::string_view kind, std::uint64_t database, std::uint64_t id, std::string_view bytes) {
+    std::string all{kind};
+    ByteWriter out{all};
+    out.put_u64(database);
+    out.put_u64(id);
+    out.put_raw(bytes);
+    std::uint64_t h = 0xCBF29CE484222325ULL;
+    for (const char c : all) {
+        h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+    }
+    h ^= h >> 33;
+    h *= 0xFF51AFD7ED558CCDULL;
+    return h ^ h >> 29;
+}
+
+template <class Store, class Fn>
+void for_each_visible(Store& store, LogIndex at, Fn&& fn) {
+    for (std::uint32_t region = 0; region < kRegions; ++region) {
+        for (std::uint64_t page = 0; page < store.page_limit(region); ++page) {
+            const std::uint64_t number = id_of(page, region);
+            store.read(number, [&](const auto& slots) {
+                for (unsigned slot = 0; slot < kPageSlots; ++slot) {
+                    if (const auto* version = visible_version(slots[slot], at)) {
+                        fn(id_in_page(number, slot), (*version)->data);
+                    }
+                }
+            });
+        }
+    }
+}
+
+}  // namespace
+
+Result<std::uint64_t> EngineImpl::digest() {
+    LogIndex at;
+    std::uint64_t sum = 0;
+    {
+        // Small things have no versions: read them while nothing is applied.
+        const MutexLock lock{apply_mutex_};
+        at = snapshots_.acquire();
+        for (const auto& [key, value] : catalog_.range("")) {
+            std::string bytes;
+            ByteWriter out{bytes};
+            out.put_string(key);
+            encode_value(value, out);
+            sum += mix("catalog", 0, 0, bytes);
+        }
+        for (const auto& database : all_databases()) {
+            const std::uint64_t id = database->info.id.value;
+            for (const TokenKind kind : {TokenKind::kLabel, TokenKind::kRelationshipType, TokenKind::kPropertyKey}) {
+                for (const std::string& name : database->tokens.all(kind)) {
+                    sum += mix("token", id, database->tokens.find(kind, name).value_or(0), name);
+                }
+            }
+            const auto schema = database->schema.schema();
+            for (const IndexView& view : schema->indexes) {
+                std::string bytes;
+                ByteWriter out{bytes};
+                encode_rule(view.rule, out);
+                sum += mix("index", id, view.rule.id.value, bytes);
+            }
+            for (const ConstraintRule& rule : schema->constraints) {
+                std::string bytes;
+                ByteWriter out{bytes};
+                encode_rule(rule, out);
+                sum += mix("constraint", id, rule.id.value, bytes);
+            }
+        }
+    }
+    for (const auto& database : all_databases()) {
+        const std::uint64_t database_id = database->info.id.value;
+        const auto add = [&](std::string_view kind, std::uint64_t id, const auto& data) {
+            std::string bytes;
+            ByteWriter out{bytes};
+            encode_record(data, out);
+            sum += mix(kind, database_id, id, bytes);
+        };
+        for_each_visible(database->nodes, at, [&](std::uint64_t id, const NodeData& data) { add("node", id, data); });
+        for_each_visible(database->relationships, at, [&](std::uint64_t id, const RelData& data) { add("rel", id, data); });
+        for (std::uint32_t region = 0; region < kRegions; ++region) {
+            for (std::uint64_t page = 0; page < database->adjacency.page_limit(region); ++page) {
+                const std::uint64_t number = id_of(page, region);
+                database->adjacency.read(number, [&](const AdjacencyStore::Slots& slots) {
+                    for (unsigned slot = 0; slot < kPageSlots; ++slot) {
+                        slots[slot].visit(at, [&](const AdjacencyEntry& entry) {
+                            std::string bytes;
+                            ByteWriter out{bytes};
+                            out.put_u64(entry.relationship.value);
+                            out.put_u64(entry.other.value);
+                            out.put_u32(entry.type.value << 2 | entry.direction);
+                            sum += mix("adjacency", database_id, id_in_page(number, slot), bytes);
+                        });
+                    }
+                });
+            }
+        }
+    }
+    snapshots_.release(at);
+    if (failure_.failed()) {
+        return failure_.error().value();
+    }
+    return sum;
+}
+
+Result<std::unique_ptr<Engine>> open_engine(std::unique_ptr<Kv> kv, const Settings& settings, Clock& clock) {
+    auto engine = std::make_unique<EngineImpl>(std::move(kv), settings, clock, LogIndex{}, Term{});
+    NORNIC_TRY(engine->open());
+    return std::unique_ptr<Engine>{std::move(engine)};
+}
+
+}  // namespace nornic::engine

@@ -1,0 +1,147 @@
+// EngineImpl: puts the parts of the engine together. apply.cc applies entries, checkpoint.cc writes
+// to the Kv, population.cc fills new indexes; engine_impl.cc opens, begins and stops.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "base/mutex.h"
+#include "engine/database.h"
+#include "engine/engine.h"
+#include "engine/lock_manager.h"
+#include "engine/write_set.h"
+
+namespace nornic::engine {
+
+class TransactionImpl;
+
+/// Rows that belong to no graph: users, databases, aliases. Small, all in memory.
+class Catalog {
+public:
+    [[nodiscard]] std::optional<Value> get(std::string_view key) const EXCLUDES(mutex_);
+    [[nodiscard]] std::vector<std::pair<std::string, Value>> range(std::string_view prefix) const EXCLUDES(mutex_);
+    void put(std::string_view key, std::optional<Value> value) EXCLUDES(mutex_);
+    Result<> load(Kv& kv) EXCLUDES(mutex_);
+    /// What changed since the last call, as it is now; nullopt: erased.
+    using Changes = std::vector<std::pair<std::string, std::optional<Value>>>;
+    Changes take_changes() EXCLUDES(mutex_);
+    static void write(const Changes& changes, KvBatch& batch);
+    void give_back(const Changes& changes) EXCLUDES(mutex_);
+
+private:
+    mutable Mutex mutex_;
+    std::map<std::string, Value, std::less<>> rows_ GUARDED_BY(mutex_);
+    std::set<std::string, std::less<>> changed_ GUARDED_BY(mutex_);
+};
+
+class EngineImpl final : public Engine {
+public:
+    EngineImpl(std::unique_ptr<Kv> kv, const Settings& settings, Clock& clock, LogIndex durable, Term term);
+    ~EngineImpl() override;
+
+    Result<> open();
+
+    Result<> apply(const LogEntry& entry) override;
+    LogIndex applied_index() const override { return snapshots_.applied(); }
+    LogIndex durable_index() const override { return LogIndex{durable_.load(std::memory_order_acquire)}; }
+    void on_checkpoint(std::function<void(LogIndex)> callback) override;
+    Result<> checkpoint() override;
+    Result<std::unique_ptr<Transaction>> begin(const BeginOptions& options) override;
+    std::vector<DatabaseInfo> databases() const override;
+    std::optional<Value> catalog(std::string_view key) const override { return catalog_.get(key); }
+    std::vector<std::pair<std::string, Value>> catalog_range(std::string_view prefix) const override {
+        return catalog_.range(prefix);
+    }
+    Result<> await_indexes(std::string_view database, std::string_view index_name, Deadline deadline) override;
+    EngineStats stats() const override;
+    Result<std::uint64_t> digest() override;
+    void stop() override;
+
+    // ---- For transactions.
+    [[nodiscard]] const Settings& settings() const noexcept { return settings_; }
+    [[nodiscard]] Clock& clock() const noexcept { return clock_; }
+    [[nodiscard]] Snapshots& snapshots() noexcept { return snapshots_; }
+    [[nodiscard]] LockManager& locks() noexcept { return locks_; }
+    [[nodiscard]] const StoreFailure& failure() const noexcept { return failure_; }
+    void closed(TransactionImpl& transaction) EXCLUDES(transactions_mutex_);
+    /// Waits while dirty pages fill the cache, since only a checkpoint makes room. kDiskFull, kIo if
+    /// checkpoints fail; kTransactionTimedOut and kStopping otherwise.
+    Result<> wait_for_room(Deadline deadline) EXCLUDES(checkpoint_mutex_);
+    /// Until the index is online: kTimedOut, kIndexNotFound, kStopping, or why its population failed.
+    Result<> await_index(Database& database, SchemaRuleId index, Deadline deadline) EXCLUDES(population_mutex_);
+
+private:
+    friend class Applier;
+
+    std::shared_ptr<Database> database_named(std::string_view name) const EXCLUDES(databases_mutex_);
+    std::shared_ptr<Database> database_with(DatabaseId id) const EXCLUDES(databases_mutex_);
+    std::vector<std::shared_ptr<Database>> all_databases() const EXCLUDES(databases_mutex_);
+    std::shared_ptr<Database> add_database(DatabaseInfo info) EXCLUDES(databases_mutex_);
+    StoreContext store_context() { return StoreContext{*kv_, cache_, snapshots_, failure_}; }
+
+    // checkpoint.cc
+    Result<> write_checkpoint() EXCLUDES(apply_mutex_);
+    void checkpoint_loop() EXCLUDES(checkpoint_mutex_);
+    [[nodiscard]] bool checkpoint_due() const;
+    void ask_for_checkpoint() EXCLUDES(checkpoint_mutex_);
+    [[nodiscard]] std::string encode_state(LogIndex index, Term term) const;
+    Result<> load_state(std::string_view bytes);
+
+    // population.cc
+    void populate(std::shared_ptr<Database> database, SchemaRuleId index) EXCLUDES(population_mutex_);
+    void population_loop() EXCLUDES(population_mutex_);
+    Result<> populate_index(Database& database, IndexHandle& handle, bool from_start);
+
+    const std::unique_ptr<Kv> kv_;
+    const Settings settings_;
+    Clock& clock_;
+    CacheBudget cache_;
+    StoreFailure failure_;
+    Snapshots snapshots_;
+    EqualityCache equality_;
+    LockManager locks_;
+    Catalog catalog_;
+
+    mutable Mutex databases_mutex_;
+    std::vector<std::shared_ptr<Database>> databases_ GUARDED_BY(databases_mutex_);
+
+    Mutex apply_mutex_;  // one apply at a time; a checkpoint takes it to name its index
+    Term applied_term_ GUARDED_BY(apply_mutex_);
+    std::optional<Error> broken_ GUARDED_BY(apply_mutex_);  // an entry could not be applied
+
+    std::atomic<std::uint64_t> durable_;
+    std::atomic<std::uint64_t> log_bytes_{0};  // applied since the last checkpoint began
+    std::atomic<std::uint64_t> checkpoints_{0};
+    std::atomic<bool> stopping_{false};
+
+    Mutex writing_mutex_;  // one checkpoint at a time
+    mutable Mutex checkpoint_mutex_;
+    ConditionVariable checkpoint_wake_;
+    ConditionVariable checkpoint_done_;
+    bool checkpoint_asked_ GUARDED_BY(checkpoint_mutex_) = false;
+    std::optional<Error> checkpoint_error_ GUARDED_BY(checkpoint_mutex_);
+    std::vector<std::function<void(LogIndex)>> callbacks_ GUARDED_BY(checkpoint_mutex_);
+    std::thread checkpoint_thread_;
+
+    struct Population {
+        std::shared_ptr<Database> database;
+        SchemaRuleId index;
+    };
+    Mutex population_mutex_;
+    ConditionVariable population_wake_;
+    ConditionVariable population_done_;
+    std::deque<Population> populations_ GUARDED_BY(population_mutex_);
+    std::thread population_thread_ GUARDED_BY(population_mutex_);  // started by the first index
+
+    mutable Mutex transactions_mutex_;
+    std::unordered_set<TransactionImpl*> transactions_ GUARDED_BY(transactions_mutex_);
+    std::atomic<std::uint64_t> next_transaction_{1};
+};
+
+}  // namespace nornic::engine
