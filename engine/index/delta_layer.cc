@@ -61,7 +61,9 @@ T* DeltaLayer::make_node() {
 
 DeltaLayer::Probe DeltaLayer::probe(std::string_view key, std::uint64_t id) noexcept {
     std::uint64_t words[2] = {0, 0};
-    std::memcpy(words, key.data(), std::min(key.size(), sizeof words));
+    if (!key.empty()) {
+        std::memcpy(words, key.data(), std::min(key.size(), sizeof words));
+    }
     return {{__builtin_bswap64(words[0]), __builtin_bswap64(words[1])}, key, id};
 }
 
@@ -122,7 +124,7 @@ DeltaLayer::Item* DeltaLayer::make_item(const Probe& p) {
         bytes_.fetch_add(block, std::memory_order_relaxed);
     }
     auto* item = ::new (free_) Item{p.id, {0}, static_cast<std::uint32_t>(p.key.size())};
-    std::memcpy(free_ + sizeof(Item), p.key.data(), p.key.size());
+    std::ranges::copy(p.key, reinterpret_cast<char*>(free_ + sizeof(Item)));
     free_ += wanted;
     free_bytes_ -= wanted;
     return item;
@@ -186,7 +188,7 @@ void DeltaLayer::insert(Leaf& leaf, unsigned at, const Ref& ref, std::span<Inner
         Inner& parent = *path[level - 1];
         const unsigned turn = turns[level - 1];
         if (parent.count < kFanout) {
-            std::copy_backward(parent.splits + turn, parent.splits + parent.count - 1, parent.splits + parent.count);
+            std::copy_backward(parent.splits + turn, parent.splits + (parent.count - 1), parent.splits + parent.count);
             std::copy_backward(parent.children + turn + 1, parent.children + parent.count, parent.children + parent.count + 1);
             parent.splits[turn] = split;
             parent.children[turn + 1] = added;
@@ -198,7 +200,7 @@ void DeltaLayer::insert(Leaf& leaf, unsigned at, const Ref& ref, std::span<Inner
         std::array<Node*, kFanout + 1> children;
         std::copy(parent.splits, parent.splits + turn, splits.begin());
         splits[turn] = split;
-        std::copy(parent.splits + turn, parent.splits + kFanout - 1, splits.begin() + turn + 1);
+        std::copy(parent.splits + turn, parent.splits + (kFanout - 1), splits.begin() + turn + 1);
         std::copy(parent.children, parent.children + turn + 1, children.begin());
         children[turn + 1] = added;
         std::copy(parent.children + turn + 1, parent.children + kFanout, children.begin() + turn + 2);

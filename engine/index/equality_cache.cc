@@ -18,7 +18,9 @@ std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
 
 std::uint64_t load_tail(const char* p, std::size_t n) noexcept {
     std::uint64_t v = 0;
-    std::memcpy(&v, p, n);
+    if (n > 0) {
+        std::memcpy(&v, p, n);
+    }
     return v;
 }
 
@@ -57,7 +59,7 @@ struct EqualityCache::Record {
     [[nodiscard]] std::uint64_t* ids() noexcept { return reinterpret_cast<std::uint64_t*>(this + 1); }
     [[nodiscard]] char* key() noexcept { return reinterpret_cast<char*>(ids() + capacity); }
     [[nodiscard]] bool is(std::uint64_t o, std::string_view k) noexcept {
-        return owner == o && key_size == k.size() && std::memcmp(key(), k.data(), k.size()) == 0;
+        return owner == o && std::string_view{key(), key_size} == k;
     }
 
     static Record* make(std::uint64_t owner, std::string_view key, std::size_t capacity) {
@@ -65,7 +67,7 @@ struct EqualityCache::Record {
         NORNIC_CHECK(memory != nullptr, "no memory for an index cache entry");
         auto* record = ::new (memory) Record{owner, static_cast<std::uint16_t>(key.size()), 0,
                                              static_cast<std::uint16_t>(capacity), 0};
-        std::memcpy(record->key(), key.data(), key.size());
+        std::ranges::copy(key, record->key());
         return record;
     }
 };
