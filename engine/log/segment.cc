@@ -29,23 +29,6 @@ Result<> write_zeros(File& file, std::uint64_t from, std::uint64_t to) {
     return success();
 }
 
-Result<> Segment::grow(File& through, std::uint64_t to) {
-    const MutexLock lock{grow_mutex};
-    const std::uint64_t from = prepared.load(std::memory_order_relaxed);
-    if (from >= to) {
-        return success();
-    }
-    NORNIC_TRY(write_zeros(through, from, to));
-    const Result<> synced = through.sync_data();
-    if (!synced) {
-        // This sync covered records as well, and a second one would not repeat the error.
-        sync_failed.store(true);
-        return synced;
-    }
-    prepared.store(to, std::memory_order_release);
-    return success();
-}
-
 std::string segment_name(std::uint64_t sequence) {
     return fmt::format("{:016x}{}", sequence, kSegmentSuffix);
 }

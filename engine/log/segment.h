@@ -2,7 +2,6 @@
 #pragma once
 
 #include "base/ids.h"
-#include "base/mutex.h"
 #include "base/result.h"
 #include "engine/log/codec.h"
 #include "engine/log/file.h"
@@ -35,19 +34,13 @@ struct Segment {
 
     std::atomic<bool> recycled{false};  // A reader that finds nonsense looks here.
 
-    // The file is zero-written (or written) and synced up to here. Grows under grow_mutex.
-    Mutex grow_mutex;
-    std::atomic<std::uint64_t> prepared{0};
-    // A sync of this file failed outside Log::sync(): what it held may be lost.
-    std::atomic<bool> sync_failed{false};
+    // The file is zero-written (or written) and synced up to here.
+    std::uint64_t prepared = 0;
 
     [[nodiscard]] bool holds_entries() const noexcept { return !offsets.empty(); }
     [[nodiscard]] LogIndex last() const noexcept {
         return LogIndex{first.value + offsets.size() - 1};
     }
-    /// Zero-writes up to `to` at least and syncs. kDiskFull leaves the segment as it was.
-    /// `through`: this segment's file, or another descriptor of it.
-    Result<> grow(File& through, std::uint64_t to);
 };
 
 /// Zero-writes [from, to) in chunks.

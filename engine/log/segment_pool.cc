@@ -74,6 +74,7 @@ Result<SegmentPool::Spare> SegmentPool::take(std::uint64_t bytes) {
             if (!ready_.empty()) {
                 spare = std::move(ready_.front());
                 ready_.pop_front();
+                has_ready_ = !ready_.empty();
             } else if (!settings_.background && !unzeroed_.empty()) {
                 spare = std::move(unzeroed_.front());
                 unzeroed_.pop_front();
@@ -101,7 +102,7 @@ void SegmentPool::discard(Spare spare) {
 
 Result<> SegmentPool::recycle(std::shared_ptr<Segment> segment) {
     segment->recycled.store(true);
-    const std::uint64_t size = segment->prepared.load();
+    const std::uint64_t size = segment->prepared;
     bool keep = size == settings_.segment_bytes;
     if (keep) {
         const MutexLock lock{mutex_};
@@ -144,34 +145,6 @@ void SegmentPool::want_spare() {
     changed_.notify_all();
 }
 
-void SegmentPool::grow_later(std::shared_ptr<Segment> segment) {
-    if (!settings_.background || segment->prepared.load() >= settings_.segment_bytes) {
-        return;
-    }
-    {
-        const MutexLock lock{mutex_};
-        growing_ = std::move(segment);
-        if (!thread_.joinable()) {
-            thread_ = std::thread{[this] { run(); }};
-        }
-    }
-    changed_.notify_all();
-}
-
-bool SegmentPool::idle() {
-    const MutexLock lock{mutex_};
-    return !working_ && !growing_ && !(wanted_ && ready_.empty());
-}
-
-void SegmentPool::grow_a_chunk(Segment& segment, File& file, bool& done) {
-    const std::uint64_t prepared = segment.prepared.load();
-    const std::uint64_t to = std::min(prepared + kZeroChunkBytes, settings_.segment_bytes);
-    const auto free = file_system_.free_bytes(settings_.directory);
-    // Without room the writer meets the end of the segment itself and says so.
-    done = !free || free.value() < settings_.reserve_bytes + kZeroChunkBytes ||
-           segment.recycled.load() || !segment.grow(file, to) || to >= settings_.segment_bytes;
-}
-
 bool SegmentPool::zero_a_chunk(Spare& spare) {
     const std::uint64_t to = std::min(spare.prepared + kZeroChunkBytes, settings_.segment_bytes);
     if (!write_zeros(*spare.file, spare.prepared, to) || !spare.file->sync_data()) {
@@ -182,74 +155,50 @@ bool SegmentPool::zero_a_chunk(Spare& spare) {
 }
 
 void SegmentPool::run() {
-    // The segment is grown through a descriptor of its own, because the kernel tells a write-back
-    // error once per descriptor and the log's writer must not miss it.
-    std::unique_ptr<File> grow_file;
-    std::shared_ptr<Segment> segment;
-    Spare spare;
+    Spare spare;  // The one in the making.
     MutexLock lock{mutex_};
     while (!stopping_) {
-        if (growing_) {
-            if (segment != growing_) {
-                segment = growing_;
-                auto opened = file_system_.open(segment->path, OpenMode::kExisting);
-                grow_file = opened ? std::move(opened).value() : nullptr;
-            }
-            working_ = true;
-            lock.unlock();
-            bool done = true;
-            if (grow_file) {
-                grow_a_chunk(*segment, *grow_file, done);
-            }
-            lock.lock();
-            working_ = false;
-            if (done && growing_ == segment) {
-                growing_.reset();
-            }
-            if (growing_ != segment) {
-                segment.reset();
-                grow_file.reset();
-            }
-            continue;
-        }
         if (!wanted_ || !ready_.empty()) {
             wanted_ = false;
             changed_.wait(lock);
             continue;
         }
         working_ = true;
-        const bool fresh = !spare.file && unzeroed_.empty();
-        if (!spare.file && !fresh) {
+        if (!spare.file && !unzeroed_.empty()) {
             spare = std::move(unzeroed_.front());
             unzeroed_.pop_front();
         }
         lock.unlock();
-        bool usable = true;
-        if (fresh) {
-            const auto free = file_system_.free_bytes(settings_.directory);
-            usable = free && free.value() >= settings_.reserve_bytes + settings_.segment_bytes;
-            auto made = usable ? create(0) : Result<Spare>{Spare{}};
-            usable = usable && made;
-            if (usable) {
-                spare = std::move(made).value();
-                spare.size = settings_.segment_bytes;
-                spare_bytes_ += spare.size;
-            }
-        }
-        usable = usable && zero_a_chunk(spare);
+        const bool usable = (spare.file || begin_spare(spare)) && zero_a_chunk(spare);
         if (!usable && spare.file) {
             spare_bytes_ -= spare.size;
             discard(std::exchange(spare, Spare{}));
         }
         lock.lock();
-        working_ = false;
+        working_ = spare.file != nullptr;
         if (!usable) {
             wanted_ = false;  // The log asks again as it fills.
         } else if (spare.prepared >= settings_.segment_bytes) {
             ready_.push_back(std::exchange(spare, Spare{}));
-            wanted_ = false;
+            has_ready_ = true;
+            wanted_ = working_ = false;
         }
     }
+}
+
+bool SegmentPool::begin_spare(Spare& spare) {
+    const auto free = file_system_.free_bytes(settings_.directory);
+    if (!free || free.value() < settings_.reserve_bytes + settings_.segment_bytes) {
+        return false;
+    }
+    auto made = create(0);
+    if (!made) {
+        return false;
+    }
+    spare = std::move(made).value();
+    spare.size = settings_.segment_bytes;
+    spare_bytes_ += spare.size;
+    return true;
 }
 
 }  // namespace nornic::engine

@@ -1,6 +1,7 @@
-// Files for segments to come. Behind the log's back it zero-writes the rest of the segment in use
-// and one spare, so that a writer waits for that only if it outruns it. Files of truncated segments
-// come back here, are zeroed again and serve once more: their blocks stay allocated.
+// Files for segments to come. Behind the log's back it zero-writes one spare, so that a writer
+// waits for that only if it outruns it. It never touches the segment in use: a sync there would
+// have to wait for the zeros. Files of truncated segments come back here, are zeroed again and
+// serve once more: their blocks stay allocated.
 #pragma once
 
 #include "base/mutex.h"
@@ -48,12 +49,10 @@ public:
 
     /// Prepares one whole spare in the background, if there is none.
     void want_spare();
-    /// Zero-writes a segment up to segment_bytes in the background.
-    void grow_later(std::shared_ptr<Segment> segment);
+    /// Whether take() would give a whole spare at once.
+    [[nodiscard]] bool has_ready() const { return has_ready_.load(std::memory_order_acquire); }
 
     [[nodiscard]] std::uint64_t spare_bytes() const { return spare_bytes_.load(); }
-    /// Whether the background has nothing left to do. For tests.
-    [[nodiscard]] bool idle();
 
 private:
     static constexpr std::size_t kSparesMax = 2;
@@ -61,7 +60,8 @@ private:
     Result<Spare> create(std::uint64_t bytes);
     std::string next_path();
     void run();
-    void grow_a_chunk(Segment& segment, File& file, bool& done);
+    /// false if there is no room for a new one.
+    bool begin_spare(Spare& spare);
     /// false if the spare could not be prepared; it is deleted then.
     bool zero_a_chunk(Spare& spare);
 
@@ -69,13 +69,13 @@ private:
     const Settings settings_;
     std::atomic<std::uint64_t> spare_number_{0};
     std::atomic<std::uint64_t> spare_bytes_{0};
+    std::atomic<bool> has_ready_{false};  // ready_ is not empty.
 
     Mutex mutex_;
     ConditionVariable changed_;
     bool stopping_ GUARDED_BY(mutex_) = false;
     bool wanted_ GUARDED_BY(mutex_) = false;
-    bool working_ GUARDED_BY(mutex_) = false;
-    std::shared_ptr<Segment> growing_ GUARDED_BY(mutex_);
+    bool working_ GUARDED_BY(mutex_) = false;  // The thread holds a spare that is in no list.
     std::deque<Spare> ready_ GUARDED_BY(mutex_);
     std::deque<Spare> unzeroed_ GUARDED_BY(mutex_);
     std::thread thread_;

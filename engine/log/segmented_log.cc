@@ -88,6 +88,8 @@ private:
     /// Starts a segment that can take `bytes` of records. kDiskFull changes nothing.
     Result<> roll(std::uint64_t bytes);
     Result<> make_room(std::uint64_t bytes, std::uint64_t slack);
+    /// Zero-writes the active segment up to `to`. kDiskFull changes nothing.
+    Result<> extend(std::uint64_t to);
     Result<> check_reserve();
     /// Writes buffer_ at the end of the active segment.
     Result<> write_buffer();
@@ -192,7 +194,9 @@ Result<> SegmentedLog::open() {
         recovery_.last_term = index_.last_term();
         recovery_.hard_state = index_.hard_state();
     }
-    pool_.grow_later(active_);
+    if (active_->prepared < settings_.segment_bytes) {
+        pool_.want_spare();
+    }
     return success();
 }
 
@@ -253,7 +257,7 @@ Result<> SegmentedLog::recover_segment(std::uint64_t sequence,
     segment->path = join_path(settings_.directory, segment_name(sequence));
     NORNIC_TRY(segment->file, file_system_.open(segment->path, OpenMode::kExisting));
     NORNIC_TRY(const std::uint64_t size, segment->file->size());
-    segment->prepared.store(size);
+    segment->prepared = size;
 
     MutexLock lock{mutex_};
     if (index_.segments().empty()) {
@@ -378,23 +382,38 @@ Result<> SegmentedLog::check_reserve() {
 }
 
 Result<> SegmentedLog::make_room(std::uint64_t bytes, std::uint64_t slack) {
-    if (active_->end + bytes + slack > settings_.segment_bytes &&
-        active_->end + bytes + slack > active_->prepared.load(std::memory_order_acquire)) {
-        NORNIC_TRY(roll(bytes + slack));
-    }
-    const std::uint64_t need = active_->end + bytes;
-    if (need > active_->prepared.load(std::memory_order_acquire)) {
-        const std::uint64_t chunk_end =
-            std::min(active_->prepared.load() + kZeroChunkBytes, settings_.segment_bytes);
-        const Result<> grown = active_->grow(*active_->file, std::max(need, chunk_end));
-        if (!grown) {
-            return grown.error().code() == ErrorCode::kDiskFull ? grown : break_with(grown.error());
+    const std::uint64_t need = active_->end + bytes + slack;
+    if (need > active_->prepared) {
+        // A segment that began small (the first of all, or one that was needed before a spare was
+        // ready) is left for a whole one as soon as there is one, else extended.
+        if (need > settings_.segment_bytes || pool_.has_ready()) {
+            NORNIC_TRY(roll(bytes + slack));
+        } else {
+            NORNIC_TRY(extend(std::max(
+                need, std::min(active_->prepared + kZeroChunkBytes, settings_.segment_bytes))));
         }
     }
-    if (need > settings_.segment_bytes / 2 && need >= spare_asked_at_) {
+    if ((need > settings_.segment_bytes / 2 || active_->prepared < settings_.segment_bytes) &&
+        need >= spare_asked_at_) {
         pool_.want_spare();
         spare_asked_at_ = need + settings_.segment_bytes / 16;
     }
+    return success();
+}
+
+Result<> SegmentedLog::extend(std::uint64_t to) {
+    Result<> extended = write_zeros(*active_->file, active_->prepared, to);
+    if (!extended && extended.error().code() == ErrorCode::kDiskFull) {
+        return extended;  // What was written of the zeros does no harm.
+    }
+    if (extended) {
+        extended = timed_sync(*active_->file);
+    }
+    if (!extended) {
+        return break_with(extended.error());
+    }
+    const MutexLock lock{mutex_};
+    active_->prepared = to;
     return success();
 }
 
@@ -449,7 +468,7 @@ Result<> SegmentedLog::roll(std::uint64_t bytes) {
         return break_with(made.error());
     }
     segment->file = std::move(spare.file);
-    segment->prepared.store(spare.prepared);
+    segment->prepared = spare.prepared;
     segment->end = records.end();
     segment->last_crc = records.last_crc();
     {
@@ -460,7 +479,9 @@ Result<> SegmentedLog::roll(std::uint64_t bytes) {
     synced_ = active_->end;
     marked_ = true;
     spare_asked_at_ = 0;
-    pool_.grow_later(std::move(segment));
+    if (active_->prepared < settings_.segment_bytes) {
+        pool_.want_spare();
+    }
     return success();
 }
 
@@ -557,9 +578,6 @@ Result<> SegmentedLog::set_hard_state(const HardState& state) {
 
 Result<> SegmentedLog::sync() {
     NORNIC_TRY(check_alive());
-    if (active_->sync_failed.load()) {
-        return break_with(Error{ErrorCode::kIo, fmt::format("cannot sync {}", active_->path)});
-    }
     if (synced_ == active_->end) {
         return success();
     }
@@ -660,7 +678,7 @@ std::uint64_t SegmentedLog::disk_bytes() const {
     std::uint64_t bytes = pool_.spare_bytes();
     const MutexLock lock{mutex_};
     for (const std::shared_ptr<Segment>& segment : index_.segments()) {
-        bytes += segment->prepared.load();
+        bytes += segment->prepared;
     }
     return bytes;
 }

@@ -4,7 +4,9 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace nornic::engine::log_test {
 namespace {
@@ -140,6 +142,76 @@ TEST(LogDamage, ATailZeroedFromAnyByteOnIsATornTail) {
         // The last byte of a record may be padding that was zero anyway.
         ASSERT_TRUE(found.value() == kPrefixes[whole] || found.value() == kPrefixes[whole + 1]);
     }
+}
+
+TEST(LogDamage, AWholeSectorLostUnderALaterRecordThatVouchesForItIsDamage) {
+    TestBed bed;
+    bed.open();
+    bed.append_and_sync(make_entry(1, 1, std::string(3000, 'a')));
+    bed.append_and_sync(make_entry(2));
+    bed.disk->crash(Lost::kNothing);
+    bed.disk->overwrite(
+        segment_path(1), kSegmentHeaderBytes + 1024, std::string(kSectorBytes, '\0'));
+    const Result<> opened = bed.try_open();
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code(), ErrorCode::kCorruption);
+    EXPECT_THAT(opened.error().message(), HasSubstr("later ones prove"));
+}
+
+TEST(LogDamage, ZerosOfThePayloadBesideTheNextRecordAreNotTakenForALostSector) {
+    TestBed bed;
+    bed.open();
+    // The first entry ends, in zeros, in the sector where the second begins.
+    const std::vector<LogEntry> batch{
+        make_entry(1, 1, std::string(400, 'a') + std::string(400, '\0')), make_entry(2)};
+    ASSERT_TRUE(bed.log->append(batch));
+    ASSERT_TRUE(bed.log->sync());
+    bed.disk->crash(Lost::kNothing);
+    const std::vector<std::uint64_t> offsets = record_offsets(*bed.disk, 1);
+    ASSERT_LT(offsets[2] / kSectorBytes * kSectorBytes, offsets[2] - 8);
+    bed.disk->overwrite(segment_path(1), offsets[1] + 100, "#");
+    const Result<> opened = bed.try_open();
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code(), ErrorCode::kCorruption);
+}
+
+TEST(LogDamage, ARecordThatDoesNotFollowTheOneBeforeItIsDamage) {
+    ThreeRecords three{Synced::kEachRecord, Stop::kKilled};
+    const std::string bytes = three.bed.disk->contents(segment_path(1));
+    const auto header =
+        decode_segment_header(std::string_view{bytes}.substr(0, kSegmentHeaderBytes), "segment");
+    ASSERT_TRUE(header);
+    for (const std::uint32_t previous_crc : {0U, 1U}) {
+        std::string forged;
+        RecordEncoder encoder{
+            forged, {header.value().salt, three.offsets.back(), previous_crc, kSegmentHeaderBytes}};
+        encoder.add_entry(make_entry(4));
+        const Result<std::string> found = three.reopened([&](SimulatedDisk& disk) {
+            disk.overwrite(segment_path(1), three.offsets.back(), forged);
+        });
+        ASSERT_FALSE(found) << found.value();
+        EXPECT_THAT(found.error().message(), HasSubstr("does not follow"));
+    }
+}
+
+TEST(LogDamage, ATypeOfALaterVersionStopsTheStart) {
+    ThreeRecords three{Synced::kEachRecord, Stop::kKilled};
+    const std::string bytes = three.bed.disk->contents(segment_path(1));
+    const auto header =
+        decode_segment_header(std::string_view{bytes}.substr(0, kSegmentHeaderBytes), "segment");
+    ASSERT_TRUE(header);
+    RecordHeader last;
+    std::memcpy(&last, bytes.data() + three.offsets[3], sizeof last);
+    std::string later;
+    RecordEncoder encoder{later, {header.value().salt, three.offsets.back(), last.crc, 0}};
+    RecordHeader unknown;
+    unknown.type = static_cast<RecordType>(77);
+    encoder.add(unknown, "x");
+    const Result<std::string> found = three.reopened(
+        [&](SimulatedDisk& disk) { disk.overwrite(segment_path(1), three.offsets.back(), later); });
+    ASSERT_FALSE(found) << found.value();
+    EXPECT_EQ(found.error().code(), ErrorCode::kUnsupported);
+    EXPECT_THAT(found.error().message(), HasSubstr("type 77"));
 }
 
 TEST(LogDamage, ATornTailIsCutCountedAndGoneForGood) {

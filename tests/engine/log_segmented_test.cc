@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <array>
+#include <atomic>
+#include <csignal>
 #include <filesystem>
-#include <fstream>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 
@@ -267,7 +270,7 @@ TEST_F(PosixLog, ASecondProcessIsToldWhoHoldsTheDirectory) {
     EXPECT_THAT(second.error().message(), HasSubstr(std::to_string(::getpid())));
 }
 
-TEST_F(PosixLog, SegmentsRollAndRecycleOnAReaDiskWithTheBackgroundPreparingThem) {
+TEST_F(PosixLog, SegmentsRollAndRecycleOnARealDiskWithTheBackgroundPreparingThem) {
     std::uint64_t next = 1;
     for (int round = 0; round < 3; ++round) {
         const std::unique_ptr<Log> log = open();
@@ -290,6 +293,54 @@ TEST_F(PosixLog, SegmentsRollAndRecycleOnAReaDiskWithTheBackgroundPreparingThem)
         }));
         EXPECT_EQ(seen, next - 1);
         EXPECT_LT(log->disk_bytes(), std::uint64_t{12} << 20);
+    }
+}
+
+TEST_F(PosixLog, WhatAKilledProcessSaidWasSyncedIsThere) {
+    std::uint64_t promised = 0;
+    for (int round = 0; round < 8; ++round) {
+        std::array<int, 2> pipe_ends{};
+        ASSERT_EQ(::pipe(pipe_ends.data()), 0);
+        const pid_t child = ::fork();
+        ASSERT_GE(child, 0);
+        if (child == 0) {
+            LogSettings settings;
+            settings.directory = directory_ + "/log";
+            settings.segment_bytes = std::uint64_t{64} << 10;
+            auto log = open_segmented_log(settings, system_clock());
+            for (std::uint64_t i = log ? log.value()->last_index().value + 1 : 0; i > 0; ++i) {
+                const LogEntry entry = make_entry(i, 1, std::string(i % 3000, 'k'));
+                if (!log.value()->append({&entry, 1}) || !log.value()->sync() ||
+                    ::write(pipe_ends[1], &i, sizeof i) != sizeof i) {
+                    break;
+                }
+            }
+            ::_exit(1);
+        }
+        ::close(pipe_ends[1]);
+        const std::uint64_t enough = promised + 40 + static_cast<std::uint64_t>(round) * 7;
+        std::uint64_t index = 0;
+        while (promised < enough && ::read(pipe_ends[0], &index, sizeof index) == sizeof index) {
+            promised = index;
+        }
+        EXPECT_EQ(promised, enough);
+        ::kill(child, SIGKILL);
+        int status = 0;
+        ASSERT_EQ(::waitpid(child, &status, 0), child);
+        while (::read(pipe_ends[0], &index, sizeof index) == sizeof index) {
+            promised = index;  // Said before it died.
+        }
+        ::close(pipe_ends[0]);
+        const std::unique_ptr<Log> log = open(std::uint64_t{64} << 10);
+        ASSERT_NE(log, nullptr);
+        EXPECT_GE(log->last_index().value, promised);
+        promised = log->last_index().value;
+        std::uint64_t seen = 0;
+        ASSERT_TRUE(log->read(LogIndex{1}, log->last_index(), [&](const LogEntry& entry) {
+            seen = entry.index.value;
+            return entry.payload == std::string(seen % 3000, 'k');
+        }));
+        EXPECT_EQ(seen, promised);
     }
 }
 
