@@ -1,0 +1,135 @@
+#include "env/settings.h"
+
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+namespace nornic::env {
+namespace {
+
+Source with(std::map<std::string, std::string> environment) {
+    Source source;
+    source.environment = std::move(environment);
+    return source;
+}
+
+TEST(Settings, DefaultsAreThoseOfTheReference) {
+    const auto loaded = load({});
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    const Settings& s = loaded.value().settings;
+    EXPECT_EQ(s.address, "127.0.0.1");
+    EXPECT_EQ(s.bolt_port, 7687);
+    EXPECT_EQ(s.http_port, 7474);
+    EXPECT_EQ(s.auth_user, "admin");
+    EXPECT_EQ(s.auth_password, "admin");
+    EXPECT_EQ(s.cluster.mode, "standalone");
+    EXPECT_EQ(s.cluster.raft_election_timeout, std::chrono::seconds{1});
+    EXPECT_EQ(s.cluster.raft_snapshot_interval, std::chrono::seconds{300});
+    EXPECT_EQ(s.cluster.ha_heartbeat, std::chrono::milliseconds{1000});
+    EXPECT_TRUE(loaded.value().warnings.empty());
+}
+
+struct BadCase {
+    const char* name;
+    std::map<std::string, std::string> environment;
+    std::vector<std::string> words;  // all stand in the one line
+};
+
+class BadSettings : public testing::TestWithParam<BadCase> {};
+
+TEST_P(BadSettings, StopTheStartWithOneLineThatNamesThem) {
+    const auto loaded = load(with(GetParam().environment));
+    ASSERT_FALSE(loaded);
+    const std::string& line = loaded.error().message();
+    EXPECT_EQ(line.find('\n'), std::string::npos);
+    for (const std::string& word : GetParam().words) {
+        EXPECT_NE(line.find(word), std::string::npos) << line << " lacks " << word;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All,
+    BadSettings,
+    testing::Values(
+        BadCase{"port", {{"NORNICDB_BOLT_PORT", "70000"}}, {"NORNICDB_BOLT_PORT", "70000", "65535"}},
+        BadCase{"port_text", {{"NORNICDB_HTTP_PORT", "http"}}, {"NORNICDB_HTTP_PORT", "http"}},
+        BadCase{"same_port", {{"NORNICDB_HTTP_PORT", "7687"}}, {"NORNICDB_HTTP_PORT", "NORNICDB_BOLT_PORT"}},
+        BadCase{"mode", {{"NORNICDB_CLUSTER_MODE", "paxos"}}, {"NORNICDB_CLUSTER_MODE", "paxos", "raft"}},
+        BadCase{"unknown_cluster_name", {{"NORNICDB_CLUSTER_RAFT_ELECTION", "1s"}}, {"NORNICDB_CLUSTER_RAFT_ELECTION"}},
+        BadCase{"election", {{"NORNICDB_CLUSTER_RAFT_ELECTION_TIMEOUT", "150ms"}}, {"election timeout must exceed 2 × heartbeat timeout"}},
+        BadCase{"duration", {{"NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT", "soon"}}, {"NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT", "soon", "30s"}},
+        BadCase{"size", {{"NORNICDB_CACHE_SIZE", "12 parsecs"}}, {"NORNICDB_CACHE_SIZE", "12 parsecs", "MiB"}},
+        BadCase{"small_cache", {{"NORNICDB_CACHE_SIZE", "1k"}}, {"NORNICDB_CACHE_SIZE", "16MiB"}},
+        BadCase{"auth", {{"NORNICDB_AUTH", "admin"}}, {"NORNICDB_AUTH", "none"}},
+        BadCase{"role", {{"NORNICDB_CLUSTER_MODE", "ha_standby"}, {"NORNICDB_CLUSTER_HA_PEER_ADDR", "b:1"}}, {"NORNICDB_CLUSTER_HA_ROLE"}},
+        BadCase{"region", {{"NORNICDB_CLUSTER_MODE", "multi_region"}}, {"NORNICDB_CLUSTER_REGION_ID"}},
+        BadCase{"secret", {{"NORNICDB_CLUSTER_REPLICATION_SECRET", "short"}}, {"NORNICDB_CLUSTER_REPLICATION_SECRET", "32"}},
+        BadCase{"address", {{"NORNICDB_CLUSTER_BIND_ADDR", "7688"}}, {"NORNICDB_CLUSTER_BIND_ADDR", "host:port"}},
+        BadCase{"tls", {{"NORNICDB_BOLT_TLS_ENABLED", "true"}}, {"NORNICDB_BOLT_TLS_CERT"}},
+        BadCase{"tls_require", {{"NORNICDB_HTTP_TLS_REQUIRE", "true"}}, {"NORNICDB_HTTP_TLS_ENABLED"}}),
+    [](const auto& info) { return std::string{info.param.name}; });
+
+TEST(Settings, SecretsAreNotRepeatedInErrors) {
+    const auto loaded = load(with({{"NORNICDB_AUTH", "hunter2hunter2"}}));
+    ASSERT_FALSE(loaded);
+    EXPECT_EQ(loaded.error().message().find("hunter2"), std::string::npos);
+}
+
+TEST(Settings, UnknownNamesOutsideTheClusterAreOneWarning) {
+    const auto loaded = load(with({{"NORNICDB_EMBEDDING_URL", "x"}, {"NORNICDB_GPU", "1"}}));
+    ASSERT_TRUE(loaded);
+    ASSERT_EQ(loaded.value().warnings.size(), 1U);
+    EXPECT_NE(loaded.value().warnings[0].find("NORNICDB_EMBEDDING_URL, NORNICDB_GPU"), std::string::npos);
+}
+
+TEST(Settings, TheCommandLineBeatsTheEnvironmentBeatsTheFile) {
+    const std::string path = testing::TempDir() + "/nornic_settings_test.conf";
+    std::ofstream{path} << "# comment\nNORNICDB_BOLT_PORT=1\nNORNICDB_HTTP_PORT=2\nNORNICDB_MAX_TRANSACTIONS=3\n";
+    Source source;
+    source.config_file = path;
+    source.environment = {{"NORNICDB_HTTP_PORT", "20"}, {"NORNICDB_MAX_TRANSACTIONS", "30"}};
+    source.command_line = {{"NORNICDB_MAX_TRANSACTIONS", "300"}};
+    const auto loaded = load(source);
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    EXPECT_EQ(loaded.value().settings.bolt_port, 1);
+    EXPECT_EQ(loaded.value().settings.http_port, 20);
+    EXPECT_EQ(loaded.value().settings.transactions_max, 300);
+}
+
+TEST(Settings, AMissingConfigFileIsNamed) {
+    Source source;
+    source.config_file = "/no/such/file";
+    const auto loaded = load(source);
+    ASSERT_FALSE(loaded);
+    EXPECT_NE(loaded.error().message().find("/no/such/file"), std::string::npos);
+}
+
+TEST(Settings, AuthTakesBothSeparators) {
+    for (const char* text : {"neo4j/secret:x", "neo4j:secret:x"}) {
+        const auto loaded = load(with({{"NORNICDB_AUTH", text}}));
+        ASSERT_TRUE(loaded);
+        EXPECT_EQ(loaded.value().settings.auth_user, "neo4j");
+        EXPECT_EQ(loaded.value().settings.auth_password, "secret:x");
+    }
+    const auto off = load(with({{"NORNICDB_AUTH", "none"}}));
+    ASSERT_TRUE(off);
+    EXPECT_FALSE(off.value().settings.auth_enabled);
+}
+
+TEST(Parse, DurationsSizesAndAddresses) {
+    EXPECT_EQ(parse_duration("1.5s", std::chrono::seconds{1}).value(), std::chrono::milliseconds{1500});
+    EXPECT_EQ(parse_duration("250", std::chrono::milliseconds{1}).value(), std::chrono::milliseconds{250});
+    EXPECT_FALSE(parse_duration("", std::chrono::seconds{1}));
+    EXPECT_FALSE(parse_duration("5 fortnights", std::chrono::seconds{1}));
+    EXPECT_FALSE(parse_duration("99999999999999h", std::chrono::seconds{1}));
+    EXPECT_EQ(parse_bytes("1KiB").value(), 1024U);
+    EXPECT_EQ(parse_bytes("2g").value(), std::uint64_t{2} << 30);
+    EXPECT_FALSE(parse_bytes("1q"));
+    EXPECT_EQ(parse_host_port("[::1]:7687")->first, "::1");
+    EXPECT_FALSE(parse_host_port("::1:7687"));
+    EXPECT_FALSE(parse_host_port("host:"));
+    EXPECT_FALSE(parse_host_port("host:99999"));
+}
+
+}  // namespace
+}  // namespace nornic::env
