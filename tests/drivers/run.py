@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness import PASSWORD, TOP, USER, Server, go_environment  # noqa: E402
@@ -18,6 +19,9 @@ from harness import PASSWORD, TOP, USER, Server, go_environment  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(TOP, "build")
 PYTHON_DRIVERS = ("neo4j==6.4.1", "neo4j==5.28.2")  # The second for a Python too old for the first.
+
+
+SUITE_SECONDS = 900  # One that takes longer hangs.
 
 
 class Missing(Exception):
@@ -196,7 +200,13 @@ def run(language, command, environment, uri, pid):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                                env={**os.environ, **environment, "NORNICDB_URI": uri, "NORNICDB_PID": str(pid),
                                     "NORNICDB_USER": USER, "NORNICDB_PASSWORD": PASSWORD})
-    return counted(language, process)
+    watchdog = threading.Timer(SUITE_SECONDS, process.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        return counted(language, process)
+    finally:
+        watchdog.cancel()
 
 
 def main():
