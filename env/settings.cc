@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 
 #include <boost/program_options.hpp>
@@ -183,6 +184,11 @@ std::map<std::string, std::string> process_environment() {
         }
     }
     return out;
+}
+
+std::string home_directory() {
+    const char* home = std::getenv("HOME");
+    return home == nullptr ? std::string{} : std::string{home};
 }
 
 }  // namespace nornic::env

@@ -150,6 +150,9 @@ Result<Loaded> load(const Source& source);
 /// The NORNICDB_* and OTEL_* part of this process's environment.
 std::map<std::string, std::string> process_environment();
 
+/// Where this user's files go (HOME), or empty.
+std::string home_directory();
+
 /// "30s", "100ms", "5m", "1h", "1500" (plain numbers are of `plain_unit`).
 Result<Duration> parse_duration(std::string_view text, Duration plain_unit);
 /// "512MiB", "64m", "1GB", "1024".

@@ -288,8 +288,8 @@ std::string Shell::prompt() const {
 }
 
 int Shell::run_interactive() {
-    const char* home = std::getenv("HOME");
-    const std::string history_file = home != nullptr ? std::string{home} + "/.nornicdb_history" : "";
+    const std::string home = env::home_directory();
+    const std::string history_file = home.empty() ? "" : home + "/.nornicdb_history";
     using_history();
     stifle_history(1000);
     if (!history_file.empty()) {
