@@ -484,8 +484,6 @@ Schema SchemaCatalog::schema_with_counters() const {
     Schema out = *schema_;
     for (IndexView& view : out.indexes) {
         const IndexCounters& c = *counters_.at(view.rule.id.value);
-        view.entries = c.entries.load(std::memory_order_relaxed);
-        view.distinct_values = c.distinct_values.load(std::memory_order_relaxed);
         view.reads = c.reads.load(std::memory_order_relaxed);
         view.last_read_ms = c.last_read_ms.load(std::memory_order_relaxed);
     }
@@ -550,43 +548,54 @@ bool SchemaCatalog::drop(SchemaRuleId id) {
     return dropped;
 }
 
+/// Swaps in a Schema with an edited view of the index, if there is such an index.
+template <class Change>
+void SchemaCatalog::change_index(SchemaRuleId index, bool raises_version, Change&& edit) {
+    auto next = std::make_shared<Schema>(*schema_);
+    const auto found = std::ranges::find(next->indexes, index, [](const IndexView& view) { return view.rule.id; });
+    if (found == next->indexes.end()) {
+        return;
+    }
+    edit(*found);
+    if (raises_version) {
+        ++next->version;
+        version_.store(next->version, std::memory_order_release);
+        mark(index);
+    }
+    schema_ = std::move(next);
+}
+
 void SchemaCatalog::set_progress(SchemaRuleId index, double percent) {
     const std::lock_guard lock{mutex_};
-    change([&](Schema& schema) {
-        const auto found = std::ranges::find(schema.indexes, index, [](const IndexView& view) { return view.rule.id; });
-        if (found != schema.indexes.end() && found->state == IndexState::kPopulating) {
-            found->population_percent = std::clamp(percent, 0.0, 100.0);
+    change_index(index, false, [percent](IndexView& view) {
+        if (view.state == IndexState::kPopulating) {
+            view.population_percent = std::clamp(percent, 0.0, 100.0);
         }
-        return found != schema.indexes.end();
+    });
+}
+
+void SchemaCatalog::set_statistics(SchemaRuleId index, std::uint64_t entries, std::uint64_t distinct_values) {
+    const std::lock_guard lock{mutex_};
+    change_index(index, false, [entries, distinct_values](IndexView& view) {
+        view.entries = entries;
+        view.distinct_values = distinct_values;
     });
 }
 
 void SchemaCatalog::set_online(SchemaRuleId index) {
     const std::lock_guard lock{mutex_};
-    change([&](Schema& schema) {
-        const auto found = std::ranges::find(schema.indexes, index, [](const IndexView& view) { return view.rule.id; });
-        if (found == schema.indexes.end()) {
-            return false;
-        }
-        found->state = IndexState::kOnline;
-        found->population_percent = 100.0;
-        found->failure.clear();
-        mark(index);
-        return true;
+    change_index(index, true, [](IndexView& view) {
+        view.state = IndexState::kOnline;
+        view.population_percent = 100.0;
+        view.failure.clear();
     });
 }
 
 void SchemaCatalog::set_failed(SchemaRuleId index, std::string failure) {
     const std::lock_guard lock{mutex_};
-    change([&](Schema& schema) {
-        const auto found = std::ranges::find(schema.indexes, index, [](const IndexView& view) { return view.rule.id; });
-        if (found == schema.indexes.end()) {
-            return false;
-        }
-        found->state = IndexState::kFailed;
-        found->failure = std::move(failure);
-        mark(index);
-        return true;
+    change_index(index, true, [&](IndexView& view) {
+        view.state = IndexState::kFailed;
+        view.failure = std::move(failure);
     });
 }
 

@@ -71,8 +71,6 @@ Result<ConstraintRule> decode_constraint_rule(ByteReader& reader);
 struct IndexCounters {
     std::atomic<std::uint64_t> reads{0};
     std::atomic<std::int64_t> last_read_ms{0};
-    std::atomic<std::uint64_t> entries{0};
-    std::atomic<std::uint64_t> distinct_values{0};
 };
 
 class SchemaCatalog {
@@ -88,7 +86,7 @@ public:
     static std::vector<IndexRule> initial_rules();
 
     [[nodiscard]] std::shared_ptr<const Schema> schema() const;
-    /// The same with counters filled in, for SHOW INDEXES and the planner.
+    /// The same with reads filled in, for SHOW INDEXES.
     [[nodiscard]] Schema schema_with_counters() const;
     [[nodiscard]] std::uint64_t version() const noexcept { return version_.load(std::memory_order_acquire); }
     /// Lives as long as anybody holds it; nullptr if there is no such index.
@@ -104,7 +102,11 @@ public:
     bool drop(SchemaRuleId id);
 
     // ---- This member's own. Ignored for an index that is gone.
+    /// Does not raise the version: no plan depends on it.
     void set_progress(SchemaRuleId index, double percent);
+    /// What planners estimate from, refreshed now and then: after a population, at a checkpoint. Does
+    /// not raise the version.
+    void set_statistics(SchemaRuleId index, std::uint64_t entries, std::uint64_t distinct_values);
     void set_online(SchemaRuleId index);
     void set_failed(SchemaRuleId index, std::string failure);
 
@@ -116,6 +118,8 @@ public:
 private:
     template <class Change>
     void change(Change&& edit);
+    template <class Change>
+    void change_index(SchemaRuleId index, bool raises_version, Change&& edit);
     void mark(SchemaRuleId id);
 
     const std::string prefix_;

@@ -5,6 +5,7 @@
 #include "graph/codec.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace nornic::engine {
 namespace {
@@ -38,6 +39,14 @@ std::string encoded(const Value& value) {
     std::string out;
     encode_index_key(value, out);
     return out;
+}
+
+/// NaN equals nothing, itself included, though the index holds it under a key.
+bool equals_something(const Value& value) noexcept {
+    if (value.is_list()) {
+        return std::ranges::all_of(value.as_list(), equals_something);
+    }
+    return !value.is(ValueType::kFloat) || !std::isnan(value.as_float());
 }
 
 /// The bytes that all strings with this prefix share, which lack the encoding's end of string: what
@@ -184,8 +193,8 @@ KeyRange key_range(const IndexQuery& query) {
     for (const IndexQuery::Column& column : query.columns) {
         switch (column.kind) {
             case IndexQuery::Kind::kEquals:
-                if (!is_indexable(column.value)) {
-                    range.empty = true;  // null equals nothing; a map is never stored
+                if (!is_indexable(column.value) || !equals_something(column.value)) {
+                    range.empty = true;  // null and NaN equal nothing; a map is never stored
                     return range;
                 }
                 encode_index_key(column.value, prefix);

@@ -273,6 +273,12 @@ void RangeIndex::set_layers(std::shared_ptr<const Layers> layers) {
     layers_ = std::move(layers);
 }
 
+void RangeIndex::base_written() {
+    const std::lock_guard lock{layers_mutex_};
+    ++base_writes_;
+    base_empty_.store(false, std::memory_order_release);
+}
+
 /// HyperLogLog: each register keeps the longest run of zero bits seen among the hashes it is shown.
 void RangeIndex::note_key(std::uint64_t hash) noexcept {
     auto& r = registers_[hash % kRegisters];
@@ -316,14 +322,14 @@ Result<> RangeIndex::bulk_add(std::vector<BulkEntry> entries) {
         note_key(hash_index_key(0, entry.key));
         if (batch->bytes() >= kBulkBatchBytes) {
             NORNIC_TRY(kv_.write(*batch));
-            base_empty_.store(false, std::memory_order_release);
+            base_written();
             batch = kv_.new_batch();
         }
     }
     NORNIC_TRY(kv_.write(*batch));
     statistics_changed_.store(true, std::memory_order_relaxed);
     if (!entries.empty()) {
-        base_empty_.store(false, std::memory_order_release);
+        base_written();
     }
     return success();
 }
@@ -333,14 +339,28 @@ void RangeIndex::bulk_done() {
 }
 
 Result<> RangeIndex::clear() {
+    std::uint64_t writes = 0;
+    {
+        const std::lock_guard lock{layers_mutex_};
+        writes = base_writes_;
+    }
     const std::unique_ptr<KvCursor> cursor = kv_.new_cursor();
     cursor->seek(prefix_);
     NORNIC_TRY(cursor->status());
+    const std::unique_ptr<KvBatch> batch = kv_.new_batch();
+    batch->erase(statistics_key_);
     if (cursor->valid() && cursor->key().starts_with(prefix_)) {
         // Only then: every later cursor would step over the mark that a range erase leaves.
-        const std::unique_ptr<KvBatch> batch = kv_.new_batch();
         batch->erase_range(prefix_, after_prefix(prefix_).value_or(std::string(prefix_.size() + 1, '\xFF')));
-        NORNIC_TRY(kv_.write(*batch));
+    }
+    NORNIC_TRY(kv_.write(*batch));
+    {
+        // A checkpoint whose rows came after the look above either counted here, or will say so
+        // before it drops the layers that still hold them.
+        const std::lock_guard lock{layers_mutex_};
+        if (base_writes_ == writes) {
+            base_empty_.store(true, std::memory_order_release);
+        }
     }
     entries_.store(0, std::memory_order_relaxed);
     for (auto& r : registers_) {
@@ -477,7 +497,7 @@ void RangeIndex::write_checkpoint(KvBatch& batch) {
 
 void RangeIndex::end_checkpoint(bool written) {
     if (written && frozen_count_ > 0) {
-        base_empty_.store(false, std::memory_order_release);
+        base_written();
         const std::shared_ptr<const Layers> all = layers();
         const auto first = all->begin() + static_cast<std::ptrdiff_t>(frozen_count_);
         auto rest = std::make_shared<const Layers>(first, all->end());

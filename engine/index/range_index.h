@@ -117,6 +117,7 @@ private:
     [[nodiscard]] std::shared_ptr<const Layers> layers() const;
     void set_layers(std::shared_ptr<const Layers> layers);
     void note_key(std::uint64_t hash) noexcept;
+    void base_written();
 
     static constexpr std::size_t kRegisters = 1024;  // of the distinct estimate: about 3 % off
 
@@ -130,6 +131,7 @@ private:
 
     mutable std::mutex layers_mutex_;
     std::shared_ptr<const Layers> layers_;  // under layers_mutex_
+    std::uint64_t base_writes_ = 0;         // under layers_mutex_
     std::shared_ptr<DeltaLayer> active_;    // the applier's; == layers_->back()
 
     // Of the running checkpoint: how many of layers_ it writes, and the removals that must outlive it.

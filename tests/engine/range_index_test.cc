@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <map>
 #include <random>
 #include <set>
@@ -149,6 +151,9 @@ TEST_F(RangeIndexTest, ARangeMergesKvAndMemoryInBothDirections) {
     EXPECT_THAT(ids(*index_, {{between(Value{2}, true, Value{"4"}, true)}}), IsEmpty());
     EXPECT_THAT(ids(*index_, {{between(Value{4}, true, Value{2}, true)}}), IsEmpty());
     EXPECT_THAT(ids(*index_, {{equal(Value{})}}), IsEmpty());
+    index_->add(key(std::nan("")), 200);
+    EXPECT_THAT(ids(*index_, {{equal(std::nan(""))}}), IsEmpty());
+    index_->remove(key(std::nan("")), 200, LogIndex{1});
     EXPECT_EQ(ids(*index_, {{exists()}}).size(), 40U);
     EXPECT_EQ(ids(*index_, {{exists()}, true}).size(), 40U);
 }
@@ -260,6 +265,21 @@ TEST_F(RangeIndexTest, PopulationDoesNotBringBackWhatApplyRemoved) {
     EXPECT_EQ(equals_ids(*index_, key(5)), std::vector<std::uint64_t>{5});
     ASSERT_TRUE(index_->clear().has_value());
     EXPECT_THAT(ids(*index_, {{exists()}}), ElementsAre(1));
+}
+
+TEST_F(RangeIndexTest, AClearedIndexIsEmptyAndFillsAgain) {
+    index_->add(key(1), 1);
+    checkpoint(*kv_, *index_);
+    ASSERT_TRUE(index_->clear().has_value());
+    EXPECT_THAT(ids(*index_, {{exists()}}), IsEmpty());
+    EXPECT_EQ(index_->entries(), 0U);
+    index_->add(key(2), 2);
+    checkpoint(*kv_, *index_);
+    EXPECT_THAT(ids(*index_, {{exists()}}), ElementsAre(2));
+    EXPECT_THAT(equals_ids(*index_, key(2)), ElementsAre(2));
+    ASSERT_TRUE(index_->bulk_add({{key(3), 3}}).has_value());
+    reopen();
+    EXPECT_THAT(ids(*index_, {{exists()}}), ElementsAre(2, 3));
 }
 
 TEST_F(RangeIndexTest, PopulationIsSeenByEqualityThoughItWasAskedBefore) {

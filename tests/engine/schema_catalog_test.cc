@@ -205,14 +205,17 @@ TEST_F(SchemaCatalogTest, WhatACheckpointWroteComesBackAndUnfinishedPopulationsS
     EXPECT_EQ(again.next_id(), SchemaRuleId{10});
 }
 
-TEST_F(SchemaCatalogTest, CountersAreSharedNotCopied) {
+TEST_F(SchemaCatalogTest, CountersAndStatisticsLeaveTheVersionAlone) {
     catalog_.put_index(index_rule(3, "i", {0}), IndexState::kOnline);
     const auto counters = catalog_.counters(SchemaRuleId{3});
     counters->reads.fetch_add(5);
-    counters->entries.store(7);
+    const std::uint64_t version = catalog_.version();
+    catalog_.set_statistics(SchemaRuleId{3}, 7, 6);
+    EXPECT_EQ(catalog_.version(), version);
     const Schema schema = catalog_.schema_with_counters();
     EXPECT_EQ(schema.index_named("i")->reads, 5U);
     EXPECT_EQ(schema.index_named("i")->entries, 7U);
+    EXPECT_EQ(catalog_.schema()->index_named("i")->distinct_values, 6U);
 }
 
 TEST_F(SchemaCatalogTest, RulesSurviveEncodingAndNoPrefixOfOneDecodes) {
