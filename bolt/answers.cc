@@ -26,7 +26,8 @@ bool Conversation::record(std::span<const Value> values) {
     framer_.end();
     ++sunk_;
     // At the last record that was asked for there is nothing to pause.
-    return out_.size() < settings_.output_bytes_max || sunk_ == limit_.count;
+    const bool room = out_.size() < settings_.output_bytes_max && !flush_wanted_.load(std::memory_order_relaxed);
+    return room || sunk_ == limit_.count;
 }
 
 void Conversation::success_empty() { out_.append("\x00\x03\xB1\x70\xA0\x00\x00", 7); }

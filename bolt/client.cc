@@ -164,7 +164,8 @@ struct Client::Impl {
     Result<> shake_hands();
     Result<> hello();
 
-    Result<> send_bytes(std::string_view plain);
+    /// Encodes and writes. false: nothing was sent, since an interrupt's RESET already was.
+    Result<bool> send_bytes(std::string_view plain, bool unless_interrupted = false);
     Result<> write_raw(std::string_view raw) REQUIRES(write_mutex);
     Result<> read_some(Milliseconds timeout);
     Result<std::string> read_exactly(std::size_t n);
@@ -176,6 +177,8 @@ struct Client::Impl {
     Result<> recover(int answers_behind);
     Result<> drain_interrupts();
     Result<> pull();
+    /// PULL or DISCARD of a result that has more; false: interrupt() ended it.
+    Result<bool> ask_for_more(MessageTag tag, std::int64_t n);
 
     template <class Fill>
     void message(MessageTag tag, std::size_t fields, Fill fill) {
@@ -189,19 +192,20 @@ struct Client::Impl {
     void message(MessageTag tag) {
         message(tag, 0, [](Packer&) {});
     }
+    auto broken(std::string why) {
+        open_now = false;
+        return lost(std::move(why));
+    }
     Result<> flush() {
         const std::string bytes = std::move(outgoing);
         outgoing.clear();
-        return send_bytes(bytes);
+        const Result<bool> sent = send_bytes(bytes);
+        return sent ? Result<>{success()} : Result<>{broken(sent.error().message())};
     }
     void pack_auth(Packer& out, const std::string& user, const std::string& password) const;
     [[nodiscard]] std::size_t auth_size(const std::string& user) const;
     [[nodiscard]] std::string scheme_of(const std::string& user) const {
         return !settings.scheme.empty() ? settings.scheme : (user.empty() ? "none" : "basic");
-    }
-    auto broken(std::string why) {
-        open_now = false;
-        return lost(std::move(why));
     }
 
     ClientSettings settings;
@@ -220,6 +224,7 @@ struct Client::Impl {
     Map summary;
     Map server_info;
     std::optional<ServerFailure> failure;
+    bool arm_waiting = false;  // the request sent next is one that interrupt() may end
 
     // Writing, and everything that a concurrent interrupt() touches.
     Mutex write_mutex;
@@ -243,8 +248,11 @@ Result<> Client::Impl::write_raw(std::string_view raw) {
     return success();
 }
 
-Result<> Client::Impl::send_bytes(std::string_view plain) {
+Result<bool> Client::Impl::send_bytes(std::string_view plain, bool unless_interrupted) {
     MutexLock lock{write_mutex};
+    if (unless_interrupted && interrupts > 0) {
+        return false;
+    }
     std::string framed;
     if (frames != nullptr) {
         frames->wrap(plain, framed);
@@ -255,7 +263,11 @@ Result<> Client::Impl::send_bytes(std::string_view plain) {
         tls->wrap(plain, encrypted);
         plain = encrypted;
     }
-    return write_raw(plain);
+    NORNIC_TRY(write_raw(plain));
+    // Only now is there something to interrupt: a RESET that overtook its request would be
+    // answered in its place.
+    waiting = waiting || arm_waiting;
+    return true;
 }
 
 /// Waits for bytes and appends what they mean to `input`.
@@ -556,6 +568,7 @@ Result<> Client::Impl::recover(int answers_behind) {
         NORNIC_TRY(receive());
     }
     bool send_reset = false;
+    arm_waiting = false;
     {
         MutexLock lock{write_mutex};
         waiting = false;
@@ -614,16 +627,23 @@ namespace {
 template <class Impl>
 class Waiting {
 public:
-    explicit Waiting(Impl& impl) : impl_{impl} { set(true); }
-    ~Waiting() { set(false); }
+    /// sent: the request is already under way; else it is the one sent next.
+    explicit Waiting(Impl& impl, bool sent = false) : impl_{impl} {
+        impl_.arm_waiting = true;
+        if (sent) {
+            MutexLock lock{impl_.write_mutex};
+            impl_.waiting = true;
+        }
+    }
+    ~Waiting() {
+        impl_.arm_waiting = false;
+        MutexLock lock{impl_.write_mutex};
+        impl_.waiting = false;
+    }
     Waiting(const Waiting&) = delete;
     Waiting& operator=(const Waiting&) = delete;
 
 private:
-    void set(bool on) {
-        MutexLock lock{impl_.write_mutex};
-        impl_.waiting = on;
-    }
     Impl& impl_;
 };
 
@@ -679,9 +699,23 @@ Result<> Client::Impl::pull() {
     return flush();
 }
 
+Result<bool> Client::Impl::ask_for_more(MessageTag tag, std::int64_t n) {
+    message(tag, 1, [&](Packer& out) {
+        out.map(1);
+        out.string("n");
+        out.integer(n);
+    });
+    const std::string bytes = std::move(outgoing);
+    outgoing.clear();
+    return send_bytes(bytes, true);
+}
+
 Result<std::optional<List>> Client::next() {
     Impl& c = *impl_;
-    const Waiting<Impl> waiting{c};
+    if (!c.stream_open) {
+        return std::optional<List>{};
+    }
+    const Waiting<Impl> waiting{c, true};
     while (c.stream_open) {
         NORNIC_TRY(Impl::Answer answer, c.receive());
         if (answer.tag == MessageTag::kRecord) {
@@ -690,8 +724,12 @@ Result<std::optional<List>> Client::next() {
         if (answer.tag == MessageTag::kSuccess) {
             const Value* more = answer.metadata.find("has_more");
             if (more != nullptr && more->is_true()) {
-                NORNIC_TRY(c.pull());
-                continue;
+                NORNIC_TRY(const bool asked, c.ask_for_more(MessageTag::kPull, c.fetch_size));
+                if (asked) {
+                    continue;
+                }
+                NORNIC_TRY(c.drain_interrupts());
+                return fail(ErrorCode::kTerminated, "the statement was interrupted");
             }
             c.stream_open = false;
             c.summary = std::move(answer.metadata);
@@ -722,12 +760,10 @@ Result<> Client::consume() {
                 c.summary = std::move(answer.metadata);
                 break;
             }
-            c.message(MessageTag::kDiscard, 1, [](Packer& out) {
-                out.map(1);
-                out.string("n");
-                out.integer(-1);
-            });
-            NORNIC_TRY(c.flush());
+            NORNIC_TRY(const bool asked, c.ask_for_more(MessageTag::kDiscard, -1));
+            if (!asked) {
+                return c.drain_interrupts();
+            }
             continue;
         }
         Error error{ErrorCode::kTerminated, "the statement was interrupted"};

@@ -122,12 +122,6 @@ void Connection::on_read(const error_code& error, std::size_t n) {
         start_read();
         return;
     }
-    if (!conversation->authenticated()) {
-        // Nothing runs yet that a RESET could interrupt, and the limits depend on the login.
-        conversation->work();
-        start_read();
-        return;
-    }
     if (conversation->wants_input()) {
         start_read();
     }
@@ -492,9 +486,13 @@ void Connection::close_when_idle() {
 
 void Connection::sweep(Deadline now) {
     const Settings& settings = host_->settings;
-    const Conversation* const conversation = conversation_.load(std::memory_order_acquire);
+    Conversation* const conversation = conversation_.load(std::memory_order_acquire);
     const bool authenticated = conversation != nullptr && conversation->authenticated();
     bool give_up = !authenticated && now - connected_at_ >= settings.authentication_timeout;
+    if (conversation != nullptr && conversation->busy_since() != 0 &&
+        now - Deadline{Duration{conversation->busy_since()}} >= settings.sweep_interval) {
+        conversation->flush_soon();
+    }
     {
         MutexLock lock{io_mutex_};
         if (broken_) {

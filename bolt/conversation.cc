@@ -1,6 +1,8 @@
 // Conversation: queueing, and whose turn it is to work.
 #include "bolt/conversation.h"
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "bolt/conversation_scope.h"
 
@@ -82,7 +84,10 @@ bool Conversation::wants_input() {
     if (closed_ || excess_ != 0) {
         return true;  // Read on, to see the peer leave; what comes is thrown away.
     }
-    input_paused_ = working_ && incoming_.bytes.size() > settings_.input_bytes_max;
+    const std::size_t most = authenticated_.load(std::memory_order_relaxed)
+                                 ? settings_.input_bytes_max
+                                 : std::min(settings_.input_bytes_max, 4 * settings_.message_bytes_max_unauthenticated);
+    input_paused_ = working_ && incoming_.bytes.size() > most;
     return !input_paused_;
 }
 
@@ -192,6 +197,7 @@ bool Conversation::take_batch(Scope& scope) {
 }
 
 void Conversation::flush() {
+    flush_wanted_.store(false, std::memory_order_relaxed);
     if (!out_.empty()) {
         transport_.write(out_);
     }

@@ -84,6 +84,10 @@ public:
     /// Ends as soon as nothing runs and no statement or transaction is open.
     void close_when_idle();
 
+    /// Records that are ready leave soon, though their pull goes on: called now and then while a
+    /// statement takes long. Any thread.
+    void flush_soon() noexcept { flush_wanted_.store(true, std::memory_order_relaxed); }
+
     [[nodiscard]] bool authenticated() const noexcept { return authenticated_.load(std::memory_order_relaxed); }
     /// Nanoseconds of system_clock() since when requests are being worked on; 0: none is.
     [[nodiscard]] std::int64_t busy_since() const noexcept { return busy_since_.load(std::memory_order_relaxed); }
@@ -216,6 +220,7 @@ private:
     std::atomic<bool> ending_{false};          // now
     std::atomic<bool> ending_politely_{false};  // after a queued GOODBYE
     std::atomic<bool> ending_when_idle_{false};
+    std::atomic<bool> flush_wanted_{false};
     std::atomic<bool> authenticated_{false};
     std::atomic<std::int64_t> busy_since_{0};
 };
