@@ -52,7 +52,8 @@ std::string settings_markdown() {
         "# Settings\n\nThey come, in rising order, from the defaults, a config file (`--config`, lines of `NAME=value`), the environment "
         "and the\ncommand line (`--bolt-port 7687` is `NORNICDB_BOLT_PORT=7687`). A value that cannot be used stops the start with one line "
         "that\nnames the variable, its value and what it takes. So does an unknown name under `NORNICDB_CLUSTER_`; other unknown `NORNICDB_` "
-        "names\nare listed in one warning.\n\nThis page is printed by `nornicdb settings --markdown`; a test holds them together.\n";
+        "names\nare listed in one warning.\n\nThis version serves the mode `standalone`. The settings of the other modes are known and checked, so that a configuration can be\n"
+        "prepared, and do nothing yet.\n\nThis page is printed by `nornicdb settings --markdown`; a test holds them together.\n";
     std::string group;
     for (const env::SettingInfo& info : env::all_settings()) {
         if (info.group != group) {

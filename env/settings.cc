@@ -178,8 +178,7 @@ std::map<std::string, std::string> process_environment() {
         const std::string_view text{*entry};
         const std::size_t equals = text.find('=');
         const std::string_view name = text.substr(0, equals);
-        const bool ours = name.starts_with(kPrefix) || find_row(name) != nullptr;
-        if (equals != std::string_view::npos && ours) {
+        if (equals != std::string_view::npos && name.starts_with(kPrefix)) {
             out.emplace(name, text.substr(equals + 1));
         }
     }

@@ -95,9 +95,6 @@ struct Settings {
     TlsSettings bolt_tls;
     TlsSettings http_tls;
     std::string follower_writes;
-    std::string otlp_endpoint;
-    std::string otlp_service_name;
-    double otlp_sampler_ratio = 1.0;
 
     std::uint64_t cache_bytes = 0;  // resolved; the default is a quarter of the machine's memory
     std::uint64_t query_memory_bytes_max = 0;
@@ -133,7 +130,7 @@ const std::vector<SettingInfo>& all_settings();
 
 struct Source {
     std::string config_file;                          // empty: none
-    std::map<std::string, std::string> environment;   // NORNICDB_* and OTEL_* alone
+    std::map<std::string, std::string> environment;   // NORNICDB_* alone
     std::map<std::string, std::string> command_line;  // by NORNICDB_ name
 };
 
@@ -147,7 +144,7 @@ struct Loaded {
 /// half read. An unknown NORNICDB_CLUSTER_ name is an error, other unknown NORNICDB_ names a warning.
 Result<Loaded> load(const Source& source);
 
-/// The NORNICDB_* and OTEL_* part of this process's environment.
+/// The NORNICDB_* part of this process's environment.
 std::map<std::string, std::string> process_environment();
 
 /// Where this user's files go (HOME), or empty.

@@ -64,15 +64,6 @@ Field int_field(std::int64_t low, std::int64_t high, Get get) {
             }};
 }
 template <class Get>
-Field ratio_field(Get get) {
-    return {"a number, 0 to 1", [get](Settings& s, const std::string& v) {
-                double n = 0;
-                const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
-                get(s) = n;
-                return error == std::errc{} && end == v.data() + v.size() && n >= 0 && n <= 1;
-            }};
-}
-template <class Get>
 Field duration_of(Duration plain_unit, std::string takes, Get get) {
     return {std::move(takes), [get, plain_unit](Settings& s, const std::string& v) {
                 auto parsed = parse_duration(v, plain_unit);

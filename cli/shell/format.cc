@@ -17,6 +17,71 @@ std::size_t width_of(std::string_view text) {
     return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
+std::string render(const Value& value);
+
+std::string render_properties(const Map& map) {
+    std::string out = "{";
+    for (const auto& [key, v] : map) {
+        out += (out.size() == 1 ? "" : ", ") + key + ": " + render(v);
+    }
+    return out + "}";
+}
+
+std::string render_node(const Node& node) {
+    std::string out = "(";
+    for (const std::string& label : node.labels) {
+        out += ":" + label;
+    }
+    if (!node.properties.empty()) {
+        out += (node.labels.empty() ? "" : " ") + render_properties(node.properties);
+    }
+    return out + ")";
+}
+
+std::string render_relationship(const Relationship& r) {
+    return "[:" + r.type + (r.properties.empty() ? "" : " " + render_properties(r.properties)) + "]";
+}
+
+/// A value as people who know cypher-shell expect it: text in double quotes, NULL and TRUE in capitals.
+std::string render(const Value& value) {
+    switch (value.type()) {
+        case ValueType::kNull: return "NULL";
+        case ValueType::kBoolean: return value.as_boolean() ? "TRUE" : "FALSE";
+        case ValueType::kString: {
+            std::string out = "\"";
+            for (const char c : value.as_string()) {
+                if (c == '"' || c == '\\') {
+                    out += '\\';
+                }
+                out += c;
+            }
+            return out + "\"";
+        }
+        case ValueType::kList: {
+            std::string out = "[";
+            for (const Value& v : value.as_list()) {
+                out += (out.size() == 1 ? "" : ", ") + render(v);
+            }
+            return out + "]";
+        }
+        case ValueType::kMap: return render_properties(value.as_map());
+        case ValueType::kNode: return render_node(value.as_node());
+        case ValueType::kRelationship: return render_relationship(value.as_relationship());
+        case ValueType::kPath: {
+            const Path& p = value.as_path();
+            std::string out = render_node(p.nodes.front());
+            for (std::size_t i = 0; i < p.relationships.size(); ++i) {
+                const bool forward = p.relationships[i].start == p.nodes[i].id;
+                out += (forward ? "-" : "<-") + render_relationship(p.relationships[i]) + (forward ? "->" : "-") + render_node(p.nodes[i + 1]);
+            }
+            return out;
+        }
+        case ValueType::kPoint:
+        case ValueType::kBytes: return to_cypher_text(value);
+        default: return to_plain_text(value);
+    }
+}
+
 class PlainPrinter final : public Printer {
 public:
     explicit PlainPrinter(std::ostream& out) : out_{out} {}
@@ -30,7 +95,7 @@ public:
     }
     void row(const List& values) override {
         for (std::size_t i = 0; i < values.size(); ++i) {
-            out_ << (i == 0 ? "" : ", ") << to_cypher_text(values[i]);
+            out_ << (i == 0 ? "" : ", ") << render(values[i]);
         }
         out_ << '\n';
     }
@@ -52,7 +117,7 @@ public:
     void row(const List& values) override {
         std::vector<std::string> cells;
         for (const Value& v : values) {
-            cells.push_back(to_cypher_text(v));
+            cells.push_back(render(v));
         }
         if (printing_) {
             line(cells);
@@ -203,7 +268,7 @@ public:
     void row(const List& values) override {
         for (std::size_t i = 0; i < values.size(); ++i) {
             const Value& v = values[i];
-            cell(i, v.is_null() ? "" : v.is_string() ? std::string{v.as_string()} : to_cypher_text(v));
+            cell(i, v.is_null() ? "" : v.is_string() ? std::string{v.as_string()} : render(v));
         }
         out_ << "\r\n";
     }
