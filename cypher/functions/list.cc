@@ -247,7 +247,7 @@ void add_list_functions(FunctionList& list) {
                  "List",
                  "range(start :: INTEGER, end :: INTEGER, step = 1 :: INTEGER) :: LIST<INTEGER>",
                  {2, 3},
-                 {types::kInteger},
+                 {types::kAny},
                  types::kList,
                  "The integers from start to end, both included.",
                  range);
