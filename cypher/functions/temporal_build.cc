@@ -274,14 +274,18 @@ Value from_map(ValueType kind, const Map& fields, EvalContext& context) {
         millis = integer_field(fields, "epochMillis");
         seconds || millis) {
         const auto nano = integer_field(fields, "nanosecond").value_or(0);
+        if (nano < 0 || nano >= kNanosPerSecond) {
+            throw_argument(fmt::format("Invalid value for Nanosecond: {}", nano));
+        }
         std::int64_t s = seconds.value_or(0);
         std::int64_t n = nano;
         if (millis) {
-            s = *millis >= 0 ? *millis / 1000 : (*millis - 999) / 1000;
-            n += (*millis - s * 1000) * 1'000'000;
-        }
-        if (n < 0 || n >= kNanosPerSecond) {
-            throw_argument(fmt::format("Invalid value for Nanosecond: {}", nano));
+            const std::int64_t rest = *millis % 1000;
+            s = *millis / 1000 - (rest < 0 ? 1 : 0);
+            n += (rest < 0 ? rest + 1000 : rest) * 1'000'000;
+            if (n >= kNanosPerSecond) {
+                throw_argument(fmt::format("Invalid value for Nanosecond: {}", nano));
+            }
         }
         (void)check_days(s / kSecondsPerDay);
         return Value{
