@@ -168,7 +168,7 @@ void ReplicaImpl::stop() {
         }
         lock.lock();
     }
-    engine_.on_checkpoint({});
+    engine_.on_checkpoint([](LogIndex) {});
     if (watcher_.joinable()) {
         watcher_.join();
     }
