@@ -280,32 +280,33 @@ void EngineImpl::ask_for_checkpoint() {
 }
 
 void EngineImpl::checkpoint_loop() {
+    constexpr auto kRetryAfter = std::chrono::seconds{1};
+    const auto now = [] { return std::chrono::steady_clock::now(); };
     MutexLock lock{checkpoint_mutex_};
-    auto next_by_time = std::chrono::steady_clock::now() + settings_.checkpoint_interval;
-    while (!stopping_) {
-        checkpoint_wake_.wait_until(lock, next_by_time);
-        const bool by_time = std::chrono::steady_clock::now() >= next_by_time;
-        if (stopping_ || (!checkpoint_asked_ && !by_time)) {
-            continue;
+    auto next_by_time = now() + settings_.checkpoint_interval;
+    while (true) {
+        while (!stopping_ && !checkpoint_asked_ && now() < next_by_time) {
+            checkpoint_wake_.wait_until(lock, next_by_time);
         }
-        if (by_time) {
-            next_by_time = std::chrono::steady_clock::now() + settings_.checkpoint_interval;
+        if (stopping_) {
+            return;
         }
         if (!checkpoint_asked_ && log_bytes_.load(std::memory_order_relaxed) == 0) {
+            next_by_time = now() + settings_.checkpoint_interval;
             continue;
         }
+        checkpoint_asked_ = false;
         lock.unlock();
         const Result<> done = write_checkpoint();
         lock.lock();
-        checkpoint_asked_ = false;
+        next_by_time = now() + settings_.checkpoint_interval;
         if (!done) {
             // The disk may be full: try again soon, but do not spin on it.
-            const auto again = std::chrono::steady_clock::now() + std::chrono::seconds{1};
-            while (!stopping_ && std::chrono::steady_clock::now() < again) {
+            const auto again = now() + kRetryAfter;
+            while (!stopping_ && now() < again) {
                 checkpoint_wake_.wait_until(lock, again);
             }
             checkpoint_asked_ = true;
-            next_by_time = std::chrono::steady_clock::now();
         }
     }
 }

@@ -223,6 +223,8 @@ Result<TransactionImpl::WritableNode> TransactionImpl::writable_node(NodeId id) 
         return conflict("Node", id.value);
     }
     NORNIC_TRY(charge(sizeof(Change<NodeData>) + 96 + static_cast<std::size_t>(heap_bytes(base->properties))));
+    // From here on scans look for it among the transaction's own nodes, changed or not.
+    node_log_.push_back(id.value);
     Change<NodeData>& change = node_changes_[id];
     change.data = std::make_shared<NodeData>(*base);
     change.base = std::move(base);
@@ -456,6 +458,7 @@ Result<TransactionImpl::WritableRel> TransactionImpl::writable_relationship(RelI
         return conflict("Relationship", id.value);
     }
     NORNIC_TRY(charge(sizeof(Change<RelData>) + 96 + static_cast<std::size_t>(heap_bytes(base->properties))));
+    rel_log_.push_back(id.value);
     Change<RelData>& change = rel_changes_[id];
     change.data = std::make_shared<RelData>(*base);
     change.base = std::move(base);
