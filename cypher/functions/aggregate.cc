@@ -71,7 +71,8 @@ Value AvgAggregator::result() {
         return {};
     }
     if (!is_duration_) {
-        return Value{mean_};
+        return Value{static_cast<double>((static_cast<long double>(integers_) + floats_) /
+                                         static_cast<long double>(count_))};
     }
     const auto n = static_cast<long double>(count_);
     return Value{temporal::approximate(months_ / n, days_ / n, seconds_ / n, nanoseconds_ / n)};

@@ -114,11 +114,18 @@ private:
 class AvgAggregator final : public Aggregator {
 public:
     void add(const Value& value) override {
-        if (value.is_number() && !is_duration_) {
+        // Integers add up exactly in 128 bits; 80-bit floats neither overflow nor lose the small
+        // beside the large.
+        if (value.is(ValueType::kInteger) && !is_duration_) {
             is_number_ = true;
             ++count_;
-            // A running mean neither overflows nor loses the small beside the large.
-            mean_ += (value.as_number() - mean_) / static_cast<double>(count_);
+            integers_ += value.as_integer();
+            return;
+        }
+        if (value.is(ValueType::kFloat) && !is_duration_) {
+            is_number_ = true;
+            ++count_;
+            floats_ += static_cast<long double>(value.as_float());
             return;
         }
         add_slow(value);
@@ -129,7 +136,8 @@ private:
     void add_slow(const Value& value);
 
     std::int64_t count_ = 0;
-    double mean_ = 0;
+    __int128 integers_ = 0;
+    long double floats_ = 0;
     double months_ = 0;
     double days_ = 0;
     double seconds_ = 0;
