@@ -1,20 +1,8 @@
-#include "engine/log/segmented_log.h"
-
 #include "base/check.h"
-#include "base/mutex.h"
-#include "base/random.h"
-#include "engine/log/codec.h"
-#include "engine/log/entry_index.h"
-#include "engine/log/recovery.h"
-#include "engine/log/segment.h"
-#include "engine/log/segment_pool.h"
+#include "engine/log/segmented_log_impl.h"
 #include "observability/log.h"
 
 #include <fmt/format.h>
-
-#include <algorithm>
-#include <atomic>
-#include <utility>
 
 namespace nornic::engine {
 namespace {
@@ -22,9 +10,6 @@ namespace {
 /// Entries leave this much of a segment to hard states, so that a vote finds room on a full disk.
 constexpr std::uint64_t kHardStateSlackBytes = 4096;
 constexpr std::uint64_t kVotedForBytesMax = 1024;
-constexpr std::uint64_t kSegmentBytesMin = std::uint64_t{16} << 10;
-/// Offsets are kept in 32 bits of kRecordAlignment units.
-constexpr std::uint64_t kSegmentBytesMax = std::uint64_t{32} << 30;
 /// How long an answer about free space is believed while there is enough.
 constexpr Duration kRoomBelievedFor = std::chrono::milliseconds{200};
 /// An encoding buffer over this is given back after use.
@@ -32,101 +17,7 @@ constexpr std::size_t kBufferBytesKept = std::size_t{1} << 20;
 /// Entries whose places a reader takes at a time.
 constexpr std::size_t kReadChunkEntries = 4096;
 
-class SegmentedLog final : public Log {
-public:
-    SegmentedLog(const LogSettings& settings, Clock& clock, LogWorld world)
-        : settings_{settings},
-          clock_{clock},
-          file_system_{*world.file_system},
-          warn_{std::move(world.warn)},
-          random_{world.seed == 0 ? Random::from_os() : Random{world.seed}},
-          pool_{file_system_,
-                {settings.directory,
-                 settings.segment_bytes,
-                 settings.reserve_bytes,
-                 world.prepare_in_background}} {}
-
-    ~SegmentedLog() override { close(); }
-
-    Result<> open();
-
-    const LogRecovery& recovery() const override { return recovery_; }
-    LogIndex first_index() const override {
-        const MutexLock lock{mutex_};
-        return index_.first();
-    }
-    LogIndex last_index() const override {
-        const MutexLock lock{mutex_};
-        return index_.last();
-    }
-    Result<> append(std::span<const LogEntry> entries) override;
-    Result<> set_hard_state(const HardState& state) override;
-    Result<> sync() override;
-    bool failed() const override { return failed_.load(); }
-    Result<> read(LogIndex from,
-                  LogIndex to,
-                  const std::function<bool(const LogEntry&)>& visit) override;
-    Result<Term> term_at(LogIndex index) override;
-    Result<> truncate_before(LogIndex first_kept) override;
-    Result<> reset(LogIndex next, Term previous_term) override;
-    std::optional<Deadline> sync_running_since() const override {
-        const std::int64_t since = sync_since_.load(std::memory_order_acquire);
-        return since == kNoSync ? std::nullopt : std::optional{Deadline{Duration{since}}};
-    }
-    std::uint64_t disk_bytes() const override;
-
-private:
-    static constexpr std::int64_t kNoSync = INT64_MIN;
-
-    Result<> recover(const std::vector<std::uint64_t>& sequences);
-    Result<> recover_segment(std::uint64_t sequence, bool newest, const SegmentHeader* next);
-    Result<SegmentHeader> read_header(std::uint64_t sequence);
-    /// Makes the newest segment's tail durable and clean, whatever the last process saw.
-    Result<> settle_tail(Segment& segment, const SegmentScan& scan);
-    void close();
-
-    /// Starts a segment that can take `bytes` of records. kDiskFull changes nothing.
-    Result<> roll(std::uint64_t bytes);
-    Result<> make_room(std::uint64_t bytes, std::uint64_t slack);
-    /// Zero-writes the active segment up to `to`. kDiskFull changes nothing.
-    Result<> extend(std::uint64_t to);
-    Result<> check_reserve();
-    /// Writes buffer_ at the end of the active segment.
-    Result<> write_buffer();
-    Result<> write_one(const std::function<void(RecordEncoder&)>& encode);
-    RecordEncoder encoder();
-    void advance(const RecordEncoder& encoder) REQUIRES(mutex_);
-
-    Result<> timed_sync(File& file);
-    Result<> check_alive() const;
-    /// Remembers the first reason and returns a kIo.
-    Result<> break_with(const Error& reason);
-    void warn(const std::string& line) const;
-
-    const LogSettings settings_;
-    Clock& clock_;
-    FileSystem& file_system_;
-    std::function<void(const std::string&)> warn_;
-    Random random_;
-    std::unique_ptr<DirectoryLock> directory_lock_;
-    SegmentPool pool_;
-    LogRecovery recovery_;
-
-    // The writer's alone.
-    std::shared_ptr<Segment> active_;
-    std::uint64_t synced_ = 0;  // The active segment is on disk up to here.
-    std::uint64_t spare_asked_at_ = 0;
-    bool marked_ = true;  // The last record is a mark, or none is needed.
-    std::string buffer_;
-    std::optional<Deadline> room_seen_at_;
-
-    std::atomic<bool> failed_{false};
-    std::string failure_;  // Written once, before failed_.
-    std::atomic<std::int64_t> sync_since_{kNoSync};
-
-    mutable Mutex mutex_;
-    EntryIndex index_ GUARDED_BY(mutex_);
-};
+}  // namespace
 
 void SegmentedLog::warn(const std::string& line) const {
     if (warn_) {
@@ -167,167 +58,6 @@ Result<> SegmentedLog::timed_sync(File& file) {
                          std::chrono::duration_cast<std::chrono::milliseconds>(took).count()));
     }
     return synced;
-}
-
-// Opening.
-
-Result<> SegmentedLog::open() {
-    NORNIC_TRY(file_system_.make_directories(settings_.directory));
-    NORNIC_TRY(directory_lock_, file_system_.lock(settings_.directory));
-    NORNIC_TRY(const std::vector<std::string> names, file_system_.list(settings_.directory));
-    std::vector<std::uint64_t> sequences;
-    for (const std::string& name : names) {
-        if (const std::optional<std::uint64_t> sequence = segment_sequence(name)) {
-            sequences.push_back(*sequence);
-        }
-    }
-    pool_.adopt(names);
-    if (sequences.empty()) {
-        NORNIC_TRY(roll(0));
-    } else {
-        NORNIC_TRY(recover(sequences));
-    }
-    {
-        const MutexLock lock{mutex_};
-        recovery_.first = index_.first();
-        recovery_.last = index_.last();
-        recovery_.last_term = index_.last_term();
-        recovery_.hard_state = index_.hard_state();
-    }
-    if (active_->prepared < settings_.segment_bytes) {
-        pool_.want_spare();
-    }
-    return success();
-}
-
-Result<SegmentHeader> SegmentedLog::read_header(std::uint64_t sequence) {
-    const std::string path = join_path(settings_.directory, segment_name(sequence));
-    NORNIC_TRY(const std::unique_ptr<File> file, file_system_.open(path, OpenMode::kExisting));
-    std::string bytes(kSegmentHeaderBytes, '\0');
-    NORNIC_TRY(const std::size_t got, file->read(0, bytes));
-    bytes.resize(got);
-    auto header = decode_segment_header(bytes, path);
-    if (!header) {
-        if (header.error().code() == ErrorCode::kCorruption) {
-            return fail(ErrorCode::kCorruption,
-                        fmt::format("{}. {}", header.error().message(), kDamageAdvice));
-        }
-        return header;
-    }
-    if (header.value().sequence != sequence) {
-        return fail(ErrorCode::kCorruption,
-                    fmt::format("log segment {} says that it is number {:x}: the file was renamed "
-                                "or copied. {}",
-                                path,
-                                header.value().sequence,
-                                kDamageAdvice));
-    }
-    return header;
-}
-
-Result<> SegmentedLog::recover(const std::vector<std::uint64_t>& sequences) {
-    for (std::size_t i = 1; i < sequences.size(); ++i) {
-        if (sequences[i] != sequences[i - 1] + 1) {
-            return fail(
-                ErrorCode::kCorruption,
-                fmt::format("log segment {} is missing, but {} exists. {}",
-                            join_path(settings_.directory, segment_name(sequences[i - 1] + 1)),
-                            segment_name(sequences[i]),
-                            kDamageAdvice));
-        }
-    }
-    for (std::size_t i = 0; i < sequences.size(); ++i) {
-        const bool newest = i + 1 == sequences.size();
-        SegmentHeader next;
-        if (!newest) {
-            NORNIC_TRY(next, read_header(sequences[i + 1]));
-        }
-        NORNIC_TRY(recover_segment(sequences[i], newest, newest ? nullptr : &next));
-    }
-    return success();
-}
-
-Result<> SegmentedLog::recover_segment(std::uint64_t sequence,
-                                       bool newest,
-                                       const SegmentHeader* next) {
-    NORNIC_TRY(const SegmentHeader header, read_header(sequence));
-    auto segment = std::make_shared<Segment>();
-    segment->sequence = sequence;
-    segment->salt = header.salt;
-    segment->path = join_path(settings_.directory, segment_name(sequence));
-    NORNIC_TRY(segment->file, file_system_.open(segment->path, OpenMode::kExisting));
-    NORNIC_TRY(const std::uint64_t size, segment->file->size());
-    segment->prepared = size;
-
-    MutexLock lock{mutex_};
-    if (index_.segments().empty()) {
-        if (header.first_index.value == 0) {
-            return fail(
-                ErrorCode::kCorruption,
-                fmt::format("log segment {} begins at entry 0. {}", segment->path, kDamageAdvice));
-        }
-        index_.restart(header.first_index, header.previous_term);
-    } else if (header.first_index != index_.next() || header.previous_term != index_.last_term()) {
-        return fail(ErrorCode::kCorruption,
-                    fmt::format("log segment {} begins at entry {} after term {}, but the segments "
-                                "before it end at entry {} of term {}. {}",
-                                segment->path,
-                                header.first_index.value,
-                                header.previous_term.value,
-                                index_.last().value,
-                                index_.last_term().value,
-                                kDamageAdvice));
-    }
-    index_.add_segment(segment);
-    std::optional<SegmentToScan::Sealed> sealed;
-    if (next != nullptr) {
-        sealed = SegmentToScan::Sealed{next->previous_end, next->previous_crc};
-    }
-    NORNIC_TRY(const SegmentScan scan,
-               scan_segment({*segment->file, segment->path, header, size, sealed}, index_));
-    segment->end = scan.end;
-    segment->last_crc = scan.last_crc;
-    lock.unlock();
-    if (newest) {
-        NORNIC_TRY(settle_tail(*segment, scan));
-        active_ = std::move(segment);
-        synced_ = active_->end;
-        marked_ = scan.ends_with_mark;
-        recovery_.torn_bytes_cut = scan.torn_end - scan.end;
-    }
-    return success();
-}
-
-Result<> SegmentedLog::settle_tail(Segment& segment, const SegmentScan& scan) {
-    // What the last process did not know to be on disk may be in the page cache only, and after a
-    // failed sync the cache calls such pages clean: writing the bytes again is what makes the sync
-    // below mean something.
-    FileWindow window{*segment.file, scan.end};
-    for (std::uint64_t at = scan.proven; at < scan.end;) {
-        NORNIC_TRY(const std::string_view bytes, window.at(at, kZeroChunkBytes));
-        if (bytes.empty()) {
-            return fail(ErrorCode::kIo,
-                        fmt::format("{} became shorter while it was read", segment.path));
-        }
-        NORNIC_TRY(segment.file->write(at, bytes));
-        at += bytes.size();
-    }
-    // Torn bytes must not be found behind records to come.
-    NORNIC_TRY(write_zeros(*segment.file, scan.end, scan.torn_end));
-    if (scan.torn_end > scan.proven) {
-        NORNIC_TRY(timed_sync(*segment.file));
-    }
-    return success();
-}
-
-void SegmentedLog::close() {
-    // After an orderly stop a mark proves that all before it was on disk, so that later damage to
-    // the last records is told from a torn write. Best effort: without it nothing is lost.
-    if (active_ && !failed_.load() && sync() && !marked_) {
-        if (write_one([](RecordEncoder& to) { to.add_mark(); })) {
-            (void)sync();
-        }
-    }
 }
 
 // Writing.
@@ -518,7 +248,7 @@ Result<> SegmentedLog::append(std::span<const LogEntry> entries) {
         }
         bytes += record_bytes(entries[i].payload.size());
     }
-    if (bytes > kSegmentBytesMax / 2) {
+    if (bytes > kLogSegmentBytesMax / 2) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("a batch of {} bytes is more than a log segment can hold", bytes));
     }
@@ -714,33 +444,6 @@ Result<> SegmentedLog::reset(LogIndex next, Term previous_term) {
         index_.restart(next, previous_term);
     }
     return truncate_before(next);
-}
-
-}  // namespace
-
-Result<std::unique_ptr<Log>> open_segmented_log_on(const LogSettings& settings,
-                                                   Clock& clock,
-                                                   LogWorld world) {
-    NORNIC_CHECK(world.file_system != nullptr, "no file system");
-    if (settings.segment_bytes < kSegmentBytesMin ||
-        settings.segment_bytes > kSegmentBytesMax / 2 ||
-        settings.segment_bytes % kSegmentHeaderBytes != 0) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("log segments of {} bytes: expected a multiple of {} from {} to {}",
-                                settings.segment_bytes,
-                                kSegmentHeaderBytes,
-                                kSegmentBytesMin,
-                                kSegmentBytesMax / 2));
-    }
-    auto log = std::make_unique<SegmentedLog>(settings, clock, std::move(world));
-    NORNIC_TRY(log->open());
-    return std::unique_ptr<Log>{std::move(log)};
-}
-
-Result<std::unique_ptr<Log>> open_segmented_log(const LogSettings& settings, Clock& clock) {
-    LogWorld world;
-    world.file_system = &posix_file_system();
-    return open_segmented_log_on(settings, clock, std::move(world));
 }
 
 }  // namespace nornic::engine
