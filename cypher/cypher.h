@@ -46,6 +46,7 @@ const PreparedInfo& info(const PreparedQuery& query) noexcept;
 struct PlanCacheSettings {
     std::size_t entries_max = 1000;
     std::size_t text_bytes_max = 1 << 20;  // longer statements are planned each time
+    std::uint32_t disabled_rules = 0;      // optimizer rules by bit (optimizer/optimizer.h); tests only
 };
 
 /// Thread-safe. One a database.
