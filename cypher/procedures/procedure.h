@@ -5,11 +5,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "cypher/ast/expression.h"
 #include "cypher/execution/eval_context.h"
@@ -66,8 +68,16 @@ private:
     std::map<std::string, Procedure, std::less<>> by_name_;  // lower case
 };
 
+/// What graph procedures need of the process around the graph.
+struct GraphProcedureHooks {
+    /// Waits until the index of that name (all of them if empty) is online. Null: the procedures look at the
+    /// schema of their transaction every few milliseconds.
+    std::function<Result<>(std::string_view database, std::string_view index, Deadline deadline)> await_indexes;
+};
+
 /// db.labels, db.relationshipTypes, db.propertyKeys, db.schema.*, db.awaitIndex(es), db.createLabel …,
-/// and the internal ones behind SHOW INDEXES, SHOW CONSTRAINTS, SHOW FUNCTIONS, SHOW PROCEDURES.
-void add_graph_procedures(ProcedureRegistry& registry);
+/// and the internal ones behind SHOW INDEXES, SHOW CONSTRAINTS, SHOW FUNCTIONS, SHOW PROCEDURES. The
+/// registry must stay where it is: SHOW PROCEDURES lists it.
+void add_graph_procedures(ProcedureRegistry& registry, GraphProcedureHooks hooks = {});
 
 }  // namespace nornic::cypher
