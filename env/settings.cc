@@ -52,6 +52,9 @@ Result<std::map<std::string, std::string>> read_config_file(const std::string& p
         for (const auto& option : parsed.options) {
             out[option.string_key] = option.value.empty() ? "" : option.value.front();
         }
+    } catch (const boost::program_options::invalid_syntax& e) {
+        // Not e.what(): it replaces the placeholder by the line, for ever if the line holds the placeholder.
+        return fail(ErrorCode::kInvalidArgument, fmt::format("config file '{}': '{}' is not NAME = VALUE", path, e.tokens()));
     } catch (const std::exception& e) {
         return fail(ErrorCode::kInvalidArgument, fmt::format("config file '{}': {}", path, e.what()));
     }

@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
+#include <utf8proc.h>
 
 #include "http/json_values.h"
 
@@ -14,6 +15,21 @@ namespace json = boost::json;
 
 constexpr std::string_view kTypedJson = "application/vnd.neo4j.query";
 constexpr int kAccepted = 202;
+
+/// JSON holds nothing else, and paths come back in messages.
+bool is_utf8(std::string_view text) {
+    const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
+    const auto size = static_cast<utf8proc_ssize_t>(text.size());
+    utf8proc_int32_t code_point = 0;
+    for (utf8proc_ssize_t at = 0; at < size;) {
+        const utf8proc_ssize_t length = utf8proc_iterate(bytes + at, size - at, &code_point);
+        if (length <= 0) {
+            return false;
+        }
+        at += length;
+    }
+    return true;
+}
 
 ApiResponse not_found(std::string_view path) {
     json::object body{{"errors",
@@ -295,6 +311,10 @@ void handle(Backend& backend, ApiRequest request, Respond respond) {
     }
     if (request.path == "/metrics") {
         respond({200, "text/plain; version=0.0.4; charset=utf-8", backend.metrics(), {}, false});
+        return;
+    }
+    if (!is_utf8(request.path)) {
+        respond(error_response(Error{ErrorCode::kInvalidRequest, "The request's path is not UTF-8."}));
         return;
     }
     const std::vector<std::string> path = split(request.path);
