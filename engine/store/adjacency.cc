@@ -70,6 +70,15 @@ void Adjacency::trim_history(LogIndex oldest) {
                  std::find_if(stones.begin(), stones.end(), [&](const Tombstone& t) { return t.deleted > oldest; }));
 }
 
+void Adjacency::put_mark_away(LogIndex oldest) {
+    if (last_added_ > oldest) {
+        History& past = history();
+        past.marks.push_back(Mark{last_added_, added_before_});
+        past.last_change = std::max(past.last_change, last_added_);
+    }
+    last_added_ = LogIndex{};
+}
+
 std::int64_t Adjacency::trim(LogIndex oldest) {
     const std::int64_t before = bytes();
     trim_history(oldest);
@@ -79,11 +88,11 @@ std::int64_t Adjacency::trim(LogIndex oldest) {
 std::int64_t Adjacency::add(const AdjacencyEntry& entry, LogIndex at, LogIndex oldest) {
     const std::int64_t before = bytes();
     trim_history(oldest);
-    History& past = history();
-    if (past.marks.empty() || past.marks.back().created < at) {
-        past.marks.push_back(Mark{at, entries_.size()});
+    if (last_added_ != at) {
+        put_mark_away(oldest);
+        last_added_ = at;
+        added_before_ = static_cast<std::uint32_t>(entries_.size());
     }
-    past.last_change = at;
     if (entries_.size() == entries_.capacity()) {
         // Most lists stay short, and there are millions: grow by a half, not by doubling.
         entries_.reserve(entries_.size() + std::max<std::size_t>(2, entries_.size() / 2));
@@ -95,6 +104,7 @@ std::int64_t Adjacency::add(const AdjacencyEntry& entry, LogIndex at, LogIndex o
 std::int64_t Adjacency::remove(std::span<const RelId> relationships, LogIndex at, LogIndex oldest) {
     const std::int64_t before = bytes();
     trim_history(oldest);
+    put_mark_away(oldest);
     History& past = history();
     past.last_change = at;
     std::size_t kept = 0;
@@ -124,16 +134,18 @@ std::int64_t Adjacency::remove(std::span<const RelId> relationships, LogIndex at
 }
 
 std::span<const AdjacencyEntry> Adjacency::visible_prefix(LogIndex snapshot) const noexcept {
-    for (const Mark& mark : history_->marks) {
-        if (mark.created > snapshot) {
-            return std::span{entries_}.first(mark.before);
+    if (history_) {
+        for (const Mark& mark : history_->marks) {
+            if (mark.created > snapshot) {
+                return std::span{entries_}.first(mark.before);
+            }
         }
     }
-    return entries_;
+    return last_added_ > snapshot ? std::span{entries_}.first(added_before_) : std::span{entries_};
 }
 
 bool Adjacency::changed_since(LogIndex snapshot) const noexcept {
-    return history_ && history_->last_change > snapshot;
+    return last_added_ > snapshot || (history_ && history_->last_change > snapshot);
 }
 
 // ---- Stored form ----
@@ -203,7 +215,7 @@ void AdjacencyTraits::write(Slots& slots, DatabaseId database, std::uint64_t pag
         if (list.changed_since(at)) {
             entries = list.visible_prefix(at);
             durable = std::min(durable, entries.size());
-            if (!list.history_->tombstones.empty()) {
+            if (list.history_ && !list.history_->tombstones.empty()) {
                 // What was removed after `at` belongs to this state, in whatever place.
                 mixed.clear();
                 list.visit(at, [&](const AdjacencyEntry& entry) { mixed.push_back(entry); });

@@ -49,14 +49,11 @@ public:
     /// Calls fn(entry) for what `snapshot` sees.
     template <class Fn>
     void visit(LogIndex snapshot, Fn&& fn) const {
-        if (!history_) {
-            for (const AdjacencyEntry& entry : entries_) {
-                fn(entry);
-            }
-            return;
-        }
         for (const AdjacencyEntry& entry : visible_prefix(snapshot)) {
             fn(entry);
+        }
+        if (!history_) {
+            return;
         }
         for (const Tombstone& stone : history_->tombstones) {
             if (stone.created <= snapshot && snapshot < stone.deleted) {
@@ -83,16 +80,22 @@ private:
     struct History {
         std::vector<Mark> marks;            // ascending
         std::vector<Tombstone> tombstones;  // by `deleted`, ascending
-        LogIndex last_change;
+        LogIndex last_change;  // of what is in here
     };
 
     [[nodiscard]] std::span<const AdjacencyEntry> visible_prefix(LogIndex snapshot) const noexcept;
     History& history();
     void trim_history(LogIndex oldest);
+    /// Moves the newest mark into the history, if somebody may need it.
+    void put_mark_away(LogIndex oldest);
     [[nodiscard]] std::int64_t bytes() const noexcept;
 
     std::vector<AdjacencyEntry> entries_;
     std::unique_ptr<History> history_;
+    // The newest mark stands here, so that a list that only grows, one transaction after the other,
+    // needs no history on the heap.
+    LogIndex last_added_;
+    std::uint32_t added_before_ = 0;
     std::uint32_t durable_entries_ = 0;  // so many at the front are in the Kv as they are here
     std::uint32_t durable_chunks_ = 0;   // chunk records of this node in the Kv
     std::uint32_t previous_chunks_ = 0;  // the same before the write that is under way
