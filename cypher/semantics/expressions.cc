@@ -169,7 +169,7 @@ StaticType Analyser::check_inner(ExprPtr& expr, bool as_predicate) {
             const StaticType t = check(e.base);
             const StaticType index = check(e.index);
             require(*e.base, t, types::kList | types::kMap | types::kEntity);
-            if (t.set == types::kList) {
+            if ((t.set & ~types::kNull) == types::kList) {
                 require(*e.index, index, types::kInteger, "22G03>22N27");
                 StaticType element = type_of_elements(t);
                 element.set |= types::kNull;
