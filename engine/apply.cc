@@ -404,9 +404,8 @@ private:
         if (indexes_->find(id) != nullptr) {
             return success();
         }
-        const auto handle = database_.add_index(rule);
-        database_.schema.put_index(std::move(rule), handle ? IndexState::kPopulating : IndexState::kOnline);
-        if (handle) {
+        database_.schema.put_index(rule, holds_entries(rule) ? IndexState::kPopulating : IndexState::kOnline);
+        if (database_.add_index(rule)) {
             indexes_ = database_.indexes();
             to_populate.push_back(id);
         }

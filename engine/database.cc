@@ -32,6 +32,10 @@ const std::vector<IndexHandle*>* IndexSet::over(EntityKind entity, std::uint32_t
     return at == by_token.end() ? nullptr : &at->second;
 }
 
+bool holds_entries(const IndexRule& rule) noexcept {
+    return rule.type != IndexType::kLookup && rule.type != IndexType::kFulltext && rule.type != IndexType::kVector;
+}
+
 bool index_key_of(const IndexRule& rule, std::span<const PropertyEntry> properties, std::string& key) {
     constexpr std::size_t kColumnsInline = 8;
     std::array<Value, kColumnsInline> few;
@@ -104,13 +108,34 @@ std::shared_ptr<const IndexSet> Database::indexes() const {
     return indexes_;
 }
 
+std::shared_ptr<const Schema> Database::with_numbers(const std::shared_ptr<const Schema>& base, Deadline now) {
+    constexpr auto kFreshFor = std::chrono::milliseconds{100};
+    const MutexLock lock{mutex_};
+    if (!numbered_ || numbered_->version != base->version || now >= numbered_at_ + kFreshFor) {
+        auto numbered = std::make_shared<Schema>(*base);
+        for (IndexView& view : numbered->indexes) {
+            if (const IndexHandle* handle = indexes_->find(view.rule.id)) {
+                view.entries = handle->index.entries();
+                view.distinct_values = handle->index.distinct_values();
+                if (handle->counters) {
+                    view.reads = handle->counters->reads.load(std::memory_order_relaxed);
+                    view.last_read_ms = handle->counters->last_read_ms.load(std::memory_order_relaxed);
+                }
+            }
+        }
+        numbered_ = std::move(numbered);
+        numbered_at_ = now;
+    }
+    return numbered_;
+}
+
 std::shared_ptr<IndexHandle> Database::add_index(const IndexRule& rule) {
-    if (rule.type == IndexType::kLookup || rule.type == IndexType::kFulltext || rule.type == IndexType::kVector) {
+    if (!holds_entries(rule)) {
         return nullptr;
     }
     std::string prefix = key_prefix(KeyKind::kRangeIndex, info.id);
     ByteWriter{prefix}.put_be32(rule.id.value);
-    auto handle = std::make_shared<IndexHandle>(rule, context.kv, equality, std::move(prefix));
+    auto handle = std::make_shared<IndexHandle>(rule, context.kv, equality, std::move(prefix), schema.counters(rule.id));
     const MutexLock lock{mutex_};
     auto next = std::make_shared<IndexSet>(*indexes_);
     next->add(handle);

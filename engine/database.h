@@ -22,10 +22,11 @@ namespace nornic::engine {
 
 /// A range index in use: its rule and its entries. Lives as long as a transaction that knows it.
 struct IndexHandle {
-    IndexHandle(IndexRule r, Kv& kv, EqualityCache& cache, std::string prefix)
-        : rule{std::move(r)}, index{kv, cache, std::move(prefix)} {}
+    IndexHandle(IndexRule r, Kv& kv, EqualityCache& cache, std::string prefix, std::shared_ptr<IndexCounters> c)
+        : rule{std::move(r)}, index{kv, cache, std::move(prefix)}, counters{std::move(c)} {}
     const IndexRule rule;
     RangeIndex index;
+    const std::shared_ptr<IndexCounters> counters;  // may be null
     std::atomic<bool> online{false};
     std::atomic<bool> dropped{false};
 };
@@ -40,6 +41,9 @@ struct IndexSet {
     [[nodiscard]] IndexHandle* find(SchemaRuleId id) const noexcept;
     [[nodiscard]] const std::vector<IndexHandle*>* over(EntityKind entity, std::uint32_t token) const noexcept;
 };
+
+/// Whether such an index keeps entries in a RangeIndex.
+bool holds_entries(const IndexRule& rule) noexcept;
 
 /// The key under which an entity with these properties stands in the index; false if it does not.
 bool index_key_of(const IndexRule& rule, std::span<const PropertyEntry> properties, std::string& key);
@@ -101,7 +105,10 @@ public:
     /// Tokens, rules, counters and the list of indexes; nothing that grows with the graph.
     Result<> load();
     [[nodiscard]] std::shared_ptr<const IndexSet> indexes() const EXCLUDES(mutex_);
-    /// By apply. A rule over anything that holds no entries of its own (token lookup) gives nullptr.
+    /// `base` with sizes and reads filled in, a little old: for the planner and SHOW INDEXES.
+    [[nodiscard]] std::shared_ptr<const Schema> with_numbers(const std::shared_ptr<const Schema>& base, Deadline now)
+        EXCLUDES(mutex_);
+    /// By apply, after the rule is in the schema. A rule over anything that holds no entries of its own (token lookup) gives nullptr.
     std::shared_ptr<IndexHandle> add_index(const IndexRule& rule) EXCLUDES(mutex_);
     /// The entries go once no transaction can seek there: sweep_dropped().
     void drop_index(SchemaRuleId id, LogIndex at) EXCLUDES(mutex_);
@@ -115,6 +122,8 @@ private:
     mutable Mutex mutex_;
     std::shared_ptr<const IndexSet> indexes_ GUARDED_BY(mutex_);
     std::vector<Dropped> dropped_ GUARDED_BY(mutex_);
+    std::shared_ptr<const Schema> numbered_ GUARDED_BY(mutex_);
+    Deadline numbered_at_ GUARDED_BY(mutex_);
 };
 
 }  // namespace nornic::engine

@@ -513,15 +513,34 @@ std::unique_ptr<RelCursor> TransactionImpl::scan_relationships(std::span<const R
                                                                               std::move(own_ids));
 }
 
+/// A plan may be older than the rules: then the transaction ends with an error that makes it run
+/// again with a new plan.
+const IndexHandle* TransactionImpl::index_to_read(SchemaRuleId id, EntityKind entity) {
+    const IndexHandle* handle = indexes_->find(id);
+    if (handle == nullptr || handle->rule.entity != entity) {
+        terminate(Error{ErrorCode::kConflict, "An index that this statement uses was dropped. Run it again."});
+        return nullptr;
+    }
+    if (handle->counters) {
+        handle->counters->reads.fetch_add(1, std::memory_order_relaxed);
+        handle->counters->last_read_ms.store(engine_.clock().wall_ns() / 1'000'000, std::memory_order_relaxed);
+    }
+    return handle;
+}
+
 std::unique_ptr<NodeCursor> TransactionImpl::seek_nodes(SchemaRuleId index, const IndexQuery& query) {
-    const IndexHandle* handle = indexes_->find(index);
-    NORNIC_CHECK(handle != nullptr && handle->rule.entity == EntityKind::kNode, "index={}", index.value);
+    const IndexHandle* handle = index_to_read(index, EntityKind::kNode);
+    if (handle == nullptr) {
+        return std::make_unique<NothingCursor<NodeId>>();
+    }
     return std::make_unique<SeekCursor<NodeId>>(SeekSource{*this, *handle, query}, indexes_);
 }
 
 std::unique_ptr<RelCursor> TransactionImpl::seek_relationships(SchemaRuleId index, const IndexQuery& query) {
-    const IndexHandle* handle = indexes_->find(index);
-    NORNIC_CHECK(handle != nullptr && handle->rule.entity == EntityKind::kRelationship, "index={}", index.value);
+    const IndexHandle* handle = index_to_read(index, EntityKind::kRelationship);
+    if (handle == nullptr) {
+        return std::make_unique<NothingCursor<RelId>>();
+    }
     return std::make_unique<SeekCursor<RelId>>(SeekSource{*this, *handle, query}, indexes_);
 }
 

@@ -95,8 +95,13 @@ public:
             }
         }
     }
-    void clear(IdSource& source) {
+    /// Numbers drawn and not used go back, so that small transactions leave no holes.
+    void release_unused(IdSource& source) {
         source.give_back(next_, end_);
+        next_ = end_ = 0;
+    }
+    void clear(IdSource& source) {
+        release_unused(source);
         *this = {};
     }
 

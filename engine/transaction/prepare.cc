@@ -216,6 +216,8 @@ void TransactionImpl::finish() {
             static_cast<void>(engine_.await_index(*database_, index, kNoDeadline));
         }
     }
+    created_nodes_.release_unused(database_->node_ids);
+    created_rels_.release_unused(database_->rel_ids);
     engine_.locks().release_all(locks_);
     engine_.snapshots().release(snapshot_);
 }

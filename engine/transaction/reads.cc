@@ -22,6 +22,13 @@ Adjacent adjacent(const AdjacencyEntry& entry, std::uint32_t mask) noexcept {
 
 }  // namespace
 
+std::shared_ptr<const Schema> TransactionImpl::schema() const {
+    if (indexes_->all.empty()) {
+        return schema_;
+    }
+    return database_->with_numbers(schema_, engine_.clock().now());
+}
+
 NodePtr TransactionImpl::committed(NodeId id) {
     NodePtr out;
     database_->nodes.read(page_of(id.value), [&](const NodeStore::Slots& slots) {

@@ -23,7 +23,7 @@ public:
 
     // GraphReader
     const Tokens& tokens() const override { return database_->tokens; }
-    std::shared_ptr<const Schema> schema() const override { return schema_; }
+    std::shared_ptr<const Schema> schema() const override;
     std::string_view element_uuid() const override { return database_->info.uuid; }
     NodePtr node(NodeId id) override;
     RelPtr relationship(RelId id) override;
@@ -123,6 +123,7 @@ private:
     void add_own_relationships(NodeId id, std::uint32_t mask, std::span<const RelTypeId> types, std::vector<Adjacent>& out);
     [[nodiscard]] std::uint64_t count_committed(CountKind kind, std::optional<std::uint32_t> token);
     OwnLabelled& own_labelled(LabelId label);
+    const IndexHandle* index_to_read(SchemaRuleId id, EntityKind entity);
     OwnIndexEntries& own_entries(const IndexHandle& handle);
     friend class SeekSource;
     friend class OwnCandidates;

@@ -352,6 +352,45 @@ TEST(Engine, AFullDiskRefusesTheCheckpointAndLosesNothing) {
     EXPECT_EQ(h->digest().value(), before);
 }
 
+TEST(Engine, ACrashBetweenWriteAndFlushLeavesTheStateOfTheCheckpointBefore) {
+    Harness h;
+    NodeId a;
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        NORNIC_TRY(a, create(t, "X", "n", 1));
+        return success();
+    }));
+    ASSERT_TRUE(h->checkpoint());
+    const LogIndex durable = h->durable_index();
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        NORNIC_TRY(const NodeId b, create(t, "Y", "n", 2));
+        NORNIC_TRY(t.create_relationship(a, type(t, "R"), b, {}));
+        NORNIC_TRY(t.set_property(a, key(t, "n"), 3));
+        return success();
+    }));
+    h.kv_view->fail_flushes = true;
+    EXPECT_FALSE(h->checkpoint());
+    EXPECT_EQ(h->durable_index(), durable);
+    const std::uint64_t before = h->digest().value();
+    h.crash();
+    EXPECT_EQ(h->durable_index(), durable);
+    EXPECT_EQ(h->digest().value(), before) << "the log brings the rest back";
+    EXPECT_EQ(h.begin()->relationship_count(std::nullopt), 1U);
+}
+
+TEST(Engine, IdsOfRolledBackTransactionsAreReusedWhereNobodyDrewSince) {
+    Harness h;
+    NodeId first;
+    {
+        auto t = h.begin();
+        for (int i = 0; i < 5; ++i) {
+            first = create(*t, "X", "n", i).value();
+        }
+        ASSERT_TRUE(h.commit(*t));
+    }
+    const NodeId next = create(*h.begin(), "X", "n", 0).value();
+    EXPECT_EQ(next.value, first.value + (1 << kRegionBits)) << "what was drawn ahead went back";
+}
+
 TEST(Engine, MergeLocksLetOneCreateAndMakeTheOtherLookAgain) {
     Harness h;
     auto first = h.begin();

@@ -26,7 +26,12 @@ public:
         }
         return inner_->write(batch);
     }
-    Result<> flush() override { return inner_->flush(); }
+    Result<> flush() override {
+        if (fail_flushes) {
+            return fail(ErrorCode::kIo, "the disk is gone");
+        }
+        return inner_->flush();
+    }
     Result<std::optional<std::string>> get(std::string_view key) override { return inner_->get(key); }
     std::unique_ptr<KvCursor> new_cursor() override { return inner_->new_cursor(); }
     Result<> checkpoint(const std::string& directory) override { return inner_->checkpoint(directory); }
@@ -34,6 +39,7 @@ public:
     std::size_t disk_bytes() const override { return inner_->disk_bytes(); }
 
     std::atomic<bool> fail_writes{false};
+    std::atomic<bool> fail_flushes{false};
 
 private:
     std::shared_ptr<Kv> inner_;
@@ -103,16 +109,6 @@ public:
         NORNIC_TRY(fn(*transaction));
         return commit(*transaction);
     }
-    [[nodiscard]] std::size_t entries() const { return log_.size(); }
-    [[nodiscard]] std::uint64_t log_bytes() const {
-        std::uint64_t bytes = 0;
-        for (const LogEntry& entry : log_) {
-            bytes += entry.payload.size();
-        }
-        return bytes;
-    }
-    void forget_log_bytes() {}
-
     SharedKv* kv_view = nullptr;
 
 private:

@@ -216,6 +216,28 @@ TEST(SchemaChanges, ExistenceKeyAndTypeAreCheckedAtTheEnd) {
     EXPECT_FALSE(t->prepare());
 }
 
+TEST(SchemaChanges, APlanOlderThanADropEndsItsTransactionInsteadOfTheProcess) {
+    Harness h;
+    ASSERT_TRUE(h.write([&](Transaction& t) { return t.create_index({.name = "i", .tokens = {"P"}, .properties = {"x"}}); }));
+    ASSERT_TRUE(h->await_indexes("neo4j", "i", soon()));
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        NORNIC_TRY(create(t, "P", "x", 1));
+        return success();
+    }));
+    auto before = h.begin(AccessMode::kRead);
+    const SchemaRuleId index = before->schema()->index_named("i")->rule.id;
+    EXPECT_EQ(before->schema()->index_named("i")->entries, 1U);
+    ASSERT_TRUE(h.write([&](Transaction& t) { return t.drop_index("i"); }));
+    EXPECT_EQ(drain(*before->seek_nodes(index, equals_query(1))).size(), 1U) << "its snapshot still has the index";
+    ASSERT_TRUE(h->checkpoint());
+    EXPECT_EQ(drain(*before->seek_nodes(index, equals_query(1))).size(), 1U);
+    auto after = h.begin(AccessMode::kRead);
+    EXPECT_TRUE(drain(*after->seek_nodes(index, equals_query(1))).empty());
+    ASSERT_TRUE(after->killed());
+    EXPECT_EQ(after->kill_reason()->code(), ErrorCode::kConflict);
+    EXPECT_EQ(h->await_indexes("neo4j", "i", soon()).error().code(), ErrorCode::kIndexNotFound);
+}
+
 TEST(SchemaChanges, OwnChangesAreFoundThroughTheIndexInItsOrder) {
     Harness h;
     ASSERT_TRUE(h.write([&](Transaction& t) { return t.create_index({.name = "i", .tokens = {"P"}, .properties = {"x"}}); }));
