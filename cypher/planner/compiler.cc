@@ -351,7 +351,8 @@ CompiledPtr Compiler::function(const FunctionCall& expr) {
     if (n < f->args_min || (f->args_max >= 0 && n > f->args_max)) {
         throw QueryError{ErrorCode::kSyntaxError, fmt::format("{} parameters for function '{}'", n < f->args_min ? "Insufficient" : "Too many", expr.name), "42001>42I13", expr.position};
     }
-    const bool foldable = constant && f->deterministic;
+    // A folded range would be kept, whole, as long as its plan.
+    const bool foldable = constant && f->deterministic && !equals_ignoring_case(expr.name, "range");
     auto out = std::make_shared<FunctionExpr>(f, std::move(arguments));
     return foldable ? fold(out) : out;
 }

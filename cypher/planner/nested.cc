@@ -190,7 +190,6 @@ void Planner::plan_call(const CallClause& call, Line& line) {
 void Planner::plan_unwind(const UnwindClause& unwind, Line& line) {
     auto node = std::make_unique<UnwindPlan>();
     node->slot = unwind.symbol;
-    node->list = compile(*unwind.list, line.plan->live);
     node->details = fmt::format("{} AS {}", unwind.list->text, unwind.variable);
     if (unwind.list->kind == ExprKind::kFunction && settings_.on(Rule::kUnwindRange)) {
         const auto& f = static_cast<const FunctionCall&>(*unwind.list);
@@ -198,19 +197,9 @@ void Planner::plan_unwind(const UnwindClause& unwind, Line& line) {
             node->range_from = compile(*f.arguments[0], line.plan->live);
             node->range_to = compile(*f.arguments[1], line.plan->live);
             node->range_step = f.arguments.size() == 3 ? compile(*f.arguments[2], line.plan->live) : nullptr;
-            // Folding the whole list would keep it as long as the plan.
-            node->list = make_constant(Value{});
-            if (f.arguments.size() >= 2) {
-                node->list = std::make_shared<FunctionExpr>(find_function("range"), [&] {
-                    std::vector<CompiledPtr> arguments{node->range_from, node->range_to};
-                    if (node->range_step) {
-                        arguments.push_back(node->range_step);
-                    }
-                    return arguments;
-                }());
-            }
         }
     }
+    node->list = compile(*unwind.list, line.plan->live);
     if (line.plan->op == Op::kArgument && static_cast<ArgumentPlan&>(*line.plan).argument == kNoSlot) {
         line.plan = nullptr;
     }

@@ -188,7 +188,7 @@ void Planner::plan_projection(const Projection& p, Line& line, bool last, const 
         }
         if (!projection->items.empty()) {
             set_live(push(plan, std::move(projection)), live);
-        } else if (!p.distinct) {
+        } else if (!p.distinct && !last) {
             // Nothing to compute; later operators copy what is left only.
             auto trim = std::make_unique<ProjectionPlan>();
             trim->details = item_details(p);

@@ -121,6 +121,13 @@ private:
             }
             context_.db_hits += out.rows;
             context_.reader->node_properties(ids_, *key, std::span<Value>{to, out.rows});
+            if (context_.transaction != nullptr && context_.transaction->has_writes()) {
+                for (std::uint32_t i = 0; i < out.rows; ++i) {
+                    if (to[i].is_null() && context_.reader->deleted_here(ids_[i])) {
+                        throw_deleted("Node", ids_[i].value);
+                    }
+                }
+            }
             return;
         }
         for (std::uint32_t i = 0; i < out.rows; ++i) {
