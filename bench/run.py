@@ -8,6 +8,7 @@ The server is build/bench/nornicdb (NORNICDB_BINARY names another), its data lie
 through-a-driver part needs Go; without it the floor, the start and the memory are measured.
 """
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -99,7 +100,9 @@ def main():
     program = build_go()
 
     port = free_port()
-    with Server(bolt_port=port, http_port=free_port()) as server:
+    with contextlib.ExitStack() as stack:
+        server = Server(bolt_port=port, http_port=free_port())
+        stack.push(server)  # Ends it on every way out; start_to_answer() is what starts it.
         empty_start = start_to_answer(server)
         time.sleep(3)
         idle_mib = process_rss(server.pid) / (1 << 20)
