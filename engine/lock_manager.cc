@@ -34,12 +34,14 @@ std::uint64_t space_of(const LockKey& key) noexcept {
 }
 
 LockKey key_of(std::uint64_t space, std::uint64_t id) noexcept {
-    return {static_cast<LockKind>(space >> kKindShift & 0xFF), DatabaseId{static_cast<std::uint32_t>(space)}, id};
+    return {static_cast<LockKind>(space >> kKindShift & 0xFF),
+            DatabaseId{static_cast<std::uint32_t>(space)},
+            id};
 }
 
 std::uint64_t hash_of(std::uint64_t space, std::uint64_t id) noexcept {
-    const unsigned __int128 product =
-        static_cast<unsigned __int128>(id ^ 0x9E3779B97F4A7C15ULL) * (space * 0xD6E8FEB86659FD93ULL | 1);
+    const unsigned __int128 product = static_cast<unsigned __int128>(id ^ 0x9E3779B97F4A7C15ULL) *
+                                      (space * 0xD6E8FEB86659FD93ULL | 1);
     return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
 }
 
@@ -56,11 +58,20 @@ std::string_view to_string(LockMode mode) noexcept {
 std::string to_string(const LockKey& key) {
     std::string_view kind = "NODE";
     switch (key.kind) {
-        case LockKind::kNode: break;
-        case LockKind::kRelationship: kind = "RELATIONSHIP"; break;
-        case LockKind::kIndexKey: kind = "INDEX_ENTRY"; break;
-        case LockKind::kSchema: kind = "SCHEMA"; break;
-        case LockKind::kMerge: kind = "MERGE"; break;
+        case LockKind::kNode:
+            break;
+        case LockKind::kRelationship:
+            kind = "RELATIONSHIP";
+            break;
+        case LockKind::kIndexKey:
+            kind = "INDEX_ENTRY";
+            break;
+        case LockKind::kSchema:
+            kind = "SCHEMA";
+            break;
+        case LockKind::kMerge:
+            kind = "MERGE";
+            break;
     }
     return fmt::format("{}({})", kind, key.id);
 }
@@ -82,10 +93,15 @@ struct LockManager::Slot {
     Contention* more = nullptr;
 
     [[nodiscard]] bool exclusive() const noexcept { return (space & kExclusiveBit) != 0; }
-    [[nodiscard]] bool has_queue() const noexcept { return more != nullptr && !more->queue.empty(); }
-    [[nodiscard]] bool held() const noexcept { return holder != nullptr || (more != nullptr && !more->sharers.empty()); }
+    [[nodiscard]] bool has_queue() const noexcept {
+        return more != nullptr && !more->queue.empty();
+    }
+    [[nodiscard]] bool held() const noexcept {
+        return holder != nullptr || (more != nullptr && !more->sharers.empty());
+    }
     [[nodiscard]] bool held_only_by(const LockClient& client) const noexcept {
-        return holder == &client || (holder == nullptr && more != nullptr && more->sharers.size() == 1 && more->sharers.front() == &client);
+        return holder == &client || (holder == nullptr && more != nullptr &&
+                                     more->sharers.size() == 1 && more->sharers.front() == &client);
     }
     Contention& contention() {
         if (more == nullptr) {
@@ -98,7 +114,8 @@ struct LockManager::Slot {
 /// Linear probing; erasing moves later slots back, so there are no tombstones to sweep.
 struct alignas(64) LockManager::Shard {
     static constexpr std::size_t kFirstSlots = 16;
-    static constexpr std::size_t kKeptSlots = 1024;  // an empty table larger than this is given back
+    static constexpr std::size_t kKeptSlots =
+        1024;  // an empty table larger than this is given back
 
     mutable std::mutex mutex;
     std::vector<Slot> slots;
@@ -151,7 +168,8 @@ struct alignas(64) LockManager::Shard {
         auto hole = static_cast<std::size_t>(&slot - slots.data());
         for (std::size_t i = (hole + 1) & mask; slots[i].space != 0; i = (i + 1) & mask) {
             // A slot may move into the hole unless its home lies between the two.
-            const std::size_t from_home = (i - home(slots[i].space & ~kExclusiveBit, slots[i].id)) & mask;
+            const std::size_t from_home =
+                (i - home(slots[i].space & ~kExclusiveBit, slots[i].id)) & mask;
             if (from_home >= ((i - hole) & mask)) {
                 slots[hole] = slots[i];
                 hole = i;
@@ -168,7 +186,8 @@ struct alignas(64) LockManager::Shard {
 LockManager::LockManager() : shards_{std::make_unique<Shard[]>(kShards)} {}
 
 LockManager::~LockManager() {
-    NORNIC_CHECK(waiting_clients_.empty(), "{} transactions wait for locks", waiting_clients_.size());
+    NORNIC_CHECK(
+        waiting_clients_.empty(), "{} transactions wait for locks", waiting_clients_.size());
 }
 
 LockManager::Shard& LockManager::shard_of(std::uint64_t hash) const noexcept {
@@ -177,7 +196,8 @@ LockManager::Shard& LockManager::shard_of(std::uint64_t hash) const noexcept {
 
 bool LockManager::is_holder(const Slot& slot, const LockClient& client) noexcept {
     return slot.holder == &client ||
-           (slot.holder == nullptr && slot.more != nullptr && std::ranges::find(slot.more->sharers, &client) != slot.more->sharers.end());
+           (slot.holder == nullptr && slot.more != nullptr &&
+            std::ranges::find(slot.more->sharers, &client) != slot.more->sharers.end());
 }
 
 void LockManager::add_holder(Slot& slot, LockClient& client, LockMode mode) {
@@ -235,7 +255,10 @@ void LockManager::serve(Shard& shard, Slot& slot) noexcept {
     }
 }
 
-LockManager::Grant LockManager::request(LockClient& client, const LockKey& key, LockMode mode, detail::LockWaiter* waiter) {
+LockManager::Grant LockManager::request(LockClient& client,
+                                        const LockKey& key,
+                                        LockMode mode,
+                                        detail::LockWaiter* waiter) {
     const std::uint64_t space = space_of(key);
     Shard& shard = shard_of(hash_of(space, key.id));
     const std::lock_guard lock{shard.mutex};
@@ -262,19 +285,26 @@ LockManager::Grant LockManager::request(LockClient& client, const LockKey& key, 
     }
     waiter->upgrade = upgrade;
     std::vector<detail::LockWaiter*>& queue = slot->contention().queue;
-    // Nobody behind an upgrade can be served before it, as its client holds the lock: it goes first.
-    const auto place = upgrade ? std::ranges::find_if(queue, [](const auto* w) { return !w->upgrade; }) : queue.end();
+    // Nobody behind an upgrade can be served before it, as its client holds the lock: it goes
+    // first.
+    const auto place = upgrade
+                           ? std::ranges::find_if(queue, [](const auto* w) { return !w->upgrade; })
+                           : queue.end();
     queue.insert(place, waiter);
     return Grant::kQueued;
 }
 
-Result<> LockManager::acquire(LockClient& client, const LockKey& key, LockMode mode, Deadline deadline) {
+Result<> LockManager::acquire(LockClient& client,
+                              const LockKey& key,
+                              LockMode mode,
+                              Deadline deadline) {
     detail::LockWaiter waiter;
     waiter.client = &client;
     waiter.key = key;
     waiter.mode = mode;
     switch (request(client, key, mode, &waiter)) {
-        case Grant::kAlreadyHeld: return success();
+        case Grant::kAlreadyHeld:
+            return success();
         case Grant::kRefused:
         case Grant::kQueued: {
             NORNIC_TRY(wait(client, waiter, deadline));
@@ -283,7 +313,8 @@ Result<> LockManager::acquire(LockClient& client, const LockKey& key, LockMode m
             }
             break;
         }
-        case Grant::kGranted: break;
+        case Grant::kGranted:
+            break;
     }
     client.held_.push_back({space_of(key), key.id});
     return success();
@@ -302,7 +333,8 @@ bool LockManager::holds(const LockClient& client, const LockKey& key, LockMode m
     Shard& shard = shard_of(hash_of(space, key.id));
     const std::lock_guard lock{shard.mutex};
     const Slot* slot = shard.find(space, key.id);
-    return slot != nullptr && is_holder(*slot, client) && (mode == LockMode::kShared || slot->exclusive());
+    return slot != nullptr && is_holder(*slot, client) &&
+           (mode == LockMode::kShared || slot->exclusive());
 }
 
 void LockManager::release_all(LockClient& client) noexcept {
@@ -310,7 +342,10 @@ void LockManager::release_all(LockClient& client) noexcept {
         Shard& shard = shard_of(hash_of(held->space, held->id));
         const std::lock_guard lock{shard.mutex};
         Slot* slot = shard.find(held->space, held->id);
-        NORNIC_CHECK(slot != nullptr, "{} is held by {} but not locked", to_string(key_of(held->space, held->id)), client.transaction_.value);
+        NORNIC_CHECK(slot != nullptr,
+                     "{} is held by {} but not locked",
+                     to_string(key_of(held->space, held->id)),
+                     client.transaction_.value);
         drop_holder(*slot, client);
         serve(shard, *slot);
     }
@@ -324,8 +359,8 @@ Result<> LockManager::wait(LockClient& client, detail::LockWaiter& waiter, Deadl
     waiter.since = std::chrono::steady_clock::now();
     std::optional<Error> error;
     {
-        // The marks go up and the graph is searched in one step, so of several requests that close a
-        // circle together exactly the last one finds it.
+        // The marks go up and the graph is searched in one step, so of several requests that close
+        // a circle together exactly the last one finds it.
         const std::lock_guard lock{graph_mutex_};
         waiting_clients_.insert(&client);
         client.waiting_ = &waiter;
@@ -338,11 +373,13 @@ Result<> LockManager::wait(LockClient& client, detail::LockWaiter& waiter, Deadl
                 error = client.interruption_;
             } else if (deadline == kNoDeadline) {
                 client.wake_.wait(lock);
-            } else if (client.wake_.wait_until(lock, deadline) == std::cv_status::timeout && !client.granted_ &&
-                       !client.interruption_) {
+            } else if (client.wake_.wait_until(lock, deadline) == std::cv_status::timeout &&
+                       !client.granted_ && !client.interruption_) {
                 error = Error{ErrorCode::kLockTimeout,
-                              fmt::format("{} could not acquire {} on {} in time", name_of(client.transaction_),
-                                          to_string(waiter.mode), to_string(waiter.key))};
+                              fmt::format("{} could not acquire {} on {} in time",
+                                          name_of(client.transaction_),
+                                          to_string(waiter.mode),
+                                          to_string(waiter.key))};
             }
         }
     }
@@ -411,8 +448,8 @@ LockManager::Blockers LockManager::blockers(const detail::LockWaiter& waiter) co
 }
 
 std::optional<Error> LockManager::find_deadlock(LockClient& client) {
-    // Breadth first over who waits for whom. Those ahead in a queue wait for the same holders and for
-    // others ahead, all of which are met anyway, so only holders need a look of their own.
+    // Breadth first over who waits for whom. Those ahead in a queue wait for the same holders and
+    // for others ahead, all of which are met anyway, so only holders need a look of their own.
     std::unordered_map<LockClient*, LockClient*> reached;  // to whom was looked at when it was met
     std::vector<LockClient*> open{&client};
     bool closed = false;
@@ -421,7 +458,8 @@ std::optional<Error> LockManager::find_deadlock(LockClient& client) {
         const Blockers found = blockers(*at->waiting_);
         const auto visit = [&](const Blocker& blocker, bool look) {
             // Who does not wait will let go some day, and may be gone already.
-            if (!waiting_clients_.contains(blocker.client) || !reached.try_emplace(blocker.client, at).second) {
+            if (!waiting_clients_.contains(blocker.client) ||
+                !reached.try_emplace(blocker.client, at).second) {
                 return;
             }
             closed = closed || blocker.client == &client;
@@ -447,16 +485,26 @@ std::optional<Error> LockManager::find_deadlock(LockClient& client) {
         LockClient* waits = circle[i % circle.size()];
         LockClient* for_whom = circle[i - 1];
         const Blockers again = blockers(*waits->waiting_);
-        const bool holds = std::ranges::find(again.holders, for_whom, &Blocker::client) != again.holders.end();
-        if (!holds && std::ranges::find(again.ahead, for_whom, &Blocker::client) == again.ahead.end()) {
+        const bool holds =
+            std::ranges::find(again.holders, for_whom, &Blocker::client) != again.holders.end();
+        if (!holds &&
+            std::ranges::find(again.ahead, for_whom, &Blocker::client) == again.ahead.end()) {
             return std::nullopt;
         }
-        list += fmt::format("\n {} waits for {} on {} {} by {}", name_of(waits->transaction_), to_string(waits->waiting_->mode),
-                            to_string(waits->waiting_->key), holds ? "held" : "asked for earlier", name_of(for_whom->transaction_));
+        list += fmt::format("\n {} waits for {} on {} {} by {}",
+                            name_of(waits->transaction_),
+                            to_string(waits->waiting_->mode),
+                            to_string(waits->waiting_->key),
+                            holds ? "held" : "asked for earlier",
+                            name_of(for_whom->transaction_));
     }
     return Error{ErrorCode::kDeadlock,
-                 fmt::format("{0} can't acquire {1} on {2} because holders of that lock are waiting for {0}.\n Wait list:{3}",
-                             name_of(client.transaction_), to_string(client.waiting_->mode), to_string(client.waiting_->key), list)};
+                 fmt::format("{0} can't acquire {1} on {2} because holders of that lock are "
+                             "waiting for {0}.\n Wait list:{3}",
+                             name_of(client.transaction_),
+                             to_string(client.waiting_->mode),
+                             to_string(client.waiting_->key),
+                             list)};
 }
 
 std::vector<LockWait> LockManager::waiting() const {
@@ -492,7 +540,8 @@ LockClient::~LockClient() {
 }
 
 std::size_t LockClient::memory_bytes() const noexcept {
-    constexpr std::size_t kTableBytes = 48;  // a slot of 32 bytes in a table that is two thirds full
+    constexpr std::size_t kTableBytes =
+        48;  // a slot of 32 bytes in a table that is two thirds full
     return held_.capacity() * sizeof(Held) + held_.size() * kTableBytes;
 }
 

@@ -6,6 +6,10 @@
 // one transaction and is used by one thread at a time, except interrupt().
 #pragma once
 
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/result.h"
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -16,10 +20,6 @@
 #include <string_view>
 #include <unordered_set>
 #include <vector>
-
-#include "base/clock.h"
-#include "base/ids.h"
-#include "base/result.h"
 
 namespace nornic::engine {
 
@@ -35,7 +35,9 @@ struct LockKey {
     std::uint64_t id = 0;
     bool operator==(const LockKey&) const = default;
 
-    static LockKey node(DatabaseId database, NodeId id) noexcept { return {LockKind::kNode, database, id.value}; }
+    static LockKey node(DatabaseId database, NodeId id) noexcept {
+        return {LockKind::kNode, database, id.value};
+    }
     static LockKey relationship(DatabaseId database, RelId id) noexcept {
         return {LockKind::kRelationship, database, id.value};
     }
@@ -43,7 +45,9 @@ struct LockKey {
         return {LockKind::kIndexKey, database, hash};
     }
     static LockKey schema(DatabaseId database) noexcept { return {LockKind::kSchema, database, 0}; }
-    static LockKey merge(DatabaseId database, std::uint64_t hash) noexcept { return {LockKind::kMerge, database, hash}; }
+    static LockKey merge(DatabaseId database, std::uint64_t hash) noexcept {
+        return {LockKind::kMerge, database, hash};
+    }
 };
 
 /// "NODE(13)", "RELATIONSHIP(4)", "INDEX_ENTRY(…)", "SCHEMA(0)", "MERGE(…)".
@@ -68,7 +72,8 @@ struct LockWaiter;
 /// The locks of one transaction. Its destructor lets go of them.
 class LockClient {
 public:
-    LockClient(LockManager& manager, TransactionId transaction) noexcept : manager_{manager}, transaction_{transaction} {}
+    LockClient(LockManager& manager, TransactionId transaction) noexcept
+        : manager_{manager}, transaction_{transaction} {}
     ~LockClient();
     LockClient(const LockClient&) = delete;
     LockClient& operator=(const LockClient&) = delete;
@@ -79,7 +84,8 @@ public:
     [[nodiscard]] std::size_t memory_bytes() const noexcept;
 
     /// Any thread. The wait that runs now and every later one fails with `reason`; the first reason
-    /// stays. Requests that need no waiting still succeed: the transaction itself looks at killed().
+    /// stays. Requests that need no waiting still succeed: the transaction itself looks at
+    /// killed().
     void interrupt(Error reason);
 
 private:
@@ -112,7 +118,10 @@ public:
     /// Takes or strengthens a lock; what is already held at least as strongly is granted at once.
     /// About 60 ns without contention. kDeadlock: waiting would never end; kLockTimeout: `deadline`
     /// passed; else the reason given to interrupt(). After an error the client holds what it held.
-    Result<> acquire(LockClient& client, const LockKey& key, LockMode mode, Deadline deadline = kNoDeadline);
+    Result<> acquire(LockClient& client,
+                     const LockKey& key,
+                     LockMode mode,
+                     Deadline deadline = kNoDeadline);
     /// The same without waiting: false if another transaction is in the way.
     bool try_acquire(LockClient& client, const LockKey& key, LockMode mode);
     [[nodiscard]] bool holds(const LockClient& client, const LockKey& key, LockMode mode) const;
@@ -123,8 +132,12 @@ public:
     [[nodiscard]] std::vector<LockWait> waiting() const;
     [[nodiscard]] std::size_t locked_keys() const;
     /// Since start, for metrics.
-    [[nodiscard]] std::uint64_t deadlocks() const noexcept { return deadlocks_.load(std::memory_order_relaxed); }
-    [[nodiscard]] std::uint64_t waits() const noexcept { return waits_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t deadlocks() const noexcept {
+        return deadlocks_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::uint64_t waits() const noexcept {
+        return waits_.load(std::memory_order_relaxed);
+    }
 
 private:
     struct Shard;
@@ -147,7 +160,10 @@ private:
     static void drop_holder(Slot& slot, const LockClient& client) noexcept;
     /// Grants the front of the queue as far as it can go; erases the slot if nobody is left.
     static void serve(Shard& shard, Slot& slot) noexcept;
-    Grant request(LockClient& client, const LockKey& key, LockMode mode, detail::LockWaiter* waiter);
+    Grant request(LockClient& client,
+                  const LockKey& key,
+                  LockMode mode,
+                  detail::LockWaiter* waiter);
     Result<> wait(LockClient& client, detail::LockWaiter& waiter, Deadline deadline);
     /// Takes the waiter out of its queue; false if it was granted meanwhile.
     bool withdraw(detail::LockWaiter& waiter);

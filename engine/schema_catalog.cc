@@ -15,10 +15,13 @@ constexpr std::uint64_t kTokensMax = 1024;
 constexpr std::uint64_t kPropertiesMax = 1024;
 
 std::string token_name(EntityKind entity, std::uint32_t token, const Tokens& tokens) {
-    return std::string{tokens.name(entity == EntityKind::kNode ? TokenKind::kLabel : TokenKind::kRelationshipType, token)};
+    return std::string{tokens.name(
+        entity == EntityKind::kNode ? TokenKind::kLabel : TokenKind::kRelationshipType, token)};
 }
 
-std::string shape_text(EntityKind entity, const std::vector<std::uint32_t>& names, const std::vector<PropertyKeyId>& keys,
+std::string shape_text(EntityKind entity,
+                       const std::vector<std::uint32_t>& names,
+                       const std::vector<PropertyKeyId>& keys,
                        const Tokens& tokens) {
     std::string text = entity == EntityKind::kNode ? "(" : "()-[";
     if (names.empty()) {
@@ -41,7 +44,8 @@ std::string shape_text(EntityKind entity, const std::vector<std::uint32_t>& name
 }
 
 bool same_shape(const IndexRule& a, const IndexRule& b) {
-    return a.type == b.type && a.entity == b.entity && a.tokens == b.tokens && a.properties == b.properties;
+    return a.type == b.type && a.entity == b.entity && a.tokens == b.tokens &&
+           a.properties == b.properties;
 }
 
 bool same_place(const ConstraintRule& a, const ConstraintRule& b) {
@@ -52,7 +56,8 @@ bool owns_index(const ConstraintRule& rule) {
     return rule.type == ConstraintType::kUnique || rule.type == ConstraintType::kKey;
 }
 
-/// Of two constraints on one place: a key and a uniqueness exclude each other, as both want the index.
+/// Of two constraints on one place: a key and a uniqueness exclude each other, as both want the
+/// index.
 bool same_kind(const ConstraintRule& a, const ConstraintRule& b) {
     return a.type == b.type || (owns_index(a) && owns_index(b));
 }
@@ -66,17 +71,22 @@ const ConstraintRule* owner_of(const Schema& schema, const IndexRule& index) {
     return nullptr;
 }
 
-std::string constraint_text(EntityKind entity, std::uint32_t token, const std::vector<PropertyKeyId>& keys, const Tokens& tokens) {
+std::string constraint_text(EntityKind entity,
+                            std::uint32_t token,
+                            const std::vector<PropertyKeyId>& keys,
+                            const Tokens& tokens) {
     return shape_text(entity, {token}, keys, tokens);
 }
 
 /// A name that an index or a constraint has already.
 Result<> check_name(const Schema& schema, std::string_view name) {
     if (schema.constraint_named(name) != nullptr) {
-        return fail(ErrorCode::kConstraintAlreadyExists, fmt::format("There already exists a constraint called '{}'.", name));
+        return fail(ErrorCode::kConstraintAlreadyExists,
+                    fmt::format("There already exists a constraint called '{}'.", name));
     }
     if (schema.index_named(name) != nullptr) {
-        return fail(ErrorCode::kIndexAlreadyExists, fmt::format("There already exists an index called '{}'.", name));
+        return fail(ErrorCode::kIndexAlreadyExists,
+                    fmt::format("There already exists an index called '{}'.", name));
     }
     return success();
 }
@@ -92,10 +102,14 @@ std::uint32_t name_hash(std::string_view text) noexcept {
 }
 
 /// A count that bytes may claim, against what could follow.
-std::uint64_t read_count(ByteReader& reader, std::uint64_t max, Result<>& bad, std::string_view what) {
+std::uint64_t read_count(ByteReader& reader,
+                         std::uint64_t max,
+                         Result<>& bad,
+                         std::string_view what) {
     const std::uint64_t n = reader.get_varint();
     if (n > max) {
-        bad = fail(ErrorCode::kCorruption, fmt::format("a schema rule has {} {}, at most {} are possible", n, what, max));
+        bad = fail(ErrorCode::kCorruption,
+                   fmt::format("a schema rule has {} {}, at most {} are possible", n, what, max));
         return 0;
     }
     return n;
@@ -105,7 +119,11 @@ template <class Enum>
 Enum read_enum(ByteReader& reader, Enum last, Result<>& bad, std::string_view what) {
     const std::uint8_t v = reader.get_u8();
     if (v > static_cast<std::uint8_t>(last)) {
-        bad = fail(ErrorCode::kCorruption, fmt::format("a schema rule has {} {}, the last one known is {}", what, v, static_cast<int>(last)));
+        bad = fail(ErrorCode::kCorruption,
+                   fmt::format("a schema rule has {} {}, the last one known is {}",
+                               what,
+                               v,
+                               static_cast<int>(last)));
         return Enum{};
     }
     return static_cast<Enum>(v);
@@ -118,7 +136,8 @@ void put_id(ByteWriter& out, const std::optional<SchemaRuleId>& id) {
 std::uint32_t get_u32_varint(ByteReader& reader, Result<>& bad) {
     const std::uint64_t v = reader.get_varint();
     if (v > UINT32_MAX) {
-        bad = fail(ErrorCode::kCorruption, fmt::format("a schema rule has the id {}, ids have 32 bits", v));
+        bad = fail(ErrorCode::kCorruption,
+                   fmt::format("a schema rule has the id {}, ids have 32 bits", v));
         return 0;
     }
     return static_cast<std::uint32_t>(v);
@@ -138,7 +157,9 @@ void put_properties(ByteWriter& out, const std::vector<PropertyKeyId>& propertie
 
 std::vector<PropertyKeyId> get_properties(ByteReader& reader, Result<>& bad) {
     std::vector<PropertyKeyId> out;
-    for (std::uint64_t n = read_count(reader, kPropertiesMax, bad, "properties"); n > 0 && reader.ok(); --n) {
+    for (std::uint64_t n = read_count(reader, kPropertiesMax, bad, "properties");
+         n > 0 && reader.ok();
+         --n) {
         out.emplace_back(get_u32_varint(reader, bad));
     }
     return out;
@@ -148,11 +169,14 @@ std::vector<PropertyKeyId> get_properties(ByteReader& reader, Result<>& bad) {
 
 // ---- Schema
 
-const IndexView* Schema::find_index(EntityKind entity, std::uint32_t token, const std::vector<PropertyKeyId>& properties,
+const IndexView* Schema::find_index(EntityKind entity,
+                                    std::uint32_t token,
+                                    const std::vector<PropertyKeyId>& properties,
                                     IndexType type) const {
     for (const IndexView& view : indexes) {
-        if (view.state == IndexState::kOnline && view.rule.type == type && view.rule.entity == entity &&
-            view.rule.properties == properties && std::ranges::find(view.rule.tokens, token) != view.rule.tokens.end()) {
+        if (view.state == IndexState::kOnline && view.rule.type == type &&
+            view.rule.entity == entity && view.rule.properties == properties &&
+            std::ranges::find(view.rule.tokens, token) != view.rule.tokens.end()) {
             return &view;
         }
     }
@@ -160,12 +184,16 @@ const IndexView* Schema::find_index(EntityKind entity, std::uint32_t token, cons
 }
 
 const IndexView* Schema::index_named(std::string_view name) const {
-    const auto found = std::ranges::find(indexes, name, [](const IndexView& view) -> std::string_view { return view.rule.name; });
+    const auto found = std::ranges::find(
+        indexes, name, [](const IndexView& view) -> std::string_view { return view.rule.name; });
     return found == indexes.end() ? nullptr : &*found;
 }
 
 const ConstraintRule* Schema::constraint_named(std::string_view name) const {
-    const auto found = std::ranges::find(constraints, name, [](const ConstraintRule& rule) -> std::string_view { return rule.name; });
+    const auto found =
+        std::ranges::find(constraints, name, [](const ConstraintRule& rule) -> std::string_view {
+            return rule.name;
+        });
     return found == constraints.end() ? nullptr : &*found;
 }
 
@@ -173,24 +201,36 @@ const ConstraintRule* Schema::constraint_named(std::string_view name) const {
 
 std::string_view index_type_name(IndexType type) noexcept {
     switch (type) {
-        case IndexType::kRange: return "RANGE";
-        case IndexType::kLookup: return "LOOKUP";
-        case IndexType::kText: return "TEXT";
-        case IndexType::kPoint: return "POINT";
-        case IndexType::kFulltext: return "FULLTEXT";
-        case IndexType::kVector: return "VECTOR";
+        case IndexType::kRange:
+            return "RANGE";
+        case IndexType::kLookup:
+            return "LOOKUP";
+        case IndexType::kText:
+            return "TEXT";
+        case IndexType::kPoint:
+            return "POINT";
+        case IndexType::kFulltext:
+            return "FULLTEXT";
+        case IndexType::kVector:
+            return "VECTOR";
     }
     return "";
 }
 
 std::string_view index_provider_name(IndexType type) noexcept {
     switch (type) {
-        case IndexType::kRange: return "range-1.0";
-        case IndexType::kLookup: return "token-lookup-1.0";
-        case IndexType::kText: return "text-2.0";
-        case IndexType::kPoint: return "point-1.0";
-        case IndexType::kFulltext: return "fulltext-1.0";
-        case IndexType::kVector: return "vector-2.0";
+        case IndexType::kRange:
+            return "range-1.0";
+        case IndexType::kLookup:
+            return "token-lookup-1.0";
+        case IndexType::kText:
+            return "text-2.0";
+        case IndexType::kPoint:
+            return "point-1.0";
+        case IndexType::kFulltext:
+            return "fulltext-1.0";
+        case IndexType::kVector:
+            return "vector-2.0";
     }
     return "";
 }
@@ -198,10 +238,14 @@ std::string_view index_provider_name(IndexType type) noexcept {
 std::string_view constraint_type_name(ConstraintType type, EntityKind entity) noexcept {
     const bool node = entity == EntityKind::kNode;
     switch (type) {
-        case ConstraintType::kUnique: return node ? "UNIQUENESS" : "RELATIONSHIP UNIQUENESS";
-        case ConstraintType::kKey: return node ? "NODE KEY" : "RELATIONSHIP KEY";
-        case ConstraintType::kExists: return node ? "NODE PROPERTY EXISTENCE" : "RELATIONSHIP PROPERTY EXISTENCE";
-        case ConstraintType::kPropertyType: return node ? "NODE PROPERTY TYPE" : "RELATIONSHIP PROPERTY TYPE";
+        case ConstraintType::kUnique:
+            return node ? "UNIQUENESS" : "RELATIONSHIP UNIQUENESS";
+        case ConstraintType::kKey:
+            return node ? "NODE KEY" : "RELATIONSHIP KEY";
+        case ConstraintType::kExists:
+            return node ? "NODE PROPERTY EXISTENCE" : "RELATIONSHIP PROPERTY EXISTENCE";
+        case ConstraintType::kPropertyType:
+            return node ? "NODE PROPERTY TYPE" : "RELATIONSHIP PROPERTY TYPE";
     }
     return "";
 }
@@ -215,8 +259,13 @@ std::string schema_text(const ConstraintRule& rule, const Tokens& tokens) {
 }
 
 std::string description(const IndexRule& rule, const Tokens& tokens) {
-    std::string text = fmt::format("Index( id={}, name='{}', type='{}', schema={}, indexProvider='{}'", rule.id.value, rule.name,
-                                   index_type_name(rule.type), schema_text(rule, tokens), index_provider_name(rule.type));
+    std::string text =
+        fmt::format("Index( id={}, name='{}', type='{}', schema={}, indexProvider='{}'",
+                    rule.id.value,
+                    rule.name,
+                    index_type_name(rule.type),
+                    schema_text(rule, tokens),
+                    index_provider_name(rule.type));
     if (rule.owning_constraint) {
         text += fmt::format(", owningConstraint={}", rule.owning_constraint->value);
     }
@@ -232,7 +281,9 @@ std::string description(const ConstraintRule& rule, const Tokens& tokens, bool w
     if (with_id || !rule.name.empty()) {
         text += fmt::format("name='{}', ", rule.name);
     }
-    text += fmt::format("type='{}', schema={}", constraint_type_name(rule.type, rule.entity), schema_text(rule, tokens));
+    text += fmt::format("type='{}', schema={}",
+                        constraint_type_name(rule.type, rule.entity),
+                        schema_text(rule, tokens));
     if (with_id && rule.owned_index) {
         text += fmt::format(", ownedIndex={}", rule.owned_index->value);
     }
@@ -240,12 +291,15 @@ std::string description(const ConstraintRule& rule, const Tokens& tokens, bool w
 }
 
 std::string default_name(const IndexRule& rule, const Tokens& tokens) {
-    const std::string said = fmt::format("{} {}", index_type_name(rule.type), schema_text(rule, tokens));
+    const std::string said =
+        fmt::format("{} {}", index_type_name(rule.type), schema_text(rule, tokens));
     return fmt::format("index_{:08x}", name_hash(said));
 }
 
 std::string default_name(const ConstraintRule& rule, const Tokens& tokens) {
-    const std::string said = fmt::format("{} {} {:x}", constraint_type_name(rule.type, rule.entity), schema_text(rule, tokens),
+    const std::string said = fmt::format("{} {} {:x}",
+                                         constraint_type_name(rule.type, rule.entity),
+                                         schema_text(rule, tokens),
                                          rule.property_types.bits);
     return fmt::format("constraint_{:08x}", name_hash(said));
 }
@@ -261,38 +315,50 @@ Result<> check_new_index(const Schema& schema, const IndexRule& rule, const Toke
         const ConstraintRule* owner = owner_of(schema, view.rule);
         if (owner != nullptr) {
             return fail(ErrorCode::kConstraintAlreadyExists,
-                        fmt::format("There is a uniqueness constraint on {}, so an index is already created that matches this.",
+                        fmt::format("There is a uniqueness constraint on {}, so an index is "
+                                    "already created that matches this.",
                                     schema_text(rule, tokens)));
         }
         if (view.rule.name == rule.name) {
             return fail(ErrorCode::kEquivalentSchemaRuleAlreadyExists,
-                        fmt::format("An equivalent index already exists, '{}'.", description(view.rule, tokens)));
+                        fmt::format("An equivalent index already exists, '{}'.",
+                                    description(view.rule, tokens)));
         }
-        return fail(ErrorCode::kIndexAlreadyExists, fmt::format("There already exists an index {}.", schema_text(rule, tokens)));
+        return fail(ErrorCode::kIndexAlreadyExists,
+                    fmt::format("There already exists an index {}.", schema_text(rule, tokens)));
     }
     return check_name(schema, rule.name);
 }
 
-Result<> check_new_constraint(const Schema& schema, const ConstraintRule& rule, const Tokens& tokens) {
+Result<> check_new_constraint(const Schema& schema,
+                              const ConstraintRule& rule,
+                              const Tokens& tokens) {
     NORNIC_CHECK(!rule.name.empty(), "a constraint without a name");
     for (const ConstraintRule& other : schema.constraints) {
         if (!same_place(other, rule) || !same_kind(other, rule)) {
             continue;
         }
-        if (other.type == rule.type && other.property_types == rule.property_types && other.name == rule.name) {
+        if (other.type == rule.type && other.property_types == rule.property_types &&
+            other.name == rule.name) {
             return fail(ErrorCode::kEquivalentSchemaRuleAlreadyExists,
-                        fmt::format("An equivalent constraint already exists, '{}'.", description(other, tokens)));
+                        fmt::format("An equivalent constraint already exists, '{}'.",
+                                    description(other, tokens)));
         }
-        const bool conflicts = other.type == rule.type && other.property_types != rule.property_types;
-        return fail(ErrorCode::kConstraintAlreadyExists, fmt::format("{}onstraint already exists: {}", conflicts ? "Conflicting c" : "C",
-                                                                     description(other, tokens)));
+        const bool conflicts =
+            other.type == rule.type && other.property_types != rule.property_types;
+        return fail(ErrorCode::kConstraintAlreadyExists,
+                    fmt::format("{}onstraint already exists: {}",
+                                conflicts ? "Conflicting c" : "C",
+                                description(other, tokens)));
     }
     if (owns_index(rule)) {
         for (const IndexView& view : schema.indexes) {
             if (view.rule.type == IndexType::kRange && view.rule.entity == rule.entity &&
-                view.rule.tokens == std::vector{rule.token} && view.rule.properties == rule.properties) {
+                view.rule.tokens == std::vector{rule.token} &&
+                view.rule.properties == rule.properties) {
                 return fail(ErrorCode::kIndexAlreadyExists,
-                            fmt::format("There already exists an index {}. A constraint cannot be created until the index has been dropped.",
+                            fmt::format("There already exists an index {}. A constraint cannot be "
+                                        "created until the index has been dropped.",
                                         schema_text(view.rule, tokens)));
             }
         }
@@ -303,10 +369,13 @@ Result<> check_new_constraint(const Schema& schema, const ConstraintRule& rule, 
 Result<const IndexRule*> check_drop_index(const Schema& schema, std::string_view name) {
     const IndexView* view = schema.index_named(name);
     if (view == nullptr) {
-        return fail(ErrorCode::kIndexDropFailed, fmt::format("Unable to drop index called `{}`. There is no such index.", name));
+        return fail(ErrorCode::kIndexDropFailed,
+                    fmt::format("Unable to drop index called `{}`. There is no such index.", name));
     }
     if (const ConstraintRule* owner = owner_of(schema, view->rule); owner != nullptr) {
-        return fail(ErrorCode::kIndexDropFailed, fmt::format("Unable to drop index: Index belongs to constraint: `{}`", owner->name));
+        return fail(
+            ErrorCode::kIndexDropFailed,
+            fmt::format("Unable to drop index: Index belongs to constraint: `{}`", owner->name));
     }
     return &view->rule;
 }
@@ -314,7 +383,8 @@ Result<const IndexRule*> check_drop_index(const Schema& schema, std::string_view
 Result<const ConstraintRule*> check_drop_constraint(const Schema& schema, std::string_view name) {
     const ConstraintRule* rule = schema.constraint_named(name);
     if (rule == nullptr) {
-        return fail(ErrorCode::kConstraintDropFailed, fmt::format("Unable to drop constraint `{0}`: No such constraint {0}.", name));
+        return fail(ErrorCode::kConstraintDropFailed,
+                    fmt::format("Unable to drop constraint `{0}`: No such constraint {0}.", name));
     }
     return rule;
 }
@@ -352,13 +422,16 @@ Result<IndexRule> decode_index_rule(ByteReader& reader) {
     Result<> bad = success();
     IndexRule rule;
     if (const std::uint8_t version = reader.get_u8(); reader.ok() && version != kRuleVersion) {
-        return fail(ErrorCode::kCorruption, fmt::format("an index rule has version {}, {} was expected", version, kRuleVersion));
+        return fail(
+            ErrorCode::kCorruption,
+            fmt::format("an index rule has version {}, {} was expected", version, kRuleVersion));
     }
     rule.id = SchemaRuleId{get_u32_varint(reader, bad)};
     rule.name = reader.get_string();
     rule.type = read_enum(reader, IndexType::kVector, bad, "index type");
     rule.entity = read_enum(reader, EntityKind::kRelationship, bad, "entity kind");
-    for (std::uint64_t n = read_count(reader, kTokensMax, bad, "labels"); n > 0 && reader.ok(); --n) {
+    for (std::uint64_t n = read_count(reader, kTokensMax, bad, "labels"); n > 0 && reader.ok();
+         --n) {
         rule.tokens.push_back(get_u32_varint(reader, bad));
     }
     rule.properties = get_properties(reader, bad);
@@ -373,7 +446,10 @@ Result<ConstraintRule> decode_constraint_rule(ByteReader& reader) {
     Result<> bad = success();
     ConstraintRule rule;
     if (const std::uint8_t version = reader.get_u8(); reader.ok() && version != kRuleVersion) {
-        return fail(ErrorCode::kCorruption, fmt::format("a constraint rule has version {}, {} was expected", version, kRuleVersion));
+        return fail(
+            ErrorCode::kCorruption,
+            fmt::format(
+                "a constraint rule has version {}, {} was expected", version, kRuleVersion));
     }
     rule.id = SchemaRuleId{get_u32_varint(reader, bad)};
     rule.name = reader.get_string();
@@ -431,7 +507,8 @@ Result<> SchemaCatalog::load(Kv& kv) {
     Schema loaded;
     std::uint32_t next_id = 1;
     const std::unique_ptr<KvCursor> cursor = kv.new_cursor();
-    for (cursor->seek(prefix_); cursor->valid() && cursor->key().starts_with(prefix_); cursor->next()) {
+    for (cursor->seek(prefix_); cursor->valid() && cursor->key().starts_with(prefix_);
+         cursor->next()) {
         const std::string_view rest = cursor->key().substr(prefix_.size());
         ByteReader reader{cursor->value()};
         if (rest == "n") {
@@ -455,7 +532,9 @@ Result<> SchemaCatalog::load(Kv& kv) {
             next_id = std::max(next_id, rule.id.value + 1);
             loaded.constraints.push_back(std::move(rule));
         } else {
-            return fail(ErrorCode::kCorruption, fmt::format("the schema holds a row of unknown kind ({} bytes of key)", rest.size()));
+            return fail(ErrorCode::kCorruption,
+                        fmt::format("the schema holds a row of unknown kind ({} bytes of key)",
+                                    rest.size()));
         }
         NORNIC_TRY(reader.finish("a schema row"));
     }
@@ -505,7 +584,8 @@ void SchemaCatalog::put_index(IndexRule rule, IndexState state) {
     const std::lock_guard lock{mutex_};
     const SchemaRuleId id = rule.id;
     change([&](Schema& schema) {
-        const auto found = std::ranges::find(schema.indexes, id, [](const IndexView& view) { return view.rule.id; });
+        const auto found = std::ranges::find(
+            schema.indexes, id, [](const IndexView& view) { return view.rule.id; });
         if (found != schema.indexes.end()) {
             found->rule = std::move(rule);
             return true;
@@ -514,7 +594,8 @@ void SchemaCatalog::put_index(IndexRule rule, IndexState state) {
         view.rule = std::move(rule);
         view.state = state;
         view.population_percent = state == IndexState::kOnline ? 100.0 : 0.0;
-        const auto place = std::ranges::upper_bound(schema.indexes, id, {}, [](const IndexView& v) { return v.rule.id; });
+        const auto place = std::ranges::upper_bound(
+            schema.indexes, id, {}, [](const IndexView& v) { return v.rule.id; });
         schema.indexes.insert(place, std::move(view));
         counters_[id.value] = std::make_shared<IndexCounters>();
         return true;
@@ -527,7 +608,8 @@ void SchemaCatalog::put_constraint(ConstraintRule rule) {
     const SchemaRuleId id = rule.id;
     change([&](Schema& schema) {
         std::erase_if(schema.constraints, [id](const ConstraintRule& c) { return c.id == id; });
-        const auto place = std::ranges::upper_bound(schema.constraints, id, {}, &ConstraintRule::id);
+        const auto place =
+            std::ranges::upper_bound(schema.constraints, id, {}, &ConstraintRule::id);
         schema.constraints.insert(place, std::move(rule));
         return true;
     });
@@ -538,8 +620,11 @@ bool SchemaCatalog::drop(SchemaRuleId id) {
     const std::lock_guard lock{mutex_};
     bool dropped = false;
     change([&](Schema& schema) {
-        dropped = std::erase_if(schema.indexes, [id](const IndexView& view) { return view.rule.id == id; }) > 0;
-        dropped = std::erase_if(schema.constraints, [id](const ConstraintRule& c) { return c.id == id; }) > 0 || dropped;
+        dropped = std::erase_if(schema.indexes,
+                                [id](const IndexView& view) { return view.rule.id == id; }) > 0;
+        dropped = std::erase_if(schema.constraints,
+                                [id](const ConstraintRule& c) { return c.id == id; }) > 0 ||
+                  dropped;
         return dropped;
     });
     counters_.erase(id.value);
@@ -552,7 +637,8 @@ bool SchemaCatalog::drop(SchemaRuleId id) {
 template <class Change>
 void SchemaCatalog::change_index(SchemaRuleId index, bool raises_version, Change&& edit) {
     auto next = std::make_shared<Schema>(*schema_);
-    const auto found = std::ranges::find(next->indexes, index, [](const IndexView& view) { return view.rule.id; });
+    const auto found =
+        std::ranges::find(next->indexes, index, [](const IndexView& view) { return view.rule.id; });
     if (found == next->indexes.end()) {
         return;
     }
@@ -574,7 +660,9 @@ void SchemaCatalog::set_progress(SchemaRuleId index, double percent) {
     });
 }
 
-void SchemaCatalog::set_statistics(SchemaRuleId index, std::uint64_t entries, std::uint64_t distinct_values) {
+void SchemaCatalog::set_statistics(SchemaRuleId index,
+                                   std::uint64_t entries,
+                                   std::uint64_t distinct_values) {
     const std::lock_guard lock{mutex_};
     change_index(index, false, [entries, distinct_values](IndexView& view) {
         view.entries = entries;
@@ -621,8 +709,11 @@ void SchemaCatalog::write_checkpoint(KvBatch& batch) {
             ByteWriter{out}.put_be32(id);
             return out;
         };
-        const auto index = std::ranges::find(writing_schema_->indexes, SchemaRuleId{id}, [](const IndexView& view) { return view.rule.id; });
-        const auto constraint = std::ranges::find(writing_schema_->constraints, SchemaRuleId{id}, &ConstraintRule::id);
+        const auto index = std::ranges::find(writing_schema_->indexes,
+                                             SchemaRuleId{id},
+                                             [](const IndexView& view) { return view.rule.id; });
+        const auto constraint =
+            std::ranges::find(writing_schema_->constraints, SchemaRuleId{id}, &ConstraintRule::id);
         value.clear();
         ByteWriter writer{value};
         if (index != writing_schema_->indexes.end()) {

@@ -22,10 +22,14 @@ void lock_exclusive(benchmark::State& state) {
     for (auto _ : state) {
         LockClient client{manager, TransactionId{1}};
         for (std::uint64_t i = 0; i < batch; ++i) {
-            benchmark::DoNotOptimize(manager.acquire(client, LockKey::node(DatabaseId{1}, NodeId{id++ << kRegionBits}), LockMode::kExclusive));
+            benchmark::DoNotOptimize(
+                manager.acquire(client,
+                                LockKey::node(DatabaseId{1}, NodeId{id++ << kRegionBits}),
+                                LockMode::kExclusive));
         }
     }
-    state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations() * static_cast<std::int64_t>(batch)));
+    state.SetItemsProcessed(
+        static_cast<std::int64_t>(state.iterations() * static_cast<std::int64_t>(batch)));
 }
 BENCHMARK(lock_exclusive)->Arg(1)->Arg(10'000)->Arg(1'000'000);
 
@@ -73,7 +77,8 @@ void range_add(benchmark::State& state) {
         for (std::uint64_t i = 0; i < kEntities; ++i) {
             index.add(keys[i], i);
         }
-        state.counters["bytes_per_entry"] = static_cast<double>(index.memory_bytes()) / static_cast<double>(kEntities);
+        state.counters["bytes_per_entry"] =
+            static_cast<double>(index.memory_bytes()) / static_cast<double>(kEntities);
     }
     state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kEntities));
 }

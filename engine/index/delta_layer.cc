@@ -114,7 +114,8 @@ const DeltaLayer::Item* DeltaLayer::lookup(const Probe& p) const noexcept {
 }
 
 DeltaLayer::Item* DeltaLayer::make_item(const Probe& p) {
-    const std::size_t wanted = (sizeof(Item) + p.key.size() + alignof(Item) - 1) & ~(alignof(Item) - 1);
+    const std::size_t wanted =
+        (sizeof(Item) + p.key.size() + alignof(Item) - 1) & ~(alignof(Item) - 1);
     if (wanted > free_bytes_) {
         const std::size_t block = std::max(wanted, next_block_bytes_);
         next_block_bytes_ = std::min(next_block_bytes_ * 2, kBlockBytesMax);
@@ -135,7 +136,8 @@ std::pair<DeltaLayer::Item*, bool> DeltaLayer::item_of(const Probe& p) {
     std::array<unsigned, kLevelsMax> turns;
     unsigned depth = 0;
     Leaf* leaf = nullptr;
-    if (last_leaf_->count > 0 && order(last_leaf_->refs[last_leaf_->count - 1], p) < 0 && last_leaf_->count < kFanout) {
+    if (last_leaf_->count > 0 && order(last_leaf_->refs[last_leaf_->count - 1], p) < 0 &&
+        last_leaf_->count < kFanout) {
         leaf = last_leaf_;  // Keys that only grow need no walk.
     } else {
         Node* node = root_;
@@ -154,12 +156,17 @@ std::pair<DeltaLayer::Item*, bool> DeltaLayer::item_of(const Probe& p) {
         return {leaf->refs[at].item, false};
     }
     Item* item = make_item(p);
-    insert(*leaf, at, Ref{p.head, item}, std::span{path}.first(depth), std::span{turns}.first(depth));
+    insert(
+        *leaf, at, Ref{p.head, item}, std::span{path}.first(depth), std::span{turns}.first(depth));
     size_.fetch_add(1, std::memory_order_relaxed);
     return {item, true};
 }
 
-void DeltaLayer::insert(Leaf& leaf, unsigned at, const Ref& ref, std::span<Inner*> path, std::span<const unsigned> turns) {
+void DeltaLayer::insert(Leaf& leaf,
+                        unsigned at,
+                        const Ref& ref,
+                        std::span<Inner*> path,
+                        std::span<const unsigned> turns) {
     if (leaf.count < kFanout) {
         std::copy_backward(leaf.refs + at, leaf.refs + leaf.count, leaf.refs + leaf.count + 1);
         leaf.refs[at] = ref;
@@ -178,7 +185,8 @@ void DeltaLayer::insert(Leaf& leaf, unsigned at, const Ref& ref, std::span<Inner
     leaf.next = right;
     Leaf& target = at >= kept ? *right : leaf;
     const unsigned place = at >= kept ? at - kept : at;
-    std::copy_backward(target.refs + place, target.refs + target.count, target.refs + target.count + 1);
+    std::copy_backward(
+        target.refs + place, target.refs + target.count, target.refs + target.count + 1);
     target.refs[place] = ref;
     ++target.count;
 
@@ -188,8 +196,12 @@ void DeltaLayer::insert(Leaf& leaf, unsigned at, const Ref& ref, std::span<Inner
         Inner& parent = *path[level - 1];
         const unsigned turn = turns[level - 1];
         if (parent.count < kFanout) {
-            std::copy_backward(parent.splits + turn, parent.splits + (parent.count - 1), parent.splits + parent.count);
-            std::copy_backward(parent.children + turn + 1, parent.children + parent.count, parent.children + parent.count + 1);
+            std::copy_backward(parent.splits + turn,
+                               parent.splits + (parent.count - 1),
+                               parent.splits + parent.count);
+            std::copy_backward(parent.children + turn + 1,
+                               parent.children + parent.count,
+                               parent.children + parent.count + 1);
             parent.splits[turn] = split;
             parent.children[turn + 1] = added;
             ++parent.count;
@@ -203,7 +215,8 @@ void DeltaLayer::insert(Leaf& leaf, unsigned at, const Ref& ref, std::span<Inner
         std::copy(parent.splits + turn, parent.splits + (kFanout - 1), splits.begin() + turn + 1);
         std::copy(parent.children, parent.children + turn + 1, children.begin());
         children[turn + 1] = added;
-        std::copy(parent.children + turn + 1, parent.children + kFanout, children.begin() + turn + 2);
+        std::copy(
+            parent.children + turn + 1, parent.children + kFanout, children.begin() + turn + 2);
         const unsigned left_count = turn + 1 == kFanout ? kFanout - 1 : (kFanout + 1) / 2;
         Inner* right_inner = make_node<Inner>();
         std::copy(splits.begin(), splits.begin() + left_count - 1, parent.splits);
@@ -251,7 +264,9 @@ bool DeltaLayer::knows(std::string_view key, std::uint64_t id) const {
     return lookup(probe(key, id)) != nullptr;
 }
 
-std::size_t DeltaLayer::read_ascending(std::string_view key, std::uint64_t id, bool after,
+std::size_t DeltaLayer::read_ascending(std::string_view key,
+                                       std::uint64_t id,
+                                       bool after,
                                        std::span<const Item*> out) const {
     const Probe p = probe(key, id);
     const std::shared_lock lock{mutex_};
@@ -269,7 +284,9 @@ std::size_t DeltaLayer::read_ascending(std::string_view key, std::uint64_t id, b
     return n;
 }
 
-std::size_t DeltaLayer::read_descending(std::string_view key, std::uint64_t id, std::span<const Item*> out) const {
+std::size_t DeltaLayer::read_descending(std::string_view key,
+                                        std::uint64_t id,
+                                        std::span<const Item*> out) const {
     const Probe p = probe(key, id);
     const std::shared_lock lock{mutex_};
     const Leaf* leaf = leaf_of(p);

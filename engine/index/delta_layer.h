@@ -1,8 +1,8 @@
 // DeltaLayer: the entries of a range index that one stretch of the log added or removed, ordered.
 //
-// A B+ tree of pointers to items that never move and are never freed before the layer, so a reader may
-// keep them; the first 16 bytes of a key stand in the tree itself. One lock: inserts take it alone,
-// readers share it for a batch of items. A frozen layer is not written any more.
+// A B+ tree of pointers to items that never move and are never freed before the layer, so a reader
+// may keep them; the first 16 bytes of a key stand in the tree itself. One lock: inserts take it
+// alone, readers share it for a batch of items. A frozen layer is not written any more.
 #pragma once
 
 #include <atomic>
@@ -24,7 +24,9 @@ public:
         /// 0: it is there. Else the log index that removed it: snapshots from there on miss it.
         std::atomic<std::uint64_t> removed_at;
         std::uint32_t key_size;
-        [[nodiscard]] std::string_view key() const noexcept { return {reinterpret_cast<const char*>(this + 1), key_size}; }
+        [[nodiscard]] std::string_view key() const noexcept {
+            return {reinterpret_cast<const char*>(this + 1), key_size};
+        }
         [[nodiscard]] bool visible(std::uint64_t snapshot) const noexcept {
             const std::uint64_t removed = removed_at.load(std::memory_order_relaxed);
             return removed == 0 || removed > snapshot;
@@ -45,16 +47,25 @@ public:
     [[nodiscard]] bool knows(std::string_view key, std::uint64_t id) const;
 
     /// Up to out.size() items in ascending order from (key, id) on, or, where `after`, behind it.
-    std::size_t read_ascending(std::string_view key, std::uint64_t id, bool after, std::span<const Item*> out) const;
+    std::size_t read_ascending(std::string_view key,
+                               std::uint64_t id,
+                               bool after,
+                               std::span<const Item*> out) const;
     /// Up to out.size() items in descending order, all before (key, id).
-    std::size_t read_descending(std::string_view key, std::uint64_t id, std::span<const Item*> out) const;
+    std::size_t read_descending(std::string_view key,
+                                std::uint64_t id,
+                                std::span<const Item*> out) const;
     /// The same from the end.
     std::size_t read_last(std::span<const Item*> out) const;
     /// Appends the items with exactly this key.
     void find(std::string_view key, std::vector<const Item*>& out) const;
 
-    [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::size_t size() const noexcept {
+        return size_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return bytes_.load(std::memory_order_relaxed);
+    }
 
 private:
     struct Node;
@@ -82,13 +93,19 @@ private:
 
     static Probe probe(std::string_view key, std::uint64_t id) noexcept;
     static int order(const Ref& ref, const Probe& p) noexcept;
-    [[nodiscard]] static unsigned lower_bound(const Ref* refs, unsigned count, const Probe& p) noexcept;
+    [[nodiscard]] static unsigned lower_bound(const Ref* refs,
+                                              unsigned count,
+                                              const Probe& p) noexcept;
     [[nodiscard]] static unsigned child_of(const Inner& node, const Probe& p) noexcept;
     [[nodiscard]] const Leaf* leaf_of(const Probe& p) const noexcept;
     /// The item, made if it is missing; second: whether it was made.
     std::pair<Item*, bool> item_of(const Probe& p);
     [[nodiscard]] const Item* lookup(const Probe& p) const noexcept;
-    void insert(Leaf& leaf, unsigned at, const Ref& ref, std::span<Inner*> path, std::span<const unsigned> turns);
+    void insert(Leaf& leaf,
+                unsigned at,
+                const Ref& ref,
+                std::span<Inner*> path,
+                std::span<const unsigned> turns);
     Item* make_item(const Probe& p);
     template <class T>
     T* make_node();

@@ -10,7 +10,8 @@
 namespace nornic::engine {
 namespace {
 
-/// Both halves of a 128-bit product, folded: every bit of the input reaches every bit of the result.
+/// Both halves of a 128-bit product, folded: every bit of the input reaches every bit of the
+/// result.
 std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
     const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
     return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
@@ -56,7 +57,9 @@ struct EqualityCache::Record {
         return sizeof(Record) + capacity * sizeof(std::uint64_t) + key_size;
     }
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_for(capacity, key_size); }
-    [[nodiscard]] std::uint64_t* ids() noexcept { return reinterpret_cast<std::uint64_t*>(this + 1); }
+    [[nodiscard]] std::uint64_t* ids() noexcept {
+        return reinterpret_cast<std::uint64_t*>(this + 1);
+    }
     [[nodiscard]] char* key() noexcept { return reinterpret_cast<char*>(ids() + capacity); }
     [[nodiscard]] bool is(std::uint64_t o, std::string_view k) noexcept {
         return owner == o && std::string_view{key(), key_size} == k;
@@ -65,8 +68,11 @@ struct EqualityCache::Record {
     static Record* make(std::uint64_t owner, std::string_view key, std::size_t capacity) {
         void* memory = std::malloc(bytes_for(capacity, key.size()));
         NORNIC_CHECK(memory != nullptr, "no memory for an index cache entry");
-        auto* record = ::new (memory) Record{owner, static_cast<std::uint16_t>(key.size()), 0,
-                                             static_cast<std::uint16_t>(capacity), 0};
+        auto* record = ::new (memory) Record{owner,
+                                             static_cast<std::uint16_t>(key.size()),
+                                             0,
+                                             static_cast<std::uint16_t>(capacity),
+                                             0};
         std::ranges::copy(key, record->key());
         return record;
     }
@@ -76,7 +82,8 @@ EqualityCache::EqualityCache(std::size_t bytes_max) : bytes_max_{bytes_max} {
     // A typical record with its share of the slots is near 128 bytes.
     constexpr std::size_t kTypicalBytes = 128;
     // At least a set for each stripe: a set belongs to one stripe alone.
-    const std::size_t sets = std::bit_floor(std::max(bytes_max / (kTypicalBytes * kWays), kStripes));
+    const std::size_t sets =
+        std::bit_floor(std::max(bytes_max / (kTypicalBytes * kWays), kStripes));
     set_mask_ = sets - 1;
     sets_ = static_cast<Set*>(std::calloc(sets, sizeof(Set)));
     NORNIC_CHECK(sets_ != nullptr, "no memory for {} sets of the index cache", sets);
@@ -99,8 +106,11 @@ void EqualityCache::free_record(Record* record) noexcept {
     std::free(record);
 }
 
-bool EqualityCache::find(std::uint64_t owner, std::uint64_t hash, std::string_view key,
-                         std::vector<std::uint64_t>& out, std::uint64_t& stamp) {
+bool EqualityCache::find(std::uint64_t owner,
+                         std::uint64_t hash,
+                         std::string_view key,
+                         std::vector<std::uint64_t>& out,
+                         std::uint64_t& stamp) {
     Stripe& stripe = stripe_of(hash);
     const std::lock_guard lock{stripe.mutex};
     for (Slot& slot : set_of(hash).slots) {
@@ -114,8 +124,11 @@ bool EqualityCache::find(std::uint64_t owner, std::uint64_t hash, std::string_vi
     return false;
 }
 
-void EqualityCache::insert(std::uint64_t owner, std::uint64_t hash, std::string_view key,
-                           std::span<const std::uint64_t> ids, std::uint64_t stamp) {
+void EqualityCache::insert(std::uint64_t owner,
+                           std::uint64_t hash,
+                           std::string_view key,
+                           std::span<const std::uint64_t> ids,
+                           std::uint64_t stamp) {
     if (ids.size() > kIdsMax || key.size() > kKeyBytesMax) {
         return;
     }
@@ -135,7 +148,9 @@ void EqualityCache::insert(std::uint64_t owner, std::uint64_t hash, std::string_
         }
     }
     const std::size_t capacity = std::max<std::size_t>(ids.size(), 1);
-    const bool over_budget = bytes_.load(std::memory_order_relaxed) + Record::bytes_for(capacity, key.size()) > bytes_max_;
+    const bool over_budget =
+        bytes_.load(std::memory_order_relaxed) + Record::bytes_for(capacity, key.size()) >
+        bytes_max_;
     if (place == nullptr || over_budget) {
         Slot& victim = set.slots[stripe.hand++ % kWays];
         if (victim.record != nullptr) {
@@ -153,7 +168,10 @@ void EqualityCache::insert(std::uint64_t owner, std::uint64_t hash, std::string_
     *place = Slot{hash, record};
 }
 
-void EqualityCache::added(std::uint64_t owner, std::uint64_t hash, std::string_view key, std::uint64_t id) {
+void EqualityCache::added(std::uint64_t owner,
+                          std::uint64_t hash,
+                          std::string_view key,
+                          std::uint64_t id) {
     Stripe& stripe = stripe_of(hash);
     const std::lock_guard lock{stripe.mutex};
     ++stripe.adds;
@@ -172,7 +190,8 @@ void EqualityCache::added(std::uint64_t owner, std::uint64_t hash, std::string_v
         }
         Record* larger = nullptr;
         if (record->count < kIdsMax) {
-            larger = Record::make(owner, key, std::min<std::size_t>(std::size_t{record->capacity} * 2, kIdsMax));
+            larger = Record::make(
+                owner, key, std::min<std::size_t>(std::size_t{record->capacity} * 2, kIdsMax));
             std::copy(ids.begin(), ids.end(), larger->ids());
             larger->ids()[record->count] = id;
             larger->count = static_cast<std::uint16_t>(record->count + 1);

@@ -1,8 +1,8 @@
 // EqualityCache: index key → the few entities that may hold it, for all range indexes of a process.
 //
-// Set-associative and bounded: a full set drops its oldest entry. An entry is complete or absent: it
-// names every entity that any active snapshot could find under the key, so an empty one means "no
-// such entity". RangeIndex tells it of each entry it adds; what is removed may stay, since the
+// Set-associative and bounded: a full set drops its oldest entry. An entry is complete or absent:
+// it names every entity that any active snapshot could find under the key, so an empty one means
+// "no such entity". RangeIndex tells it of each entry it adds; what is removed may stay, since the
 // caller verifies candidates anyway. Thread-safe.
 #pragma once
 
@@ -22,7 +22,7 @@ std::uint64_t hash_index_key(std::uint64_t seed, std::string_view key) noexcept;
 
 class EqualityCache {
 public:
-    static constexpr std::size_t kIdsMax = 64;         // an entry with more is not kept
+    static constexpr std::size_t kIdsMax = 64;  // an entry with more is not kept
     static constexpr std::size_t kKeyBytesMax = 512;
 
     explicit EqualityCache(std::size_t bytes_max);
@@ -31,19 +31,29 @@ public:
     EqualityCache& operator=(const EqualityCache&) = delete;
 
     /// A number no other index of this cache has or had. An index takes a new one to forget all.
-    std::uint64_t new_owner() noexcept { return next_owner_.fetch_add(1, std::memory_order_relaxed); }
+    std::uint64_t new_owner() noexcept {
+        return next_owner_.fetch_add(1, std::memory_order_relaxed);
+    }
 
     /// Appends the ids and returns true on a hit. On a miss `stamp` is what insert() wants.
-    bool find(std::uint64_t owner, std::uint64_t hash, std::string_view key, std::vector<std::uint64_t>& out,
+    bool find(std::uint64_t owner,
+              std::uint64_t hash,
+              std::string_view key,
+              std::vector<std::uint64_t>& out,
               std::uint64_t& stamp);
-    /// Keeps what a search found that began after find() gave `stamp`; refused if an entry was added
-    /// near this key since, as the search may have missed it.
-    void insert(std::uint64_t owner, std::uint64_t hash, std::string_view key, std::span<const std::uint64_t> ids,
+    /// Keeps what a search found that began after find() gave `stamp`; refused if an entry was
+    /// added near this key since, as the search may have missed it.
+    void insert(std::uint64_t owner,
+                std::uint64_t hash,
+                std::string_view key,
+                std::span<const std::uint64_t> ids,
                 std::uint64_t stamp);
     /// An entry was added; call after it can be found by a search.
     void added(std::uint64_t owner, std::uint64_t hash, std::string_view key, std::uint64_t id);
 
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return bytes_.load(std::memory_order_relaxed);
+    }
 
 private:
     static constexpr unsigned kWays = 8;
@@ -61,8 +71,12 @@ private:
         std::uint64_t adds = 0;
         std::uint32_t hand = 0;
     };
-    [[nodiscard]] Set& set_of(std::uint64_t hash) const noexcept { return sets_[(hash >> 8) & set_mask_]; }
-    [[nodiscard]] Stripe& stripe_of(std::uint64_t hash) const noexcept { return stripes_[(hash >> 8) & (kStripes - 1)]; }
+    [[nodiscard]] Set& set_of(std::uint64_t hash) const noexcept {
+        return sets_[(hash >> 8) & set_mask_];
+    }
+    [[nodiscard]] Stripe& stripe_of(std::uint64_t hash) const noexcept {
+        return stripes_[(hash >> 8) & (kStripes - 1)];
+    }
     void free_record(Record* record) noexcept;
 
     std::size_t bytes_max_;

@@ -22,16 +22,20 @@ void cut_key(std::string& key) {
 }
 
 /// How many bytes of an encoded bound decide its place among values that Cypher compares. Times of
-/// one instant but different offsets or zones sort apart in the index, yet compare by instant; lists
-/// may hold such times. So a bound takes all of its second (or all lists) in; matches() sorts them out.
+/// one instant but different offsets or zones sort apart in the index, yet compare by instant;
+/// lists may hold such times. So a bound takes all of its second (or all lists) in; matches() sorts
+/// them out.
 std::size_t deciding_bytes(const Value& value, std::size_t encoded_bytes) noexcept {
     constexpr std::size_t kGroup = 1;
     constexpr std::size_t kInstant = 8;
     switch (value.type()) {
         case ValueType::kTime:
-        case ValueType::kDateTime: return std::min(encoded_bytes, kGroup + kInstant);
-        case ValueType::kList: return kGroup;
-        default: return encoded_bytes;
+        case ValueType::kDateTime:
+            return std::min(encoded_bytes, kGroup + kInstant);
+        case ValueType::kList:
+            return kGroup;
+        default:
+            return encoded_bytes;
     }
 }
 
@@ -74,7 +78,8 @@ void set_range(KeyRange& range, const std::string& prefix, const IndexQuery::Col
         set_prefix(range, prefix);
         return;
     }
-    if ((column.lower && !is_indexable(*column.lower)) || (column.upper && !is_indexable(*column.upper))) {
+    if ((column.lower && !is_indexable(*column.lower)) ||
+        (column.upper && !is_indexable(*column.upper))) {
         range.empty = true;
         return;
     }
@@ -118,8 +123,10 @@ void set_range(KeyRange& range, const std::string& prefix, const IndexQuery::Col
 
 bool matches_column(const IndexQuery::Column& column, const Value& value) noexcept {
     switch (column.kind) {
-        case IndexQuery::Kind::kExists: return !value.is_null();
-        case IndexQuery::Kind::kEquals: return equals(value, column.value) == 1;
+        case IndexQuery::Kind::kExists:
+            return !value.is_null();
+        case IndexQuery::Kind::kEquals:
+            return equals(value, column.value) == 1;
         case IndexQuery::Kind::kPrefix:
             return value.is_string() && column.value.is_string() &&
                    value.as_string().starts_with(column.value.as_string());
@@ -156,9 +163,12 @@ bool is_indexable(const Value& value) noexcept {
         case ValueType::kPathRef:
         case ValueType::kNode:
         case ValueType::kRelationship:
-        case ValueType::kPath: return false;
-        case ValueType::kList: return std::ranges::all_of(value.as_list(), is_indexable);
-        default: return true;
+        case ValueType::kPath:
+            return false;
+        case ValueType::kList:
+            return std::ranges::all_of(value.as_list(), is_indexable);
+        default:
+            return true;
     }
 }
 
@@ -199,7 +209,9 @@ KeyRange key_range(const IndexQuery& query) {
                 }
                 encode_index_key(column.value, prefix);
                 continue;
-            case IndexQuery::Kind::kRange: set_range(range, prefix, column); return range;
+            case IndexQuery::Kind::kRange:
+                set_range(range, prefix, column);
+                return range;
             case IndexQuery::Kind::kPrefix:
                 if (!column.value.is_string()) {
                     range.empty = true;
@@ -207,7 +219,9 @@ KeyRange key_range(const IndexQuery& query) {
                 }
                 set_prefix(range, prefix + string_prefix_bytes(column.value.as_string()));
                 return range;
-            case IndexQuery::Kind::kExists: set_prefix(range, std::move(prefix)); return range;
+            case IndexQuery::Kind::kExists:
+                set_prefix(range, std::move(prefix));
+                return range;
         }
     }
     std::string key = prefix;

@@ -2,13 +2,13 @@
 // query can touch.
 #pragma once
 
+#include "engine/graph_reader.h"
+#include "graph/value.h"
+
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-
-#include "engine/graph_reader.h"
-#include "graph/value.h"
 
 namespace nornic::engine {
 
@@ -23,7 +23,8 @@ std::string make_index_key(std::span<const Value> values);
 /// The same into `out` (cleared first), to reuse its memory.
 void make_index_key(std::span<const Value> values, std::string& out);
 
-/// Keys in [lower, upper); no upper: to the end. `exact` where the query is an equality on all columns.
+/// Keys in [lower, upper); no upper: to the end. `exact` where the query is an equality on all
+/// columns.
 struct KeyRange {
     std::string lower;
     std::optional<std::string> upper;

@@ -25,14 +25,16 @@ struct Place {
 
 Place place_of(std::uint64_t entity) noexcept {
     const std::uint64_t sequence = entity >> kRegionBits;
-    return {static_cast<std::uint32_t>(entity & ((1U << kRegionBits) - 1)), sequence / kChunkEntities,
-            static_cast<unsigned>(sequence / 64 % kPagesPerChunk), std::uint64_t{1} << (sequence % 64)};
+    return {static_cast<std::uint32_t>(entity & ((1U << kRegionBits) - 1)),
+            sequence / kChunkEntities,
+            static_cast<unsigned>(sequence / 64 % kPagesPerChunk),
+            std::uint64_t{1} << (sequence % 64)};
 }
 
 }  // namespace
 
-/// Numbers to pointers, for dense numbers: buckets that double in size and never move, so readers need
-/// no lock. Whoever adds does so under a lock of its own.
+/// Numbers to pointers, for dense numbers: buckets that double in size and never move, so readers
+/// need no lock. Whoever adds does so under a lock of its own.
 template <class T>
 class LabelIndex::Directory {
 public:
@@ -48,7 +50,9 @@ public:
     [[nodiscard]] T* find(std::uint64_t number) const noexcept {
         const unsigned bucket = bucket_of(number);
         const std::atomic<T*>* slots = buckets_[bucket].load(std::memory_order_acquire);
-        return slots == nullptr ? nullptr : slots[number + 1 - (std::uint64_t{1} << bucket)].load(std::memory_order_acquire);
+        return slots == nullptr ? nullptr
+                                : slots[number + 1 - (std::uint64_t{1} << bucket)].load(
+                                      std::memory_order_acquire);
     }
     void put(std::uint64_t number, T* value) {
         const unsigned bucket = bucket_of(number);
@@ -62,7 +66,9 @@ public:
     }
 
 private:
-    static unsigned bucket_of(std::uint64_t number) noexcept { return static_cast<unsigned>(std::bit_width(number + 1) - 1); }
+    static unsigned bucket_of(std::uint64_t number) noexcept {
+        return static_cast<unsigned>(std::bit_width(number + 1) - 1);
+    }
     std::array<std::atomic<std::atomic<T*>*>, kBuckets + 24> buckets_{};
 };
 
@@ -77,7 +83,7 @@ struct LabelIndex::Chunk {
 struct LabelIndex::Region {
     Directory<Chunk> chunks;
     std::atomic<std::uint64_t> end{0};  // one past the highest chunk in memory
-    std::uint64_t kv_end = 0;           // one past the highest chunk of the Kv when the token was first used
+    std::uint64_t kv_end = 0;  // one past the highest chunk of the Kv when the token was first used
     std::vector<std::unique_ptr<Chunk>> owned;  // under load_mutex_
     /// Stands for "looked for and not there".
     Chunk absent;
@@ -94,7 +100,9 @@ LabelIndex::LabelIndex(Kv& kv, std::string key_prefix)
 
 LabelIndex::~LabelIndex() = default;
 
-std::string LabelIndex::chunk_key(std::uint32_t token, std::uint32_t region, std::uint64_t chunk) const {
+std::string LabelIndex::chunk_key(std::uint32_t token,
+                                  std::uint32_t region,
+                                  std::uint64_t chunk) const {
     std::string key = prefix_;
     ByteWriter writer{key};
     writer.put_be32(token);
@@ -124,15 +132,22 @@ Result<> LabelIndex::find_bounds(Token& token) {
     cursor->seek_back(chunk_key(token.number, kRegions - 1, UINT64_MAX));
     while (cursor->valid() && cursor->key().starts_with(token_prefix)) {
         if (cursor->key().size() != first.size()) {
-            return fail(ErrorCode::kCorruption, fmt::format("a label chunk of token {} has a key of {} bytes, {} were expected",
-                                                            token.number, cursor->key().size(), first.size()));
+            return fail(
+                ErrorCode::kCorruption,
+                fmt::format("a label chunk of token {} has a key of {} bytes, {} were expected",
+                            token.number,
+                            cursor->key().size(),
+                            first.size()));
         }
         ByteReader reader{cursor->key().substr(token_prefix.size())};
         const std::uint32_t region = reader.get_u8();
         const std::uint64_t chunk = reader.get_be64();
         if (region >= kRegions || chunk > (std::uint64_t{1} << 53) / kChunkEntities) {
-            return fail(ErrorCode::kCorruption, fmt::format("a label chunk of token {} names region {}, chunk {}",
-                                                            token.number, region, chunk));
+            return fail(ErrorCode::kCorruption,
+                        fmt::format("a label chunk of token {} names region {}, chunk {}",
+                                    token.number,
+                                    region,
+                                    chunk));
         }
         region_of(token, region).kv_end = chunk + 1;
         if (region == 0) {
@@ -144,7 +159,8 @@ Result<> LabelIndex::find_bounds(Token& token) {
 }
 
 Result<LabelIndex::Token*> LabelIndex::token_of(std::uint32_t token) {
-    Token* found = token == kEveryEntity ? every_.load(std::memory_order_acquire) : tokens_->find(token);
+    Token* found =
+        token == kEveryEntity ? every_.load(std::memory_order_acquire) : tokens_->find(token);
     if (found != nullptr) {
         return found;
     }
@@ -182,7 +198,10 @@ LabelIndex::Chunk& LabelIndex::add_chunk(Token& token, Region& region, std::uint
     return result;
 }
 
-Result<> LabelIndex::load_chunks(Token& token, Region& region, std::uint64_t first, std::uint64_t end) {
+Result<> LabelIndex::load_chunks(Token& token,
+                                 Region& region,
+                                 std::uint64_t first,
+                                 std::uint64_t end) {
     std::uint32_t number = 0;
     while (token.regions[number].load(std::memory_order_relaxed) != &region) {
         ++number;
@@ -192,7 +211,8 @@ Result<> LabelIndex::load_chunks(Token& token, Region& region, std::uint64_t fir
     const std::unique_ptr<KvCursor> cursor = kv_.new_cursor();
     std::uint64_t next = first;
     for (cursor->seek(start); cursor->valid(); cursor->next()) {
-        if (cursor->key().size() != start.size() || !cursor->key().starts_with(std::string_view{start}.substr(0, fixed))) {
+        if (cursor->key().size() != start.size() ||
+            !cursor->key().starts_with(std::string_view{start}.substr(0, fixed))) {
             break;
         }
         const std::uint64_t chunk = ByteReader{cursor->key().substr(fixed)}.get_be64();
@@ -223,14 +243,19 @@ Result<> LabelIndex::load_chunks(Token& token, Region& region, std::uint64_t fir
                 good = place < kChunkEntities;
                 if (good) {
                     auto& word = added.words[place / 64];
-                    word.store(word.load(std::memory_order_relaxed) | std::uint64_t{1} << (place % 64), std::memory_order_relaxed);
+                    word.store(
+                        word.load(std::memory_order_relaxed) | std::uint64_t{1} << (place % 64),
+                        std::memory_order_relaxed);
                 }
             }
         }
         if (!good || !reader.ok() || !reader.at_end()) {
             region.owned.pop_back();
             return fail(ErrorCode::kCorruption,
-                        fmt::format("chunk {} of token {} does not decode ({} bytes)", chunk, token.number, cursor->value().size()));
+                        fmt::format("chunk {} of token {} does not decode ({} bytes)",
+                                    chunk,
+                                    token.number,
+                                    cursor->value().size()));
         }
         region.chunks.put(chunk, &added);
     }
@@ -243,7 +268,10 @@ Result<> LabelIndex::load_chunks(Token& token, Region& region, std::uint64_t fir
     return success();
 }
 
-Result<LabelIndex::Chunk*> LabelIndex::chunk_of(Token& token, std::uint32_t region_number, std::uint64_t chunk, bool create,
+Result<LabelIndex::Chunk*> LabelIndex::chunk_of(Token& token,
+                                                std::uint32_t region_number,
+                                                std::uint64_t chunk,
+                                                bool create,
                                                 std::uint64_t ahead) {
     Region* region = token.regions[region_number].load(std::memory_order_acquire);
     if (region != nullptr) {
@@ -293,7 +321,8 @@ Result<> LabelIndex::set(std::uint32_t token, std::uint64_t entity) {
     NORNIC_TRY(Token * t, token_of(token));
     const Place place = place_of(entity);
     NORNIC_TRY(Chunk * chunk, chunk_of(*t, place.region, place.chunk, true));
-    const std::uint64_t before = chunk->words[place.word].fetch_or(place.bit, std::memory_order_relaxed);
+    const std::uint64_t before =
+        chunk->words[place.word].fetch_or(place.bit, std::memory_order_relaxed);
     bool changed = (before & place.bit) == 0;
     if (any_pending_.load(std::memory_order_acquire)) {
         const std::lock_guard lock{pending_mutex_};
@@ -310,7 +339,8 @@ Result<> LabelIndex::clear(std::uint32_t token, std::uint64_t entity, LogIndex a
     NORNIC_TRY(Token * t, token_of(token));
     const Place place = place_of(entity);
     NORNIC_TRY(Chunk * chunk, chunk_of(*t, place.region, place.chunk, false));
-    if (chunk == nullptr || (chunk->words[place.word].load(std::memory_order_relaxed) & place.bit) == 0) {
+    if (chunk == nullptr ||
+        (chunk->words[place.word].load(std::memory_order_relaxed) & place.bit) == 0) {
         return success();
     }
     {
@@ -346,7 +376,8 @@ void LabelIndex::reclaim(LogIndex min_active) {
     }
     for (const PendingClear& clear : due) {
         const Place place = place_of(clear.entity);
-        Token* t = clear.token == kEveryEntity ? every_.load(std::memory_order_acquire) : tokens_->find(clear.token);
+        Token* t = clear.token == kEveryEntity ? every_.load(std::memory_order_acquire)
+                                               : tokens_->find(clear.token);
         Region* region = t->regions[place.region].load(std::memory_order_acquire);
         Chunk* chunk = region->chunks.find(place.chunk);  // in memory since clear()
         chunk->words[place.word].fetch_and(~place.bit, std::memory_order_relaxed);
@@ -361,16 +392,20 @@ std::size_t LabelIndex::pending_clears() const {
 
 // ---- Reads
 
-Result<std::uint64_t> LabelIndex::word(std::uint32_t token, std::uint32_t region, std::uint64_t page) {
+Result<std::uint64_t> LabelIndex::word(std::uint32_t token,
+                                       std::uint32_t region,
+                                       std::uint64_t page) {
     NORNIC_CHECK(region < kRegions, "region={}", region);
     NORNIC_TRY(Token * t, token_of(token));
     NORNIC_TRY(Chunk * chunk, chunk_of(*t, region, page / kPagesPerChunk, false));
-    return chunk == nullptr ? 0 : chunk->words[page % kPagesPerChunk].load(std::memory_order_relaxed);
+    return chunk == nullptr ? 0
+                            : chunk->words[page % kPagesPerChunk].load(std::memory_order_relaxed);
 }
 
 Result<bool> LabelIndex::may_contain(std::uint32_t token, std::uint64_t entity) {
     const Place place = place_of(entity);
-    NORNIC_TRY(const std::uint64_t bits, word(token, place.region, place.chunk * kPagesPerChunk + place.word));
+    NORNIC_TRY(const std::uint64_t bits,
+               word(token, place.region, place.chunk * kPagesPerChunk + place.word));
     return (bits & place.bit) != 0;
 }
 
@@ -426,7 +461,8 @@ Result<std::size_t> LabelScan::next_words(std::span<PageWord> out) {
             }
         }
         const Source& source = sources_[source_];
-        const std::uint64_t mask = source.words[page_ % kPagesPerChunk].load(std::memory_order_relaxed);
+        const std::uint64_t mask =
+            source.words[page_ % kPagesPerChunk].load(std::memory_order_relaxed);
         if (mask != 0) {
             out[n++] = {page_, source.region, mask};
         }
@@ -445,7 +481,9 @@ Result<std::size_t> LabelScan::next_ids(std::span<std::uint64_t> out) {
     std::size_t n = 0;
     for (;;) {
         const std::size_t taken = std::min(out.size() - n, ids_.size() - ids_taken_);
-        std::copy_n(ids_.begin() + static_cast<std::ptrdiff_t>(ids_taken_), taken, out.begin() + static_cast<std::ptrdiff_t>(n));
+        std::copy_n(ids_.begin() + static_cast<std::ptrdiff_t>(ids_taken_),
+                    taken,
+                    out.begin() + static_cast<std::ptrdiff_t>(n));
         ids_taken_ += taken;
         n += taken;
         if (n == out.size()) {
@@ -460,8 +498,12 @@ Result<std::size_t> LabelScan::next_ids(std::span<std::uint64_t> out) {
         ids_.clear();
         ids_taken_ = 0;
         for (const Source& source : sources_) {
-            for (std::uint64_t mask = source.words[page_ % kPagesPerChunk].load(std::memory_order_relaxed); mask != 0; mask &= mask - 1) {
-                ids_.push_back(page_entity(page_, source.region, static_cast<unsigned>(std::countr_zero(mask))));
+            for (std::uint64_t mask =
+                     source.words[page_ % kPagesPerChunk].load(std::memory_order_relaxed);
+                 mask != 0;
+                 mask &= mask - 1) {
+                ids_.push_back(page_entity(
+                    page_, source.region, static_cast<unsigned>(std::countr_zero(mask))));
             }
         }
         if (sources_.size() > 1) {
@@ -505,8 +547,10 @@ void LabelIndex::write_checkpoint(KvBatch& batch) {
                 continue;
             }
             const Place place = place_of(clear.entity);
-            const Token* t = clear.token == kEveryEntity ? every_.load(std::memory_order_acquire) : tokens_->find(clear.token);
-            const Chunk* chunk = t->regions[place.region].load(std::memory_order_acquire)->chunks.find(place.chunk);
+            const Token* t = clear.token == kEveryEntity ? every_.load(std::memory_order_acquire)
+                                                         : tokens_->find(clear.token);
+            const Chunk* chunk =
+                t->regions[place.region].load(std::memory_order_acquire)->chunks.find(place.chunk);
             cleared.try_emplace(chunk).first->second[place.word] |= place.bit;
         }
     }
@@ -528,7 +572,8 @@ void LabelIndex::write_checkpoint(KvBatch& batch) {
         }
         std::string value;
         ByteWriter writer{value};
-        writer.put_u8(static_cast<std::uint8_t>(bits <= kPlacesMax ? ChunkForm::kPlaces : ChunkForm::kBitmap));
+        writer.put_u8(static_cast<std::uint8_t>(bits <= kPlacesMax ? ChunkForm::kPlaces
+                                                                   : ChunkForm::kBitmap));
         for (unsigned i = 0; i < kChunkWords; ++i) {
             if (bits > kPlacesMax) {
                 writer.put_u64(words[i]);

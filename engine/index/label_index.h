@@ -1,15 +1,21 @@
 // LabelIndex: which entities may carry a token. One bit an entity for each label (or relationship
 // type), in chunks of 4,096 entities that are read from the Kv when first touched.
 //
-// It answers candidates: a bit is set when the entry is applied and cleared only when no snapshot can
-// see the entity with the token any more, so a set bit must be verified against the version that
-// the caller sees, and a clear bit is final. Readers take no lock on a chunk in memory.
+// It answers candidates: a bit is set when the entry is applied and cleared only when no snapshot
+// can see the entity with the token any more, so a set bit must be verified against the version
+// that the caller sees, and a clear bit is final. Readers take no lock on a chunk in memory.
 //
-// Threads: one applier (set, clear, reclaim, begin_checkpoint); one population thread may set beside
-// it; write_checkpoint and end_checkpoint come from one checkpoint thread; scans from any thread.
+// Threads: one applier (set, clear, reclaim, begin_checkpoint); one population thread may set
+// beside it; write_checkpoint and end_checkpoint come from one checkpoint thread; scans from any
+// thread.
 //
-// Kv keys: prefix, token (be32), region (1 byte), chunk (be64). Nothing else lives under the prefix.
+// Kv keys: prefix, token (be32), region (1 byte), chunk (be64). Nothing else lives under the
+// prefix.
 #pragma once
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "engine/kv.h"
 
 #include <array>
 #include <atomic>
@@ -22,10 +28,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/ids.h"
-#include "base/result.h"
-#include "engine/kv.h"
-
 namespace nornic::engine {
 
 /// Up to 64 candidates: bit b of mask is the entity page_entity(page, region, b).
@@ -36,26 +38,32 @@ struct PageWord {
 };
 
 /// The id behind a bit of a PageWord.
-constexpr std::uint64_t page_entity(std::uint64_t page, std::uint32_t region, unsigned bit) noexcept {
+constexpr std::uint64_t page_entity(std::uint64_t page,
+                                    std::uint32_t region,
+                                    unsigned bit) noexcept {
     return ((page * 64 + bit) << kRegionBits) | region;
 }
 
 class LabelIndex;
 
 /// Walks the candidates of one token in ascending (page, region) order: ids ascend inside a word,
-/// and from word to word where one region drew them all. Where words of several regions share a page,
-/// their ids interleave; next_ids() gives them in order.
-/// What is applied behind the cursor's place is not met; the caller's snapshot does not need it.
+/// and from word to word where one region drew them all. Where words of several regions share a
+/// page, their ids interleave; next_ids() gives them in order. What is applied behind the cursor's
+/// place is not met; the caller's snapshot does not need it.
 class LabelScan {
 public:
-    /// Fills words with a mask that is not 0; fewer than out.size() only at the end. kCorruption, kIo.
+    /// Fills words with a mask that is not 0; fewer than out.size() only at the end. kCorruption,
+    /// kIo.
     Result<std::size_t> next_words(std::span<PageWord> out);
     /// The same as ids in ascending order. Do not mix with next_words() on one scan.
     Result<std::size_t> next_ids(std::span<std::uint64_t> out);
 
 private:
     friend class LabelIndex;
-    LabelScan(LabelIndex& index, std::uint32_t token, std::uint64_t first_page, std::uint64_t end_page) noexcept
+    LabelScan(LabelIndex& index,
+              std::uint32_t token,
+              std::uint64_t first_page,
+              std::uint64_t end_page) noexcept
         : index_{&index}, token_{token}, page_{first_page}, end_page_{end_page} {}
     LabelIndex* index_;
     std::uint32_t token_;
@@ -68,8 +76,8 @@ private:
         std::uint32_t region;
         const std::atomic<std::uint64_t>* words;
     };
-    std::vector<Source> sources_;  // of one chunk, by region; empty: enter() comes next
-    std::size_t source_ = 0;       // next_words(): the next one on page_
+    std::vector<Source> sources_;     // of one chunk, by region; empty: enter() comes next
+    std::size_t source_ = 0;          // next_words(): the next one on page_
     std::vector<std::uint64_t> ids_;  // next_ids(): what one page gave
     std::size_t ids_taken_ = 0;
 };
@@ -87,8 +95,8 @@ public:
 
     // ---- Apply. Idempotent; about 10 ns where the chunk is in memory. Errors are those of the Kv.
     Result<> set(std::uint32_t token, std::uint64_t entity);
-    /// The entity lost the token (or was deleted) at log index `at`: snapshots before it still see it,
-    /// so the bit stays until reclaim(min_active >= at). A set() in between cancels it.
+    /// The entity lost the token (or was deleted) at log index `at`: snapshots before it still see
+    /// it, so the bit stays until reclaim(min_active >= at). A set() in between cancels it.
     Result<> clear(std::uint32_t token, std::uint64_t entity, LogIndex at);
     /// Clears what no snapshot at or after `min_active` sees. While a checkpoint as of F is being
     /// written, F counts as an active snapshot.
@@ -96,7 +104,9 @@ public:
 
     // ---- Reads.
     /// Candidates on pages [first_page, end_page), for parallel scans too.
-    [[nodiscard]] LabelScan scan(std::uint32_t token, std::uint64_t first_page = 0, std::uint64_t end_page = UINT64_MAX);
+    [[nodiscard]] LabelScan scan(std::uint32_t token,
+                                 std::uint64_t first_page = 0,
+                                 std::uint64_t end_page = UINT64_MAX);
     /// The 64 candidates of one page, for intersecting labels. kCorruption, kIo.
     Result<std::uint64_t> word(std::uint32_t token, std::uint32_t region, std::uint64_t page);
     Result<bool> may_contain(std::uint32_t token, std::uint64_t entity);
@@ -105,12 +115,15 @@ public:
 
     // ---- Checkpoint as of F: begin (by the applier, when exactly F is applied), write, end.
     void begin_checkpoint(LogIndex f);
-    /// Puts the chunks changed since the last one; clears pending at or before F are written as done.
+    /// Puts the chunks changed since the last one; clears pending at or before F are written as
+    /// done.
     void write_checkpoint(KvBatch& batch);
     /// Whether the batch was written; if not, the chunks stay dirty.
     void end_checkpoint(bool written);
 
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_bytes_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return memory_bytes_.load(std::memory_order_relaxed);
+    }
     [[nodiscard]] std::size_t pending_clears() const;
 
 private:
@@ -137,14 +150,20 @@ private:
 
     Result<Token*> token_of(std::uint32_t token);
     /// The chunk, read from the Kv if need be; nullptr where there is none and `create` is false.
-    Result<Chunk*> chunk_of(Token& token, std::uint32_t region, std::uint64_t chunk, bool create, std::uint64_t ahead = 1);
+    Result<Chunk*> chunk_of(Token& token,
+                            std::uint32_t region,
+                            std::uint64_t chunk,
+                            bool create,
+                            std::uint64_t ahead = 1);
     /// Reads chunks [first, end) of the Kv that are not in memory.
     Result<> load_chunks(Token& token, Region& region, std::uint64_t first, std::uint64_t end);
     Region& region_of(Token& token, std::uint32_t region);
     Chunk& add_chunk(Token& token, Region& region, std::uint64_t chunk);
     Result<> find_bounds(Token& token);
     void mark_dirty(Chunk& chunk);
-    [[nodiscard]] std::string chunk_key(std::uint32_t token, std::uint32_t region, std::uint64_t chunk) const;
+    [[nodiscard]] std::string chunk_key(std::uint32_t token,
+                                        std::uint32_t region,
+                                        std::uint64_t chunk) const;
 
     Kv& kv_;
     const std::string prefix_;
@@ -154,7 +173,8 @@ private:
     std::vector<std::unique_ptr<Token>> owned_;  // under load_mutex_
 
     mutable std::mutex pending_mutex_;
-    std::unordered_map<PendingClear, std::uint64_t, PendingHash> pending_;  // to the index of the clear
+    std::unordered_map<PendingClear, std::uint64_t, PendingHash>
+        pending_;  // to the index of the clear
     std::deque<std::pair<std::uint64_t, PendingClear>> pending_order_;
     std::atomic<bool> any_pending_{false};
 

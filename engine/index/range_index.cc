@@ -27,7 +27,8 @@ std::string kv_key(std::string_view prefix, std::string_view key, std::uint64_t 
 Result<IndexEntry> parse_kv_key(std::string_view prefix, std::string_view stored) {
     if (stored.size() < prefix.size() + kIdBytes) {
         return fail(ErrorCode::kCorruption,
-                    fmt::format("a range index entry has {} bytes, at least {} were expected", stored.size(),
+                    fmt::format("a range index entry has {} bytes, at least {} were expected",
+                                stored.size(),
                                 prefix.size() + kIdBytes));
     }
     stored.remove_prefix(prefix.size());
@@ -57,9 +58,16 @@ struct RangeCursor::State {
     static constexpr std::size_t kFirstBatch = 16;  // most seeks want few
     static constexpr std::size_t kBatch = 256;
 
-    State(std::shared_ptr<const std::vector<std::shared_ptr<DeltaLayer>>> all, std::unique_ptr<KvCursor> cursor,
-          std::string key_prefix, KeyRange keys, LogIndex at)
-        : layers{std::move(all)}, base{std::move(cursor)}, prefix{std::move(key_prefix)}, range{std::move(keys)}, snapshot{at.value} {
+    State(std::shared_ptr<const std::vector<std::shared_ptr<DeltaLayer>>> all,
+          std::unique_ptr<KvCursor> cursor,
+          std::string key_prefix,
+          KeyRange keys,
+          LogIndex at)
+        : layers{std::move(all)},
+          base{std::move(cursor)},
+          prefix{std::move(key_prefix)},
+          range{std::move(keys)},
+          snapshot{at.value} {
         for (const auto& layer : *layers) {
             if (layer->size() > 0) {
                 sources.push_back(Source{layer.get(), {}, 0, true});
@@ -77,8 +85,9 @@ struct RangeCursor::State {
         source.taken = 0;
         std::size_t n = 0;
         if (!range.descending) {
-            n = last == nullptr ? source.layer->read_ascending(range.lower, 0, false, source.items)
-                                : source.layer->read_ascending(last->key(), last->id, true, source.items);
+            n = last == nullptr
+                    ? source.layer->read_ascending(range.lower, 0, false, source.items)
+                    : source.layer->read_ascending(last->key(), last->id, true, source.items);
         } else if (last != nullptr) {
             n = source.layer->read_descending(last->key(), last->id, source.items);
         } else if (range.upper) {
@@ -130,7 +139,8 @@ struct RangeCursor::State {
             if (!inside(entry.key)) {
                 break;
             }
-            if (range.descending ? range.upper && entry.key >= *range.upper : entry.key < range.lower) {
+            if (range.descending ? range.upper && entry.key >= *range.upper
+                                 : entry.key < range.lower) {
                 step_base();
                 continue;
             }
@@ -248,7 +258,8 @@ Result<> RangeIndex::open() {
     if (statistics) {
         ByteReader reader{*statistics};
         if (reader.get_u8() != kStatisticsVersion) {
-            return fail(ErrorCode::kCorruption, "the statistics of a range index have an unknown version");
+            return fail(ErrorCode::kCorruption,
+                        "the statistics of a range index have an unknown version");
         }
         entries_.store(static_cast<std::int64_t>(reader.get_u64()), std::memory_order_relaxed);
         for (auto& r : registers_) {
@@ -259,7 +270,8 @@ Result<> RangeIndex::open() {
     const std::unique_ptr<KvCursor> cursor = kv_.new_cursor();
     cursor->seek(prefix_);
     NORNIC_TRY(cursor->status());
-    base_empty_.store(!(cursor->valid() && cursor->key().starts_with(prefix_)), std::memory_order_relaxed);
+    base_empty_.store(!(cursor->valid() && cursor->key().starts_with(prefix_)),
+                      std::memory_order_relaxed);
     return success();
 }
 
@@ -351,7 +363,8 @@ Result<> RangeIndex::clear() {
     batch->erase(statistics_key_);
     if (cursor->valid() && cursor->key().starts_with(prefix_)) {
         // Only then: every later cursor would step over the mark that a range erase leaves.
-        batch->erase_range(prefix_, after_prefix(prefix_).value_or(std::string(prefix_.size() + 1, '\xFF')));
+        batch->erase_range(prefix_,
+                           after_prefix(prefix_).value_or(std::string(prefix_.size() + 1, '\xFF')));
     }
     NORNIC_TRY(kv_.write(*batch));
     {
@@ -378,7 +391,8 @@ Result<> RangeIndex::seek_equals(std::string_view key, std::vector<std::uint64_t
     if (cache_.find(owner, hash, key, out, stamp)) {
         return success();
     }
-    // The layers first: what a checkpoint moves from them to the Kv meanwhile is then seen twice, not never.
+    // The layers first: what a checkpoint moves from them to the Kv meanwhile is then seen twice,
+    // not never.
     const std::shared_ptr<const Layers> all = layers();
     std::vector<std::uint64_t> found;
     if (!base_empty_.load(std::memory_order_acquire)) {
@@ -386,7 +400,8 @@ Result<> RangeIndex::seek_equals(std::string_view key, std::vector<std::uint64_t
         start.append(key);
         const std::size_t size = start.size() + kIdBytes;
         const std::unique_ptr<KvCursor> cursor = kv_.new_cursor();
-        for (cursor->seek(start); cursor->valid() && cursor->key().starts_with(start); cursor->next()) {
+        for (cursor->seek(start); cursor->valid() && cursor->key().starts_with(start);
+             cursor->next()) {
             if (cursor->key().size() == size) {
                 ByteReader id{cursor->key().substr(size - kIdBytes)};
                 found.push_back(id.get_be64());
@@ -433,8 +448,10 @@ Result<RangeCursor> RangeIndex::seek(const KeyRange& range, LogIndex snapshot) c
         return RangeCursor{nullptr};
     }
     std::shared_ptr<const Layers> all = layers();
-    std::unique_ptr<KvCursor> cursor = base_empty_.load(std::memory_order_acquire) ? nullptr : kv_.new_cursor();
-    return RangeCursor{std::make_unique<RangeCursor::State>(std::move(all), std::move(cursor), prefix_, range, snapshot)};
+    std::unique_ptr<KvCursor> cursor =
+        base_empty_.load(std::memory_order_acquire) ? nullptr : kv_.new_cursor();
+    return RangeCursor{std::make_unique<RangeCursor::State>(
+        std::move(all), std::move(cursor), prefix_, range, snapshot)};
 }
 
 void RangeIndex::begin_checkpoint() {
@@ -464,9 +481,9 @@ void RangeIndex::write_checkpoint(KvBatch& batch) {
         while (n > 0) {
             for (const DeltaLayer::Item* item : std::span{items}.first(n)) {
                 // Several layers are frozen only where an earlier checkpoint failed.
-                const bool outdated = std::ranges::any_of(frozen.subspan(i + 1), [item](const auto& newer) {
-                    return newer->knows(item->key(), item->id);
-                });
+                const bool outdated = std::ranges::any_of(
+                    frozen.subspan(i + 1),
+                    [item](const auto& newer) { return newer->knows(item->key(), item->id); });
                 if (outdated) {
                     continue;
                 }
@@ -476,7 +493,8 @@ void RangeIndex::write_checkpoint(KvBatch& batch) {
                 } else if (removed <= min_active) {
                     batch.erase(kv_key(prefix_, item->key(), item->id));
                 } else {
-                    // A snapshot still needs the entry: it stays in the Kv, and its removal in memory.
+                    // A snapshot still needs the entry: it stays in the Kv, and its removal in
+                    // memory.
                     batch.put(kv_key(prefix_, item->key(), item->id), {});
                     carried_.push_back(item);
                 }
@@ -502,7 +520,8 @@ void RangeIndex::end_checkpoint(bool written) {
         const auto first = all->begin() + static_cast<std::ptrdiff_t>(frozen_count_);
         auto rest = std::make_shared<const Layers>(first, all->end());
         for (const DeltaLayer::Item* item : carried_) {
-            rest->back()->carry_removal(item->key(), item->id, item->removed_at.load(std::memory_order_relaxed));
+            rest->back()->carry_removal(
+                item->key(), item->id, item->removed_at.load(std::memory_order_relaxed));
         }
         set_layers(std::move(rest));
     }
@@ -511,12 +530,13 @@ void RangeIndex::end_checkpoint(bool written) {
 }
 
 std::uint64_t RangeIndex::entries() const noexcept {
-    return static_cast<std::uint64_t>(std::max<std::int64_t>(entries_.load(std::memory_order_relaxed), 0));
+    return static_cast<std::uint64_t>(
+        std::max<std::int64_t>(entries_.load(std::memory_order_relaxed), 0));
 }
 
 std::uint64_t RangeIndex::distinct_values() const {
-    // Flajolet, Fusy, Gandouet, Meunier (2007): the harmonic mean of the registers, and the count of
-    // empty ones where there are few values.
+    // Flajolet, Fusy, Gandouet, Meunier (2007): the harmonic mean of the registers, and the count
+    // of empty ones where there are few values.
     constexpr double kCount = kRegisters;
     double sum = 0;
     double empty = 0;

@@ -1,18 +1,28 @@
-// RangeIndex: entries (encoded key, entity id) in key order, for equality, range, prefix and existence
-// over one or several properties.
+// RangeIndex: entries (encoded key, entity id) in key order, for equality, range, prefix and
+// existence over one or several properties.
 //
 // The Kv holds the entries as of the last checkpoint; a layer in memory holds what was added and
-// removed since. A checkpoint freezes that layer, writes it and forgets it; readers that began before
-// keep theirs. It answers candidates: an entry is found from its apply on, also by older snapshots,
-// and a removed one until no snapshot needs it, so the caller verifies each candidate: the version it
-// sees encodes to the candidate's key (otherwise it is met under another key, or not at all) and
-// fits the query (index_query.h: matches(); keys longer than kIndexKeyBytesMax are cut).
+// removed since. A checkpoint freezes that layer, writes it and forgets it; readers that began
+// before keep theirs. It answers candidates: an entry is found from its apply on, also by older
+// snapshots, and a removed one until no snapshot needs it, so the caller verifies each candidate:
+// the version it sees encodes to the candidate's key (otherwise it is met under another key, or not
+// at all) and fits the query (index_query.h: matches(); keys longer than kIndexKeyBytesMax are
+// cut).
 //
 // Threads: one applier (add, remove, begin_checkpoint), one population thread beside it (bulk_add),
 // one checkpoint thread (write_checkpoint, end_checkpoint), readers anywhere.
 //
 // Kv keys: prefix, 'e', key, id (be64), empty value; prefix, 's': statistics.
 #pragma once
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "engine/graph_reader.h"
+#include "engine/index/delta_layer.h"
+#include "engine/index/equality_cache.h"
+#include "engine/index/index_query.h"
+#include "engine/kv.h"
+#include "graph/value.h"
 
 #include <array>
 #include <atomic>
@@ -24,15 +34,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/ids.h"
-#include "base/result.h"
-#include "engine/graph_reader.h"
-#include "engine/index/delta_layer.h"
-#include "engine/index/equality_cache.h"
-#include "engine/index/index_query.h"
-#include "engine/kv.h"
-#include "graph/value.h"
 
 namespace nornic::engine {
 
@@ -73,7 +74,9 @@ public:
     /// The entity lost this key at log index `at`.
     void remove(std::string_view key, std::uint64_t id, LogIndex at);
     /// Snapshots before this index are gone: what was removed at or before it need not be found.
-    void set_min_active(LogIndex index) noexcept { min_active_.store(index.value, std::memory_order_relaxed); }
+    void set_min_active(LogIndex index) noexcept {
+        min_active_.store(index.value, std::memory_order_relaxed);
+    }
 
     // ---- Population: entries as of some snapshot, while applies go on. Sorted here and written to
     // ---- the Kv at once, so memory stays bounded; what apply said of an entry since then wins.
@@ -82,11 +85,13 @@ public:
         std::uint64_t id = 0;
     };
     Result<> bulk_add(std::vector<BulkEntry> entries);
-    /// Forgets what the equality cache learnt while the index was not complete. Call before "online".
+    /// Forgets what the equality cache learnt while the index was not complete. Call before
+    /// "online".
     void bulk_done();
-    /// Erases what the Kv holds of the index: before a population that starts over, or after a drop.
-    /// What apply added and no checkpoint wrote stays. A snapshot taken afterwards sees all that was
-    /// erased and still holds, so a population that reads at such snapshots brings it back.
+    /// Erases what the Kv holds of the index: before a population that starts over, or after a
+    /// drop. What apply added and no checkpoint wrote stays. A snapshot taken afterwards sees all
+    /// that was erased and still holds, so a population that reads at such snapshots brings it
+    /// back.
     Result<> clear();
 
     // ---- Reads.
@@ -123,7 +128,7 @@ private:
 
     Kv& kv_;
     EqualityCache& cache_;
-    const std::string prefix_;        // with the 'e'
+    const std::string prefix_;  // with the 'e'
     const std::string statistics_key_;
     std::atomic<std::uint64_t> owner_;
     std::atomic<bool> base_empty_{false};  // nothing under the prefix: searches need not ask the Kv
@@ -134,7 +139,8 @@ private:
     std::uint64_t base_writes_ = 0;         // under layers_mutex_
     std::shared_ptr<DeltaLayer> active_;    // the applier's; == layers_->back()
 
-    // Of the running checkpoint: how many of layers_ it writes, and the removals that must outlive it.
+    // Of the running checkpoint: how many of layers_ it writes, and the removals that must outlive
+    // it.
     std::size_t frozen_count_ = 0;
     std::int64_t frozen_entries_ = 0;
     std::vector<const DeltaLayer::Item*> carried_;

@@ -46,14 +46,17 @@ protected:
     std::unique_ptr<LabelIndex> index_ = std::make_unique<LabelIndex>(*kv_, "L");
 
     void reopen() { index_ = std::make_unique<LabelIndex>(*kv_, "L"); }
-    void set(std::uint32_t token, std::uint64_t entity) { ASSERT_TRUE(index_->set(token, entity).has_value()); }
+    void set(std::uint32_t token, std::uint64_t entity) {
+        ASSERT_TRUE(index_->set(token, entity).has_value());
+    }
     void clear(std::uint32_t token, std::uint64_t entity, std::uint64_t at) {
         ASSERT_TRUE(index_->clear(token, entity, LogIndex{at}).has_value());
     }
 };
 
 TEST_F(LabelIndexTest, IdsComeInAscendingOrderAcrossChunksAndRegions) {
-    for (const std::uint64_t entity : {id(5000), id(1), id(1, 3), id(0, 31), id(70), id(9'000'000)}) {
+    for (const std::uint64_t entity :
+         {id(5000), id(1), id(1, 3), id(0, 31), id(70), id(9'000'000)}) {
         set(2, entity);
     }
     set(3, id(4));
@@ -172,7 +175,10 @@ TEST_F(LabelIndexTest, ABadChunkIsReportedNotSkipped) {
     const auto cursor = kv_->new_cursor();
     cursor->seek("");
     const std::string key{cursor->key()};
-    for (const std::string_view bad : {std::string_view{"\x02"}, std::string_view{"\x00\x01", 2}, std::string_view{"\x00\x00\x10", 3}, std::string_view{"\x01\x00", 2}}) {
+    for (const std::string_view bad : {std::string_view{"\x02"},
+                                       std::string_view{"\x00\x01", 2},
+                                       std::string_view{"\x00\x00\x10", 3},
+                                       std::string_view{"\x01\x00", 2}}) {
         const auto batch = kv_->new_batch();
         batch->put(key, bad);
         ASSERT_TRUE(kv_->write(*batch).has_value());
@@ -183,7 +189,8 @@ TEST_F(LabelIndexTest, ABadChunkIsReportedNotSkipped) {
     }
 }
 
-/// Random sets, clears, reclaims, checkpoints and crashes against a model that remembers every version.
+/// Random sets, clears, reclaims, checkpoints and crashes against a model that remembers every
+/// version.
 TEST_F(LabelIndexTest, CandidatesHoldAllThatAnySnapshotSees) {
     std::mt19937_64 random{42};
     struct Effect {
@@ -206,7 +213,8 @@ TEST_F(LabelIndexTest, CandidatesHoldAllThatAnySnapshotSees) {
         const std::uint64_t at = log.size();
         if (dice < 90) {
             const Effect effect{static_cast<std::uint32_t>(random() % 3),
-                                id(random() % 4 == 0 ? random() % 100'000 : random() % 200, static_cast<std::uint32_t>(random() % 2)),
+                                id(random() % 4 == 0 ? random() % 100'000 : random() % 200,
+                                   static_cast<std::uint32_t>(random() % 2)),
                                 random() % 3 != 0};
             log.push_back(effect);
             apply(effect, at);

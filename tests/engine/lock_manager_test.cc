@@ -16,7 +16,11 @@ LockKey node(std::uint64_t id) {
 /// Runs a request on a thread of its own, since it is expected to wait.
 class Request {
 public:
-    Request(LockManager& manager, LockClient& client, LockKey key, LockMode mode, Deadline deadline = kNoDeadline)
+    Request(LockManager& manager,
+            LockClient& client,
+            LockKey key,
+            LockMode mode,
+            Deadline deadline = kNoDeadline)
         : thread_{[this, &manager, &client, key, mode, deadline] {
               result_.emplace(manager.acquire(client, key, mode, deadline));
               done_.store(true);
@@ -60,8 +64,10 @@ TEST(LockManager, KeysOfDifferentKindsAndDatabasesDoNotMeet) {
     LockClient a{manager, TransactionId{1}};
     LockClient b{manager, TransactionId{2}};
     ASSERT_TRUE(manager.try_acquire(a, node(1), LockMode::kExclusive));
-    EXPECT_TRUE(manager.try_acquire(b, LockKey::relationship(DatabaseId{1}, RelId{1}), LockMode::kExclusive));
-    EXPECT_TRUE(manager.try_acquire(b, LockKey::node(DatabaseId{2}, NodeId{1}), LockMode::kExclusive));
+    EXPECT_TRUE(manager.try_acquire(
+        b, LockKey::relationship(DatabaseId{1}, RelId{1}), LockMode::kExclusive));
+    EXPECT_TRUE(
+        manager.try_acquire(b, LockKey::node(DatabaseId{2}, NodeId{1}), LockMode::kExclusive));
     EXPECT_TRUE(manager.try_acquire(b, LockKey::index_key(DatabaseId{1}, 1), LockMode::kExclusive));
     EXPECT_TRUE(manager.try_acquire(b, LockKey::merge(DatabaseId{1}, 1), LockMode::kExclusive));
     EXPECT_EQ(manager.locked_keys(), 5U);
@@ -131,9 +137,12 @@ TEST(LockManager, TheRequestThatClosesACircleFailsAtOnce) {
     ASSERT_FALSE(victim.has_value());
     EXPECT_EQ(victim.error().code(), ErrorCode::kDeadlock);
     EXPECT_EQ(victim.error().message(),
-              "Transaction[355] can't acquire ExclusiveLock on NODE(13) because holders of that lock are waiting for "
-              "Transaction[355].\n Wait list:\n Transaction[355] waits for ExclusiveLock on NODE(13) held by "
-              "Transaction[356]\n Transaction[356] waits for ExclusiveLock on NODE(12) held by Transaction[355]");
+              "Transaction[355] can't acquire ExclusiveLock on NODE(13) because holders of that "
+              "lock are waiting for "
+              "Transaction[355].\n Wait list:\n Transaction[355] waits for ExclusiveLock on "
+              "NODE(13) held by "
+              "Transaction[356]\n Transaction[356] waits for ExclusiveLock on NODE(12) held by "
+              "Transaction[355]");
     EXPECT_EQ(manager.deadlocks(), 1U);
     EXPECT_TRUE(manager.holds(a, node(12), LockMode::kExclusive));
     manager.release_all(a);
@@ -168,7 +177,8 @@ TEST(LockManager, ACircleThroughAQueueIsFound) {
     ASSERT_TRUE(manager.try_acquire(c, node(3), LockMode::kExclusive));
     Request b_waits{manager, b, node(1), LockMode::kExclusive};
     wait_until_waiting(manager, 1);
-    Request c_waits{manager, c, node(1), LockMode::kShared};  // d shares it too: only b is in the way
+    Request c_waits{
+        manager, c, node(1), LockMode::kShared};  // d shares it too: only b is in the way
     wait_until_waiting(manager, 2);
     ASSERT_TRUE(manager.try_acquire(b, LockKey::schema(DatabaseId{1}), LockMode::kShared));
     // d → c: not a circle yet, as a waits for nothing.
@@ -191,7 +201,11 @@ TEST(LockManager, ADeadlineEndsAWaitAndLetsTheNextOneIn) {
     LockClient writer{manager, TransactionId{2}};
     LockClient late{manager, TransactionId{3}};
     ASSERT_TRUE(manager.try_acquire(reader, node(1), LockMode::kShared));
-    Request write{manager, writer, node(1), LockMode::kExclusive, std::chrono::steady_clock::now() + std::chrono::milliseconds{200}};
+    Request write{manager,
+                  writer,
+                  node(1),
+                  LockMode::kExclusive,
+                  std::chrono::steady_clock::now() + std::chrono::milliseconds{200}};
     wait_until_waiting(manager, 1);
     Request read{manager, late, node(1), LockMode::kShared};
     const Result<> timed_out = write.result();
@@ -254,9 +268,11 @@ TEST(LockManager, ManyThreadsLoseNoUpdateAndAllEnd) {
                 for (std::uint64_t& id : wanted) {
                     id = random() % kNodes;
                     if (random() % 4 == 0) {
-                        all = all && manager.acquire(client, node(id), LockMode::kShared).has_value();
+                        all =
+                            all && manager.acquire(client, node(id), LockMode::kShared).has_value();
                     }
-                    const Result<> locked = all ? manager.acquire(client, node(id), LockMode::kExclusive) : success();
+                    const Result<> locked =
+                        all ? manager.acquire(client, node(id), LockMode::kExclusive) : success();
                     if (!locked.has_value()) {
                         EXPECT_EQ(locked.error().code(), ErrorCode::kDeadlock);
                         all = false;

@@ -40,11 +40,16 @@ Column prefix(std::string_view text) {
 Column exists() {
     return {};
 }
-Column between(std::optional<Value> lower, bool lower_inclusive, std::optional<Value> upper, bool upper_inclusive) {
+Column between(std::optional<Value> lower,
+               bool lower_inclusive,
+               std::optional<Value> upper,
+               bool upper_inclusive) {
     return {Kind::kRange, {}, std::move(lower), std::move(upper), lower_inclusive, upper_inclusive};
 }
 
-std::vector<IndexEntry> drain(RangeCursor& cursor, std::size_t batch, std::vector<std::string>& keys) {
+std::vector<IndexEntry> drain(RangeCursor& cursor,
+                              std::size_t batch,
+                              std::vector<std::string>& keys) {
     std::vector<IndexEntry> out;
     std::vector<IndexEntry> buffer(batch);
     for (;;) {
@@ -59,14 +64,18 @@ std::vector<IndexEntry> drain(RangeCursor& cursor, std::size_t batch, std::vecto
     }
 }
 
-std::vector<std::uint64_t> ids(const RangeIndex& index, const IndexQuery& query, LogIndex snapshot = kNow, std::size_t batch = 5) {
+std::vector<std::uint64_t> ids(const RangeIndex& index,
+                               const IndexQuery& query,
+                               LogIndex snapshot = kNow,
+                               std::size_t batch = 5) {
     Result<RangeCursor> cursor = index.seek(query, snapshot);
     std::vector<std::string> keys;
     std::vector<std::uint64_t> out;
     for (const IndexEntry& entry : drain(cursor.value(), batch, keys)) {
         out.push_back(entry.id);
     }
-    EXPECT_TRUE(query.descending ? std::ranges::is_sorted(keys, std::greater{}) : std::ranges::is_sorted(keys));
+    EXPECT_TRUE(query.descending ? std::ranges::is_sorted(keys, std::greater{})
+                                 : std::ranges::is_sorted(keys));
     return out;
 }
 
@@ -145,8 +154,10 @@ TEST_F(RangeIndexTest, ARangeMergesKvAndMemoryInBothDirections) {
     std::ranges::reverse(expected);
     EXPECT_THAT(ids(*index_, query), ElementsAreArray(expected));
     EXPECT_THAT(ids(*index_, query, LogIndex{49}).size(), expected.size() + 1);
-    EXPECT_THAT(ids(*index_, {{between(Value{35}, false, std::nullopt, true)}}), ElementsAre(36, 37, 38, 39));
-    EXPECT_THAT(ids(*index_, {{between(std::nullopt, true, Value{2}, true)}}), ElementsAre(0, 1, 2));
+    EXPECT_THAT(ids(*index_, {{between(Value{35}, false, std::nullopt, true)}}),
+                ElementsAre(36, 37, 38, 39));
+    EXPECT_THAT(ids(*index_, {{between(std::nullopt, true, Value{2}, true)}}),
+                ElementsAre(0, 1, 2));
     EXPECT_THAT(ids(*index_, {{between(Value{2.5}, true, Value{4}, true)}}), ElementsAre(3, 4));
     EXPECT_THAT(ids(*index_, {{between(Value{2}, true, Value{"4"}, true)}}), IsEmpty());
     EXPECT_THAT(ids(*index_, {{between(Value{4}, true, Value{2}, true)}}), IsEmpty());
@@ -159,7 +170,15 @@ TEST_F(RangeIndexTest, ARangeMergesKvAndMemoryInBothDirections) {
 }
 
 TEST_F(RangeIndexTest, APrefixTakesInAllStringsThatBeginWithIt) {
-    const std::vector<std::string> words = {"", "a", "ab", std::string{"ab\0", 3}, "ab\xC3\xA9", "aba", "ac", "b", "ab\xF4\x8F\xBF\xBF"};
+    const std::vector<std::string> words = {"",
+                                            "a",
+                                            "ab",
+                                            std::string{"ab\0", 3},
+                                            "ab\xC3\xA9",
+                                            "aba",
+                                            "ac",
+                                            "b",
+                                            "ab\xF4\x8F\xBF\xBF"};
     for (std::size_t i = 0; i < words.size(); ++i) {
         index_->add(key(Value{words[i]}), i);
     }
@@ -167,8 +186,10 @@ TEST_F(RangeIndexTest, APrefixTakesInAllStringsThatBeginWithIt) {
     EXPECT_THAT(ids(*index_, {{prefix("ab")}}), UnorderedElementsAre(2, 3, 4, 5, 8));
     EXPECT_THAT(ids(*index_, {{prefix("")}}), UnorderedElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8));
     EXPECT_THAT(ids(*index_, {{prefix("abc")}}), IsEmpty());
-    EXPECT_THAT(ids(*index_, {{between(Value{"a"}, false, Value{"ac"}, false)}}), UnorderedElementsAre(2, 3, 4, 5, 8));
-    EXPECT_THAT(ids(*index_, {{between(Value{"ac"}, true, std::nullopt, false)}}), ElementsAre(6, 7));
+    EXPECT_THAT(ids(*index_, {{between(Value{"a"}, false, Value{"ac"}, false)}}),
+                UnorderedElementsAre(2, 3, 4, 5, 8));
+    EXPECT_THAT(ids(*index_, {{between(Value{"ac"}, true, std::nullopt, false)}}),
+                ElementsAre(6, 7));
 }
 
 TEST_F(RangeIndexTest, ACompositeTakesEqualityThenARangeThenExistence) {
@@ -178,11 +199,13 @@ TEST_F(RangeIndexTest, ACompositeTakesEqualityThenARangeThenExistence) {
             index_->add(key(Value{country}, Value{age}), id++);
         }
     }
-    EXPECT_THAT(ids(*index_, {{equal("fr"), between(Value{1}, false, Value{3}, true)}}), ElementsAre(7, 8));
+    EXPECT_THAT(ids(*index_, {{equal("fr"), between(Value{1}, false, Value{3}, true)}}),
+                ElementsAre(7, 8));
     EXPECT_THAT(ids(*index_, {{equal("de"), exists()}}), ElementsAre(0, 1, 2, 3, 4));
     EXPECT_THAT(ids(*index_, {{equal("de"), equal(3)}}), ElementsAre(3));
     EXPECT_THAT(ids(*index_, {{prefix("f"), exists()}}), ElementsAre(5, 6, 7, 8, 9));
-    EXPECT_THAT(ids(*index_, {{between(Value{"de"}, false, std::nullopt, true), exists()}}), ElementsAre(5, 6, 7, 8, 9));
+    EXPECT_THAT(ids(*index_, {{between(Value{"de"}, false, std::nullopt, true), exists()}}),
+                ElementsAre(5, 6, 7, 8, 9));
     EXPECT_THAT(equals_ids(*index_, *key_range({{equal("fr"), equal(4)}}).exact), ElementsAre(9));
 }
 
@@ -196,8 +219,10 @@ TEST_F(RangeIndexTest, VeryLongStringsAreCutButStillFound) {
     EXPECT_THAT(equals_ids(*index_, key(Value{base + "a"})), ElementsAre(0));
     EXPECT_THAT(ids(*index_, {{prefix(base)}}), UnorderedElementsAre(0, 1, 2));
     // Bounds that were cut take in neighbours; what they must not do is miss.
-    EXPECT_THAT(ids(*index_, {{between(Value{base}, false, std::nullopt, true)}}), testing::IsSupersetOf({0U, 1U, 4U}));
-    EXPECT_THAT(ids(*index_, {{between(std::nullopt, false, Value{base + "a"}, false)}}), testing::IsSupersetOf({2U, 3U}));
+    EXPECT_THAT(ids(*index_, {{between(Value{base}, false, std::nullopt, true)}}),
+                testing::IsSupersetOf({0U, 1U, 4U}));
+    EXPECT_THAT(ids(*index_, {{between(std::nullopt, false, Value{base + "a"}, false)}}),
+                testing::IsSupersetOf({2U, 3U}));
     const IndexQuery query{{between(Value{base}, false, Value{base + "b"}, false)}};
     const auto fits = [&](const std::string& word) {
         const Value value{word};
@@ -295,12 +320,15 @@ TEST_F(RangeIndexTest, TimesOfOneInstantFitABoundWhateverTheirOffset) {
     index_->add(key(here), 1);
     index_->add(key(there), 2);
     for (const Value& bound : {here, there}) {
-        EXPECT_THAT(ids(*index_, {{between(bound, true, std::nullopt, true)}}), UnorderedElementsAre(1, 2));
-        EXPECT_THAT(ids(*index_, {{between(std::nullopt, true, bound, true)}}), UnorderedElementsAre(1, 2));
+        EXPECT_THAT(ids(*index_, {{between(bound, true, std::nullopt, true)}}),
+                    UnorderedElementsAre(1, 2));
+        EXPECT_THAT(ids(*index_, {{between(std::nullopt, true, bound, true)}}),
+                    UnorderedElementsAre(1, 2));
     }
 }
 
-/// Random work against a model of all versions, with checkpoints that fail, crashes with replay and snapshots.
+/// Random work against a model of all versions, with checkpoints that fail, crashes with replay and
+/// snapshots.
 TEST_F(RangeIndexTest, CandidatesHoldAllThatAnySnapshotSeesAndSoonNoMore) {
     std::mt19937_64 random{7};
     struct Effect {
@@ -318,26 +346,30 @@ TEST_F(RangeIndexTest, CandidatesHoldAllThatAnySnapshotSeesAndSoonNoMore) {
             index_->remove(key(e.value), e.id, LogIndex{at});
         }
     };
-    const auto check = [&](const std::map<std::uint64_t, int>& state, std::uint64_t at, bool exact) {
-        for (const int value : {0, 3, static_cast<int>(random() % 50)}) {
-            std::vector<std::uint64_t> expected;
-            for (const auto& [id, v] : state) {
-                if (v == value) {
-                    expected.push_back(id);
+    const auto check =
+        [&](const std::map<std::uint64_t, int>& state, std::uint64_t at, bool exact) {
+            for (const int value : {0, 3, static_cast<int>(random() % 50)}) {
+                std::vector<std::uint64_t> expected;
+                for (const auto& [id, v] : state) {
+                    if (v == value) {
+                        expected.push_back(id);
+                    }
+                }
+                const std::vector<std::uint64_t> found = equals_ids(*index_, key(value));
+                EXPECT_TRUE(std::ranges::includes(found, expected))
+                    << "value " << value << " at " << at;
+                IndexQuery query{{equal(value)}};
+                query.descending = random() % 2 == 0;
+                std::vector<std::uint64_t> scanned =
+                    ids(*index_, query, LogIndex{at}, 1 + random() % 40);
+                std::ranges::sort(scanned);
+                EXPECT_TRUE(std::ranges::includes(scanned, expected))
+                    << "value " << value << " at " << at;
+                if (exact) {
+                    EXPECT_EQ(scanned, expected) << "value " << value << " at " << at;
                 }
             }
-            const std::vector<std::uint64_t> found = equals_ids(*index_, key(value));
-            EXPECT_TRUE(std::ranges::includes(found, expected)) << "value " << value << " at " << at;
-            IndexQuery query{{equal(value)}};
-            query.descending = random() % 2 == 0;
-            std::vector<std::uint64_t> scanned = ids(*index_, query, LogIndex{at}, 1 + random() % 40);
-            std::ranges::sort(scanned);
-            EXPECT_TRUE(std::ranges::includes(scanned, expected)) << "value " << value << " at " << at;
-            if (exact) {
-                EXPECT_EQ(scanned, expected) << "value " << value << " at " << at;
-            }
-        }
-    };
+        };
     std::optional<std::pair<std::uint64_t, std::map<std::uint64_t, int>>> snapshot;
     for (int step = 0; step < 30'000; ++step) {
         const std::uint64_t dice = random() % 1000;
@@ -349,7 +381,8 @@ TEST_F(RangeIndexTest, CandidatesHoldAllThatAnySnapshotSeesAndSoonNoMore) {
                 current.erase(had);
             }
             if (random() % 8 != 0) {
-                const int value = static_cast<int>(random() % 3 == 0 ? random() % 4 : random() % 50);
+                const int value =
+                    static_cast<int>(random() % 3 == 0 ? random() % 4 : random() % 50);
                 log.push_back({value, id, true});
                 apply(log.back(), log.size() - 1);
                 current[id] = value;
@@ -409,8 +442,10 @@ TEST_F(RangeIndexTest, AnEqualityNeverMissesWhatWasAppliedBeforeItBegan) {
                 const std::uint64_t seen = applied.load(std::memory_order_acquire);
                 const std::uint64_t value = random() % (kValues * 32);
                 // Each id below `seen` is under the key id % (kValues * 32).
-                const std::uint64_t expected = seen / (kValues * 32) + (seen % (kValues * 32) > value ? 1 : 0);
-                EXPECT_GE(equals_ids(*index_, key(static_cast<std::int64_t>(value))).size(), expected);
+                const std::uint64_t expected =
+                    seen / (kValues * 32) + (seen % (kValues * 32) > value ? 1 : 0);
+                EXPECT_GE(equals_ids(*index_, key(static_cast<std::int64_t>(value))).size(),
+                          expected);
                 looked.fetch_add(1, std::memory_order_relaxed);
             }
         });
@@ -485,7 +520,9 @@ TEST(DeltaLayerTest, ItIsAnOrderedSetWhateverTheOrderOfInserts) {
         DeltaLayer layer;
         std::set<std::pair<std::string, std::uint64_t>> model;
         for (std::uint64_t i = 0; i < 20'000; ++i) {
-            const std::uint64_t n = pattern == 0 ? i : pattern == 1 ? 20'000 - i : random() % 30'000;
+            const std::uint64_t n = pattern == 0   ? i
+                                    : pattern == 1 ? 20'000 - i
+                                                   : random() % 30'000;
             const std::string k = key(Value{"common prefix of them all " + std::to_string(n)});
             EXPECT_EQ(layer.add(k, n % 3), model.emplace(k, n % 3).second);
         }
@@ -501,7 +538,8 @@ TEST(DeltaLayerTest, ItIsAnOrderedSetWhateverTheOrderOfInserts) {
         ASSERT_EQ(layer.read_last(items), model.size());
         EXPECT_EQ(items[0]->key(), model.rbegin()->first);
         for (int probe = 0; probe < 500; ++probe) {
-            const std::string k = key(Value{"common prefix of them all " + std::to_string(random() % 30'000)});
+            const std::string k =
+                key(Value{"common prefix of them all " + std::to_string(random() % 30'000)});
             const auto at = model.lower_bound({k, 1});
             const std::size_t n = layer.read_ascending(k, 1, false, std::span{items}.first(1));
             ASSERT_EQ(n, at == model.end() ? 0U : 1U);

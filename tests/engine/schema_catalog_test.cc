@@ -14,21 +14,30 @@ public:
     std::optional<std::uint32_t> find(TokenKind kind, std::string_view name) const override {
         const std::vector<std::string>& names = of(kind);
         const auto found = std::ranges::find(names, name);
-        return found == names.end() ? std::nullopt : std::optional{static_cast<std::uint32_t>(found - names.begin())};
+        return found == names.end()
+                   ? std::nullopt
+                   : std::optional{static_cast<std::uint32_t>(found - names.begin())};
     }
-    std::string_view name(TokenKind kind, std::uint32_t id) const override { return of(kind).at(id); }
+    std::string_view name(TokenKind kind, std::uint32_t id) const override {
+        return of(kind).at(id);
+    }
     std::vector<std::string> all(TokenKind kind) const override { return of(kind); }
 
 private:
     const std::vector<std::string>& of(TokenKind kind) const {
-        return kind == TokenKind::kLabel ? labels_ : kind == TokenKind::kRelationshipType ? types_ : keys_;
+        return kind == TokenKind::kLabel              ? labels_
+               : kind == TokenKind::kRelationshipType ? types_
+                                                      : keys_;
     }
     std::vector<std::string> labels_{"PR", "QR"};
     std::vector<std::string> types_{"R", "S"};
     std::vector<std::string> keys_{"a", "b", "c"};
 };
 
-IndexRule index_rule(std::uint32_t id, std::string name, std::vector<std::uint32_t> keys, IndexType type = IndexType::kRange) {
+IndexRule index_rule(std::uint32_t id,
+                     std::string name,
+                     std::vector<std::uint32_t> keys,
+                     IndexType type = IndexType::kRange) {
     IndexRule rule;
     rule.id = SchemaRuleId{id};
     rule.name = std::move(name);
@@ -40,7 +49,10 @@ IndexRule index_rule(std::uint32_t id, std::string name, std::vector<std::uint32
     return rule;
 }
 
-ConstraintRule constraint_rule(std::uint32_t id, std::string name, ConstraintType type, std::vector<std::uint32_t> keys) {
+ConstraintRule constraint_rule(std::uint32_t id,
+                               std::string name,
+                               ConstraintType type,
+                               std::vector<std::uint32_t> keys) {
     ConstraintRule rule;
     rule.id = SchemaRuleId{id};
     rule.name = std::move(name);
@@ -83,11 +95,13 @@ TEST_F(SchemaCatalogTest, TextsAreThoseOfNeo4j) {
     EXPECT_EQ(schema_text(rel, tokens_), "()-[:R|S {a}]-()");
     EXPECT_EQ(schema_text(SchemaCatalog::initial_rules()[0], tokens_), "(:<any-labels>)");
     EXPECT_EQ(schema_text(SchemaCatalog::initial_rules()[1], tokens_), "()-[:<any-types>]-()");
-    EXPECT_EQ(description(index_rule(3, "pra", {0}), tokens_),
-              "Index( id=3, name='pra', type='RANGE', schema=(:PR {a}), indexProvider='range-1.0' )");
+    EXPECT_EQ(
+        description(index_rule(3, "pra", {0}), tokens_),
+        "Index( id=3, name='pra', type='RANGE', schema=(:PR {a}), indexProvider='range-1.0' )");
     ConstraintRule unique = constraint_rule(4, "c", ConstraintType::kUnique, {0});
     unique.owned_index = SchemaRuleId{3};
-    EXPECT_EQ(description(unique, tokens_), "Constraint( id=4, name='c', type='UNIQUENESS', schema=(:PR {a}), ownedIndex=3 )");
+    EXPECT_EQ(description(unique, tokens_),
+              "Constraint( id=4, name='c', type='UNIQUENESS', schema=(:PR {a}), ownedIndex=3 )");
     EXPECT_EQ(description(constraint_rule(0, "", ConstraintType::kExists, {0}), tokens_, false),
               "Constraint( type='NODE PROPERTY EXISTENCE', schema=(:PR {a}) )");
 }
@@ -100,28 +114,40 @@ TEST_F(SchemaCatalogTest, DefaultNamesAreStableAndTellShapesApart) {
     EXPECT_NE(name, default_name(index_rule(1, "", {0}, IndexType::kText), tokens_));
     // Every member and every version must give the same name: it is in users' scripts.
     EXPECT_EQ(name, "index_0867aa8b");
-    EXPECT_TRUE(std::regex_match(default_name(constraint_rule(1, "", ConstraintType::kUnique, {0}), tokens_),
-                                 std::regex{"constraint_[0-9a-f]{8}"}));
+    EXPECT_TRUE(std::regex_match(
+        default_name(constraint_rule(1, "", ConstraintType::kUnique, {0}), tokens_),
+        std::regex{"constraint_[0-9a-f]{8}"}));
 }
 
 TEST_F(SchemaCatalogTest, AnIndexThatIsThereAlreadyIsRefusedInNeo4jsWords) {
     catalog_.put_index(index_rule(3, "pra", {0}), IndexState::kOnline);
     const auto schema = catalog_.schema();
-    expect_error(check_new_index(*schema, index_rule(0, "pra", {0}), tokens_), ErrorCode::kEquivalentSchemaRuleAlreadyExists,
-                 "An equivalent index already exists, 'Index( id=3, name='pra', type='RANGE', schema=(:PR {a}), "
+    expect_error(check_new_index(*schema, index_rule(0, "pra", {0}), tokens_),
+                 ErrorCode::kEquivalentSchemaRuleAlreadyExists,
+                 "An equivalent index already exists, 'Index( id=3, name='pra', type='RANGE', "
+                 "schema=(:PR {a}), "
                  "indexProvider='range-1.0' )'.");
-    expect_error(check_new_index(*schema, index_rule(0, "x", {0}), tokens_), ErrorCode::kIndexAlreadyExists,
+    expect_error(check_new_index(*schema, index_rule(0, "x", {0}), tokens_),
+                 ErrorCode::kIndexAlreadyExists,
                  "There already exists an index (:PR {a}).");
-    expect_error(check_new_index(*schema, index_rule(0, "pra", {1}), tokens_), ErrorCode::kIndexAlreadyExists,
+    expect_error(check_new_index(*schema, index_rule(0, "pra", {1}), tokens_),
+                 ErrorCode::kIndexAlreadyExists,
                  "There already exists an index called 'pra'.");
     EXPECT_TRUE(check_new_index(*schema, index_rule(0, "x", {0, 1}), tokens_).has_value());
-    EXPECT_TRUE(check_new_index(*schema, index_rule(0, "x", {0}, IndexType::kText), tokens_).has_value());
-    expect_error(check_new_constraint(*schema, constraint_rule(0, "u", ConstraintType::kUnique, {0}), tokens_),
+    EXPECT_TRUE(
+        check_new_index(*schema, index_rule(0, "x", {0}, IndexType::kText), tokens_).has_value());
+    expect_error(check_new_constraint(
+                     *schema, constraint_rule(0, "u", ConstraintType::kUnique, {0}), tokens_),
                  ErrorCode::kIndexAlreadyExists,
-                 "There already exists an index (:PR {a}). A constraint cannot be created until the index has been dropped.");
-    EXPECT_TRUE(check_new_constraint(*schema, constraint_rule(0, "e", ConstraintType::kExists, {0}), tokens_).has_value());
-    expect_error(check_new_constraint(*schema, constraint_rule(0, "pra", ConstraintType::kExists, {0}), tokens_),
-                 ErrorCode::kIndexAlreadyExists, "There already exists an index called 'pra'.");
+                 "There already exists an index (:PR {a}). A constraint cannot be created until "
+                 "the index has been dropped.");
+    EXPECT_TRUE(check_new_constraint(
+                    *schema, constraint_rule(0, "e", ConstraintType::kExists, {0}), tokens_)
+                    .has_value());
+    expect_error(check_new_constraint(
+                     *schema, constraint_rule(0, "pra", ConstraintType::kExists, {0}), tokens_),
+                 ErrorCode::kIndexAlreadyExists,
+                 "There already exists an index called 'pra'.");
 }
 
 TEST_F(SchemaCatalogTest, AConstraintThatIsThereAlreadyIsRefusedInNeo4jsWords) {
@@ -132,21 +158,32 @@ TEST_F(SchemaCatalogTest, AConstraintThatIsThereAlreadyIsRefusedInNeo4jsWords) {
     catalog_.put_index(owned, IndexState::kOnline);
     catalog_.put_constraint(unique);
     const auto schema = catalog_.schema();
-    expect_error(check_new_constraint(*schema, constraint_rule(0, "u", ConstraintType::kUnique, {0}), tokens_),
+    expect_error(check_new_constraint(
+                     *schema, constraint_rule(0, "u", ConstraintType::kUnique, {0}), tokens_),
                  ErrorCode::kEquivalentSchemaRuleAlreadyExists,
-                 "An equivalent constraint already exists, 'Constraint( id=4, name='u', type='UNIQUENESS', schema=(:PR {a}), "
+                 "An equivalent constraint already exists, 'Constraint( id=4, name='u', "
+                 "type='UNIQUENESS', schema=(:PR {a}), "
                  "ownedIndex=3 )'.");
-    expect_error(check_new_constraint(*schema, constraint_rule(0, "v", ConstraintType::kKey, {0}), tokens_),
+    expect_error(
+        check_new_constraint(*schema, constraint_rule(0, "v", ConstraintType::kKey, {0}), tokens_),
+        ErrorCode::kConstraintAlreadyExists,
+        "Constraint already exists: Constraint( id=4, name='u', type='UNIQUENESS', schema=(:PR "
+        "{a}), ownedIndex=3 )");
+    expect_error(check_new_constraint(
+                     *schema, constraint_rule(0, "u", ConstraintType::kExists, {1}), tokens_),
                  ErrorCode::kConstraintAlreadyExists,
-                 "Constraint already exists: Constraint( id=4, name='u', type='UNIQUENESS', schema=(:PR {a}), ownedIndex=3 )");
-    expect_error(check_new_constraint(*schema, constraint_rule(0, "u", ConstraintType::kExists, {1}), tokens_),
-                 ErrorCode::kConstraintAlreadyExists, "There already exists a constraint called 'u'.");
-    expect_error(check_new_index(*schema, index_rule(0, "i", {0}), tokens_), ErrorCode::kConstraintAlreadyExists,
-                 "There is a uniqueness constraint on (:PR {a}), so an index is already created that matches this.");
-    EXPECT_EQ(check_drop_index(*schema, "u").error().message(), "Unable to drop index: Index belongs to constraint: `u`");
-    EXPECT_EQ(check_drop_index(*schema, "nope").error().message(), "Unable to drop index called `nope`. There is no such index.");
+                 "There already exists a constraint called 'u'.");
+    expect_error(check_new_index(*schema, index_rule(0, "i", {0}), tokens_),
+                 ErrorCode::kConstraintAlreadyExists,
+                 "There is a uniqueness constraint on (:PR {a}), so an index is already created "
+                 "that matches this.");
+    EXPECT_EQ(check_drop_index(*schema, "u").error().message(),
+              "Unable to drop index: Index belongs to constraint: `u`");
+    EXPECT_EQ(check_drop_index(*schema, "nope").error().message(),
+              "Unable to drop index called `nope`. There is no such index.");
     EXPECT_EQ(check_drop_index(*schema, "nope").error().code(), ErrorCode::kIndexDropFailed);
-    EXPECT_EQ(check_drop_constraint(*schema, "nope").error().code(), ErrorCode::kConstraintDropFailed);
+    EXPECT_EQ(check_drop_constraint(*schema, "nope").error().code(),
+              ErrorCode::kConstraintDropFailed);
     EXPECT_EQ(check_drop_constraint(*schema, "u").value()->id, SchemaRuleId{4});
 }
 
@@ -163,7 +200,8 @@ TEST_F(SchemaCatalogTest, OnlyAnOnlineIndexIsFoundByThePlanner) {
     ASSERT_NE(catalog_.schema()->find_index(EntityKind::kNode, 0, a), nullptr);
     EXPECT_EQ(catalog_.schema()->find_index(EntityKind::kRelationship, 0, a), nullptr);
     EXPECT_EQ(catalog_.schema()->find_index(EntityKind::kNode, 1, a), nullptr);
-    EXPECT_EQ(before->index_named("i")->state, IndexState::kPopulating);  // a snapshot does not change
+    EXPECT_EQ(before->index_named("i")->state,
+              IndexState::kPopulating);  // a snapshot does not change
     catalog_.put_index(index_rule(3, "i", {0}), IndexState::kPopulating);  // replayed
     EXPECT_EQ(catalog_.schema()->index_named("i")->state, IndexState::kOnline);
     catalog_.set_failed(SchemaRuleId{3}, "why");
@@ -197,7 +235,8 @@ TEST_F(SchemaCatalogTest, WhatACheckpointWroteComesBackAndUnfinishedPopulationsS
     const auto schema = again.schema();
     ASSERT_EQ(schema->indexes.size(), 4U);
     EXPECT_EQ(schema->index_named("index_343aff4e")->rule.type, IndexType::kLookup);
-    EXPECT_EQ(schema->index_named("i")->rule.properties, (std::vector{PropertyKeyId{0}, PropertyKeyId{2}}));
+    EXPECT_EQ(schema->index_named("i")->rule.properties,
+              (std::vector{PropertyKeyId{0}, PropertyKeyId{2}}));
     EXPECT_EQ(schema->index_named("i")->state, IndexState::kOnline);
     EXPECT_EQ(schema->index_named("p")->state, IndexState::kPopulating);
     ASSERT_EQ(schema->constraints.size(), 1U);
