@@ -126,6 +126,9 @@ std::string Compiler::key(const Expr& expr) {
 
 CompiledPtr Compiler::fold(CompiledPtr expr) {
     ExecContext context;
+    // Plans are kept: a constant like range(1, 1000000000) is for the run to make, under its own limit.
+    constexpr std::size_t kFoldedBytesMax = std::size_t{64} << 10;
+    context.memory_bytes_max = kFoldedBytesMax;
     try {
         return make_constant(expr->get(Row{}, context));
     } catch (const QueryError&) {
