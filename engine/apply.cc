@@ -1,10 +1,10 @@
-// Applying a WriteSet: every effect becomes a new version that carries the entry's index. Nothing is
-// visible before Snapshots::advance, so a reader sees all of an entry or none of it.
+// Applying a WriteSet: every effect becomes a new version that carries the entry's index. Nothing
+// is visible before Snapshots::advance, so a reader sees all of an entry or none of it.
+#include "engine/engine_impl.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-
-#include "engine/engine_impl.h"
 
 namespace nornic::engine {
 
@@ -53,30 +53,44 @@ private:
 
     Result<> one(WriteOperation& op) {
         // Changes of one entity stand together; the first operation on another one closes it.
-        if (node_.open && (op.op < WriteOp::kAddLabel || op.op > WriteOp::kRemoveNodeProperty || op.id != node_.id)) {
+        if (node_.open && (op.op < WriteOp::kAddLabel || op.op > WriteOp::kRemoveNodeProperty ||
+                           op.id != node_.id)) {
             NORNIC_TRY(flush_node());
         }
-        if (relationship_.open && (op.op < WriteOp::kSetRelProperty || op.op > WriteOp::kRemoveRelProperty ||
-                                   op.id != relationship_.id)) {
+        if (relationship_.open &&
+            (op.op < WriteOp::kSetRelProperty || op.op > WriteOp::kRemoveRelProperty ||
+             op.id != relationship_.id)) {
             NORNIC_TRY(flush_relationship());
         }
         switch (op.op) {
-            case WriteOp::kCreateNode: return create_node(op);
-            case WriteOp::kDeleteNode: return delete_node(op.id);
+            case WriteOp::kCreateNode:
+                return create_node(op);
+            case WriteOp::kDeleteNode:
+                return delete_node(op.id);
             case WriteOp::kAddLabel:
             case WriteOp::kRemoveLabel:
             case WriteOp::kSetNodeProperty:
-            case WriteOp::kRemoveNodeProperty: return change_node(op);
-            case WriteOp::kCreateRelationship: return create_relationship(op);
-            case WriteOp::kDeleteRelationship: return delete_relationship(op.id);
+            case WriteOp::kRemoveNodeProperty:
+                return change_node(op);
+            case WriteOp::kCreateRelationship:
+                return create_relationship(op);
+            case WriteOp::kDeleteRelationship:
+                return delete_relationship(op.id);
             case WriteOp::kSetRelProperty:
-            case WriteOp::kRemoveRelProperty: return change_relationship(op);
-            case WriteOp::kCreateToken: return database_.tokens.put(op.token_kind, op.token, op.text);
+            case WriteOp::kRemoveRelProperty:
+                return change_relationship(op);
+            case WriteOp::kCreateToken:
+                return database_.tokens.put(op.token_kind, op.token, op.text);
             case WriteOp::kPutIndex:
             case WriteOp::kPutConstraint:
-            case WriteOp::kDropRule: return change_schema(op);
-            case WriteOp::kPutCatalog: engine_.catalog_.put(op.text, std::move(op.value)); return success();
-            case WriteOp::kEraseCatalog: engine_.catalog_.put(op.text, std::nullopt); return success();
+            case WriteOp::kDropRule:
+                return change_schema(op);
+            case WriteOp::kPutCatalog:
+                engine_.catalog_.put(op.text, std::move(op.value));
+                return success();
+            case WriteOp::kEraseCatalog:
+                engine_.catalog_.put(op.text, std::nullopt);
+                return success();
             case WriteOp::kCreateDatabase:
                 engine_.add_database(DatabaseInfo{DatabaseId{static_cast<std::uint32_t>(op.id)},
                                                   std::string{op.text},
@@ -93,17 +107,20 @@ private:
         return success();
     }
     Error missing(std::string_view what, std::uint64_t id) const {
-        return Error{ErrorCode::kCorruption,
-                     fmt::format("entry {} changes {} {}, which does not exist here: this member's state is not "
-                                 "the one the entry was made for",
-                                 at_.value,
-                                 what,
-                                 id)};
+        return Error{
+            ErrorCode::kCorruption,
+            fmt::format(
+                "entry {} changes {} {}, which does not exist here: this member's state is not "
+                "the one the entry was made for",
+                at_.value,
+                what,
+                id)};
     }
 
     /// Makes `version` the newest of its slot. Returns by how much the page grew.
     template <class Data>
-    std::int64_t push(std::shared_ptr<Version<Data>>& slot, std::shared_ptr<Version<Data>> version) const {
+    std::int64_t push(std::shared_ptr<Version<Data>>& slot,
+                      std::shared_ptr<Version<Data>> version) const {
         const std::int64_t grown = version_bytes(*version);
         version->previous = std::move(slot);
         slot = std::move(version);
@@ -132,7 +149,8 @@ private:
         if (region_of(op.id) == engine_.settings_.region) {
             database_.node_ids.seen(sequence_of(op.id));
         }
-        return database_.nodes.modify(op.id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
+        return database_.nodes.modify(
+            op.id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
     }
 
     Result<> enter_label(std::uint64_t id, LabelId label, const NodeData& data) {
@@ -171,7 +189,8 @@ private:
         }
         auto version = std::make_shared<NodeVersion>(NodeData{}, at_);
         version->deleted = true;
-        return database_.nodes.modify(id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
+        return database_.nodes.modify(
+            id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
     }
 
     Result<> change_node(WriteOperation& op) {
@@ -198,18 +217,22 @@ private:
                     labels.erase(at);
                 }
                 break;
-            default: change_property(node_.after.properties, op); break;
+            default:
+                change_property(node_.after.properties, op);
+                break;
         }
         return success();
     }
 
     static void change_property(std::vector<PropertyEntry>& properties, WriteOperation& op) {
         const PropertyKeyId key{op.token};
-        const auto at = std::lower_bound(properties.begin(), properties.end(), key, [](const auto& entry, auto k) {
-            return entry.key < k;
-        });
+        const auto at = std::lower_bound(
+            properties.begin(), properties.end(), key, [](const auto& entry, auto k) {
+                return entry.key < k;
+            });
         const bool there = at != properties.end() && at->key == key;
-        const bool removes = op.op == WriteOp::kRemoveNodeProperty || op.op == WriteOp::kRemoveRelProperty;
+        const bool removes =
+            op.op == WriteOp::kRemoveNodeProperty || op.op == WriteOp::kRemoveRelProperty;
         if (removes) {
             if (there) {
                 properties.erase(at);
@@ -241,11 +264,14 @@ private:
                 NORNIC_TRY(enter_label(node_.id, label, data));
             }
         }
-        return database_.nodes.modify(node_.id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
+        return database_.nodes.modify(
+            node_.id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
     }
 
-    void move_entries(const std::vector<IndexHandle*>& handles, std::uint64_t id,
-                      std::span<const PropertyEntry> before, std::span<const PropertyEntry> after) {
+    void move_entries(const std::vector<IndexHandle*>& handles,
+                      std::uint64_t id,
+                      std::span<const PropertyEntry> before,
+                      std::span<const PropertyEntry> after) {
         for (IndexHandle* handle : handles) {
             const bool was = index_key_of(handle->rule, before, key_);
             const bool is = index_key_of(handle->rule, after, new_key_);
@@ -302,7 +328,9 @@ private:
         }
         const RelId id{op.id};
         if (data.start == data.end) {
-            NORNIC_TRY(add_entry(data.start, {id, data.end, data.type, AdjacencyEntry::kOutgoing | AdjacencyEntry::kIncoming}));
+            NORNIC_TRY(add_entry(
+                data.start,
+                {id, data.end, data.type, AdjacencyEntry::kOutgoing | AdjacencyEntry::kIncoming}));
         } else {
             NORNIC_TRY(add_entry(data.start, {id, data.end, data.type, AdjacencyEntry::kOutgoing}));
             NORNIC_TRY(add_entry(data.end, {id, data.start, data.type, AdjacencyEntry::kIncoming}));
@@ -310,10 +338,12 @@ private:
         if (region_of(op.id) == engine_.settings_.region) {
             database_.rel_ids.seen(sequence_of(op.id));
         }
-        return database_.relationships.modify(op.id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
+        return database_.relationships.modify(
+            op.id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
     }
     Result<> add_entry(NodeId node, const AdjacencyEntry& entry) {
-        return database_.adjacency.modify(node.value, at_, [&](Adjacency& list) { return list.add(entry, at_, oldest_); });
+        return database_.adjacency.modify(
+            node.value, at_, [&](Adjacency& list) { return list.add(entry, at_, oldest_); });
     }
 
     Result<> delete_relationship(std::uint64_t id) {
@@ -333,7 +363,8 @@ private:
         }
         auto version = std::make_shared<RelVersion>(RelData{}, at_);
         version->deleted = true;
-        return database_.relationships.modify(id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
+        return database_.relationships.modify(
+            id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
     }
 
     /// One pass over each list, however many of its relationships go: a node that loses a million
@@ -347,9 +378,8 @@ private:
             for (; i < removed_.size() && removed_[i].first == node; ++i) {
                 gone.push_back(removed_[i].second);
             }
-            NORNIC_TRY(database_.adjacency.modify(node.value, at_, [&](Adjacency& list) {
-                return list.remove(gone, at_, oldest_);
-            }));
+            NORNIC_TRY(database_.adjacency.modify(
+                node.value, at_, [&](Adjacency& list) { return list.remove(gone, at_, oldest_); }));
         }
         return success();
     }
@@ -378,9 +408,8 @@ private:
         if (const auto* handles = indexes_->over(EntityKind::kRelationship, data.type.value)) {
             move_entries(*handles, relationship_.id, before->data.properties, data.properties);
         }
-        return database_.relationships.modify(relationship_.id, at_, [&](auto& slot) {
-            return push(slot, std::move(version));
-        });
+        return database_.relationships.modify(
+            relationship_.id, at_, [&](auto& slot) { return push(slot, std::move(version)); });
     }
 
     // ---- Schema
@@ -404,7 +433,8 @@ private:
         if (indexes_->find(id) != nullptr) {
             return success();
         }
-        database_.schema.put_index(rule, holds_entries(rule) ? IndexState::kPopulating : IndexState::kOnline);
+        database_.schema.put_index(
+            rule, holds_entries(rule) ? IndexState::kPopulating : IndexState::kOnline);
         if (database_.add_index(rule)) {
             indexes_ = database_.indexes();
             to_populate.push_back(id);
@@ -440,7 +470,9 @@ Result<> EngineImpl::apply(const LogEntry& entry) {
     }
     if (entry.index.value != applied.value + 1) {
         return fail(ErrorCode::kCorruption,
-                    fmt::format("entry {} follows {}: entries are missing between them", entry.index.value, applied.value));
+                    fmt::format("entry {} follows {}: entries are missing between them",
+                                entry.index.value,
+                                applied.value));
     }
     if (entry.kind == EntryKind::kWriteSet) {
         const auto run = [&]() -> Result<> {
@@ -461,7 +493,8 @@ Result<> EngineImpl::apply(const LogEntry& entry) {
             return success();
         };
         if (Result<> done = run(); !done) {
-            // Half of it may be in memory: nothing after it can be trusted, and no checkpoint may be taken.
+            // Half of it may be in memory: nothing after it can be trusted, and no checkpoint may
+            // be taken.
             broken_ = done.error();
             failure_.set(done.error());
             return done;

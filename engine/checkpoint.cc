@@ -1,12 +1,12 @@
 // Checkpoints: everything that changed since the last one, as of one log index, in one atomic batch
 // that carries that index. One batch, not several: what a crash leaves is then exactly the state at
 // the index it names, and replaying the log from there needs no special cases.
+#include "engine/engine_impl.h"
+#include "graph/codec.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-
-#include "engine/engine_impl.h"
-#include "graph/codec.h"
 
 namespace nornic::engine {
 namespace {
@@ -51,7 +51,9 @@ class DirtyPages {
 public:
     explicit DirtyPages(Store& store) : store_{store}, pages_{store.take_dirty()} {}
     void write(LogIndex at, KvBatch& batch) {
-        std::sort(pages_.begin(), pages_.end(), [](const auto* a, const auto* b) { return a->number < b->number; });
+        std::sort(pages_.begin(), pages_.end(), [](const auto* a, const auto* b) {
+            return a->number < b->number;
+        });
         for (auto* page : pages_) {
             store_.write(*page, at, batch);
         }
@@ -150,8 +152,9 @@ Result<> EngineImpl::load_state(std::string_view bytes) {
     ByteReader in{bytes};
     const std::uint8_t format = in.get_u8();
     if (format != kStateFormat) {
-        return fail(ErrorCode::kCorruption,
-                    fmt::format("the store has format {}, this version reads {}", format, kStateFormat));
+        return fail(
+            ErrorCode::kCorruption,
+            fmt::format("the store has format {}, this version reads {}", format, kStateFormat));
     }
     const std::uint64_t index = in.get_varint();
     const Term term{in.get_varint()};
@@ -180,7 +183,8 @@ Result<> EngineImpl::load_state(std::string_view bytes) {
         }
         if (!get_limits(in, database->nodes) || !get_limits(in, database->adjacency) ||
             !get_limits(in, database->relationships)) {
-            return fail(ErrorCode::kCorruption, "the store's state record: page limits are not valid");
+            return fail(ErrorCode::kCorruption,
+                        "the store's state record: page limits are not valid");
         }
     }
     return success();
@@ -194,7 +198,8 @@ Result<> EngineImpl::write_checkpoint() {
     Catalog::Changes catalog;
     std::uint64_t log_bytes = 0;
     {
-        // Nothing is applied while the parts are taken, so all are as of `at`; pages are only listed.
+        // Nothing is applied while the parts are taken, so all are as of `at`; pages are only
+        // listed.
         const MutexLock lock{apply_mutex_};
         if (broken_) {
             return *broken_;
@@ -256,7 +261,9 @@ Result<> EngineImpl::write_checkpoint() {
     return done;
 }
 
-Result<> EngineImpl::checkpoint() { return write_checkpoint(); }
+Result<> EngineImpl::checkpoint() {
+    return write_checkpoint();
+}
 
 void EngineImpl::on_checkpoint(std::function<void(LogIndex)> callback) {
     const MutexLock lock{checkpoint_mutex_};
@@ -327,11 +334,13 @@ Result<> EngineImpl::wait_for_room(Deadline deadline) {
         if (checkpoint_error_) {
             return *checkpoint_error_;
         }
-        const auto wake = std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds{100});
+        const auto wake =
+            std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds{100});
         checkpoint_done_.wait_until(lock, wake);
         if (deadline != kNoDeadline && clock_.now() >= deadline) {
             return fail(ErrorCode::kTransactionTimedOut,
-                        "The transaction's time ran out while it waited for changed pages to be written to disk");
+                        "The transaction's time ran out while it waited for changed pages to be "
+                        "written to disk");
         }
         if (!checkpoint_asked_) {
             checkpoint_asked_ = true;

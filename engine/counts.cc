@@ -26,7 +26,8 @@ std::optional<std::int64_t> Counts::at(LogIndex snapshot, std::uint64_t key) con
     }
     const auto found = counts_.find(key);
     std::int64_t count = found == counts_.end() ? 0 : found->second;
-    for (auto change = recent_.rbegin(); change != recent_.rend() && change->at > snapshot; ++change) {
+    for (auto change = recent_.rbegin(); change != recent_.rend() && change->at > snapshot;
+         ++change) {
         for (const auto& [changed, by] : change->changes) {
             if (changed == key) {
                 count -= by;

@@ -1,8 +1,8 @@
 #include "engine/database.h"
 
-#include <algorithm>
-
 #include "engine/index/index_query.h"
+
+#include <algorithm>
 
 namespace nornic::engine {
 
@@ -23,7 +23,8 @@ IndexHandle* IndexSet::find(SchemaRuleId id) const noexcept {
     return nullptr;
 }
 
-const std::vector<IndexHandle*>* IndexSet::over(EntityKind entity, std::uint32_t token) const noexcept {
+const std::vector<IndexHandle*>* IndexSet::over(EntityKind entity,
+                                                std::uint32_t token) const noexcept {
     const auto& by_token = entity == EntityKind::kNode ? by_label : by_type;
     if (by_token.empty()) {
         return nullptr;
@@ -33,10 +34,13 @@ const std::vector<IndexHandle*>* IndexSet::over(EntityKind entity, std::uint32_t
 }
 
 bool holds_entries(const IndexRule& rule) noexcept {
-    return rule.type != IndexType::kLookup && rule.type != IndexType::kFulltext && rule.type != IndexType::kVector;
+    return rule.type != IndexType::kLookup && rule.type != IndexType::kFulltext &&
+           rule.type != IndexType::kVector;
 }
 
-bool index_key_of(const IndexRule& rule, std::span<const PropertyEntry> properties, std::string& key) {
+bool index_key_of(const IndexRule& rule,
+                  std::span<const PropertyEntry> properties,
+                  std::string& key) {
     constexpr std::size_t kColumnsInline = 8;
     std::array<Value, kColumnsInline> few;
     std::vector<Value> many;
@@ -73,7 +77,9 @@ void MergeClock::set(std::uint64_t hash, LogIndex at, LogIndex oldest) {
     }
 }
 
-Database::Database(StoreContext store_context, EqualityCache& equality_cache, DatabaseInfo database_info)
+Database::Database(StoreContext store_context,
+                   EqualityCache& equality_cache,
+                   DatabaseInfo database_info)
     : info{std::move(database_info)},
       context{store_context},
       equality{equality_cache},
@@ -108,7 +114,8 @@ std::shared_ptr<const IndexSet> Database::indexes() const {
     return indexes_;
 }
 
-std::shared_ptr<const Schema> Database::with_numbers(const std::shared_ptr<const Schema>& base, Deadline now) {
+std::shared_ptr<const Schema> Database::with_numbers(const std::shared_ptr<const Schema>& base,
+                                                     Deadline now) {
     constexpr auto kFreshFor = std::chrono::milliseconds{100};
     const MutexLock lock{mutex_};
     if (!numbered_ || numbered_->version != base->version || now >= numbered_at_ + kFreshFor) {
@@ -119,7 +126,8 @@ std::shared_ptr<const Schema> Database::with_numbers(const std::shared_ptr<const
                 view.distinct_values = handle->index.distinct_values();
                 if (handle->counters) {
                     view.reads = handle->counters->reads.load(std::memory_order_relaxed);
-                    view.last_read_ms = handle->counters->last_read_ms.load(std::memory_order_relaxed);
+                    view.last_read_ms =
+                        handle->counters->last_read_ms.load(std::memory_order_relaxed);
                 }
             }
         }
@@ -135,7 +143,8 @@ std::shared_ptr<IndexHandle> Database::add_index(const IndexRule& rule) {
     }
     std::string prefix = key_prefix(KeyKind::kRangeIndex, info.id);
     ByteWriter{prefix}.put_be32(rule.id.value);
-    auto handle = std::make_shared<IndexHandle>(rule, context.kv, equality, std::move(prefix), schema.counters(rule.id));
+    auto handle = std::make_shared<IndexHandle>(
+        rule, context.kv, equality, std::move(prefix), schema.counters(rule.id));
     const MutexLock lock{mutex_};
     auto next = std::make_shared<IndexSet>(*indexes_);
     next->add(handle);
@@ -161,9 +170,10 @@ Result<> Database::sweep_dropped(LogIndex oldest) {
     std::vector<Dropped> gone;
     {
         const MutexLock lock{mutex_};
-        const auto kept = std::partition(dropped_.begin(), dropped_.end(), [&](const Dropped& dropped) {
-            return dropped.at > oldest;
-        });
+        const auto kept =
+            std::partition(dropped_.begin(), dropped_.end(), [&](const Dropped& dropped) {
+                return dropped.at > oldest;
+            });
         gone.assign(kept, dropped_.end());
         dropped_.erase(kept, dropped_.end());
     }

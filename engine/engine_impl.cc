@@ -1,12 +1,12 @@
 #include "engine/engine_impl.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-
 #include "base/random.h"
 #include "engine/transaction/transaction_impl.h"
 #include "graph/codec.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
 
 namespace nornic::engine {
 namespace {
@@ -38,7 +38,8 @@ std::optional<Value> Catalog::get(std::string_view key) const {
 std::vector<std::pair<std::string, Value>> Catalog::range(std::string_view prefix) const {
     const MutexLock lock{mutex_};
     std::vector<std::pair<std::string, Value>> out;
-    for (auto at = rows_.lower_bound(prefix); at != rows_.end() && at->first.starts_with(prefix); ++at) {
+    for (auto at = rows_.lower_bound(prefix); at != rows_.end() && at->first.starts_with(prefix);
+         ++at) {
         out.emplace_back(at->first, at->second);
     }
     return out;
@@ -58,11 +59,13 @@ Result<> Catalog::load(Kv& kv) {
     const std::string prefix(1, static_cast<char>(KeyKind::kCatalog));
     const auto cursor = kv.new_cursor();
     const MutexLock lock{mutex_};
-    for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+    for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix);
+         cursor->next()) {
         ByteReader in{cursor->value()};
         Value value = decode_value(in);
         if (!in.ok() || !in.at_end()) {
-            return fail(ErrorCode::kCorruption, fmt::format("catalogue row '{}' is not valid", cursor->key().substr(1)));
+            return fail(ErrorCode::kCorruption,
+                        fmt::format("catalogue row '{}' is not valid", cursor->key().substr(1)));
         }
         rows_.insert_or_assign(std::string{cursor->key().substr(1)}, std::move(value));
     }
@@ -103,7 +106,8 @@ void Catalog::give_back(const Changes& changes) {
 
 // ---- EngineImpl ----
 
-EngineImpl::EngineImpl(std::unique_ptr<Kv> kv, const Settings& settings, Clock& clock, LogIndex durable, Term term)
+EngineImpl::EngineImpl(
+    std::unique_ptr<Kv> kv, const Settings& settings, Clock& clock, LogIndex durable, Term term)
     : kv_{std::move(kv)},
       settings_{settings},
       clock_{clock},
@@ -113,7 +117,9 @@ EngineImpl::EngineImpl(std::unique_ptr<Kv> kv, const Settings& settings, Clock& 
       applied_term_{term},
       durable_{durable.value} {}
 
-EngineImpl::~EngineImpl() { stop(); }
+EngineImpl::~EngineImpl() {
+    stop();
+}
 
 Result<> EngineImpl::open() {
     NORNIC_TRY(const auto state, kv_->get(text_key(KeyKind::kMeta, "state")));
@@ -127,7 +133,8 @@ Result<> EngineImpl::open() {
         Random random = Random::from_os();
         add_database(DatabaseInfo{DatabaseId{1}, settings_.default_database, make_uuid(random)});
         add_database(DatabaseInfo{DatabaseId{2}, "system", make_uuid(random)});
-        // At once, so that the databases keep their uuids whatever happens before the first checkpoint.
+        // At once, so that the databases keep their uuids whatever happens before the first
+        // checkpoint.
         NORNIC_TRY(write_checkpoint());
     }
     for (const auto& database : all_databases()) {
@@ -215,7 +222,8 @@ void EngineImpl::closed(TransactionImpl& transaction) {
 
 EngineStats EngineImpl::stats() const {
     EngineStats stats;
-    stats.cache_bytes = static_cast<std::size_t>(std::max<std::int64_t>(0, cache_.bytes.load(std::memory_order_relaxed)));
+    stats.cache_bytes = static_cast<std::size_t>(
+        std::max<std::int64_t>(0, cache_.bytes.load(std::memory_order_relaxed)));
     stats.cache_misses = cache_.misses.load(std::memory_order_relaxed);
     stats.cache_hits = cache_.hits.load(std::memory_order_relaxed);
     stats.checkpoints = checkpoints_.load(std::memory_order_relaxed);
@@ -259,7 +267,10 @@ void EngineImpl::stop() {
 namespace {
 
 /// Order does not matter to a sum, so each thing is hashed by itself with its id.
-std::uint64_t mix(std::string_view kind, std::uint64_t database, std::uint64_t id, std::string_view bytes) {
+std::uint64_t mix(std::string_view kind,
+                  std::uint64_t database,
+                  std::uint64_t id,
+                  std::string_view bytes) {
     std::string all{kind};
     ByteWriter out{all};
     out.put_u64(database);
@@ -308,7 +319,8 @@ Result<std::uint64_t> EngineImpl::digest() {
         }
         for (const auto& database : all_databases()) {
             const std::uint64_t id = database->info.id.value;
-            for (const TokenKind kind : {TokenKind::kLabel, TokenKind::kRelationshipType, TokenKind::kPropertyKey}) {
+            for (const TokenKind kind :
+                 {TokenKind::kLabel, TokenKind::kRelationshipType, TokenKind::kPropertyKey}) {
                 for (const std::string& name : database->tokens.all(kind)) {
                     sum += mix("token", id, database->tokens.find(kind, name).value_or(0), name);
                 }
@@ -336,8 +348,12 @@ Result<std::uint64_t> EngineImpl::digest() {
             encode_record(data, out);
             sum += mix(kind, database_id, id, bytes);
         };
-        for_each_visible(database->nodes, at, [&](std::uint64_t id, const NodeData& data) { add("node", id, data); });
-        for_each_visible(database->relationships, at, [&](std::uint64_t id, const RelData& data) { add("rel", id, data); });
+        for_each_visible(database->nodes, at, [&](std::uint64_t id, const NodeData& data) {
+            add("node", id, data);
+        });
+        for_each_visible(database->relationships, at, [&](std::uint64_t id, const RelData& data) {
+            add("rel", id, data);
+        });
         for (std::uint32_t region = 0; region < kRegions; ++region) {
             for (std::uint64_t page = 0; page < database->adjacency.page_limit(region); ++page) {
                 const std::uint64_t number = id_of(page, region);
@@ -363,7 +379,9 @@ Result<std::uint64_t> EngineImpl::digest() {
     return sum;
 }
 
-Result<std::unique_ptr<Engine>> open_engine(std::unique_ptr<Kv> kv, const Settings& settings, Clock& clock) {
+Result<std::unique_ptr<Engine>> open_engine(std::unique_ptr<Kv> kv,
+                                            const Settings& settings,
+                                            Clock& clock) {
     auto engine = std::make_unique<EngineImpl>(std::move(kv), settings, clock, LogIndex{}, Term{});
     NORNIC_TRY(engine->open());
     return std::unique_ptr<Engine>{std::move(engine)};

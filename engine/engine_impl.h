@@ -2,6 +2,12 @@
 // to the Kv, population.cc fills new indexes; engine_impl.cc opens, begins and stops.
 #pragma once
 
+#include "base/mutex.h"
+#include "engine/database.h"
+#include "engine/engine.h"
+#include "engine/lock_manager.h"
+#include "engine/write_set.h"
+
 #include <atomic>
 #include <deque>
 #include <map>
@@ -11,12 +17,6 @@
 #include <unordered_set>
 #include <vector>
 
-#include "base/mutex.h"
-#include "engine/database.h"
-#include "engine/engine.h"
-#include "engine/lock_manager.h"
-#include "engine/write_set.h"
-
 namespace nornic::engine {
 
 class TransactionImpl;
@@ -25,7 +25,8 @@ class TransactionImpl;
 class Catalog {
 public:
     [[nodiscard]] std::optional<Value> get(std::string_view key) const EXCLUDES(mutex_);
-    [[nodiscard]] std::vector<std::pair<std::string, Value>> range(std::string_view prefix) const EXCLUDES(mutex_);
+    [[nodiscard]] std::vector<std::pair<std::string, Value>> range(std::string_view prefix) const
+        EXCLUDES(mutex_);
     void put(std::string_view key, std::optional<Value> value) EXCLUDES(mutex_);
     Result<> load(Kv& kv) EXCLUDES(mutex_);
     /// What changed since the last call, as it is now; nullopt: erased.
@@ -42,23 +43,32 @@ private:
 
 class EngineImpl final : public Engine {
 public:
-    EngineImpl(std::unique_ptr<Kv> kv, const Settings& settings, Clock& clock, LogIndex durable, Term term);
+    EngineImpl(std::unique_ptr<Kv> kv,
+               const Settings& settings,
+               Clock& clock,
+               LogIndex durable,
+               Term term);
     ~EngineImpl() override;
 
     Result<> open();
 
     Result<> apply(const LogEntry& entry) override;
     LogIndex applied_index() const override { return snapshots_.applied(); }
-    LogIndex durable_index() const override { return LogIndex{durable_.load(std::memory_order_acquire)}; }
+    LogIndex durable_index() const override {
+        return LogIndex{durable_.load(std::memory_order_acquire)};
+    }
     void on_checkpoint(std::function<void(LogIndex)> callback) override;
     Result<> checkpoint() override;
     Result<std::unique_ptr<Transaction>> begin(const BeginOptions& options) override;
     std::vector<DatabaseInfo> databases() const override;
     std::optional<Value> catalog(std::string_view key) const override { return catalog_.get(key); }
-    std::vector<std::pair<std::string, Value>> catalog_range(std::string_view prefix) const override {
+    std::vector<std::pair<std::string, Value>> catalog_range(
+        std::string_view prefix) const override {
         return catalog_.range(prefix);
     }
-    Result<> await_indexes(std::string_view database, std::string_view index_name, Deadline deadline) override;
+    Result<> await_indexes(std::string_view database,
+                           std::string_view index_name,
+                           Deadline deadline) override;
     EngineStats stats() const override;
     Result<std::uint64_t> digest() override;
     void stop() override;
@@ -70,16 +80,19 @@ public:
     [[nodiscard]] LockManager& locks() noexcept { return locks_; }
     [[nodiscard]] const StoreFailure& failure() const noexcept { return failure_; }
     void closed(TransactionImpl& transaction) EXCLUDES(transactions_mutex_);
-    /// Waits while dirty pages fill the cache, since only a checkpoint makes room. kDiskFull, kIo if
-    /// checkpoints fail; kTransactionTimedOut and kStopping otherwise.
+    /// Waits while dirty pages fill the cache, since only a checkpoint makes room. kDiskFull, kIo
+    /// if checkpoints fail; kTransactionTimedOut and kStopping otherwise.
     Result<> wait_for_room(Deadline deadline) EXCLUDES(checkpoint_mutex_);
-    /// Until the index is online: kTimedOut, kIndexNotFound, kStopping, or why its population failed.
-    Result<> await_index(Database& database, SchemaRuleId index, Deadline deadline) EXCLUDES(population_mutex_);
+    /// Until the index is online: kTimedOut, kIndexNotFound, kStopping, or why its population
+    /// failed.
+    Result<> await_index(Database& database, SchemaRuleId index, Deadline deadline)
+        EXCLUDES(population_mutex_);
 
 private:
     friend class Applier;
 
-    std::shared_ptr<Database> database_named(std::string_view name) const EXCLUDES(databases_mutex_);
+    std::shared_ptr<Database> database_named(std::string_view name) const
+        EXCLUDES(databases_mutex_);
     std::shared_ptr<Database> database_with(DatabaseId id) const EXCLUDES(databases_mutex_);
     std::vector<std::shared_ptr<Database>> all_databases() const EXCLUDES(databases_mutex_);
     std::shared_ptr<Database> add_database(DatabaseInfo info) EXCLUDES(databases_mutex_);
@@ -94,7 +107,8 @@ private:
     Result<> load_state(std::string_view bytes);
 
     // population.cc
-    void populate(std::shared_ptr<Database> database, SchemaRuleId index) EXCLUDES(population_mutex_);
+    void populate(std::shared_ptr<Database> database, SchemaRuleId index)
+        EXCLUDES(population_mutex_);
     void population_loop() EXCLUDES(population_mutex_);
     Result<> populate_index(Database& database, IndexHandle& handle, bool from_start);
 

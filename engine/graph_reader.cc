@@ -14,10 +14,10 @@ const Value* find_property(std::span<const PropertyEntry> properties, PropertyKe
         }
         return nullptr;
     }
-    const auto at = std::lower_bound(properties.begin(),
-                                     properties.end(),
-                                     key,
-                                     [](const PropertyEntry& entry, PropertyKeyId k) { return entry.key < k; });
+    const auto at = std::lower_bound(
+        properties.begin(), properties.end(), key, [](const PropertyEntry& entry, PropertyKeyId k) {
+            return entry.key < k;
+        });
     return at != properties.end() && at->key == key ? &at->value : nullptr;
 }
 

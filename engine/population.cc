@@ -1,8 +1,8 @@
 // Filling a new index from what is there. Writes that are applied meanwhile enter it by themselves,
 // so each batch may be read at a snapshot of its own and no old versions pile up.
-#include <fmt/format.h>
-
 #include "engine/engine_impl.h"
+
+#include <fmt/format.h>
 
 namespace nornic::engine {
 namespace {
@@ -25,7 +25,10 @@ public:
 };
 
 template <class Store>
-void collect_entries(Store& store, const IndexRule& rule, const PageWord& word, LogIndex at,
+void collect_entries(Store& store,
+                     const IndexRule& rule,
+                     const PageWord& word,
+                     LogIndex at,
                      std::vector<RangeIndex::BulkEntry>& entries) {
     const std::uint64_t page = id_of(word.page, word.region);
     store.read(page, [&](const auto& slots) {
@@ -134,7 +137,8 @@ Result<> EngineImpl::populate_index(Database& database, IndexHandle& handle, boo
                 NORNIC_TRY(handle.index.bulk_add(std::exchange(entries, {})));
             }
             if (count > 0 && end > 0) {
-                const double done = static_cast<double>(words[count - 1].page + 1) / static_cast<double>(end);
+                const double done =
+                    static_cast<double>(words[count - 1].page + 1) / static_cast<double>(end);
                 database.schema.set_progress(rule.id, std::min(99.9, 100.0 * done));
             }
         } while (count == words.size());
@@ -154,33 +158,40 @@ Result<> EngineImpl::await_index(Database& database, SchemaRuleId index, Deadlin
             }
         }
         if (view == nullptr) {
-            return fail(ErrorCode::kIndexNotFound, fmt::format("No such index, id {}", index.value));
+            return fail(ErrorCode::kIndexNotFound,
+                        fmt::format("No such index, id {}", index.value));
         }
         if (view->state == IndexState::kOnline) {
             return success();
         }
         if (view->state == IndexState::kFailed) {
-            return fail(ErrorCode::kProcedureCallFailed,
-                        fmt::format("Index '{}' is in state FAILED: {}", view->rule.name, view->failure));
+            return fail(
+                ErrorCode::kProcedureCallFailed,
+                fmt::format("Index '{}' is in state FAILED: {}", view->rule.name, view->failure));
         }
         if (stopping_) {
             return fail(ErrorCode::kStopping, "The server is stopping");
         }
         if (deadline != kNoDeadline && clock_.now() >= deadline) {
-            return fail(ErrorCode::kTimedOut,
-                        fmt::format("Index '{}' was not online in time; {:.1f} % of it is populated",
-                                    view->rule.name,
-                                    view->population_percent));
+            return fail(
+                ErrorCode::kTimedOut,
+                fmt::format("Index '{}' was not online in time; {:.1f} % of it is populated",
+                            view->rule.name,
+                            view->population_percent));
         }
         // A short bound, because the deadline is in the engine's clock and not the machine's.
-        population_done_.wait_until(lock, std::chrono::steady_clock::now() + std::chrono::milliseconds{50});
+        population_done_.wait_until(
+            lock, std::chrono::steady_clock::now() + std::chrono::milliseconds{50});
     }
 }
 
-Result<> EngineImpl::await_indexes(std::string_view database_name, std::string_view index_name, Deadline deadline) {
+Result<> EngineImpl::await_indexes(std::string_view database_name,
+                                   std::string_view index_name,
+                                   Deadline deadline) {
     const auto database = database_named(database_name);
     if (!database) {
-        return fail(ErrorCode::kDatabaseNotFound, fmt::format("Database does not exist. Database name: '{}'.", database_name));
+        return fail(ErrorCode::kDatabaseNotFound,
+                    fmt::format("Database does not exist. Database name: '{}'.", database_name));
     }
     const auto schema = database->schema.schema();
     bool found = index_name.empty();
@@ -188,7 +199,8 @@ Result<> EngineImpl::await_indexes(std::string_view database_name, std::string_v
         if (index_name.empty() || view.rule.name == index_name) {
             found = true;
             const Result<> online = await_index(*database, view.rule.id, deadline);
-            if (!online && !(index_name.empty() && online.error().code() == ErrorCode::kIndexNotFound)) {
+            if (!online &&
+                !(index_name.empty() && online.error().code() == ErrorCode::kIndexNotFound)) {
                 return online;
             }
         }

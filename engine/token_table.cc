@@ -1,11 +1,11 @@
 #include "engine/token_table.h"
 
+#include "base/check.h"
+#include "engine/store/keys.h"
+
 #include <fmt/format.h>
 
 #include <mutex>
-
-#include "base/check.h"
-#include "engine/store/keys.h"
 
 namespace nornic::engine {
 
@@ -19,7 +19,8 @@ std::optional<std::uint32_t> TokenTable::find(TokenKind kind, std::string_view n
 std::string_view TokenTable::name(TokenKind kind, std::uint32_t id) const {
     const std::shared_lock lock{mutex_};
     const auto& names = kind_of(kind).names;
-    NORNIC_CHECK(id < names.size(), "kind={} id={} of {}", static_cast<int>(kind), id, names.size());
+    NORNIC_CHECK(
+        id < names.size(), "kind={} id={} of {}", static_cast<int>(kind), id, names.size());
     return names[id].text;
 }
 
@@ -44,7 +45,8 @@ Result<TokenTable::Reserved> TokenTable::reserve(TokenKind kind, std::string_vie
     }
     if (name.empty() || name.find('\0') != std::string_view::npos) {
         return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("'{}' is not a valid token name. Token names cannot be empty or contain any null-bytes.",
+                    fmt::format("'{}' is not a valid token name. Token names cannot be empty or "
+                                "contain any null-bytes.",
                                 name));
     }
     const std::unique_lock lock{mutex_};
@@ -53,7 +55,8 @@ Result<TokenTable::Reserved> TokenTable::reserve(TokenKind kind, std::string_vie
         return Reserved{at->second, all.names[at->second].committed};
     }
     if (all.names.size() >= kTokensMax) {
-        return fail(ErrorCode::kTokenLimit, fmt::format("The maximum number of names ({}) is in use", kTokensMax));
+        return fail(ErrorCode::kTokenLimit,
+                    fmt::format("The maximum number of names ({}) is in use", kTokensMax));
     }
     const auto id = static_cast<std::uint32_t>(all.names.size());
     all.names.push_back(Name{std::string{name}, false});
@@ -71,7 +74,8 @@ Result<> TokenTable::put(TokenKind kind, std::uint32_t id, std::string_view name
     const std::unique_lock lock{mutex_};
     Kind& all = kind_of(kind);
     if (id >= kTokensMax) {
-        return fail(ErrorCode::kCorruption, fmt::format("token id {} is past the limit of {}", id, kTokensMax));
+        return fail(ErrorCode::kCorruption,
+                    fmt::format("token id {} is past the limit of {}", id, kTokensMax));
     }
     while (all.names.size() <= id) {
         all.names.emplace_back();
@@ -81,10 +85,12 @@ Result<> TokenTable::put(TokenKind kind, std::uint32_t id, std::string_view name
         if (here.text == name) {
             return success();
         }
-        return fail(ErrorCode::kCorruption, fmt::format("token {} is '{}' and cannot become '{}'", id, here.text, name));
+        return fail(ErrorCode::kCorruption,
+                    fmt::format("token {} is '{}' and cannot become '{}'", id, here.text, name));
     }
     if (here.text != name) {
-        // Another member's transaction got the id first: our reservation and any of the same name are void.
+        // Another member's transaction got the id first: our reservation and any of the same name
+        // are void.
         all.ids.erase(here.text);
         overruled_.push_back(std::move(here.text));
         here.text = name;
@@ -98,12 +104,14 @@ Result<> TokenTable::put(TokenKind kind, std::uint32_t id, std::string_view name
 Result<> TokenTable::load(Kv& kv) {
     const std::string prefix = key_prefix(KeyKind::kToken, database_);
     const auto cursor = kv.new_cursor();
-    for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+    for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix);
+         cursor->next()) {
         ByteReader in{cursor->key().substr(prefix.size())};
         const std::uint8_t kind = in.get_u8();
         const std::uint32_t id = in.get_be32();
         if (!in.ok() || !in.at_end() || kind >= kKinds) {
-            return fail(ErrorCode::kCorruption, fmt::format("database {}: a token's key is not valid", database_.value));
+            return fail(ErrorCode::kCorruption,
+                        fmt::format("database {}: a token's key is not valid", database_.value));
         }
         NORNIC_TRY(put(static_cast<TokenKind>(kind), id, cursor->value()));
     }

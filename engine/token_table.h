@@ -4,16 +4,16 @@
 // name do not meet.
 #pragma once
 
+#include "base/result.h"
+#include "engine/kv.h"
+#include "engine/tokens.h"
+
 #include <array>
 #include <deque>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
-
-#include "base/result.h"
-#include "engine/kv.h"
-#include "engine/tokens.h"
 
 namespace nornic::engine {
 
@@ -53,7 +53,9 @@ private:
     };
     struct Hash {
         using is_transparent = void;
-        std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
+        std::size_t operator()(std::string_view text) const noexcept {
+            return std::hash<std::string_view>{}(text);
+        }
     };
     struct Kind {
         std::deque<Name> names;  // by id; a deque, so that views of names stay valid
@@ -67,7 +69,8 @@ private:
     const DatabaseId database_;
     mutable std::shared_mutex mutex_;  // guards all below
     std::array<Kind, kKinds> kinds_;
-    std::deque<std::string> overruled_;  // names that reservations had and lost; views of them may be about
+    std::deque<std::string>
+        overruled_;  // names that reservations had and lost; views of them may be about
     Changes changes_;
 };
 

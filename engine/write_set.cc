@@ -1,11 +1,11 @@
 #include "engine/write_set.h"
 
+#include "engine/store/records.h"
+#include "graph/codec.h"
+
 #include <fmt/format.h>
 
 #include <limits>
-
-#include "engine/store/records.h"
-#include "graph/codec.h"
 
 namespace nornic::engine {
 
@@ -109,7 +109,9 @@ Result<bool> WriteSetReader::next(WriteOperation& operation) {
             break;
         case WriteOp::kDeleteNode:
         case WriteOp::kDeleteRelationship:
-        case WriteOp::kDropRule: operation.id = in_.get_varint(); break;
+        case WriteOp::kDropRule:
+            operation.id = in_.get_varint();
+            break;
         case WriteOp::kAddLabel:
         case WriteOp::kRemoveLabel:
         case WriteOp::kRemoveNodeProperty:
@@ -129,7 +131,9 @@ Result<bool> WriteSetReader::next(WriteOperation& operation) {
             break;
         case WriteOp::kPutIndex:
         case WriteOp::kPutConstraint:
-        case WriteOp::kEraseCatalog: operation.text = in_.get_string(); break;
+        case WriteOp::kEraseCatalog:
+            operation.text = in_.get_string();
+            break;
         case WriteOp::kPutCatalog:
             operation.text = in_.get_string();
             operation.value = decode_value(in_);
@@ -140,12 +144,17 @@ Result<bool> WriteSetReader::next(WriteOperation& operation) {
             operation.text2 = in_.get_string();
             break;
         default:
-            return fail(ErrorCode::kCorruption,
-                        fmt::format("write set: operation {} at offset {} is unknown to this version", code, offset));
+            return fail(
+                ErrorCode::kCorruption,
+                fmt::format("write set: operation {} at offset {} is unknown to this version",
+                            code,
+                            offset));
     }
     if (!ok || !in_.ok()) {
-        return fail(ErrorCode::kCorruption,
-                    fmt::format("write set: operation {} at offset {} is cut off or not valid", code, offset));
+        return fail(
+            ErrorCode::kCorruption,
+            fmt::format(
+                "write set: operation {} at offset {} is cut off or not valid", code, offset));
     }
     return true;
 }

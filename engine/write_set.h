@@ -1,21 +1,21 @@
 // WriteSet: what one transaction changes, as resolved effects, in the bytes that the log carries.
 //
 // Format byte (1), database (varint), then operations to the end: a byte that names it and its
-// fields. Effects are absolute ("this property is now 3"), never relative. Whoever meets a format or
-// an operation it does not know must stop: skipping would be divergence.
+// fields. Effects are absolute ("this property is now 3"), never relative. Whoever meets a format
+// or an operation it does not know must stop: skipping would be divergence.
 #pragma once
-
-#include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
-#include <vector>
 
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "engine/graph_reader.h"
 #include "engine/tokens.h"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace nornic::engine {
 
@@ -53,7 +53,9 @@ public:
     void create_node(NodeId id, const NodeData& data);
     void delete_node(NodeId id) { op(WriteOp::kDeleteNode, id.value); }
     void add_label(NodeId id, LabelId label) { op(WriteOp::kAddLabel, id.value, label.value); }
-    void remove_label(NodeId id, LabelId label) { op(WriteOp::kRemoveLabel, id.value, label.value); }
+    void remove_label(NodeId id, LabelId label) {
+        op(WriteOp::kRemoveLabel, id.value, label.value);
+    }
     /// A null value removes.
     void set_property(NodeId id, PropertyKeyId key, const Value& value);
     void set_property(RelId id, PropertyKeyId key, const Value& value);
@@ -84,8 +86,8 @@ struct WriteOperation {
     std::uint64_t id = 0;
     std::uint32_t token = 0;  // label, type or key
     TokenKind token_kind = TokenKind::kLabel;
-    NodeData node;           // kCreateNode; may be moved out
-    RelData relationship;    // kCreateRelationship; may be moved out
+    NodeData node;         // kCreateNode; may be moved out
+    RelData relationship;  // kCreateRelationship; may be moved out
     Value value;
     std::string_view text;   // name, catalogue key or encoded rule; lives as long as the payload
     std::string_view text2;  // kCreateDatabase: uuid

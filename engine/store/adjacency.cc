@@ -1,11 +1,11 @@
 #include "engine/store/adjacency.h"
 
+#include "base/bytes.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
-
-#include "base/bytes.h"
 
 namespace nornic::engine {
 namespace {
@@ -20,7 +20,10 @@ void encode_entries(std::span<const AdjacencyEntry> entries, std::uint64_t node,
     }
 }
 
-bool decode_entries(ByteReader& in, std::uint64_t count, std::uint64_t node, std::vector<AdjacencyEntry>& out) {
+bool decode_entries(ByteReader& in,
+                    std::uint64_t count,
+                    std::uint64_t node,
+                    std::vector<AdjacencyEntry>& out) {
     if (!in.ok() || count > in.remaining()) {
         return false;
     }
@@ -64,10 +67,14 @@ void Adjacency::trim_history(LogIndex oldest) {
         return;
     }
     auto& marks = history_->marks;
-    marks.erase(marks.begin(), std::find_if(marks.begin(), marks.end(), [&](const Mark& m) { return m.created > oldest; }));
+    marks.erase(marks.begin(), std::find_if(marks.begin(), marks.end(), [&](const Mark& m) {
+                    return m.created > oldest;
+                }));
     auto& stones = history_->tombstones;
     stones.erase(stones.begin(),
-                 std::find_if(stones.begin(), stones.end(), [&](const Tombstone& t) { return t.deleted > oldest; }));
+                 std::find_if(stones.begin(), stones.end(), [&](const Tombstone& t) {
+                     return t.deleted > oldest;
+                 }));
 }
 
 void Adjacency::put_mark_away(LogIndex oldest) {
@@ -118,7 +125,8 @@ std::int64_t Adjacency::remove(std::span<const RelId> relationships, LogIndex at
             past.marks[mark].before = kept;
             ++mark;
         }
-        if (std::binary_search(relationships.begin(), relationships.end(), entries_[i].relationship)) {
+        if (std::binary_search(
+                relationships.begin(), relationships.end(), entries_[i].relationship)) {
             first_removed = std::min(first_removed, i);
             past.tombstones.push_back(Tombstone{entries_[i], created, at});
         } else {
@@ -129,7 +137,8 @@ std::int64_t Adjacency::remove(std::span<const RelId> relationships, LogIndex at
         past.marks[mark].before = kept;
     }
     entries_.resize(kept);
-    durable_entries_ = static_cast<std::uint32_t>(std::min<std::size_t>(durable_entries_, first_removed));
+    durable_entries_ =
+        static_cast<std::uint32_t>(std::min<std::size_t>(durable_entries_, first_removed));
     return bytes() - before;
 }
 
@@ -150,14 +159,18 @@ bool Adjacency::changed_since(LogIndex snapshot) const noexcept {
 
 // ---- Stored form ----
 
-Result<std::int64_t> AdjacencyTraits::read(Kv& kv, DatabaseId database, std::uint64_t page, Slots& slots) {
+Result<std::int64_t> AdjacencyTraits::read(Kv& kv,
+                                           DatabaseId database,
+                                           std::uint64_t page,
+                                           Slots& slots) {
     NORNIC_TRY(const auto stored, kv.get(page_key(KeyKind::kAdjacency, database, page)));
     if (!stored) {
         return 0;
     }
     const auto damaged = [&](std::string_view what) {
-        return fail(ErrorCode::kCorruption,
-                    fmt::format("relationships of page {} of database {}: {}", page, database.value, what));
+        return fail(
+            ErrorCode::kCorruption,
+            fmt::format("relationships of page {} of database {}: {}", page, database.value, what));
     };
     ByteReader in{*stored};
     if (const std::uint8_t format = in.get_u8(); format != kFormat) {
@@ -178,16 +191,19 @@ Result<std::int64_t> AdjacencyTraits::read(Kv& kv, DatabaseId database, std::uin
                 return damaged("bytes end too early");
             }
         } else {
-            const auto chunks = static_cast<std::uint32_t>((count + kChunkEntries - 1) / kChunkEntries);
+            const auto chunks =
+                static_cast<std::uint32_t>((count + kChunkEntries - 1) / kChunkEntries);
             for (std::uint32_t chunk = 0; chunk < chunks; ++chunk) {
                 NORNIC_TRY(const auto part, kv.get(chunk_key(database, node, chunk)));
                 if (!part) {
                     return damaged(fmt::format("chunk {} of node {} is missing", chunk, node));
                 }
                 ByteReader chunk_in{*part};
-                const std::uint64_t expected = std::min<std::uint64_t>(kChunkEntries, count - list.entries_.size());
+                const std::uint64_t expected =
+                    std::min<std::uint64_t>(kChunkEntries, count - list.entries_.size());
                 list.entries_.reserve(list.entries_.size() + expected);
-                if (chunk_in.get_u8() != kFormat || !decode_entries(chunk_in, expected, node, list.entries_) ||
+                if (chunk_in.get_u8() != kFormat ||
+                    !decode_entries(chunk_in, expected, node, list.entries_) ||
                     !chunk_in.at_end()) {
                     return damaged(fmt::format("chunk {} of node {} is not valid", chunk, node));
                 }
@@ -201,7 +217,8 @@ Result<std::int64_t> AdjacencyTraits::read(Kv& kv, DatabaseId database, std::uin
     return bytes;
 }
 
-void AdjacencyTraits::write(Slots& slots, DatabaseId database, std::uint64_t page, LogIndex at, KvBatch& batch) {
+void AdjacencyTraits::write(
+    Slots& slots, DatabaseId database, std::uint64_t page, LogIndex at, KvBatch& batch) {
     std::string value;
     ByteWriter out{value};
     out.put_u8(kFormat);
@@ -230,7 +247,8 @@ void AdjacencyTraits::write(Slots& slots, DatabaseId database, std::uint64_t pag
             if (entries.size() <= kInlineMax) {
                 encode_entries(entries, node, out);
             } else {
-                chunks = static_cast<std::uint32_t>((entries.size() + kChunkEntries - 1) / kChunkEntries);
+                chunks = static_cast<std::uint32_t>((entries.size() + kChunkEntries - 1) /
+                                                    kChunkEntries);
                 // Chunks that lie wholly in the durable prefix are there already.
                 std::size_t first = list.durable_chunks_ == 0 ? 0 : durable / kChunkEntries;
                 if (!same_prefix) {
@@ -241,7 +259,10 @@ void AdjacencyTraits::write(Slots& slots, DatabaseId database, std::uint64_t pag
                     std::string part;
                     ByteWriter part_out{part};
                     part_out.put_u8(kFormat);
-                    encode_entries(entries.subspan(from, std::min(kChunkEntries, entries.size() - from)), node, part_out);
+                    encode_entries(
+                        entries.subspan(from, std::min(kChunkEntries, entries.size() - from)),
+                        node,
+                        part_out);
                     batch.put(chunk_key(database, node, static_cast<std::uint32_t>(chunk)), part);
                 }
             }

@@ -1,18 +1,18 @@
 // The relationships at a node, in the order in which they were created, and pages of 64 such lists.
 //
 // Entries carry no log index of their own. Since they are only appended, "what snapshot S saw" is a
-// prefix, and a short list of marks says how long it was; what was removed stays as a tombstone while
-// somebody may need it. Without marks and tombstones, which is the rule, a list is just read.
+// prefix, and a short list of marks says how long it was; what was removed stays as a tombstone
+// while somebody may need it. Without marks and tombstones, which is the rule, a list is just read.
 #pragma once
+
+#include "engine/graph_reader.h"
+#include "engine/store/page_store.h"
 
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
-
-#include "engine/graph_reader.h"
-#include "engine/store/page_store.h"
 
 namespace nornic::engine {
 
@@ -29,9 +29,12 @@ static_assert(sizeof(AdjacencyEntry) == 24);
 
 constexpr std::uint32_t direction_mask(Direction direction) noexcept {
     switch (direction) {
-        case Direction::kOutgoing: return AdjacencyEntry::kOutgoing;
-        case Direction::kIncoming: return AdjacencyEntry::kIncoming;
-        case Direction::kBoth: return AdjacencyEntry::kOutgoing | AdjacencyEntry::kIncoming;
+        case Direction::kOutgoing:
+            return AdjacencyEntry::kOutgoing;
+        case Direction::kIncoming:
+            return AdjacencyEntry::kIncoming;
+        case Direction::kBoth:
+            return AdjacencyEntry::kOutgoing | AdjacencyEntry::kIncoming;
     }
     return 0;
 }
@@ -80,7 +83,7 @@ private:
     struct History {
         std::vector<Mark> marks;            // ascending
         std::vector<Tombstone> tombstones;  // by `deleted`, ascending
-        LogIndex last_change;  // of what is in here
+        LogIndex last_change;               // of what is in here
     };
 
     [[nodiscard]] std::span<const AdjacencyEntry> visible_prefix(LogIndex snapshot) const noexcept;
@@ -117,7 +120,8 @@ struct AdjacencyTraits {
 #endif
 
     static Result<std::int64_t> read(Kv& kv, DatabaseId database, std::uint64_t page, Slots& slots);
-    static void write(Slots& slots, DatabaseId database, std::uint64_t page, LogIndex at, KvBatch& batch);
+    static void write(
+        Slots& slots, DatabaseId database, std::uint64_t page, LogIndex at, KvBatch& batch);
     static void unwritten(Slots& slots);
     static std::int64_t trim(Slots& slots, LogIndex oldest);
 };

@@ -2,12 +2,12 @@
 // (where a record belongs to one), and the rest of the key, big-endian so that it sorts.
 #pragma once
 
+#include "base/bytes.h"
+#include "base/ids.h"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include "base/bytes.h"
-#include "base/ids.h"
 
 namespace nornic::engine {
 
@@ -58,8 +58,12 @@ inline constexpr std::uint64_t kPageSlots = 64;
 inline constexpr std::uint64_t kRegionMask = (std::uint64_t{1} << kRegionBits) - 1;
 inline constexpr std::uint32_t kRegions = 1U << kRegionBits;
 
-constexpr std::uint64_t sequence_of(std::uint64_t id) noexcept { return id >> kRegionBits; }
-constexpr std::uint32_t region_of(std::uint64_t id) noexcept { return static_cast<std::uint32_t>(id & kRegionMask); }
+constexpr std::uint64_t sequence_of(std::uint64_t id) noexcept {
+    return id >> kRegionBits;
+}
+constexpr std::uint32_t region_of(std::uint64_t id) noexcept {
+    return static_cast<std::uint32_t>(id & kRegionMask);
+}
 constexpr std::uint64_t id_of(std::uint64_t sequence, std::uint32_t region) noexcept {
     return (sequence << kRegionBits) | region;
 }
@@ -67,7 +71,9 @@ constexpr std::uint64_t id_of(std::uint64_t sequence, std::uint32_t region) noex
 constexpr std::uint64_t page_of(std::uint64_t id) noexcept {
     return id_of(sequence_of(id) / kPageSlots, region_of(id));
 }
-constexpr unsigned slot_of(std::uint64_t id) noexcept { return static_cast<unsigned>(sequence_of(id) % kPageSlots); }
+constexpr unsigned slot_of(std::uint64_t id) noexcept {
+    return static_cast<unsigned>(sequence_of(id) % kPageSlots);
+}
 constexpr std::uint64_t id_in_page(std::uint64_t page, unsigned slot) noexcept {
     return id_of(sequence_of(page) * kPageSlots + slot, region_of(page));
 }

@@ -1,11 +1,19 @@
-// PageStore: the versioned page cache over one kind of record. A page holds 64 slots. Pages are found
-// without a lock (a three-level directory per region whose parts never move), and each has a small
-// mutex under which slots are read and changed; critical sections only copy pointers out, except
-// that a page that is not in memory is read from the Kv under its lock.
+// PageStore: the versioned page cache over one kind of record. A page holds 64 slots. Pages are
+// found without a lock (a three-level directory per region whose parts never move), and each has a
+// small mutex under which slots are read and changed; critical sections only copy pointers out,
+// except that a page that is not in memory is read from the Kv under its lock.
 //
-// Reads may come from any thread; modify() from one at a time (apply). What is dirty stays in memory
-// until a checkpoint wrote it; what open snapshots still need stays as well.
+// Reads may come from any thread; modify() from one at a time (apply). What is dirty stays in
+// memory until a checkpoint wrote it; what open snapshots still need stays as well.
 #pragma once
+
+#include "base/check.h"
+#include "base/ids.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "engine/kv.h"
+#include "engine/store/keys.h"
+#include "engine/store/snapshots.h"
 
 #include <array>
 #include <atomic>
@@ -15,14 +23,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "base/check.h"
-#include "base/ids.h"
-#include "base/mutex.h"
-#include "base/result.h"
-#include "engine/kv.h"
-#include "engine/store/keys.h"
-#include "engine/store/snapshots.h"
 
 namespace nornic::engine {
 
@@ -34,7 +34,9 @@ struct CacheBudget {
     std::atomic<std::int64_t> dirty_bytes{0};  // of pages that wait for a checkpoint
     std::atomic<std::uint64_t> hits{0};
     std::atomic<std::uint64_t> misses{0};
-    [[nodiscard]] bool over() const noexcept { return bytes.load(std::memory_order_relaxed) > bytes_max; }
+    [[nodiscard]] bool over() const noexcept {
+        return bytes.load(std::memory_order_relaxed) > bytes_max;
+    }
 };
 
 /// The first error met while reading stored pages. Reads have no way to report one, so
@@ -69,7 +71,8 @@ struct StoreContext {
 };
 
 /// Traits: Slot; kKind; read(Kv&, database, page, slots) → bytes; write(slots, database, page, at,
-/// batch); unwritten(slots), called if the batch was not written; trim(slots, oldest) → bytes freed.
+/// batch); unwritten(slots), called if the batch was not written; trim(slots, oldest) → bytes
+/// freed.
 template <class Traits>
 class PageStore {
 public:
@@ -84,7 +87,7 @@ public:
         std::int64_t bytes = 0;  // about; counted in the budget
         bool dirty = false;      // holds what the Kv does not
         bool referenced = false;
-        bool aging = false;      // in aging_
+        bool aging = false;  // in aging_
     };
 
     PageStore(StoreContext context, DatabaseId database) : context_{context}, database_{database} {}
@@ -125,7 +128,8 @@ public:
         }
     }
 
-    /// Calls fn(slot), which changes it and returns by how many bytes it grew. Makes the page dirty.
+    /// Calls fn(slot), which changes it and returns by how many bytes it grew. Makes the page
+    /// dirty.
     template <class Fn>
     Result<> modify(std::uint64_t id, LogIndex index, Fn&& fn) {
         Page& page = make(page_of(id));
@@ -226,8 +230,8 @@ public:
         aging_.insert(aging_.end(), left.begin(), left.end());
     }
 
-    /// Looks at up to `count` pages (a clock hand over all in memory) and drops those that are clean,
-    /// needed by no old snapshot and not used since the hand came by last.
+    /// Looks at up to `count` pages (a clock hand over all in memory) and drops those that are
+    /// clean, needed by no old snapshot and not used since the hand came by last.
     void evict(std::size_t count) {
         const LogIndex oldest = context_.snapshots.oldest();
         for (std::size_t i = 0; i < count && context_.cache.over(); ++i) {
@@ -299,15 +303,18 @@ private:
             region.limit.store(at + 1, std::memory_order_release);
         }
         Top* top = region.top.load(std::memory_order_acquire);
-        Middle* middle = top ? top->middles[at / (kFan * kFan)].load(std::memory_order_acquire) : nullptr;
-        Leaf* leaf = middle ? middle->leaves[at / kFan % kFan].load(std::memory_order_acquire) : nullptr;
+        Middle* middle =
+            top ? top->middles[at / (kFan * kFan)].load(std::memory_order_acquire) : nullptr;
+        Leaf* leaf =
+            middle ? middle->leaves[at / kFan % kFan].load(std::memory_order_acquire) : nullptr;
         if (leaf == nullptr) {
             leaf = make_leaf(region, region_of(number), at);
         }
         return leaf->pages[at % kFan];
     }
 
-    Leaf* make_leaf(Region& region, std::uint32_t region_number, std::uint64_t at) EXCLUDES(directory_mutex_) {
+    Leaf* make_leaf(Region& region, std::uint32_t region_number, std::uint64_t at)
+        EXCLUDES(directory_mutex_) {
         const MutexLock lock{directory_mutex_};
         Top* top = region.top.load(std::memory_order_relaxed);
         if (top == nullptr) {

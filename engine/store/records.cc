@@ -1,8 +1,8 @@
 #include "engine/store/records.h"
 
-#include <fmt/format.h>
-
 #include "graph/codec.h"
+
+#include <fmt/format.h>
 
 namespace nornic::engine {
 
@@ -64,7 +64,10 @@ bool decode_record(ByteReader& in, RelData& relationship) {
 }
 
 template <class Data, KeyKind kKey>
-Result<std::int64_t> RecordTraits<Data, kKey>::read(Kv& kv, DatabaseId database, std::uint64_t page, Slots& slots) {
+Result<std::int64_t> RecordTraits<Data, kKey>::read(Kv& kv,
+                                                    DatabaseId database,
+                                                    std::uint64_t page,
+                                                    Slots& slots) {
     NORNIC_TRY(const auto stored, kv.get(page_key(kKey, database, page)));
     if (!stored) {
         return 0;
@@ -101,7 +104,8 @@ Result<std::int64_t> RecordTraits<Data, kKey>::read(Kv& kv, DatabaseId database,
 }
 
 template <class Data, KeyKind kKey>
-void RecordTraits<Data, kKey>::write(Slots& slots, DatabaseId database, std::uint64_t page, LogIndex at, KvBatch& batch) {
+void RecordTraits<Data, kKey>::write(
+    Slots& slots, DatabaseId database, std::uint64_t page, LogIndex at, KvBatch& batch) {
     std::array<const Data*, kPageSlots> seen{};
     std::uint64_t held = 0;
     for (unsigned i = 0; i < kPageSlots; ++i) {

@@ -1,14 +1,14 @@
 // Pages of nodes and of relationships: slots that point at version chains, and their stored form.
 #pragma once
 
+#include "base/bytes.h"
+#include "engine/store/page_store.h"
+#include "engine/store/version.h"
+
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
-
-#include "base/bytes.h"
-#include "engine/store/page_store.h"
-#include "engine/store/version.h"
 
 namespace nornic::engine {
 
@@ -30,7 +30,8 @@ struct RecordTraits {
     static constexpr std::uint8_t kFormat = 1;
 
     static Result<std::int64_t> read(Kv& kv, DatabaseId database, std::uint64_t page, Slots& slots);
-    static void write(Slots& slots, DatabaseId database, std::uint64_t page, LogIndex at, KvBatch& batch);
+    static void write(
+        Slots& slots, DatabaseId database, std::uint64_t page, LogIndex at, KvBatch& batch);
     static void unwritten(Slots&) {}
     static std::int64_t trim(Slots& slots, LogIndex oldest) {
         std::int64_t freed = 0;

@@ -1,8 +1,8 @@
 #include "engine/store/snapshots.h"
 
-#include <algorithm>
-
 #include "base/check.h"
+
+#include <algorithm>
 
 namespace nornic::engine {
 
@@ -19,10 +19,13 @@ LogIndex Snapshots::acquire() {
 
 void Snapshots::release(LogIndex snapshot) {
     const MutexLock lock{mutex_};
-    const auto at = std::lower_bound(open_.begin(), open_.end(), snapshot, [](const Open& open, LogIndex index) {
-        return open.index < index;
-    });
-    NORNIC_CHECK(at != open_.end() && at->index == snapshot && at->holders > 0, "snapshot={}", snapshot.value);
+    const auto at = std::lower_bound(
+        open_.begin(), open_.end(), snapshot, [](const Open& open, LogIndex index) {
+            return open.index < index;
+        });
+    NORNIC_CHECK(at != open_.end() && at->index == snapshot && at->holders > 0,
+                 "snapshot={}",
+                 snapshot.value);
     --at->holders;
     settle();
 }
@@ -38,8 +41,9 @@ void Snapshots::settle() {
     while (!open_.empty() && open_.front().holders == 0) {
         open_.pop_front();
     }
-    oldest_.store(open_.empty() ? applied_.load(std::memory_order_relaxed) : open_.front().index.value,
-                  std::memory_order_release);
+    oldest_.store(
+        open_.empty() ? applied_.load(std::memory_order_relaxed) : open_.front().index.value,
+        std::memory_order_release);
 }
 
 }  // namespace nornic::engine

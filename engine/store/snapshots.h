@@ -1,12 +1,12 @@
 // Which snapshots are open, and so which old versions somebody may still read. Thread-safe.
 #pragma once
 
+#include "base/ids.h"
+#include "base/mutex.h"
+
 #include <atomic>
 #include <cstdint>
 #include <deque>
-
-#include "base/ids.h"
-#include "base/mutex.h"
 
 namespace nornic::engine {
 
@@ -20,9 +20,14 @@ public:
     /// Makes everything up to `index` visible to new snapshots.
     void advance(LogIndex index) EXCLUDES(mutex_);
 
-    [[nodiscard]] LogIndex applied() const noexcept { return LogIndex{applied_.load(std::memory_order_acquire)}; }
-    /// Nobody reads before this. Never past the applied index, since a snapshot may open there at any moment.
-    [[nodiscard]] LogIndex oldest() const noexcept { return LogIndex{oldest_.load(std::memory_order_acquire)}; }
+    [[nodiscard]] LogIndex applied() const noexcept {
+        return LogIndex{applied_.load(std::memory_order_acquire)};
+    }
+    /// Nobody reads before this. Never past the applied index, since a snapshot may open there at
+    /// any moment.
+    [[nodiscard]] LogIndex oldest() const noexcept {
+        return LogIndex{oldest_.load(std::memory_order_acquire)};
+    }
 
 private:
     struct Open {

@@ -1,14 +1,14 @@
-// One state of a node or relationship and, behind it, the states that open snapshots may still read.
-// A slot of a page points at its newest version. `data` never changes once another thread can see
-// it, so readers share it; `previous` is only touched under the page's lock.
+// One state of a node or relationship and, behind it, the states that open snapshots may still
+// read. A slot of a page points at its newest version. `data` never changes once another thread can
+// see it, so readers share it; `previous` is only touched under the page's lock.
 #pragma once
+
+#include "base/ids.h"
+#include "engine/graph_reader.h"
 
 #include <cstdint>
 #include <memory>
 #include <utility>
-
-#include "base/ids.h"
-#include "engine/graph_reader.h"
 
 namespace nornic::engine {
 
@@ -58,7 +58,8 @@ inline std::int64_t heap_bytes(const std::vector<PropertyEntry>& properties) noe
 
 /// About what a version takes, its control block and the allocator's share included.
 inline std::int64_t version_bytes(const NodeVersion& version) noexcept {
-    return static_cast<std::int64_t>(sizeof(NodeVersion) + 32 + version.data.labels.capacity() * sizeof(LabelId)) +
+    return static_cast<std::int64_t>(sizeof(NodeVersion) + 32 +
+                                     version.data.labels.capacity() * sizeof(LabelId)) +
            heap_bytes(version.data.properties);
 }
 inline std::int64_t version_bytes(const RelVersion& version) noexcept {

@@ -1,12 +1,12 @@
-// Unique and key constraints (checked at each write, under a lock on the key), existence and property
-// types (checked in prepare), and whether existing data fits a new constraint.
+// Unique and key constraints (checked at each write, under a lock on the key), existence and
+// property types (checked in prepare), and whether existing data fits a new constraint.
+#include "engine/transaction/storable.h"
+#include "engine/transaction/transaction_impl.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <unordered_map>
-
-#include "engine/transaction/storable.h"
-#include "engine/transaction/transaction_impl.h"
 
 namespace nornic::engine {
 namespace {
@@ -21,17 +21,23 @@ std::string entity_text(EntityKind entity, std::uint64_t id) {
 
 /// "label `L`" or "type `T`".
 std::string token_text(const Tokens& tokens, const ConstraintRule& rule) {
-    return rule.entity == EntityKind::kNode ? fmt::format("label `{}`", tokens.name(TokenKind::kLabel, rule.token))
-                                            : fmt::format("type `{}`", tokens.name(TokenKind::kRelationshipType, rule.token));
+    return rule.entity == EntityKind::kNode
+               ? fmt::format("label `{}`", tokens.name(TokenKind::kLabel, rule.token))
+               : fmt::format("type `{}`", tokens.name(TokenKind::kRelationshipType, rule.token));
 }
 
 /// "property `k` = 1" or "properties `a` = 1, `b` = 2".
-std::string values_text(const Tokens& tokens, const ConstraintRule& rule, std::span<const PropertyEntry> properties) {
+std::string values_text(const Tokens& tokens,
+                        const ConstraintRule& rule,
+                        std::span<const PropertyEntry> properties) {
     std::string out = rule.properties.size() == 1 ? "property " : "properties ";
     std::string_view separator;
     for (const PropertyKeyId key : rule.properties) {
         const Value* value = find_property(properties, key);
-        out += fmt::format("{}`{}` = {}", separator, tokens.name(key), value != nullptr ? to_cypher_text(*value) : "NO_VALUE");
+        out += fmt::format("{}`{}` = {}",
+                           separator,
+                           tokens.name(key),
+                           value != nullptr ? to_cypher_text(*value) : "NO_VALUE");
         separator = ", ";
     }
     return out;
@@ -62,7 +68,8 @@ IndexRule key_rule(const ConstraintRule& rule) {
 /// The newest committed state, held still while it is looked at.
 class NewestSnapshot {
 public:
-    explicit NewestSnapshot(Snapshots& snapshots) : snapshots_{snapshots}, at{snapshots.acquire()} {}
+    explicit NewestSnapshot(Snapshots& snapshots)
+        : snapshots_{snapshots}, at{snapshots.acquire()} {}
     ~NewestSnapshot() { snapshots_.release(at); }
     NewestSnapshot(const NewestSnapshot&) = delete;
     NewestSnapshot& operator=(const NewestSnapshot&) = delete;
@@ -85,12 +92,15 @@ bool has_token(const Data& data, std::uint32_t token) {
 
 }  // namespace
 
-Result<> TransactionImpl::check_unique(NodeId id, const NodeData& data, std::optional<LabelId> label,
+Result<> TransactionImpl::check_unique(NodeId id,
+                                       const NodeData& data,
+                                       std::optional<LabelId> label,
                                        std::optional<PropertyKeyId> key) {
     for (const ConstraintRule& rule : rules_->constraints) {
-        if (!is_unique(rule) || rule.entity != EntityKind::kNode || !data.has_label(LabelId{rule.token}) ||
-            (label && label->value != rule.token) ||
-            (key && std::find(rule.properties.begin(), rule.properties.end(), *key) == rule.properties.end())) {
+        if (!is_unique(rule) || rule.entity != EntityKind::kNode ||
+            !data.has_label(LabelId{rule.token}) || (label && label->value != rule.token) ||
+            (key && std::find(rule.properties.begin(), rule.properties.end(), *key) ==
+                        rule.properties.end())) {
             continue;
         }
         NORNIC_TRY(check_unique_rule(rule, id.value, data.properties));
@@ -98,10 +108,14 @@ Result<> TransactionImpl::check_unique(NodeId id, const NodeData& data, std::opt
     return success();
 }
 
-Result<> TransactionImpl::check_unique(RelId id, const RelData& data, std::optional<PropertyKeyId> key) {
+Result<> TransactionImpl::check_unique(RelId id,
+                                       const RelData& data,
+                                       std::optional<PropertyKeyId> key) {
     for (const ConstraintRule& rule : rules_->constraints) {
-        if (!is_unique(rule) || rule.entity != EntityKind::kRelationship || rule.token != data.type.value ||
-            (key && std::find(rule.properties.begin(), rule.properties.end(), *key) == rule.properties.end())) {
+        if (!is_unique(rule) || rule.entity != EntityKind::kRelationship ||
+            rule.token != data.type.value ||
+            (key && std::find(rule.properties.begin(), rule.properties.end(), *key) ==
+                        rule.properties.end())) {
             continue;
         }
         NORNIC_TRY(check_unique_rule(rule, id.value, data.properties));
@@ -109,7 +123,8 @@ Result<> TransactionImpl::check_unique(RelId id, const RelData& data, std::optio
     return success();
 }
 
-Result<> TransactionImpl::check_unique_rule(const ConstraintRule& rule, std::uint64_t id,
+Result<> TransactionImpl::check_unique_rule(const ConstraintRule& rule,
+                                            std::uint64_t id,
                                             std::span<const PropertyEntry> properties) {
     const auto latest = database_->indexes();
     IndexHandle* handle = latest->find(rule.owned_index.value_or(SchemaRuleId{}));
@@ -121,7 +136,8 @@ Result<> TransactionImpl::check_unique_rule(const ConstraintRule& rule, std::uin
     if (!handle->online) {
         NORNIC_TRY(engine_.await_index(*database_, handle->rule.id, deadline_));
     }
-    NORNIC_TRY(lock(LockKey::index_key(database_->info.id, hash_index_key(rule.id.value, key)), LockMode::kExclusive));
+    NORNIC_TRY(lock(LockKey::index_key(database_->info.id, hash_index_key(rule.id.value, key)),
+                    LockMode::kExclusive));
     const auto violation = [&](std::uint64_t other) {
         return fail(ErrorCode::kConstraintViolation,
                     fmt::format("{} already exists with {} and {}",
@@ -131,14 +147,15 @@ Result<> TransactionImpl::check_unique_rule(const ConstraintRule& rule, std::uin
     };
     const auto same_key = [&](const auto* data) {
         std::string other_key;
-        return data != nullptr && has_token(*data, rule.token) && index_key_of(handle->rule, data->properties, other_key) &&
-               other_key == key;
+        return data != nullptr && has_token(*data, rule.token) &&
+               index_key_of(handle->rule, data->properties, other_key) && other_key == key;
     };
 
     const bool nodes = rule.entity == EntityKind::kNode;
     const auto& entries = own_entries(*handle).entries;
     for (auto at = entries.lower_bound({key, 0}); at != entries.end() && at->first == key; ++at) {
-        if (at->second != id && (nodes ? same_key(own(NodeId{at->second})) : same_key(own(RelId{at->second})))) {
+        if (at->second != id &&
+            (nodes ? same_key(own(NodeId{at->second})) : same_key(own(RelId{at->second})))) {
             return violation(at->second);
         }
     }
@@ -167,7 +184,8 @@ Result<> TransactionImpl::check_unique_rule(const ConstraintRule& rule, std::uin
             return violation(other);
         }
         if (taken) {
-            // Committed after this snapshot. Run again, it is either matched or reported as a duplicate.
+            // Committed after this snapshot. Run again, it is either matched or reported as a
+            // duplicate.
             return conflict(nodes ? "Node" : "Relationship", other);
         }
     }
@@ -176,14 +194,16 @@ Result<> TransactionImpl::check_unique_rule(const ConstraintRule& rule, std::uin
 
 // ---- Existence and property types ----
 
-Result<> TransactionImpl::check_required_rule(const ConstraintRule& rule, std::uint64_t id,
+Result<> TransactionImpl::check_required_rule(const ConstraintRule& rule,
+                                              std::uint64_t id,
                                               std::span<const PropertyEntry> properties) const {
     for (const PropertyKeyId key : rule.properties) {
         const Value* value = find_property(properties, key);
         if (rule.type == ConstraintType::kPropertyType) {
             if (value != nullptr && !has_type(*value, rule.property_types)) {
                 return fail(ErrorCode::kConstraintViolation,
-                            fmt::format("{} with {} required the property `{}` to be of type `{}`, but was of type `{}`.",
+                            fmt::format("{} with {} required the property `{}` to be of type `{}`, "
+                                        "but was of type `{}`.",
                                         entity_text(rule.entity, id),
                                         token_text(tokens(), rule),
                                         tokens().name(key),
@@ -203,7 +223,8 @@ Result<> TransactionImpl::check_required_rule(const ConstraintRule& rule, std::u
 
 Result<> TransactionImpl::check_required(NodeId id, const NodeData& data) {
     for (const ConstraintRule& rule : rules_->constraints) {
-        if (rule.type != ConstraintType::kUnique && rule.entity == EntityKind::kNode && data.has_label(LabelId{rule.token})) {
+        if (rule.type != ConstraintType::kUnique && rule.entity == EntityKind::kNode &&
+            data.has_label(LabelId{rule.token})) {
             NORNIC_TRY(check_required_rule(rule, id.value, data.properties));
         }
     }
@@ -212,7 +233,8 @@ Result<> TransactionImpl::check_required(NodeId id, const NodeData& data) {
 
 Result<> TransactionImpl::check_required(RelId id, const RelData& data) {
     for (const ConstraintRule& rule : rules_->constraints) {
-        if (rule.type != ConstraintType::kUnique && rule.entity == EntityKind::kRelationship && rule.token == data.type.value) {
+        if (rule.type != ConstraintType::kUnique && rule.entity == EntityKind::kRelationship &&
+            rule.token == data.type.value) {
             NORNIC_TRY(check_required_rule(rule, id.value, data.properties));
         }
     }
@@ -220,9 +242,11 @@ Result<> TransactionImpl::check_required(RelId id, const RelData& data) {
 }
 
 Result<> TransactionImpl::check_all_required() {
-    if (!rules_ || std::none_of(rules_->constraints.begin(), rules_->constraints.end(), [](const ConstraintRule& rule) {
-            return rule.type != ConstraintType::kUnique;
-        })) {
+    if (!rules_ ||
+        std::none_of(
+            rules_->constraints.begin(), rules_->constraints.end(), [](const ConstraintRule& rule) {
+                return rule.type != ConstraintType::kUnique;
+            })) {
         return success();
     }
     Result<> checked = success();
@@ -257,12 +281,15 @@ Result<> TransactionImpl::validate_existing(const ConstraintRule& rule) {
     std::unordered_map<std::string, std::uint64_t> holders;
     std::string key;
     const auto refused = [&](std::string_view why) {
-        return fail(ErrorCode::kConstraintCreationFailed,
-                    fmt::format("Unable to create {}:\n{}. Note that only the first found violation is shown.",
-                                description(rule, tokens(), false),
-                                why));
+        return fail(
+            ErrorCode::kConstraintCreationFailed,
+            fmt::format(
+                "Unable to create {}:\n{}. Note that only the first found violation is shown.",
+                description(rule, tokens(), false),
+                why));
     };
-    const auto check = [&](std::uint64_t id, std::span<const PropertyEntry> properties) -> Result<> {
+    const auto check = [&](std::uint64_t id,
+                           std::span<const PropertyEntry> properties) -> Result<> {
         if (killed()) {
             return kill_reason().value();
         }

@@ -1,11 +1,11 @@
 // Scans and seeks. Each has a source of committed entities that verifies candidates against the
 // snapshot and leaves out what this transaction changed, and a list of the transaction's own ones;
 // the cursor merges the two.
+#include "engine/transaction/transaction_impl.h"
+
 #include <algorithm>
 #include <array>
 #include <deque>
-
-#include "engine/transaction/transaction_impl.h"
 
 namespace nornic::engine {
 namespace {
@@ -14,7 +14,8 @@ namespace {
 template <class Id, class Cursor, class Source>
 class MergedScan final : public Cursor {
 public:
-    MergedScan(Source source, std::vector<std::uint64_t> own) : source_{std::move(source)}, own_{std::move(own)} {}
+    MergedScan(Source source, std::vector<std::uint64_t> own)
+        : source_{std::move(source)}, own_{std::move(own)} {}
 
     std::size_t next(std::span<Id> out) override {
         std::size_t filled = 0;
@@ -78,7 +79,9 @@ public:
         }
         return page_ < end_;
     }
-    [[nodiscard]] bool still(std::uint64_t id) const { return transaction_.own(NodeId{id}) != nullptr; }
+    [[nodiscard]] bool still(std::uint64_t id) const {
+        return transaction_.own(NodeId{id}) != nullptr;
+    }
 
 private:
     TransactionImpl& transaction_;
@@ -90,7 +93,9 @@ private:
 class LabelledNodes {
 public:
     LabelledNodes(TransactionImpl& transaction, LabelId label)
-        : transaction_{transaction}, label_{label}, scan_{transaction.store().labels.scan(label.value)} {}
+        : transaction_{transaction},
+          label_{label},
+          scan_{transaction.store().labels.scan(label.value)} {}
 
     bool fill(std::vector<std::uint64_t>& out) {
         std::array<PageWord, 64> words;
@@ -163,13 +168,16 @@ public:
         }
         return page_ < end_;
     }
-    [[nodiscard]] bool still(std::uint64_t id) const { return transaction_.own(RelId{id}) != nullptr; }
+    [[nodiscard]] bool still(std::uint64_t id) const {
+        return transaction_.own(RelId{id}) != nullptr;
+    }
 
 private:
     void read_page(std::uint32_t region, std::vector<std::uint64_t>& out) {
         std::uint64_t mask = types_.empty() ? ~std::uint64_t{0} : 0;
         for (const RelTypeId type : types_) {
-            const Result<std::uint64_t> word = transaction_.store().types.word(type.value, region, page_);
+            const Result<std::uint64_t> word =
+                transaction_.store().types.word(type.value, region, page_);
             if (!word) {
                 transaction_.store_failed(word.error());
                 return;
@@ -185,7 +193,8 @@ private:
                 const auto slot = static_cast<unsigned>(__builtin_ctzll(mask));
                 const auto* version = visible_version(slots[slot], transaction_.snapshot());
                 if (version != nullptr &&
-                    (types_.empty() || std::binary_search(types_.begin(), types_.end(), (*version)->data.type))) {
+                    (types_.empty() ||
+                     std::binary_search(types_.begin(), types_.end(), (*version)->data.type))) {
                     const std::uint64_t id = id_in_page(number, slot);
                     if (!transaction_.changed(RelId{id})) {
                         out.push_back(id);
@@ -205,7 +214,9 @@ struct EntityTraits;
 template <>
 struct EntityTraits<NodeId> {
     using Cursor = NodeCursor;
-    static std::span<const PropertyEntry> properties(const NodeData& data, const IndexRule& rule, bool& member) {
+    static std::span<const PropertyEntry> properties(const NodeData& data,
+                                                     const IndexRule& rule,
+                                                     bool& member) {
         member = false;
         for (const std::uint32_t token : rule.tokens) {
             member = member || data.has_label(LabelId{token});
@@ -224,8 +235,11 @@ struct EntityTraits<NodeId> {
 template <>
 struct EntityTraits<RelId> {
     using Cursor = RelCursor;
-    static std::span<const PropertyEntry> properties(const RelData& data, const IndexRule& rule, bool& member) {
-        member = std::find(rule.tokens.begin(), rule.tokens.end(), data.type.value) != rule.tokens.end();
+    static std::span<const PropertyEntry> properties(const RelData& data,
+                                                     const IndexRule& rule,
+                                                     bool& member) {
+        member =
+            std::find(rule.tokens.begin(), rule.tokens.end(), data.type.value) != rule.tokens.end();
         return data.properties;
     }
     template <class Fn>
@@ -270,7 +284,8 @@ public:
     template <class Id>
     bool committed_fits(std::uint64_t id, std::string_view key) {
         bool fit = false;
-        EntityTraits<Id>::visible(transaction_, id, [&](const auto& data) { fit = fits<Id>(data, key); });
+        EntityTraits<Id>::visible(
+            transaction_, id, [&](const auto& data) { fit = fits<Id>(data, key); });
         return fit && !transaction_.changed(Id{id});
     }
     /// The transaction's own candidates in key order.
@@ -317,7 +332,8 @@ public:
             done_ = true;
             return;
         }
-        Result<RangeCursor> cursor = source_.handle().index.seek(source_.range(), source_.transaction().snapshot());
+        Result<RangeCursor> cursor =
+            source_.handle().index.seek(source_.range(), source_.transaction().snapshot());
         if (!cursor) {
             source_.transaction().store_failed(cursor.error());
             done_ = true;
@@ -333,7 +349,8 @@ public:
                 fill();
                 continue;
             }
-            if (own_at_ < own_.size() && (ready_.empty() || before(own_[own_at_], ready_.front()))) {
+            if (own_at_ < own_.size() &&
+                (ready_.empty() || before(own_[own_at_], ready_.front()))) {
                 const auto& [key, id] = own_[own_at_++];
                 const auto* data = source_.transaction().own(Id{id});
                 if (data != nullptr && source_.template fits<Id>(*data, key)) {
@@ -384,7 +401,8 @@ private:
         }
         for (std::size_t i = 0; i < found.value(); ++i) {
             if (source_.template committed_fits<Id>(entries[i].id, entries[i].key)) {
-                ready_.emplace_back(own_.empty() ? std::string{} : std::string{entries[i].key}, entries[i].id);
+                ready_.emplace_back(own_.empty() ? std::string{} : std::string{entries[i].key},
+                                    entries[i].id);
             }
         }
         done_ = found.value() < entries.size();
@@ -426,9 +444,10 @@ OwnLabelled& TransactionImpl::own_labelled(LabelId label) {
             view.ids.push_back(id);
         }
     }
-    if (view.ids.size() > known && !std::is_sorted(view.ids.begin() + static_cast<std::ptrdiff_t>(known > 0 ? known - 1 : 0),
-                                                   view.ids.end(),
-                                                   [](auto a, auto b) { return a <= b; })) {
+    if (view.ids.size() > known &&
+        !std::is_sorted(view.ids.begin() + static_cast<std::ptrdiff_t>(known > 0 ? known - 1 : 0),
+                        view.ids.end(),
+                        [](auto a, auto b) { return a <= b; })) {
         std::sort(view.ids.begin(), view.ids.end());
         view.ids.erase(std::unique(view.ids.begin(), view.ids.end()), view.ids.end());
     }
@@ -441,7 +460,8 @@ OwnIndexEntries& TransactionImpl::own_entries(const IndexHandle& handle) {
     const auto enter = [&](auto id, const auto* data) {
         bool member = false;
         if (data != nullptr) {
-            const auto properties = EntityTraits<decltype(id)>::properties(*data, handle.rule, member);
+            const auto properties =
+                EntityTraits<decltype(id)>::properties(*data, handle.rule, member);
             if (member && index_key_of(handle.rule, properties, key)) {
                 view.entries.emplace(key, id.value);
             }
@@ -482,7 +502,8 @@ std::unique_ptr<NodeCursor> TransactionImpl::scan_nodes() {
         }
     }
     std::sort(own_ids.begin(), own_ids.end());
-    return std::make_unique<MergedScan<NodeId, NodeCursor, NodePages>>(NodePages{*this}, std::move(own_ids));
+    return std::make_unique<MergedScan<NodeId, NodeCursor, NodePages>>(NodePages{*this},
+                                                                       std::move(own_ids));
 }
 
 std::unique_ptr<NodeCursor> TransactionImpl::scan_label(LabelId label) {
@@ -490,7 +511,8 @@ std::unique_ptr<NodeCursor> TransactionImpl::scan_label(LabelId label) {
     if (!created_nodes_.empty() || !node_changes_.empty()) {
         own_ids = own_labelled(label).ids;
     }
-    return std::make_unique<MergedScan<NodeId, NodeCursor, LabelledNodes>>(LabelledNodes{*this, label}, std::move(own_ids));
+    return std::make_unique<MergedScan<NodeId, NodeCursor, LabelledNodes>>(
+        LabelledNodes{*this, label}, std::move(own_ids));
 }
 
 std::unique_ptr<RelCursor> TransactionImpl::scan_relationships(std::span<const RelTypeId> types) {
@@ -509,8 +531,8 @@ std::unique_ptr<RelCursor> TransactionImpl::scan_relationships(std::span<const R
         }
     }
     std::sort(own_ids.begin(), own_ids.end());
-    return std::make_unique<MergedScan<RelId, RelCursor, TypedRelationships>>(TypedRelationships{*this, types},
-                                                                              std::move(own_ids));
+    return std::make_unique<MergedScan<RelId, RelCursor, TypedRelationships>>(
+        TypedRelationships{*this, types}, std::move(own_ids));
 }
 
 /// A plan may be older than the rules: then the transaction ends with an error that makes it run
@@ -518,17 +540,20 @@ std::unique_ptr<RelCursor> TransactionImpl::scan_relationships(std::span<const R
 const IndexHandle* TransactionImpl::index_to_read(SchemaRuleId id, EntityKind entity) {
     const IndexHandle* handle = indexes_->find(id);
     if (handle == nullptr || handle->rule.entity != entity) {
-        terminate(Error{ErrorCode::kConflict, "An index that this statement uses was dropped. Run it again."});
+        terminate(Error{ErrorCode::kConflict,
+                        "An index that this statement uses was dropped. Run it again."});
         return nullptr;
     }
     if (handle->counters) {
         handle->counters->reads.fetch_add(1, std::memory_order_relaxed);
-        handle->counters->last_read_ms.store(engine_.clock().wall_ns() / 1'000'000, std::memory_order_relaxed);
+        handle->counters->last_read_ms.store(engine_.clock().wall_ns() / 1'000'000,
+                                             std::memory_order_relaxed);
     }
     return handle;
 }
 
-std::unique_ptr<NodeCursor> TransactionImpl::seek_nodes(SchemaRuleId index, const IndexQuery& query) {
+std::unique_ptr<NodeCursor> TransactionImpl::seek_nodes(SchemaRuleId index,
+                                                        const IndexQuery& query) {
     const IndexHandle* handle = index_to_read(index, EntityKind::kNode);
     if (handle == nullptr) {
         return std::make_unique<NothingCursor<NodeId>>();
@@ -536,7 +561,8 @@ std::unique_ptr<NodeCursor> TransactionImpl::seek_nodes(SchemaRuleId index, cons
     return std::make_unique<SeekCursor<NodeId>>(SeekSource{*this, *handle, query}, indexes_);
 }
 
-std::unique_ptr<RelCursor> TransactionImpl::seek_relationships(SchemaRuleId index, const IndexQuery& query) {
+std::unique_ptr<RelCursor> TransactionImpl::seek_relationships(SchemaRuleId index,
+                                                               const IndexQuery& query) {
     const IndexHandle* handle = index_to_read(index, EntityKind::kRelationship);
     if (handle == nullptr) {
         return std::make_unique<NothingCursor<RelId>>();

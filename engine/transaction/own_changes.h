@@ -1,6 +1,10 @@
 // What a transaction has changed and not committed, in the forms that reading it back needs.
 #pragma once
 
+#include "engine/database.h"
+#include "engine/graph_reader.h"
+#include "engine/store/keys.h"
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -9,10 +13,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "engine/database.h"
-#include "engine/graph_reader.h"
-#include "engine/store/keys.h"
 
 namespace nornic::engine {
 
@@ -62,9 +62,10 @@ public:
             return nullptr;
         }
         const std::uint64_t sequence = sequence_of(id);
-        auto after = std::upper_bound(stretches_.begin(), stretches_.end(), sequence, [](auto s, const Stretch& stretch) {
-            return s < stretch.first;
-        });
+        auto after = std::upper_bound(
+            stretches_.begin(), stretches_.end(), sequence, [](auto s, const Stretch& stretch) {
+                return s < stretch.first;
+            });
         if (after == stretches_.begin()) {
             return nullptr;
         }
@@ -73,11 +74,14 @@ public:
         const std::uint64_t index = after->index + (sequence - after->first);
         return index < limit ? &items_[index] : nullptr;
     }
-    [[nodiscard]] const Item* find(std::uint64_t id) const noexcept { return const_cast<CreatedList*>(this)->find(id); }
+    [[nodiscard]] const Item* find(std::uint64_t id) const noexcept {
+        return const_cast<CreatedList*>(this)->find(id);
+    }
     [[nodiscard]] std::uint64_t id_at(std::size_t index) const noexcept {
-        auto after = std::upper_bound(stretches_.begin(), stretches_.end(), index, [](auto i, const Stretch& stretch) {
-            return i < stretch.index;
-        });
+        auto after = std::upper_bound(
+            stretches_.begin(), stretches_.end(), index, [](auto i, const Stretch& stretch) {
+                return i < stretch.index;
+            });
         --after;
         return id_of(after->first + (index - after->index), region_);
     }
@@ -89,7 +93,8 @@ public:
     template <class Fn>
     void each(Fn&& fn) const {
         for (std::size_t s = 0; s < stretches_.size(); ++s) {
-            const std::size_t limit = s + 1 < stretches_.size() ? stretches_[s + 1].index : items_.size();
+            const std::size_t limit =
+                s + 1 < stretches_.size() ? stretches_[s + 1].index : items_.size();
             for (std::size_t i = stretches_[s].index; i < limit; ++i) {
                 fn(id_of(stretches_[s].first + (i - stretches_[s].index), region_), items_[i]);
             }

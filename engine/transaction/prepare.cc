@@ -1,14 +1,16 @@
 // Begin and end of a transaction: snapshot, the checks that only make sense at the end, the
 // WriteSet, and letting go.
+#include "engine/transaction/transaction_impl.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "engine/transaction/transaction_impl.h"
-
 namespace nornic::engine {
 
-TransactionImpl::TransactionImpl(EngineImpl& engine, std::shared_ptr<Database> database, TransactionId id,
+TransactionImpl::TransactionImpl(EngineImpl& engine,
+                                 std::shared_ptr<Database> database,
+                                 TransactionId id,
                                  const BeginOptions& options)
     : engine_{engine},
       database_{std::move(database)},
@@ -20,7 +22,9 @@ TransactionImpl::TransactionImpl(EngineImpl& engine, std::shared_ptr<Database> d
     open_snapshot();
 }
 
-TransactionImpl::~TransactionImpl() { finish(); }
+TransactionImpl::~TransactionImpl() {
+    finish();
+}
 
 void TransactionImpl::open_snapshot() {
     // An index may be used if it was whole before the snapshot and is kept up to date after it: so
@@ -38,8 +42,9 @@ void TransactionImpl::open_snapshot() {
 }
 
 bool TransactionImpl::has_writes() const {
-    return !created_nodes_.empty() || !created_rels_.empty() || !node_changes_.empty() || !rel_changes_.empty() ||
-           !rule_changes_.empty() || !catalog_changes_.empty() || !new_tokens_.empty();
+    return !created_nodes_.empty() || !created_rels_.empty() || !node_changes_.empty() ||
+           !rel_changes_.empty() || !rule_changes_.empty() || !catalog_changes_.empty() ||
+           !new_tokens_.empty();
 }
 
 // ---- Termination ----
@@ -72,12 +77,14 @@ std::optional<Error> TransactionImpl::kill_reason() const {
         return engine_.failure().error();
     }
     if (deadline_ != kNoDeadline && engine_.clock().now() >= deadline_) {
-        return Error{deadline_by_client_ ? ErrorCode::kTransactionTimedOutByClient : ErrorCode::kTransactionTimedOut,
-                     deadline_by_client_
-                         ? "The transaction has not completed within the timeout specified at its start by the client. "
-                           "You may want to retry with a longer timeout. "
-                         : "The transaction has not completed within the specified timeout (dbms.transaction.timeout). "
-                           "You may want to retry with a longer timeout. "};
+        return Error{deadline_by_client_ ? ErrorCode::kTransactionTimedOutByClient
+                                         : ErrorCode::kTransactionTimedOut,
+                     deadline_by_client_ ? "The transaction has not completed within the timeout "
+                                           "specified at its start by the client. "
+                                           "You may want to retry with a longer timeout. "
+                                         : "The transaction has not completed within the specified "
+                                           "timeout (dbms.transaction.timeout). "
+                                           "You may want to retry with a longer timeout. "};
     }
     return std::nullopt;
 }
@@ -91,7 +98,8 @@ Result<> TransactionImpl::check_deleted_nodes() {
         expand(id, Direction::kBoth, {}, left);
         if (!left.empty()) {
             return fail(ErrorCode::kConstraintViolation,
-                        fmt::format("Cannot delete node<{}>, because it still has relationships. To delete this node, "
+                        fmt::format("Cannot delete node<{}>, because it still has relationships. "
+                                    "To delete this node, "
                                     "you must first delete its relationships.",
                                     id.value));
         }
@@ -212,7 +220,8 @@ void TransactionImpl::finish() {
             database_->merges.set(key, applied, engine_.snapshots().oldest());
         }
         for (const SchemaRuleId index : awaited_indexes_) {
-            // Whoever made a constraint goes on when it is in force; a failure shows in SHOW INDEXES.
+            // Whoever made a constraint goes on when it is in force; a failure shows in SHOW
+            // INDEXES.
             static_cast<void>(engine_.await_index(*database_, index, kNoDeadline));
         }
     }

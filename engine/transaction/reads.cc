@@ -17,7 +17,10 @@ bool wanted(std::span<const RelTypeId> types, RelTypeId type) noexcept {
 
 Adjacent adjacent(const AdjacencyEntry& entry, std::uint32_t mask) noexcept {
     // A relationship from a node to itself is outgoing unless only incoming ones were asked for.
-    return Adjacent{entry.relationship, entry.other, entry.type, (entry.direction & mask & AdjacencyEntry::kOutgoing) != 0};
+    return Adjacent{entry.relationship,
+                    entry.other,
+                    entry.type,
+                    (entry.direction & mask & AdjacencyEntry::kOutgoing) != 0};
 }
 
 }  // namespace
@@ -105,7 +108,9 @@ bool TransactionImpl::deleted_here(RelId id) const {
     return at != rel_changes_.end() && at->second.deleted;
 }
 
-void TransactionImpl::node_properties(std::span<const NodeId> ids, PropertyKeyId key, std::span<Value> out) {
+void TransactionImpl::node_properties(std::span<const NodeId> ids,
+                                      PropertyKeyId key,
+                                      std::span<Value> out) {
     NORNIC_CHECK(out.size() >= ids.size(), "out={} ids={}", out.size(), ids.size());
     for (std::size_t first = 0; first < ids.size();) {
         const std::uint64_t page = page_of(ids[first].value);
@@ -116,7 +121,8 @@ void TransactionImpl::node_properties(std::span<const NodeId> ids, PropertyKeyId
         }
         database_->nodes.read(page, [&](const NodeStore::Slots& slots) {
             for (std::size_t i = first; i < end; ++i) {
-                if (const auto* version = visible_version(slots[slot_of(ids[i].value)], snapshot_)) {
+                if (const auto* version =
+                        visible_version(slots[slot_of(ids[i].value)], snapshot_)) {
                     if (const Value* value = (*version)->data.property(key)) {
                         out[i] = *value;
                     }
@@ -147,7 +153,9 @@ void TransactionImpl::follow_created_relationships() {
     }
 }
 
-void TransactionImpl::add_own_relationships(NodeId id, std::uint32_t mask, std::span<const RelTypeId> types,
+void TransactionImpl::add_own_relationships(NodeId id,
+                                            std::uint32_t mask,
+                                            std::span<const RelTypeId> types,
                                             std::vector<Adjacent>& out) {
     follow_created_relationships();
     const auto at = own_adjacency_.find(id);
@@ -173,7 +181,10 @@ void TransactionImpl::add_own_relationships(NodeId id, std::uint32_t mask, std::
     }
 }
 
-void TransactionImpl::expand(NodeId id, Direction direction, std::span<const RelTypeId> types, std::vector<Adjacent>& out) {
+void TransactionImpl::expand(NodeId id,
+                             Direction direction,
+                             std::span<const RelTypeId> types,
+                             std::vector<Adjacent>& out) {
     const std::uint32_t mask = direction_mask(direction);
     const bool own_changes = writes_ == Writes::kData;
     if (!own_changes || created_nodes_.find(id.value) == nullptr) {
@@ -186,10 +197,11 @@ void TransactionImpl::expand(NodeId id, Direction direction, std::span<const Rel
             });
         });
         if (deleted_rels_ > 0) {
-            out.erase(std::remove_if(out.begin() + static_cast<std::ptrdiff_t>(first),
-                                     out.end(),
-                                     [&](const Adjacent& a) { return deleted_here(a.relationship); }),
-                      out.end());
+            out.erase(
+                std::remove_if(out.begin() + static_cast<std::ptrdiff_t>(first),
+                               out.end(),
+                               [&](const Adjacent& a) { return deleted_here(a.relationship); }),
+                out.end());
         }
     }
     if (own_changes && !created_rels_.empty()) {
@@ -197,7 +209,9 @@ void TransactionImpl::expand(NodeId id, Direction direction, std::span<const Rel
     }
 }
 
-std::uint64_t TransactionImpl::degree(NodeId id, Direction direction, std::span<const RelTypeId> types) {
+std::uint64_t TransactionImpl::degree(NodeId id,
+                                      Direction direction,
+                                      std::span<const RelTypeId> types) {
     if (deleted_rels_ > 0 || !created_rels_.empty()) {
         std::vector<Adjacent> all;
         expand(id, direction, types, all);
@@ -231,7 +245,10 @@ std::uint64_t TransactionImpl::count_committed(CountKind kind, std::optional<std
                 database_->nodes.read(id_of(page, region), [&](const NodeStore::Slots& slots) {
                     for (const auto& slot : slots) {
                         const auto* version = visible_version(slot, snapshot_);
-                        count += version != nullptr && (!token || (*version)->data.has_label(LabelId{*token})) ? 1 : 0;
+                        count += version != nullptr &&
+                                         (!token || (*version)->data.has_label(LabelId{*token}))
+                                     ? 1
+                                     : 0;
                     }
                 });
             }
@@ -243,7 +260,9 @@ std::uint64_t TransactionImpl::count_committed(CountKind kind, std::optional<std
             database_->relationships.read(id_of(page, region), [&](const RelStore::Slots& slots) {
                 for (const auto& slot : slots) {
                     const auto* version = visible_version(slot, snapshot_);
-                    count += version != nullptr && (!token || (*version)->data.type.value == *token) ? 1 : 0;
+                    count += version != nullptr && (!token || (*version)->data.type.value == *token)
+                                 ? 1
+                                 : 0;
                 }
             });
         }
@@ -255,7 +274,9 @@ std::uint64_t TransactionImpl::node_count(std::optional<LabelId> label) {
     std::int64_t count = static_cast<std::int64_t>(
         count_committed(CountKind::kNodes, label ? std::optional{label->value} : std::nullopt));
     const auto counts_here = [&](const NodeData& data) { return !label || data.has_label(*label); };
-    created_nodes_.each([&](std::uint64_t, const auto& item) { count += !item.deleted && counts_here(*item.data) ? 1 : 0; });
+    created_nodes_.each([&](std::uint64_t, const auto& item) {
+        count += !item.deleted && counts_here(*item.data) ? 1 : 0;
+    });
     for (const auto& [id, change] : node_changes_) {
         count -= counts_here(*change.base) ? 1 : 0;
         count += !change.deleted && counts_here(*change.data) ? 1 : 0;
@@ -275,7 +296,8 @@ std::uint64_t TransactionImpl::relationship_count(std::optional<RelTypeId> type)
     return static_cast<std::uint64_t>(std::max<std::int64_t>(0, count));
 }
 
-double TransactionImpl::relationship_count_estimate(std::optional<LabelId> start, std::optional<RelTypeId> type,
+double TransactionImpl::relationship_count_estimate(std::optional<LabelId> start,
+                                                    std::optional<RelTypeId> type,
                                                     std::optional<LabelId> end) {
     const Counts& counts = database_->counts;
     const auto from = [&](CountKind kind, LabelId label) {
@@ -289,7 +311,9 @@ double TransactionImpl::relationship_count_estimate(std::optional<LabelId> start
     }
     if (start && end) {
         // As if the labels at both ends were independent.
-        return all == 0 ? 0 : from(CountKind::kRelsFromLabel, *start) * from(CountKind::kRelsToLabel, *end) / all;
+        return all == 0 ? 0
+                        : from(CountKind::kRelsFromLabel, *start) *
+                              from(CountKind::kRelsToLabel, *end) / all;
     }
     return start ? from(CountKind::kRelsFromLabel, *start) : from(CountKind::kRelsToLabel, *end);
 }

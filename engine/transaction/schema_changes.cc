@@ -1,16 +1,18 @@
-// Creating and dropping indexes and constraints. One transaction changes the rules of a database at a
-// time. A constraint is made while nobody else writes, so that what was validated stays true.
+// Creating and dropping indexes and constraints. One transaction changes the rules of a database at
+// a time. A constraint is made while nobody else writes, so that what was validated stays true.
+#include "engine/transaction/transaction_impl.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-
-#include "engine/transaction/transaction_impl.h"
 
 namespace nornic::engine {
 namespace {
 
 /// Beside LockKey::schema, which data writers share: whoever changes rules holds this one alone.
-LockKey rules_lock(DatabaseId database) { return {LockKind::kSchema, database, 1}; }
+LockKey rules_lock(DatabaseId database) {
+    return {LockKind::kSchema, database, 1};
+}
 
 }  // namespace
 
@@ -40,7 +42,8 @@ SchemaRuleId TransactionImpl::next_rule_id() {
     return SchemaRuleId{next};
 }
 
-Result<std::vector<PropertyKeyId>> TransactionImpl::keys_or_create(const std::vector<std::string>& names) {
+Result<std::vector<PropertyKeyId>> TransactionImpl::keys_or_create(
+    const std::vector<std::string>& names) {
     std::vector<PropertyKeyId> keys;
     for (const std::string& name : names) {
         NORNIC_TRY(const PropertyKeyId key, property_key_or_create(name));
@@ -58,7 +61,9 @@ Result<> TransactionImpl::create_index(const IndexDefinition& definition) {
     rule.options = definition.options;
     for (const std::string& name : definition.tokens) {
         NORNIC_TRY(const std::uint32_t token,
-                   token_or_create(rule.entity == EntityKind::kNode ? TokenKind::kLabel : TokenKind::kRelationshipType, name));
+                   token_or_create(rule.entity == EntityKind::kNode ? TokenKind::kLabel
+                                                                    : TokenKind::kRelationshipType,
+                                   name));
         rule.tokens.push_back(token);
     }
     NORNIC_TRY(rule.properties, keys_or_create(definition.properties));
@@ -71,7 +76,8 @@ Result<> TransactionImpl::create_index(const IndexDefinition& definition) {
     ByteWriter out{change.encoded};
     encode_rule(rule, out);
     rule_changes_.push_back(std::move(change));
-    working_schema_.indexes.push_back(IndexView{rule, IndexState::kPopulating, 0.0, {}, 0, 0, 0, 0});
+    working_schema_.indexes.push_back(
+        IndexView{rule, IndexState::kPopulating, 0.0, {}, 0, 0, 0, 0});
     counters_.indexes_added += 1;
     return success();
 }
@@ -84,7 +90,8 @@ Result<> TransactionImpl::create_constraint(const ConstraintDefinition& definiti
     rule.entity = definition.entity;
     rule.property_types = definition.property_types;
     NORNIC_TRY(rule.token,
-               token_or_create(rule.entity == EntityKind::kNode ? TokenKind::kLabel : TokenKind::kRelationshipType,
+               token_or_create(rule.entity == EntityKind::kNode ? TokenKind::kLabel
+                                                                : TokenKind::kRelationshipType,
                                definition.token));
     NORNIC_TRY(rule.properties, keys_or_create(definition.properties));
     if (rule.name.empty()) {
@@ -108,7 +115,8 @@ Result<> TransactionImpl::create_constraint(const ConstraintDefinition& definiti
         encode_rule(index, out);
         rule_changes_.push_back(std::move(change));
         awaited_indexes_.push_back(index.id);
-        working_schema_.indexes.push_back(IndexView{std::move(index), IndexState::kPopulating, 0.0, {}, 0, 0, 0, 0});
+        working_schema_.indexes.push_back(
+            IndexView{std::move(index), IndexState::kPopulating, 0.0, {}, 0, 0, 0, 0});
     }
     RuleChange change{WriteOp::kPutConstraint, {}, rule.id};
     ByteWriter out{change.encoded};
@@ -124,7 +132,8 @@ Result<> TransactionImpl::drop_index(std::string_view name) {
     NORNIC_TRY(const IndexRule* rule, check_drop_index(working_schema_, name));
     const SchemaRuleId id = rule->id;
     rule_changes_.push_back(RuleChange{WriteOp::kDropRule, {}, id});
-    std::erase_if(working_schema_.indexes, [&](const IndexView& view) { return view.rule.id == id; });
+    std::erase_if(working_schema_.indexes,
+                  [&](const IndexView& view) { return view.rule.id == id; });
     counters_.indexes_removed += 1;
     return success();
 }
@@ -139,7 +148,8 @@ Result<> TransactionImpl::drop_constraint(std::string_view name) {
         rule_changes_.push_back(RuleChange{WriteOp::kDropRule, {}, *index});
     }
     std::erase_if(working_schema_.constraints, [&](const ConstraintRule& c) { return c.id == id; });
-    std::erase_if(working_schema_.indexes, [&](const IndexView& view) { return index && view.rule.id == *index; });
+    std::erase_if(working_schema_.indexes,
+                  [&](const IndexView& view) { return index && view.rule.id == *index; });
     counters_.constraints_removed += 1;
     return success();
 }

@@ -16,11 +16,21 @@ void describe(const Value& value, std::string& out) {
         return;
     }
     switch (value.type()) {
-        case ValueType::kNull: out += "NO_VALUE"; break;
-        case ValueType::kBoolean: out += fmt::format("Boolean('{}')", value.is_true()); break;
-        case ValueType::kInteger: out += fmt::format("Long({})", value.as_integer()); break;
-        case ValueType::kFloat: out += fmt::format("Double({:e})", value.as_float()); break;
-        case ValueType::kString: out += fmt::format("String(\"{}\")", value.as_string().substr(0, kShownBytesMax)); break;
+        case ValueType::kNull:
+            out += "NO_VALUE";
+            break;
+        case ValueType::kBoolean:
+            out += fmt::format("Boolean('{}')", value.is_true());
+            break;
+        case ValueType::kInteger:
+            out += fmt::format("Long({})", value.as_integer());
+            break;
+        case ValueType::kFloat:
+            out += fmt::format("Double({:e})", value.as_float());
+            break;
+        case ValueType::kString:
+            out += fmt::format("String(\"{}\")", value.as_string().substr(0, kShownBytesMax));
+            break;
         case ValueType::kList: {
             out += "List{";
             std::string_view separator;
@@ -45,18 +55,29 @@ void describe(const Value& value, std::string& out) {
             out += '}';
             break;
         }
-        case ValueType::kNodeRef: out += fmt::format("({})", value.as_node_ref().value); break;
-        case ValueType::kRelationshipRef: out += fmt::format("-[{}]-", value.as_relationship_ref().value); break;
-        case ValueType::kPathRef: out += "Path"; break;
-        default: out += to_cypher_text(value); break;
+        case ValueType::kNodeRef:
+            out += fmt::format("({})", value.as_node_ref().value);
+            break;
+        case ValueType::kRelationshipRef:
+            out += fmt::format("-[{}]-", value.as_relationship_ref().value);
+            break;
+        case ValueType::kPathRef:
+            out += "Path";
+            break;
+        default:
+            out += to_cypher_text(value);
+            break;
     }
 }
 
 auto not_primitive(const Value& value) {
     std::string shown;
     describe(value, shown);
-    return fail(ErrorCode::kTypeError,
-                fmt::format("Property values can only be of primitive types or arrays thereof. Encountered: {}.", shown));
+    return fail(
+        ErrorCode::kTypeError,
+        fmt::format(
+            "Property values can only be of primitive types or arrays thereof. Encountered: {}.",
+            shown));
 }
 
 bool is_scalar(ValueType type) noexcept {
@@ -71,8 +92,10 @@ bool is_scalar(ValueType type) noexcept {
         case ValueType::kLocalDateTime:
         case ValueType::kDateTime:
         case ValueType::kDuration:
-        case ValueType::kPoint: return true;
-        default: return false;
+        case ValueType::kPoint:
+            return true;
+        default:
+            return false;
     }
 }
 
@@ -86,10 +109,12 @@ Result<Value> storable_list(Value value) {
     bool numbers = true;
     for (const Value& item : list) {
         if (item.is_null()) {
-            return fail(ErrorCode::kTypeError, "Collections containing null values can not be stored in properties.");
+            return fail(ErrorCode::kTypeError,
+                        "Collections containing null values can not be stored in properties.");
         }
         if (item.is_list()) {
-            return fail(ErrorCode::kTypeError, "Collections containing collections can not be stored in properties.");
+            return fail(ErrorCode::kTypeError,
+                        "Collections containing collections can not be stored in properties.");
         }
         if (!is_scalar(item.type())) {
             return not_primitive(item);
@@ -97,7 +122,8 @@ Result<Value> storable_list(Value value) {
         if (first == ValueType::kPoint && item.is(ValueType::kPoint) &&
             item.as_point().srid != list.front().as_point().srid) {
             return fail(ErrorCode::kTypeError,
-                        "Collections containing point values with different CRS can not be stored in properties.");
+                        "Collections containing point values with different CRS can not be stored "
+                        "in properties.");
         }
         same = same && item.type() == first;
         numbers = numbers && item.is_number();
@@ -107,7 +133,8 @@ Result<Value> storable_list(Value value) {
     }
     if (!numbers) {
         return fail(ErrorCode::kTypeError,
-                    "Neo4j only supports a subset of Cypher types for storage as singleton or array properties. "
+                    "Neo4j only supports a subset of Cypher types for storage as singleton or "
+                    "array properties. "
                     "Please refer to section cypher/syntax/values of the manual for more details.");
     }
     List floats;
@@ -120,18 +147,30 @@ Result<Value> storable_list(Value value) {
 
 std::optional<PropertyTypeBit> bit_of(ValueType type) noexcept {
     switch (type) {
-        case ValueType::kBoolean: return PropertyTypeBit::kBoolean;
-        case ValueType::kString: return PropertyTypeBit::kString;
-        case ValueType::kInteger: return PropertyTypeBit::kInteger;
-        case ValueType::kFloat: return PropertyTypeBit::kFloat;
-        case ValueType::kDate: return PropertyTypeBit::kDate;
-        case ValueType::kLocalTime: return PropertyTypeBit::kLocalTime;
-        case ValueType::kTime: return PropertyTypeBit::kTime;
-        case ValueType::kLocalDateTime: return PropertyTypeBit::kLocalDateTime;
-        case ValueType::kDateTime: return PropertyTypeBit::kDateTime;
-        case ValueType::kDuration: return PropertyTypeBit::kDuration;
-        case ValueType::kPoint: return PropertyTypeBit::kPoint;
-        default: return std::nullopt;
+        case ValueType::kBoolean:
+            return PropertyTypeBit::kBoolean;
+        case ValueType::kString:
+            return PropertyTypeBit::kString;
+        case ValueType::kInteger:
+            return PropertyTypeBit::kInteger;
+        case ValueType::kFloat:
+            return PropertyTypeBit::kFloat;
+        case ValueType::kDate:
+            return PropertyTypeBit::kDate;
+        case ValueType::kLocalTime:
+            return PropertyTypeBit::kLocalTime;
+        case ValueType::kTime:
+            return PropertyTypeBit::kTime;
+        case ValueType::kLocalDateTime:
+            return PropertyTypeBit::kLocalDateTime;
+        case ValueType::kDateTime:
+            return PropertyTypeBit::kDateTime;
+        case ValueType::kDuration:
+            return PropertyTypeBit::kDuration;
+        case ValueType::kPoint:
+            return PropertyTypeBit::kPoint;
+        default:
+            return std::nullopt;
     }
 }
 
@@ -177,7 +216,8 @@ std::string stored_type_name(const Value& value) {
     if (value.is_list()) {
         const List& list = value.as_list();
         const auto bit = list.empty() ? std::nullopt : bit_of(list.front().type());
-        return fmt::format("LIST<{} NOT NULL>", bit ? kTypeNames[static_cast<std::size_t>(*bit)] : "NOTHING");
+        return fmt::format("LIST<{} NOT NULL>",
+                           bit ? kTypeNames[static_cast<std::size_t>(*bit)] : "NOTHING");
     }
     const auto bit = bit_of(value.type());
     return bit ? std::string{kTypeNames[static_cast<std::size_t>(*bit)]} : std::string{"BYTES"};
@@ -189,7 +229,8 @@ std::string to_string(PropertyTypes types) {
         for (std::size_t i = 0; i < kTypeNames.size(); ++i) {
             if ((types.bits & property_type(static_cast<PropertyTypeBit>(i), list)) != 0) {
                 out += out.empty() ? "" : " | ";
-                out += list ? fmt::format("LIST<{} NOT NULL>", kTypeNames[i]) : std::string{kTypeNames[i]};
+                out += list ? fmt::format("LIST<{} NOT NULL>", kTypeNames[i])
+                            : std::string{kTypeNames[i]};
             }
         }
     }

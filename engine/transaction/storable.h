@@ -1,11 +1,11 @@
 // Which values a property can hold, and the type names of constraints.
 #pragma once
 
-#include <string>
-
 #include "base/result.h"
 #include "engine/schema.h"
 #include "graph/value.h"
+
+#include <string>
 
 namespace nornic::engine {
 

@@ -1,7 +1,11 @@
-// TransactionImpl: reads.cc and cursors.cc see the snapshot and the transaction's own changes as one;
-// writes.cc changes data under locks; constraints.cc and schema_changes.cc guard and change the
-// rules; prepare.cc ends it.
+// TransactionImpl: reads.cc and cursors.cc see the snapshot and the transaction's own changes as
+// one; writes.cc changes data under locks; constraints.cc and schema_changes.cc guard and change
+// the rules; prepare.cc ends it.
 #pragma once
+
+#include "engine/engine_impl.h"
+#include "engine/lock_manager.h"
+#include "engine/transaction/own_changes.h"
 
 #include <atomic>
 #include <memory>
@@ -10,15 +14,14 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/engine_impl.h"
-#include "engine/lock_manager.h"
-#include "engine/transaction/own_changes.h"
-
 namespace nornic::engine {
 
 class TransactionImpl final : public Transaction {
 public:
-    TransactionImpl(EngineImpl& engine, std::shared_ptr<Database> database, TransactionId id, const BeginOptions& options);
+    TransactionImpl(EngineImpl& engine,
+                    std::shared_ptr<Database> database,
+                    TransactionId id,
+                    const BeginOptions& options);
     ~TransactionImpl() override;
 
     // GraphReader
@@ -29,17 +32,24 @@ public:
     RelPtr relationship(RelId id) override;
     bool deleted_here(NodeId id) const override;
     bool deleted_here(RelId id) const override;
-    void node_properties(std::span<const NodeId> ids, PropertyKeyId key, std::span<Value> out) override;
-    void expand(NodeId id, Direction direction, std::span<const RelTypeId> types, std::vector<Adjacent>& out) override;
+    void node_properties(std::span<const NodeId> ids,
+                         PropertyKeyId key,
+                         std::span<Value> out) override;
+    void expand(NodeId id,
+                Direction direction,
+                std::span<const RelTypeId> types,
+                std::vector<Adjacent>& out) override;
     std::uint64_t degree(NodeId id, Direction direction, std::span<const RelTypeId> types) override;
     std::unique_ptr<NodeCursor> scan_nodes() override;
     std::unique_ptr<NodeCursor> scan_label(LabelId label) override;
     std::unique_ptr<RelCursor> scan_relationships(std::span<const RelTypeId> types) override;
     std::unique_ptr<NodeCursor> seek_nodes(SchemaRuleId index, const IndexQuery& query) override;
-    std::unique_ptr<RelCursor> seek_relationships(SchemaRuleId index, const IndexQuery& query) override;
+    std::unique_ptr<RelCursor> seek_relationships(SchemaRuleId index,
+                                                  const IndexQuery& query) override;
     std::uint64_t node_count(std::optional<LabelId> label) override;
     std::uint64_t relationship_count(std::optional<RelTypeId> type) override;
-    double relationship_count_estimate(std::optional<LabelId> start, std::optional<RelTypeId> type,
+    double relationship_count_estimate(std::optional<LabelId> start,
+                                       std::optional<RelTypeId> type,
                                        std::optional<LabelId> end) override;
 
     // Transaction
@@ -50,8 +60,11 @@ public:
     Result<LabelId> label_or_create(std::string_view name) override;
     Result<RelTypeId> relationship_type_or_create(std::string_view name) override;
     Result<PropertyKeyId> property_key_or_create(std::string_view name) override;
-    Result<NodeId> create_node(std::span<const LabelId> labels, std::span<const PropertyEntry> properties) override;
-    Result<RelId> create_relationship(NodeId start, RelTypeId type, NodeId end,
+    Result<NodeId> create_node(std::span<const LabelId> labels,
+                               std::span<const PropertyEntry> properties) override;
+    Result<RelId> create_relationship(NodeId start,
+                                      RelTypeId type,
+                                      NodeId end,
                                       std::span<const PropertyEntry> properties) override;
     Result<bool> add_label(NodeId node, LabelId label) override;
     Result<bool> remove_label(NodeId node, LabelId label) override;
@@ -82,8 +95,12 @@ public:
 
     // ---- For cursors.
     [[nodiscard]] Database& store() noexcept { return *database_; }
-    [[nodiscard]] bool changed(NodeId id) const { return !node_changes_.empty() && node_changes_.contains(id); }
-    [[nodiscard]] bool changed(RelId id) const { return !rel_changes_.empty() && rel_changes_.contains(id); }
+    [[nodiscard]] bool changed(NodeId id) const {
+        return !node_changes_.empty() && node_changes_.contains(id);
+    }
+    [[nodiscard]] bool changed(RelId id) const {
+        return !rel_changes_.empty() && rel_changes_.contains(id);
+    }
     /// Own data as it is now; nullptr if the entity is not this transaction's or is deleted.
     [[nodiscard]] const NodeData* own(NodeId id) const;
     [[nodiscard]] const RelData* own(RelId id) const;
@@ -102,7 +119,8 @@ private:
     Result<> lock(const LockKey& key, LockMode mode);
     Result<> charge(std::size_t bytes);
     Result<std::uint32_t> token_or_create(TokenKind kind, std::string_view name);
-    Result<std::vector<PropertyEntry>> storable_properties(std::span<const PropertyEntry> properties);
+    Result<std::vector<PropertyEntry>> storable_properties(
+        std::span<const PropertyEntry> properties);
     struct WritableNode {
         std::shared_ptr<NodeData>* data = nullptr;
         Change<NodeData>* change = nullptr;  // nullptr: created here
@@ -120,7 +138,10 @@ private:
 
     // reads.cc
     void follow_created_relationships();
-    void add_own_relationships(NodeId id, std::uint32_t mask, std::span<const RelTypeId> types, std::vector<Adjacent>& out);
+    void add_own_relationships(NodeId id,
+                               std::uint32_t mask,
+                               std::span<const RelTypeId> types,
+                               std::vector<Adjacent>& out);
     [[nodiscard]] std::uint64_t count_committed(CountKind kind, std::optional<std::uint32_t> token);
     OwnLabelled& own_labelled(LabelId label);
     const IndexHandle* index_to_read(SchemaRuleId id, EntityKind entity);
@@ -129,12 +150,19 @@ private:
     friend class OwnCandidates;
 
     // constraints.cc
-    Result<> check_unique(NodeId id, const NodeData& data, std::optional<LabelId> label, std::optional<PropertyKeyId> key);
+    Result<> check_unique(NodeId id,
+                          const NodeData& data,
+                          std::optional<LabelId> label,
+                          std::optional<PropertyKeyId> key);
     Result<> check_unique(RelId id, const RelData& data, std::optional<PropertyKeyId> key);
-    Result<> check_unique_rule(const ConstraintRule& rule, std::uint64_t id, std::span<const PropertyEntry> properties);
+    Result<> check_unique_rule(const ConstraintRule& rule,
+                               std::uint64_t id,
+                               std::span<const PropertyEntry> properties);
     Result<> check_required(NodeId id, const NodeData& data);
     Result<> check_required(RelId id, const RelData& data);
-    Result<> check_required_rule(const ConstraintRule& rule, std::uint64_t id, std::span<const PropertyEntry> properties) const;
+    Result<> check_required_rule(const ConstraintRule& rule,
+                                 std::uint64_t id,
+                                 std::span<const PropertyEntry> properties) const;
     Result<> validate_existing(const ConstraintRule& rule);
 
     // schema_changes.cc
@@ -171,14 +199,16 @@ private:
     CreatedList<RelData> created_rels_;
     std::unordered_map<NodeId, Change<NodeData>> node_changes_;
     std::unordered_map<RelId, Change<RelData>> rel_changes_;
-    std::vector<std::uint64_t> node_log_;  // nodes whose labels or properties changed after creation
+    std::vector<std::uint64_t>
+        node_log_;  // nodes whose labels or properties changed after creation
     std::vector<std::uint64_t> rel_log_;
     std::vector<std::pair<TokenKind, std::uint32_t>> new_tokens_;
     std::vector<std::pair<std::string, std::optional<Value>>> catalog_changes_;
     std::vector<std::uint64_t> merge_keys_;
 
     // Built when first asked for.
-    std::unordered_map<NodeId, std::vector<std::uint32_t>> own_adjacency_;  // indexes into created_rels_
+    std::unordered_map<NodeId, std::vector<std::uint32_t>>
+        own_adjacency_;  // indexes into created_rels_
     std::size_t own_adjacency_followed_ = 0;
     std::size_t deleted_rels_ = 0;
     std::unordered_map<std::uint32_t, OwnLabelled> own_labelled_;
@@ -190,7 +220,7 @@ private:
         SchemaRuleId id;
     };
     std::vector<RuleChange> rule_changes_;
-    Schema working_schema_;  // with rule_changes_ made
+    Schema working_schema_;                      // with rule_changes_ made
     std::vector<SchemaRuleId> awaited_indexes_;  // of constraints created here
 
     std::atomic<bool> killed_{false};

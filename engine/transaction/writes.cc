@@ -1,10 +1,10 @@
-#include <fmt/format.h>
-
-#include <algorithm>
-
 #include "engine/transaction/storable.h"
 #include "engine/transaction/transaction_impl.h"
 #include "graph/codec.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
 
 namespace nornic::engine {
 namespace {
@@ -28,17 +28,21 @@ Error TransactionImpl::conflict(std::string_view what, std::uint64_t id) const {
 
 Error TransactionImpl::not_found(NodeId id) const {
     if (deleted_here(id)) {
-        return Error{ErrorCode::kEntityNotFound, fmt::format("Node with id {} has been deleted in this transaction", id.value)};
+        return Error{ErrorCode::kEntityNotFound,
+                     fmt::format("Node with id {} has been deleted in this transaction", id.value)};
     }
-    return Error{ErrorCode::kEntityNotFound, fmt::format("Unable to load NODE 4:{}:{}.", element_uuid(), id.value)};
+    return Error{ErrorCode::kEntityNotFound,
+                 fmt::format("Unable to load NODE 4:{}:{}.", element_uuid(), id.value)};
 }
 
 Error TransactionImpl::not_found(RelId id) const {
     if (deleted_here(id)) {
-        return Error{ErrorCode::kEntityNotFound,
-                     fmt::format("Relationship with id {} has been deleted in this transaction", id.value)};
+        return Error{
+            ErrorCode::kEntityNotFound,
+            fmt::format("Relationship with id {} has been deleted in this transaction", id.value)};
     }
-    return Error{ErrorCode::kEntityNotFound, fmt::format("Unable to load RELATIONSHIP 5:{}:{}.", element_uuid(), id.value)};
+    return Error{ErrorCode::kEntityNotFound,
+                 fmt::format("Unable to load RELATIONSHIP 5:{}:{}.", element_uuid(), id.value)};
 }
 
 Result<> TransactionImpl::lock(const LockKey& key, LockMode mode) {
@@ -65,13 +69,16 @@ Result<> TransactionImpl::begin_write(Writes kind) {
     }
     if (mode_ == AccessMode::kRead) {
         return fail(ErrorCode::kAccessMode,
-                    fmt::format("Writing in read access mode not allowed. Attempted write to {}", database_->info.name));
+                    fmt::format("Writing in read access mode not allowed. Attempted write to {}",
+                                database_->info.name));
     }
     if (writes_ != Writes::kNone && writes_ != kind) {
-        return fail(ErrorCode::kForbiddenByTransactionType,
-                    kind == Writes::kData
-                        ? "Cannot perform data updates in a transaction that has performed schema updates."
-                        : "Cannot perform schema updates in a transaction that has performed data updates.");
+        return fail(
+            ErrorCode::kForbiddenByTransactionType,
+            kind == Writes::kData
+                ? "Cannot perform data updates in a transaction that has performed schema updates."
+                : "Cannot perform schema updates in a transaction that has performed data "
+                  "updates.");
     }
     if (writes_ == Writes::kNone && kind == Writes::kData) {
         // Shared by all that write data, held alone by who makes a constraint.
@@ -86,7 +93,8 @@ Result<> TransactionImpl::charge(std::size_t bytes) {
     memory_bytes_ += bytes;
     if (memory_bytes_ > engine_.settings().transaction_bytes_max) {
         return fail(ErrorCode::kMemoryLimit,
-                    fmt::format("The allocation of an extra {} bytes would use more than the limit of {} bytes for one "
+                    fmt::format("The allocation of an extra {} bytes would use more than the limit "
+                                "of {} bytes for one "
                                 "transaction. Currently using {} bytes.",
                                 bytes,
                                 engine_.settings().transaction_bytes_max,
@@ -98,16 +106,19 @@ Result<> TransactionImpl::charge(std::size_t bytes) {
 // ---- Tokens ----
 
 Result<std::uint32_t> TransactionImpl::token_or_create(TokenKind kind, std::string_view name) {
-    if (const auto known = database_->tokens.find(kind, name); known && database_->tokens.committed(kind, *known)) {
+    if (const auto known = database_->tokens.find(kind, name);
+        known && database_->tokens.committed(kind, *known)) {
         return *known;
     }
     if (mode_ == AccessMode::kRead) {
         return fail(ErrorCode::kAccessMode,
-                    fmt::format("Writing in read access mode not allowed. Attempted write to {}", database_->info.name));
+                    fmt::format("Writing in read access mode not allowed. Attempted write to {}",
+                                database_->info.name));
     }
     NORNIC_TRY(const auto reserved, database_->tokens.reserve(kind, name));
     const std::pair entry{kind, reserved.id};
-    if (!reserved.committed && std::find(new_tokens_.begin(), new_tokens_.end(), entry) == new_tokens_.end()) {
+    if (!reserved.committed &&
+        std::find(new_tokens_.begin(), new_tokens_.end(), entry) == new_tokens_.end()) {
         new_tokens_.push_back(entry);
     }
     return reserved.id;
@@ -128,7 +139,8 @@ Result<PropertyKeyId> TransactionImpl::property_key_or_create(std::string_view n
 
 // ---- Nodes ----
 
-Result<std::vector<PropertyEntry>> TransactionImpl::storable_properties(std::span<const PropertyEntry> properties) {
+Result<std::vector<PropertyEntry>> TransactionImpl::storable_properties(
+    std::span<const PropertyEntry> properties) {
     std::vector<PropertyEntry> out;
     out.reserve(properties.size());
     bool sorted = true;
@@ -139,7 +151,8 @@ Result<std::vector<PropertyEntry>> TransactionImpl::storable_properties(std::spa
         if (!out.empty() && !(out.back().key < entry.key)) {
             sorted = false;
         }
-        if (entry.value.is_list() || entry.value.is_map() || entry.value.type() >= ValueType::kNodeRef) {
+        if (entry.value.is_list() || entry.value.is_map() ||
+            entry.value.type() >= ValueType::kNodeRef) {
             NORNIC_TRY(auto value, storable(entry.value));
             out.push_back(PropertyEntry{entry.key, std::move(value)});
         } else {
@@ -166,14 +179,16 @@ Result<std::vector<PropertyEntry>> TransactionImpl::storable_properties(std::spa
     return out;
 }
 
-Result<NodeId> TransactionImpl::create_node(std::span<const LabelId> labels, std::span<const PropertyEntry> properties) {
+Result<NodeId> TransactionImpl::create_node(std::span<const LabelId> labels,
+                                            std::span<const PropertyEntry> properties) {
     NORNIC_TRY(begin_write(Writes::kData));
     NORNIC_TRY(auto stored, storable_properties(properties));
     auto data = std::make_shared<NodeData>();
     data->labels.assign(labels.begin(), labels.end());
     if (data->labels.size() > 1) {
         std::sort(data->labels.begin(), data->labels.end());
-        data->labels.erase(std::unique(data->labels.begin(), data->labels.end()), data->labels.end());
+        data->labels.erase(std::unique(data->labels.begin(), data->labels.end()),
+                           data->labels.end());
     }
     data->properties = std::move(stored);
     NORNIC_TRY(charge(sizeof(NodeData) + 64 + data->labels.size() * sizeof(LabelId) +
@@ -222,7 +237,8 @@ Result<TransactionImpl::WritableNode> TransactionImpl::writable_node(NodeId id) 
     if (newer) {
         return conflict("Node", id.value);
     }
-    NORNIC_TRY(charge(sizeof(Change<NodeData>) + 96 + static_cast<std::size_t>(heap_bytes(base->properties))));
+    NORNIC_TRY(charge(sizeof(Change<NodeData>) + 96 +
+                      static_cast<std::size_t>(heap_bytes(base->properties))));
     // From here on scans look for it among the transaction's own nodes, changed or not.
     node_log_.push_back(id.value);
     Change<NodeData>& change = node_changes_[id];
@@ -263,9 +279,10 @@ namespace {
 
 /// Whether anything was set or was there to remove.
 bool change_property(std::vector<PropertyEntry>& properties, PropertyKeyId key, Value value) {
-    const auto at = std::lower_bound(properties.begin(), properties.end(), key, [](const auto& entry, auto k) {
-        return entry.key < k;
-    });
+    const auto at =
+        std::lower_bound(properties.begin(), properties.end(), key, [](const auto& entry, auto k) {
+            return entry.key < k;
+        });
     const bool there = at != properties.end() && at->key == key;
     if (value.is_null()) {
         if (there) {
@@ -346,7 +363,8 @@ Result<> TransactionImpl::lock_node(NodeId id) {
 Result<> TransactionImpl::lock_for_merge(LabelId label, std::span<const PropertyEntry> properties) {
     NORNIC_TRY(begin_write(Writes::kData));
     std::vector<PropertyEntry> sorted{properties.begin(), properties.end()};
-    std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
+    std::sort(
+        sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
     std::string key;
     ByteWriter out{key};
     out.put_u32(label.value);
@@ -360,7 +378,8 @@ Result<> TransactionImpl::lock_for_merge(LabelId label, std::span<const Property
     NORNIC_TRY(lock(LockKey::merge(database_->info.id, hash), LockMode::kExclusive));
     if (database_->merges.last(hash) > snapshot_) {
         return fail(ErrorCode::kConflict,
-                    "Another transaction merged the same label and properties after this one began. Run the whole "
+                    "Another transaction merged the same label and properties after this one "
+                    "began. Run the whole "
                     "transaction again.");
     }
     if (std::find(merge_keys_.begin(), merge_keys_.end(), hash) == merge_keys_.end()) {
@@ -400,7 +419,9 @@ Result<> TransactionImpl::hold_end(NodeId id) {
     return success();
 }
 
-Result<RelId> TransactionImpl::create_relationship(NodeId start, RelTypeId type, NodeId end,
+Result<RelId> TransactionImpl::create_relationship(NodeId start,
+                                                   RelTypeId type,
+                                                   NodeId end,
                                                    std::span<const PropertyEntry> properties) {
     NORNIC_TRY(begin_write(Writes::kData));
     NORNIC_TRY(auto stored, storable_properties(properties));
@@ -413,10 +434,12 @@ Result<RelId> TransactionImpl::create_relationship(NodeId start, RelTypeId type,
     data->start = start;
     data->end = end;
     data->properties = std::move(stored);
-    NORNIC_TRY(charge(sizeof(RelData) + 64 + static_cast<std::size_t>(heap_bytes(data->properties))));
+    NORNIC_TRY(
+        charge(sizeof(RelData) + 64 + static_cast<std::size_t>(heap_bytes(data->properties))));
     const RelId id{created_rels_.draw(database_->rel_ids, engine_.settings().region)};
     if (sequence_of(id.value) >= RelStore::kSequenceMax) {
-        return fail(ErrorCode::kTokenLimit, "No more relationship ids are available in this region");
+        return fail(ErrorCode::kTokenLimit,
+                    "No more relationship ids are available in this region");
     }
     if (!rules_->constraints.empty()) {
         NORNIC_TRY(check_unique(id, *data, std::nullopt));
@@ -457,7 +480,8 @@ Result<TransactionImpl::WritableRel> TransactionImpl::writable_relationship(RelI
     if (newer) {
         return conflict("Relationship", id.value);
     }
-    NORNIC_TRY(charge(sizeof(Change<RelData>) + 96 + static_cast<std::size_t>(heap_bytes(base->properties))));
+    NORNIC_TRY(charge(sizeof(Change<RelData>) + 96 +
+                      static_cast<std::size_t>(heap_bytes(base->properties))));
     rel_log_.push_back(id.value);
     Change<RelData>& change = rel_changes_[id];
     change.data = std::make_shared<RelData>(*base);

@@ -1,10 +1,10 @@
-// Many threads on one engine: counters that lose nothing, snapshots that hold still, checkpoints and
-// evictions beside all that.
-#include <atomic>
-#include <thread>
-
+// Many threads on one engine: counters that lose nothing, snapshots that hold still, checkpoints
+// and evictions beside all that.
 #include "base/random.h"
 #include "tests/engine/harness.h"
+
+#include <atomic>
+#include <thread>
 
 namespace nornic::engine {
 namespace {
@@ -75,15 +75,18 @@ TEST(EngineConcurrency, SumsHoldInEverySnapshotWhileMoneyMovesUnderCheckpoints) 
                 const auto done = h.write([&](Transaction& t) -> Result<> {
                     const PropertyKeyId balance = key(t, "balance");
                     const std::int64_t amount = 1 + static_cast<std::int64_t>(random.below(5));
-                    NORNIC_TRY(t.set_property(from, balance, t.node(from)->property(balance)->as_integer() - amount));
-                    NORNIC_TRY(t.set_property(to, balance, t.node(to)->property(balance)->as_integer() + amount));
+                    NORNIC_TRY(t.set_property(
+                        from, balance, t.node(from)->property(balance)->as_integer() - amount));
+                    NORNIC_TRY(t.set_property(
+                        to, balance, t.node(to)->property(balance)->as_integer() + amount));
                     NORNIC_TRY(t.create_relationship(from, type(t, "PAID"), to, {}));
                     return success();
                 });
                 if (done) {
                     ++moved;
                 } else {
-                    ASSERT_TRUE(done.error().code() == ErrorCode::kConflict || done.error().code() == ErrorCode::kDeadlock)
+                    ASSERT_TRUE(done.error().code() == ErrorCode::kConflict ||
+                                done.error().code() == ErrorCode::kDeadlock)
                         << done.error().message();
                 }
             }
@@ -121,7 +124,8 @@ TEST(EngineConcurrency, SumsHoldInEverySnapshotWhileMoneyMovesUnderCheckpoints) 
     const std::uint64_t before = h->digest().value();
     h.crash();
     EXPECT_EQ(h->digest().value(), before);
-    EXPECT_EQ(h.begin()->relationship_count(std::nullopt), static_cast<std::uint64_t>(moved.load()));
+    EXPECT_EQ(h.begin()->relationship_count(std::nullopt),
+              static_cast<std::uint64_t>(moved.load()));
 }
 
 TEST(EngineConcurrency, ALongChainOfOldVersionsIsLetGoOfWithoutATrace) {

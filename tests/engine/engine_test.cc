@@ -1,7 +1,7 @@
 // The engine's promises one by one: snapshots, conflicts, own changes, deletes, crash and replay.
-#include <thread>
-
 #include "tests/engine/harness.h"
+
+#include <thread>
 
 namespace nornic::engine {
 namespace {
@@ -51,7 +51,8 @@ TEST(Engine, AWriterSeesItsOwnChangesAndOthersOnlyCommittedOnes) {
     ASSERT_NE(later->node(a), nullptr);
     EXPECT_EQ(later->node(a)->property(*later->tokens().property_key("name"))->as_string(), "Ada");
     EXPECT_EQ(later->relationship(r)->end, b);
-    EXPECT_EQ(drain(*later->scan_label(*later->tokens().label("P"))), (std::vector{a.value, b.value}));
+    EXPECT_EQ(drain(*later->scan_label(*later->tokens().label("P"))),
+              (std::vector{a.value, b.value}));
     EXPECT_EQ(later->node_count(later->tokens().label("P")), 2U);
     EXPECT_EQ(later->relationship_count(std::nullopt), 1U);
     EXPECT_EQ(drain(*later->scan_relationships({})), std::vector{r.value});
@@ -61,7 +62,8 @@ TEST(Engine, CountersAreThoseOfNeo4j) {
     Harness h;
     auto t = h.begin();
     const LabelId labels[] = {label(*t, "A"), label(*t, "B")};
-    const PropertyEntry properties[] = {{key(*t, "x"), 1}, {key(*t, "y"), Value{}}, {key(*t, "z"), "s"}};
+    const PropertyEntry properties[] = {
+        {key(*t, "x"), 1}, {key(*t, "y"), Value{}}, {key(*t, "z"), "s"}};
     const NodeId n = t->create_node(labels, properties).value();
     EXPECT_TRUE(t->set_property(n, key(*t, "x"), 2).value());
     EXPECT_FALSE(t->set_property(n, key(*t, "y"), Value{}).value());
@@ -77,12 +79,18 @@ TEST(Engine, CountersAreThoseOfNeo4j) {
 TEST(Engine, ValuesThatCannotBeStoredAreRefusedWithTheReferenceTexts) {
     Harness h;
     auto t = h.begin();
-    const auto text = [&](const Value& value) { return create(*t, "L", "p", value).error().message(); };
+    const auto text = [&](const Value& value) {
+        return create(*t, "L", "p", value).error().message();
+    };
     EXPECT_EQ(text(Map{{"b", 1}}),
-              "Property values can only be of primitive types or arrays thereof. Encountered: Map{b -> Long(1)}.");
-    EXPECT_EQ(text(List{1, Value{}}), "Collections containing null values can not be stored in properties.");
-    EXPECT_EQ(text(List{Value{List{1}}}), "Collections containing collections can not be stored in properties.");
-    EXPECT_TRUE(text(List{1, "a"}).starts_with("Neo4j only supports a subset of Cypher types for storage"));
+              "Property values can only be of primitive types or arrays thereof. Encountered: "
+              "Map{b -> Long(1)}.");
+    EXPECT_EQ(text(List{1, Value{}}),
+              "Collections containing null values can not be stored in properties.");
+    EXPECT_EQ(text(List{Value{List{1}}}),
+              "Collections containing collections can not be stored in properties.");
+    EXPECT_TRUE(
+        text(List{1, "a"}).starts_with("Neo4j only supports a subset of Cypher types for storage"));
     const NodeId n = create(*t, "L", "p", List{1, 2.5}).value();
     EXPECT_TRUE(equivalent(*t->node(n)->property(key(*t, "p")), List{1.0, 2.5}));
     EXPECT_TRUE(t->node(n)->property(key(*t, "p"))->as_list()[0].is(ValueType::kFloat));
@@ -170,7 +178,8 @@ TEST(Engine, DeletingANodeThatGotARelationshipMeanwhileIsAConflict) {
     const auto refused = deleter->prepare();
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().message(),
-              "Cannot delete node<0>, because it still has relationships. To delete this node, you must first delete "
+              "Cannot delete node<0>, because it still has relationships. To delete this node, you "
+              "must first delete "
               "its relationships.");
     deleter.reset();
 
@@ -202,7 +211,8 @@ TEST(Engine, ARelationshipToItselfIsReportedOnce) {
         return success();
     }));
     auto t = h.begin();
-    for (const Direction direction : {Direction::kBoth, Direction::kOutgoing, Direction::kIncoming}) {
+    for (const Direction direction :
+         {Direction::kBoth, Direction::kOutgoing, Direction::kIncoming}) {
         EXPECT_EQ(t->degree(n, direction, {}), 1U);
     }
 }
@@ -213,7 +223,8 @@ TEST(Engine, ReadTransactionsDoNotWrite) {
     const auto refused = t->create_node({}, {});
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code(), ErrorCode::kAccessMode);
-    EXPECT_EQ(refused.error().message(), "Writing in read access mode not allowed. Attempted write to neo4j");
+    EXPECT_EQ(refused.error().message(),
+              "Writing in read access mode not allowed. Attempted write to neo4j");
 }
 
 TEST(Engine, TerminationWakesALockWait) {
@@ -285,7 +296,8 @@ TEST(Engine, ADeadlockIsFoundNotWaitedOut) {
 
 TEST(Engine, ACatalogueRowIsThereAfterCommitAndCrash) {
     Harness h;
-    ASSERT_TRUE(h.write([&](Transaction& t) { return t.put_catalog("user/bob", Map{{"hash", "x"}}); }));
+    ASSERT_TRUE(
+        h.write([&](Transaction& t) { return t.put_catalog("user/bob", Map{{"hash", "x"}}); }));
     ASSERT_TRUE(h.write([&](Transaction& t) { return t.put_catalog("user/eve", 1); }));
     ASSERT_TRUE(h->checkpoint());
     ASSERT_TRUE(h.write([&](Transaction& t) { return t.erase_catalog("user/eve"); }));

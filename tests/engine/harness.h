@@ -1,6 +1,9 @@
-// An engine over a MemoryKv with a log kept in memory beside it: what a standalone member is, without
-// disk or network. Survives a crash: entries stay, what the Kv had not flushed is lost.
+// An engine over a MemoryKv with a log kept in memory beside it: what a standalone member is,
+// without disk or network. Survives a crash: entries stay, what the Kv had not flushed is lost.
 #pragma once
+
+#include "engine/engine.h"
+#include "engine/kv.h"
 
 #include <gtest/gtest.h>
 
@@ -9,9 +12,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "engine/engine.h"
-#include "engine/kv.h"
 
 namespace nornic::engine::testing {
 
@@ -32,9 +32,13 @@ public:
         }
         return inner_->flush();
     }
-    Result<std::optional<std::string>> get(std::string_view key) override { return inner_->get(key); }
+    Result<std::optional<std::string>> get(std::string_view key) override {
+        return inner_->get(key);
+    }
     std::unique_ptr<KvCursor> new_cursor() override { return inner_->new_cursor(); }
-    Result<> checkpoint(const std::string& directory) override { return inner_->checkpoint(directory); }
+    Result<> checkpoint(const std::string& directory) override {
+        return inner_->checkpoint(directory);
+    }
     std::size_t memory_bytes() const override { return inner_->memory_bytes(); }
     std::size_t disk_bytes() const override { return inner_->disk_bytes(); }
 
@@ -54,7 +58,10 @@ inline Settings quiet_settings() {
 
 class Harness {
 public:
-    explicit Harness(Settings settings = quiet_settings()) : settings_{std::move(settings)}, kv_{make_memory_kv()} { open(); }
+    explicit Harness(Settings settings = quiet_settings())
+        : settings_{std::move(settings)}, kv_{make_memory_kv()} {
+        open();
+    }
 
     void open() {
         auto shared = std::make_unique<SharedKv>(kv_);
@@ -80,7 +87,8 @@ public:
     Engine& operator*() { return *engine_; }
     Engine* operator->() { return engine_.get(); }
 
-    std::unique_ptr<Transaction> begin(AccessMode mode = AccessMode::kWrite, Deadline deadline = kNoDeadline) {
+    std::unique_ptr<Transaction> begin(AccessMode mode = AccessMode::kWrite,
+                                       Deadline deadline = kNoDeadline) {
         BeginOptions options;
         options.mode = mode;
         options.deadline = deadline;
@@ -119,12 +127,21 @@ private:
     std::unique_ptr<Engine> engine_;
 };
 
-inline LabelId label(Transaction& t, std::string_view name) { return t.label_or_create(name).value(); }
-inline RelTypeId type(Transaction& t, std::string_view name) { return t.relationship_type_or_create(name).value(); }
-inline PropertyKeyId key(Transaction& t, std::string_view name) { return t.property_key_or_create(name).value(); }
+inline LabelId label(Transaction& t, std::string_view name) {
+    return t.label_or_create(name).value();
+}
+inline RelTypeId type(Transaction& t, std::string_view name) {
+    return t.relationship_type_or_create(name).value();
+}
+inline PropertyKeyId key(Transaction& t, std::string_view name) {
+    return t.property_key_or_create(name).value();
+}
 
 /// CREATE (:label {k: value})
-inline Result<NodeId> create(Transaction& t, std::string_view label_name, std::string_view key_name, const Value& value) {
+inline Result<NodeId> create(Transaction& t,
+                             std::string_view label_name,
+                             std::string_view key_name,
+                             const Value& value) {
     const LabelId l = label(t, label_name);
     const PropertyEntry property{key(t, key_name), value};
     return t.create_node(std::span{&l, 1}, std::span{&property, 1});

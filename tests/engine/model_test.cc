@@ -1,10 +1,10 @@
 // Random operations against a simple model, with checkpoints, crashes, evictions and old snapshots
 // in between. A failure prints its seed.
-#include <map>
-#include <set>
-
 #include "base/random.h"
 #include "tests/engine/harness.h"
+
+#include <map>
+#include <set>
 
 namespace nornic::engine {
 namespace {
@@ -32,7 +32,8 @@ const std::string kLabels[] = {"A", "B", "C"};
 const std::string kKeys[] = {"x", "y"};
 const std::string kTypes[] = {"R", "S"};
 
-std::map<std::string, std::int64_t> properties_of(const Transaction& t, const std::vector<PropertyEntry>& entries) {
+std::map<std::string, std::int64_t> properties_of(const Transaction& t,
+                                                  const std::vector<PropertyEntry>& entries) {
     std::map<std::string, std::int64_t> out;
     for (const PropertyEntry& entry : entries) {
         out[std::string{t.tokens().name(entry.key)}] = entry.value.as_integer();
@@ -76,7 +77,8 @@ void compare(Transaction& t, const Model& model) {
         for (std::size_t i = 0; i < ids.size(); ++i) {
             const auto& want = model.nodes.at(ids[i].value).properties;
             const auto at = want.find("x");
-            ASSERT_TRUE(at == want.end() ? values[i].is_null() : equivalent(values[i], Value{at->second}));
+            ASSERT_TRUE(at == want.end() ? values[i].is_null()
+                                         : equivalent(values[i], Value{at->second}));
         }
     }
     std::map<std::uint64_t, std::multiset<std::uint64_t>> outgoing;
@@ -87,7 +89,9 @@ void compare(Transaction& t, const Model& model) {
         rel_ids.push_back(id);
         const RelPtr got = t.relationship(RelId{id});
         ASSERT_NE(got, nullptr) << "relationship " << id;
-        ASSERT_EQ((ModelRel{got->start.value, got->end.value, std::string{t.tokens().name(got->type)},
+        ASSERT_EQ((ModelRel{got->start.value,
+                            got->end.value,
+                            std::string{t.tokens().name(got->type)},
                             properties_of(t, got->properties)}),
                   want);
         outgoing[want.start].insert(id);
@@ -115,7 +119,8 @@ void compare(Transaction& t, const Model& model) {
             ASSERT_EQ(t.degree(NodeId{id}, direction, {}), got_ids.size());
         }
     }
-    if (const IndexView* index = t.schema()->index_named("by_x"); index != nullptr && index->state == IndexState::kOnline) {
+    if (const IndexView* index = t.schema()->index_named("by_x");
+        index != nullptr && index->state == IndexState::kOnline) {
         for (std::int64_t value = 0; value < 6; ++value) {
             IndexQuery query;
             query.columns.push_back({.kind = IndexQuery::Kind::kEquals, .value = Value{value}});
@@ -152,7 +157,8 @@ void compare(Transaction& t, const Model& model) {
 
 class Walk {
 public:
-    explicit Walk(std::uint64_t seed, Settings settings) : random_{seed}, harness_{std::move(settings)} {}
+    explicit Walk(std::uint64_t seed, Settings settings)
+        : random_{seed}, harness_{std::move(settings)} {}
 
     void run(int steps) {
         for (int step = 0; step < steps && !::testing::Test::HasFatalFailure(); ++step) {
@@ -191,18 +197,22 @@ public:
                     if (step > 40 && !indexed_) {
                         indexed_ = true;
                         const auto done = harness_.write([](Transaction& t) {
-                            return t.create_index({.name = "by_x", .tokens = {"A"}, .properties = {"x"}});
+                            return t.create_index(
+                                {.name = "by_x", .tokens = {"A"}, .properties = {"x"}});
                         });
                         ASSERT_TRUE(done) << done.error().message();
                     }
                     break;
-                default: transaction(); break;
+                default:
+                    transaction();
+                    break;
             }
         }
         for (auto& [snapshot, model] : old_) {
             compare(*snapshot, model);
         }
-        ASSERT_TRUE(harness_->await_indexes("neo4j", "", system_clock().now() + std::chrono::seconds{30}));
+        ASSERT_TRUE(
+            harness_->await_indexes("neo4j", "", system_clock().now() + std::chrono::seconds{30}));
         auto reader = harness_.begin(AccessMode::kRead);
         compare(*reader, model_);
     }
@@ -250,14 +260,17 @@ private:
         const std::uint64_t node = pick(model.nodes);
         if (kind < 7) {
             // Often the same few nodes, so that some lists grow long.
-            const std::uint64_t other = random_.one_in(2) ? model.nodes.begin()->first : pick(model.nodes);
+            const std::uint64_t other =
+                random_.one_in(2) ? model.nodes.begin()->first : pick(model.nodes);
             const std::string& type_name = kTypes[random_.below(2)];
-            const auto id = t.create_relationship(NodeId{node}, type(t, type_name), NodeId{other}, {});
+            const auto id =
+                t.create_relationship(NodeId{node}, type(t, type_name), NodeId{other}, {});
             ASSERT_TRUE(id);
             model.rels[id.value().value] = ModelRel{node, other, type_name, {}};
         } else if (kind == 7) {
             const bool removes = random_.one_in(3);
-            ASSERT_TRUE(t.set_property(NodeId{node}, key(t, key_name), removes ? Value{} : Value{value}));
+            ASSERT_TRUE(
+                t.set_property(NodeId{node}, key(t, key_name), removes ? Value{} : Value{value}));
             if (removes) {
                 model.nodes[node].properties.erase(key_name);
             } else {
@@ -313,7 +326,8 @@ TEST(EngineModel, ATinyCacheChangesNothing) {
     for (std::uint64_t seed = 100; seed <= 110; ++seed) {
         SCOPED_TRACE(seed);
         Settings settings = quiet_settings();
-        settings.cache_bytes_max = 64 << 10;  // evicts all the time, and dirty pages make checkpoints
+        settings.cache_bytes_max = 64
+                                   << 10;  // evicts all the time, and dirty pages make checkpoints
         Walk walk{seed, settings};
         walk.run(300);
         if (HasFatalFailure()) {
@@ -347,7 +361,8 @@ TEST(EngineModel, AHubInManyChunksSurvivesCheckpointAndCrash) {
             }
             return success();
         }));
-        rels.erase(rels.begin() + static_cast<std::ptrdiff_t>(from), rels.begin() + static_cast<std::ptrdiff_t>(from + count));
+        rels.erase(rels.begin() + static_cast<std::ptrdiff_t>(from),
+                   rels.begin() + static_cast<std::ptrdiff_t>(from + count));
     };
     const auto check = [&](const char* when) {
         auto t = h.begin(AccessMode::kRead);

@@ -1,16 +1,18 @@
 // Indexes and constraints through transactions: population beside writes, validation, races.
-#include <atomic>
-#include <thread>
-
 #include "engine/transaction/storable.h"
 #include "tests/engine/harness.h"
+
+#include <atomic>
+#include <thread>
 
 namespace nornic::engine {
 namespace {
 
 using namespace testing;
 
-Deadline soon() { return system_clock().now() + std::chrono::seconds{30}; }
+Deadline soon() {
+    return system_clock().now() + std::chrono::seconds{30};
+}
 
 IndexQuery equals_query(const Value& value) {
     IndexQuery query;
@@ -43,13 +45,18 @@ TEST(SchemaChanges, AnIndexMadeOverExistingDataWhileOthersWriteMissesNothing) {
             ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
                 NORNIC_TRY(create(t, "P", "id", id));
                 // And one that moves to another key, which the index must follow.
-                NORNIC_TRY(t.set_property(NodeId{static_cast<std::uint64_t>(id % 100) << kRegionBits}, key(t, "id"), -id));
+                NORNIC_TRY(
+                    t.set_property(NodeId{static_cast<std::uint64_t>(id % 100) << kRegionBits},
+                                   key(t, "id"),
+                                   -id));
                 return success();
             }));
             ++written;
         }
     }};
-    ASSERT_TRUE(h.write([&](Transaction& t) { return t.create_index({.name = "ids", .tokens = {"P"}, .properties = {"id"}}); }));
+    ASSERT_TRUE(h.write([&](Transaction& t) {
+        return t.create_index({.name = "ids", .tokens = {"P"}, .properties = {"id"}});
+    }));
     const auto online = h->await_indexes("neo4j", "ids", soon());
     stop = true;
     writer.join();
@@ -63,7 +70,8 @@ TEST(SchemaChanges, AnIndexMadeOverExistingDataWhileOthersWriteMissesNothing) {
         for (const std::uint64_t id : drain(*t->scan_label(label(*t, "P")))) {
             const Value value = *t->node(NodeId{id})->property(id_key);
             const auto found = drain(*t->seek_nodes(index->rule.id, equals_query(value)));
-            ASSERT_TRUE(std::find(found.begin(), found.end(), id) != found.end()) << id << " " << to_cypher_text(value);
+            ASSERT_TRUE(std::find(found.begin(), found.end(), id) != found.end())
+                << id << " " << to_cypher_text(value);
         }
         t.reset();
         if (round == 0) {
@@ -80,13 +88,16 @@ TEST(SchemaChanges, ErrorTextsOfRulesThatExistOrDoNot) {
     ASSERT_TRUE(h.write([&](Transaction& t) { return t.create_index(definition); }));
     auto t = h.begin();
     EXPECT_EQ(t->create_index(definition).error().message(),
-              "An equivalent index already exists, 'Index( id=3, name='pra', type='RANGE', schema=(:PR {a}), "
+              "An equivalent index already exists, 'Index( id=3, name='pra', type='RANGE', "
+              "schema=(:PR {a}), "
               "indexProvider='range-1.0' )'.");
     t = h.begin();
-    EXPECT_EQ(t->create_index({.name = "other", .tokens = {"PR"}, .properties = {"a"}}).error().message(),
-              "There already exists an index (:PR {a}).");
+    EXPECT_EQ(
+        t->create_index({.name = "other", .tokens = {"PR"}, .properties = {"a"}}).error().message(),
+        "There already exists an index (:PR {a}).");
     t = h.begin();
-    EXPECT_EQ(t->drop_index("nope").error().message(), "Unable to drop index called `nope`. There is no such index.");
+    EXPECT_EQ(t->drop_index("nope").error().message(),
+              "Unable to drop index called `nope`. There is no such index.");
     t = h.begin();
     ASSERT_TRUE(create(*t, "PR", "a", 1));
     EXPECT_EQ(t->create_index({.tokens = {"PR"}, .properties = {"b"}}).error().code(),
@@ -112,11 +123,16 @@ TEST(SchemaChanges, AUniqueConstraintRefusesDuplicatesOldAndNew) {
     auto refused = t->create_constraint(unique);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code(), ErrorCode::kConstraintCreationFailed);
-    EXPECT_NE(refused.error().message().find("Both Node(0) and Node(32) have the label `UQ` and property `k` = 7"),
+    EXPECT_NE(refused.error().message().find(
+                  "Both Node(0) and Node(32) have the label `UQ` and property `k` = 7"),
               std::string::npos)
         << refused.error().message();
     t.reset();
-    ASSERT_TRUE(h.write([&](Transaction& w) { return w.set_property(NodeId{0}, key(w, "k"), 2).has_value() ? Result<>{success()} : fail(ErrorCode::kInternal, ""); }));
+    ASSERT_TRUE(h.write([&](Transaction& w) {
+        return w.set_property(NodeId{0}, key(w, "k"), 2).has_value()
+                   ? Result<>{success()}
+                   : fail(ErrorCode::kInternal, "");
+    }));
     const auto made = h.write([&](Transaction& w) { return w.create_constraint(unique); });
     ASSERT_TRUE(made) << made.error().message();
 
@@ -126,7 +142,8 @@ TEST(SchemaChanges, AUniqueConstraintRefusesDuplicatesOldAndNew) {
         const auto twice = create(*t, "UQ", "k", 1);
         ASSERT_FALSE(twice);
         EXPECT_EQ(twice.error().code(), ErrorCode::kConstraintViolation);
-        EXPECT_EQ(twice.error().message(), "Node(64) already exists with label `UQ` and property `k` = 1");
+        EXPECT_EQ(twice.error().message(),
+                  "Node(64) already exists with label `UQ` and property `k` = 1");
         t = h.begin();
         EXPECT_FALSE(create(*t, "UQ", "k", 1.0)) << "1 and 1.0 are one value";
         t = h.begin();
@@ -152,7 +169,8 @@ TEST(SchemaChanges, AUniqueConstraintRefusesDuplicatesOldAndNew) {
 
 TEST(SchemaChanges, OfManyThreadsThatCreateOneKeyExactlyOneWins) {
     Harness h;
-    ASSERT_TRUE(h.write([&](Transaction& t) { return t.create_constraint({.token = "UQ", .properties = {"k"}}); }));
+    ASSERT_TRUE(h.write(
+        [&](Transaction& t) { return t.create_constraint({.token = "UQ", .properties = {"k"}}); }));
     constexpr int kKeys = 40;
     constexpr int kThreads = 4;
     std::atomic<int> won{0};
@@ -171,7 +189,8 @@ TEST(SchemaChanges, OfManyThreadsThatCreateOneKeyExactlyOneWins) {
                     } else if (done.error().code() == ErrorCode::kConstraintViolation) {
                         ++violated;
                     } else {
-                        ASSERT_EQ(done.error().code(), ErrorCode::kConflict) << done.error().message();
+                        ASSERT_EQ(done.error().code(), ErrorCode::kConflict)
+                            << done.error().message();
                         continue;
                     }
                     break;
@@ -190,7 +209,8 @@ TEST(SchemaChanges, OfManyThreadsThatCreateOneKeyExactlyOneWins) {
 TEST(SchemaChanges, ExistenceKeyAndTypeAreCheckedAtTheEnd) {
     Harness h;
     ASSERT_TRUE(h.write([&](Transaction& t) {
-        return t.create_constraint({.type = ConstraintType::kExists, .token = "L", .properties = {"p"}});
+        return t.create_constraint(
+            {.type = ConstraintType::kExists, .token = "L", .properties = {"p"}});
     }));
     ASSERT_TRUE(h.write([&](Transaction& t) {
         return t.create_constraint({.type = ConstraintType::kPropertyType,
@@ -208,7 +228,8 @@ TEST(SchemaChanges, ExistenceKeyAndTypeAreCheckedAtTheEnd) {
     ASSERT_TRUE(t->set_property(n, key(*t, "p"), 1)) << "may be set step by step";
     ASSERT_TRUE(t->set_property(n, key(*t, "n"), "text"));
     EXPECT_EQ(t->prepare().error().message(),
-              "Node(0) with label `L` required the property `n` to be of type `INTEGER`, but was of type `STRING`.");
+              "Node(0) with label `L` required the property `n` to be of type `INTEGER`, but was "
+              "of type `STRING`.");
     ASSERT_TRUE(t->set_property(n, key(*t, "n"), 5));
     EXPECT_TRUE(h.commit(*t));
     t = h.begin();
@@ -218,7 +239,9 @@ TEST(SchemaChanges, ExistenceKeyAndTypeAreCheckedAtTheEnd) {
 
 TEST(SchemaChanges, APlanOlderThanADropEndsItsTransactionInsteadOfTheProcess) {
     Harness h;
-    ASSERT_TRUE(h.write([&](Transaction& t) { return t.create_index({.name = "i", .tokens = {"P"}, .properties = {"x"}}); }));
+    ASSERT_TRUE(h.write([&](Transaction& t) {
+        return t.create_index({.name = "i", .tokens = {"P"}, .properties = {"x"}});
+    }));
     ASSERT_TRUE(h->await_indexes("neo4j", "i", soon()));
     ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
         NORNIC_TRY(create(t, "P", "x", 1));
@@ -228,7 +251,8 @@ TEST(SchemaChanges, APlanOlderThanADropEndsItsTransactionInsteadOfTheProcess) {
     const SchemaRuleId index = before->schema()->index_named("i")->rule.id;
     EXPECT_EQ(before->schema()->index_named("i")->entries, 1U);
     ASSERT_TRUE(h.write([&](Transaction& t) { return t.drop_index("i"); }));
-    EXPECT_EQ(drain(*before->seek_nodes(index, equals_query(1))).size(), 1U) << "its snapshot still has the index";
+    EXPECT_EQ(drain(*before->seek_nodes(index, equals_query(1))).size(), 1U)
+        << "its snapshot still has the index";
     ASSERT_TRUE(h->checkpoint());
     EXPECT_EQ(drain(*before->seek_nodes(index, equals_query(1))).size(), 1U);
     auto after = h.begin(AccessMode::kRead);
@@ -240,7 +264,9 @@ TEST(SchemaChanges, APlanOlderThanADropEndsItsTransactionInsteadOfTheProcess) {
 
 TEST(SchemaChanges, OwnChangesAreFoundThroughTheIndexInItsOrder) {
     Harness h;
-    ASSERT_TRUE(h.write([&](Transaction& t) { return t.create_index({.name = "i", .tokens = {"P"}, .properties = {"x"}}); }));
+    ASSERT_TRUE(h.write([&](Transaction& t) {
+        return t.create_index({.name = "i", .tokens = {"P"}, .properties = {"x"}});
+    }));
     ASSERT_TRUE(h->await_indexes("neo4j", "i", soon()));
     ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
         for (int i = 0; i < 300; i += 2) {
