@@ -267,7 +267,9 @@ void ReplicaImpl::pump() {
         }
     }
     pumping_ = false;
-    changed_.notify_all();
+    if (stopping_) {
+        changed_.notify_all();  // stop() waits for it; else nobody is woken, a commit costs no such call
+    }
     run(completions, Where::kHere);
 }
 
