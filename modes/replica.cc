@@ -16,6 +16,7 @@ namespace nornic::modes {
 namespace {
 
 constexpr Duration kWatchInterval = std::chrono::milliseconds{100};
+constexpr std::size_t kSliceCompletions = 16;
 
 class ReplicaImpl final : public Replica {
 public:
@@ -386,10 +387,20 @@ void ReplicaImpl::run(Completions& completions, Where where) {
     Completions mine = std::move(completions);
     completions.clear();
     mutex_.unlock();
-    for (auto& completion : mine) {
-        if (where == Where::kElsewhere && settings_.post) {
-            settings_.post(std::move(completion));
-        } else {
+    if (where == Where::kElsewhere && settings_.post) {
+        // In slices: a hand-over for each answer would cost more than the answer.
+        for (std::size_t begin = 0; begin < mine.size(); begin += kSliceCompletions) {
+            const std::size_t end = std::min(mine.size(), begin + kSliceCompletions);
+            auto slice = std::make_shared<Completions>(std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(begin)),
+                                                       std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(end)));
+            settings_.post([slice] {
+                for (const auto& completion : *slice) {
+                    completion();
+                }
+            });
+        }
+    } else {
+        for (const auto& completion : mine) {
             completion();
         }
     }
