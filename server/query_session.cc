@@ -244,7 +244,8 @@ void QuerySession::commit(bolt::Completion<std::string> done) {
 void QuerySession::commit_transaction(std::function<void(Result<std::string>)> done) {
     engine::Transaction& transaction = *open_->transaction;
     if (!transaction.has_writes()) {
-        const LogIndex seen = transaction.snapshot();
+        // At least what it saw; where its procedures changed users or inner transactions, that as well.
+        const LogIndex seen = instance_.engine().applied_index();
         Result<> alive = success();
         if (transaction.killed()) {
             if (auto reason = transaction.kill_reason()) {
@@ -601,6 +602,10 @@ void QuerySession::stream(Statement& statement, std::int64_t count, bolt::Record
         pulled.summary = statement.execution->summary();
     }
     pulled.summary.database = database_;
+    const cypher::PreparedInfo& info = cypher::info(*statement.query);
+    if (info.administration && info.writes && !info.explain_only) {
+        pulled.summary.counters.system_updates = 1;
+    }
     pulled.summary.records = statement.records;
     pulled.summary.result_consumed_after_ms = ms_since(statement.last_event, instance_.clock());
     statement_ended(statement);

@@ -1,5 +1,6 @@
 // SHOW USERS and the statements that administer users. An administration statement arrives as a call with
-// one map: {user, password, oldPassword, newName, changeRequired, suspended, home, ifExists, ifNotExists, replace}.
+// one map: {user, password, old_password, new_name, password_change_required, suspended, home_database,
+// if_exists, if_not_exists, replace}.
 #include <fmt/format.h>
 
 #include "server/instance.h"
@@ -33,13 +34,13 @@ Users::Change change_of(const Map& options) {
     if (const Value* v = options.find("password"); v != nullptr && v->is_string()) {
         change.password = v->as_string();
     }
-    if (const Value* v = options.find("changeRequired"); v != nullptr && v->is(ValueType::kBoolean)) {
+    if (const Value* v = options.find("password_change_required"); v != nullptr && v->is(ValueType::kBoolean)) {
         change.password_change_required = v->as_boolean();
     }
     if (const Value* v = options.find("suspended"); v != nullptr && v->is(ValueType::kBoolean)) {
         change.suspended = v->as_boolean();
     }
-    if (const Value* v = options.find("home"); v != nullptr && v->is_string() && !v->as_string().empty()) {
+    if (const Value* v = options.find("home_database"); v != nullptr && v->is_string() && !v->as_string().empty()) {
         change.home_database = v->as_string();
     }
     return change;
@@ -76,7 +77,7 @@ void add_user_procedures(ProcedureRegistry& registry, Instance& instance) {
         const Map& options = options_of(call);
         const std::string name = text_of(options, "user");
         const bool exists = instance.users().find(name).has_value();
-        if (exists && is_set(options, "ifNotExists")) {
+        if (exists && is_set(options, "if_not_exists")) {
             return success();
         }
         if (exists && is_set(options, "replace")) {
@@ -87,7 +88,7 @@ void add_user_procedures(ProcedureRegistry& registry, Instance& instance) {
     add(registry, "internal.admin.alteruser", "", arguments, {}, [&instance](ProcedureCall& call) -> Result<> {
         const Map& options = options_of(call);
         const std::string name = text_of(options, "user");
-        if (is_set(options, "ifExists") && !instance.users().find(name)) {
+        if (is_set(options, "if_exists") && !instance.users().find(name)) {
             return success();
         }
         return instance.users().alter(name, change_of(options));
@@ -95,7 +96,7 @@ void add_user_procedures(ProcedureRegistry& registry, Instance& instance) {
     add(registry, "internal.admin.dropuser", "", arguments, {}, [&instance](ProcedureCall& call) -> Result<> {
         const Map& options = options_of(call);
         const std::string name = text_of(options, "user");
-        if (is_set(options, "ifExists") && !instance.users().find(name)) {
+        if (is_set(options, "if_exists") && !instance.users().find(name)) {
             return success();
         }
         if (name == call.caller.user) {
@@ -107,14 +108,14 @@ void add_user_procedures(ProcedureRegistry& registry, Instance& instance) {
     add(registry, "internal.admin.renameuser", "", arguments, {}, [&instance](ProcedureCall& call) -> Result<> {
         const Map& options = options_of(call);
         const std::string name = text_of(options, "user");
-        if (is_set(options, "ifExists") && !instance.users().find(name)) {
+        if (is_set(options, "if_exists") && !instance.users().find(name)) {
             return success();
         }
-        return instance.users().rename(name, text_of(options, "newName"));
+        return instance.users().rename(name, text_of(options, "new_name"));
     });
     add(registry, "internal.admin.altercurrentuserpassword", "", arguments, {}, [&instance](ProcedureCall& call) -> Result<> {
         const Map& options = options_of(call);
-        return instance.users().change_own_password(call.caller.user, text_of(options, "oldPassword"), text_of(options, "password"));
+        return instance.users().change_own_password(call.caller.user, text_of(options, "old_password"), text_of(options, "password"));
     });
     add(registry,
         "dbms.changePassword",
