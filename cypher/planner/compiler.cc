@@ -341,6 +341,10 @@ CompiledPtr Compiler::function(const FunctionCall& expr) {
         return std::make_shared<CoalesceExpr>(std::move(arguments));
     }
     if (equals_ignoring_case(expr.name, "exists") && arguments.size() == 1) {
+        const ExprKind kind = expr.arguments[0]->kind;
+        if (kind == ExprKind::kPatternPredicate || kind == ExprKind::kSubquery) {
+            return arguments[0];  // exists((a)-->(b)): the pattern is the answer
+        }
         return std::make_shared<IsNullExpr>(std::move(arguments[0]), true);
     }
     if (equals_ignoring_case(expr.name, "id") && arguments.size() == 1 && arguments[0]->slot() != kNoSlot) {
