@@ -155,7 +155,12 @@ Result<> Instance::open_all() {
     });
     NORNIC_TRY(make_first_user());
 
-    cypher::add_graph_procedures(procedures_);
+    // A transaction's own schema is that of its snapshot and never sees an index come online.
+    cypher::GraphProcedureHooks hooks;
+    hooks.await_indexes = [this](std::string_view database, std::string_view index, Deadline deadline) {
+        return engine_->await_indexes(database, index, deadline);
+    };
+    cypher::add_graph_procedures(procedures_, std::move(hooks));
     add_server_procedures(procedures_, *this);
     add_metrics();
     return success();

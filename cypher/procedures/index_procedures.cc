@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -11,7 +12,29 @@ namespace nornic::cypher {
 namespace {
 
 constexpr std::chrono::milliseconds kPollInterval{5};
+constexpr std::chrono::milliseconds kTurn{100};
 constexpr std::int64_t kTimeoutSecondsMax = 86'400;
+
+Result<> killed(const ProcedureCall& call) {
+    if (call.context.transaction != nullptr && call.context.transaction->killed()) {
+        if (auto reason = call.context.transaction->kill_reason()) {
+            return *reason;
+        }
+    }
+    return success();
+}
+
+/// Waits in short turns, so that a time-out, RESET or kill of the transaction ends it.
+Result<> wait_in_turns(ProcedureCall& call, const GraphProcedureHooks& hooks, std::string_view index, Deadline deadline) {
+    while (true) {
+        const Deadline now = std::chrono::steady_clock::now();
+        const Result<> online = hooks.await_indexes(call.context.database, index, std::min(deadline, now + kTurn));
+        if (online || online.error().code() != ErrorCode::kTimedOut || now >= deadline) {
+            return online;
+        }
+        NORNIC_TRY(killed(call));
+    }
+}
 
 /// Without a hook: looks at the schema until the index (all if empty) is online.
 Result<> poll(ProcedureCall& call, std::string_view wanted, Deadline deadline) {
@@ -39,11 +62,7 @@ Result<> poll(ProcedureCall& call, std::string_view wanted, Deadline deadline) {
             return fail(ErrorCode::kTimedOut, wanted.empty() ? std::string{"Index(es) did not come online within the time given"}
                                                              : fmt::format("Index '{}' did not come online within the time given", wanted));
         }
-        if (call.context.transaction != nullptr && call.context.transaction->killed()) {
-            if (auto reason = call.context.transaction->kill_reason()) {
-                return *reason;
-            }
-        }
+        NORNIC_TRY(killed(call));
         std::this_thread::sleep_for(kPollInterval);
     }
 }
@@ -54,7 +73,7 @@ Result<> await(ProcedureCall& call, const GraphProcedureHooks& hooks, std::strin
         return fail(ErrorCode::kArgumentError, fmt::format("The time-out must not be negative, but is {} seconds", seconds));
     }
     const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::seconds{std::min(seconds, kTimeoutSecondsMax)};
-    return hooks.await_indexes ? hooks.await_indexes(call.context.database, index, deadline) : poll(call, index, deadline);
+    return hooks.await_indexes ? wait_in_turns(call, hooks, index, deadline) : poll(call, index, deadline);
 }
 
 }  // namespace
