@@ -7,6 +7,7 @@
 The server tells its ports itself: with port 0 it prints "Bolt enabled on 127.0.0.1:PORT.", the same for HTTP,
 and "Started." once it answers.
 """
+import ctypes
 import os
 import re
 import shutil
@@ -52,6 +53,15 @@ def free_port():
         return s.getsockname()[1]
 
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent():
+    """A test that is killed itself leaves no server behind."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Server:
     def __init__(self, data_dir=None, bolt_port=0, http_port=0, environment=None, arguments=(), start_seconds=30):
         self._own_data = data_dir is None
@@ -93,7 +103,7 @@ class Server:
         self._ended = threading.Event()
         self._spawned = time.monotonic()
         self._process = subprocess.Popen([binary(), "serve", *self._arguments], env=environment, stdin=subprocess.DEVNULL,
-                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
         self._reader = threading.Thread(target=self._read_log, args=(self._process, self.log, self.ports), daemon=True)
         self._reader.start()
         return self
