@@ -1,7 +1,9 @@
 // Walks over the tree: children of an expression, symbols it mentions.
 #pragma once
 
+#include <functional>
 #include <set>
+#include <string>
 
 #include "cypher/ast/statement.h"
 
@@ -123,6 +125,8 @@ void collect_symbols(const Expr& expr, std::set<Symbol>& out);
 void collect_symbols(const PathPattern& pattern, std::set<Symbol>& out);
 void collect_symbols(const Query& query, std::set<Symbol>& out);
 void collect_symbols(const Clause& clause, std::set<Symbol>& out);
+/// The expression for people, as EXPLAIN shows it.
+std::string expr_text(const Expr& expr);
 /// Whether it holds an aggregating call (not inside a nested query).
 bool has_aggregate(const Expr& expr);
 

@@ -71,7 +71,6 @@ void Planner::add_pattern(Graph& graph, const PathPattern& pattern) {
         for (const auto& [key, value] : static_cast<const MapLiteral&>(*properties).entries) {
             auto left = std::make_unique<Property>(value->position, variable(value->position, symbol), key);
             auto equal = std::make_unique<Binary>(value->position, BinaryOp::kEqual, std::move(left), clone(*value));
-            equal->text = fmt::format("{}.{} = {}", name_of(symbol), key, value->text);
             add_predicate(graph, own(std::move(equal)));
         }
     };

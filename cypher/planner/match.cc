@@ -151,7 +151,7 @@ void Planner::finish_available(Graph& graph, PlanPtr& plan) {
         auto filter = std::make_unique<FilterPlan>();
         for (const Expr* e : sorted) {
             filter->predicates.push_back(compile(*e, plan->live));
-            filter->details += (filter->details.empty() ? "" : " AND ") + e->text;
+            filter->details += (filter->details.empty() ? "" : " AND ") + expr_text(*e);
         }
         const double share = std::pow(0.3, static_cast<double>(sorted.size()));
         push(plan, std::move(filter)).estimated_rows *= share;
@@ -554,7 +554,7 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
             } else {
                 continue;
             }
-            join->details += (join->details.empty() ? "" : " AND ") + p.expr->text;
+            join->details += (join->details.empty() ? "" : " AND ") + expr_text(*p.expr);
             p.done = true;
         }
     }

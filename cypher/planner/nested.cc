@@ -190,7 +190,7 @@ void Planner::plan_call(const CallClause& call, Line& line) {
 void Planner::plan_unwind(const UnwindClause& unwind, Line& line) {
     auto node = std::make_unique<UnwindPlan>();
     node->slot = unwind.symbol;
-    node->details = fmt::format("{} AS {}", unwind.list->text, unwind.variable);
+    node->details = fmt::format("{} AS {}", expr_text(*unwind.list), unwind.variable);
     if (unwind.list->kind == ExprKind::kFunction && settings_.on(Rule::kUnwindRange)) {
         const auto& f = static_cast<const FunctionCall&>(*unwind.list);
         if (f.name == "range" && (f.arguments.size() == 2 || f.arguments.size() == 3)) {

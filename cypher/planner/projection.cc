@@ -29,7 +29,7 @@ void find_aggregates(const Expr& expr, std::vector<const Expr*>& out) {
 std::string item_details(const Projection& p) {
     std::string out;
     for (const ProjectionItem& i : p.items) {
-        out += (out.empty() ? "" : ", ") + (i.expression->text.empty() || i.expression->text == i.alias ? i.alias : i.expression->text + " AS " + i.alias);
+        out += (out.empty() ? "" : ", ") + (expr_text(*i.expression) == i.alias ? i.alias : expr_text(*i.expression) + " AS " + i.alias);
     }
     return out;
 }
@@ -52,7 +52,7 @@ bool writes_below(const PlanNode& node) {
 void Planner::add_filter(PlanPtr& plan, const Expr& expr) {
     auto filter = std::make_unique<FilterPlan>();
     filter->predicates.push_back(compile(expr, plan->live));
-    filter->details = expr.text;
+    filter->details = expr_text(expr);
     FilterPlan& f = push(plan, std::move(filter));
     f.estimated_rows *= 0.5;
 }
@@ -244,14 +244,14 @@ void Planner::plan_projection(const Projection& p, Line& line, bool last, const 
     if (p.skip) {
         auto skip = std::make_unique<SkipLimitPlan>(false);
         skip->count = compile(*p.skip, {});
-        skip->details = p.skip->text;
+        skip->details = expr_text(*p.skip);
         push(plan, std::move(skip));
     }
     if (p.limit) {
         auto limit = std::make_unique<SkipLimitPlan>(true);
         limit->count = compile(*p.limit, {});
         limit->exhaust = exhaust;
-        limit->details = p.limit->text;
+        limit->details = expr_text(*p.limit);
         SkipLimitPlan& l = push(plan, std::move(limit));
         if (exhaust && !last) {
             // What comes after must not stop what was asked for before.

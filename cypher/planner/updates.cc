@@ -19,8 +19,12 @@ void label_names(const LabelExpr& l, std::vector<std::string>& out) {
 
 void Planner::add_create_pattern(const PathPattern& pattern, SlotSet& bound, const std::vector<Slot>& live, CreateItems& items) {
     // Properties may look at what the same clause creates before them.
-    const auto visible = [&] { return std::vector<Slot>{bound.begin(), bound.end()}; };
-    static_cast<void>(live);
+    current_live_ = live;
+    const auto bind = [&](Slot s) {
+        if (bound.insert(s).second) {
+            current_live_.push_back(s);
+        }
+    };
     for (const NodePattern& n : pattern.nodes) {
         if (bound.contains(n.symbol)) {
             continue;
@@ -34,11 +38,10 @@ void Planner::add_create_pattern(const PathPattern& pattern, SlotSet& bound, con
                 item.labels.push_back(space_.label(name));
             }
         }
-        current_live_ = visible();
         item.properties = compiler_.compile_properties(n.properties.get());
         items.order.emplace_back(true, items.nodes.size());
         items.nodes.push_back(std::move(item));
-        bound.insert(n.symbol);
+        bind(n.symbol);
     }
     for (std::size_t i = 0; i < pattern.relationships.size(); ++i) {
         const RelPattern& r = pattern.relationships[i];
@@ -58,11 +61,10 @@ void Planner::add_create_pattern(const PathPattern& pattern, SlotSet& bound, con
             label_names(*r.types, names);
             item.type = space_.type(names.at(0));
         }
-        current_live_ = visible();
         item.properties = compiler_.compile_properties(r.properties.get());
         items.order.emplace_back(false, items.relationships.size());
         items.relationships.push_back(std::move(item));
-        bound.insert(r.symbol);
+        bind(r.symbol);
     }
     if (pattern.symbol != kNoSymbol) {
         CreatePath path;
@@ -74,16 +76,17 @@ void Planner::add_create_pattern(const PathPattern& pattern, SlotSet& bound, con
             path.relationships.push_back(r.symbol);
         }
         items.paths.push_back(std::move(path));
-        bound.insert(pattern.symbol);
+        bind(pattern.symbol);
     }
 }
 
 void Planner::plan_create(const CreateClause& create, Line& line) {
     auto node = std::make_unique<CreatePlan>();
     SlotSet bound = live_of(*line.plan);
-    const std::vector<Slot> live = line.plan->live;
+    std::vector<Slot> live = line.plan->live;
     for (const PathPattern& p : create.patterns) {
         add_create_pattern(p, bound, live, node->items);
+        live = std::move(current_live_);
     }
     for (const CreateNodeItem& n : node->items.nodes) {
         std::string labels;
@@ -175,7 +178,7 @@ void Planner::plan_delete(const DeleteClause& del, Line& line) {
     node->name = del.detach ? "DetachDelete" : "Delete";
     for (const ExprPtr& e : del.expressions) {
         node->targets.push_back(compile(*e, line.plan->live));
-        node->details += (node->details.empty() ? "" : ", ") + e->text;
+        node->details += (node->details.empty() ? "" : ", ") + expr_text(*e);
     }
     push(line.plan, std::move(node));
 }
@@ -223,7 +226,7 @@ void Planner::plan_foreach(const ForeachClause& foreach, Line& line) {
     auto node = std::make_unique<ForeachPlan>();
     node->slot = foreach.symbol;
     node->list = compile(*foreach.list, line.plan->live);
-    node->details = fmt::format("{} IN {}", foreach.variable, foreach.list->text);
+    node->details = fmt::format("{} IN {}", foreach.variable, expr_text(*foreach.list));
     std::set<Symbol> mentioned{foreach.symbol};
     for (const Clause& c : foreach.updates) {
         collect_symbols(c, mentioned);
