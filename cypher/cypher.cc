@@ -1,12 +1,6 @@
 // The front door: the plan cache, and executions.
 #include "cypher/cypher.h"
 
-#include <fmt/format.h>
-
-#include <chrono>
-#include <list>
-#include <unordered_map>
-
 #include "base/mutex.h"
 #include "base/random.h"
 #include "cypher/execution/context.h"
@@ -17,22 +11,34 @@
 #include "cypher/prepared_query.h"
 #include "cypher/semantics/semantics.h"
 
+#include <fmt/format.h>
+
+#include <chrono>
+#include <list>
+#include <unordered_map>
+
 namespace nornic::cypher {
 
 PreparedQuery::PreparedQuery() = default;
 PreparedQuery::~PreparedQuery() = default;
 
-const PreparedInfo& info(const PreparedQuery& query) noexcept { return query.info; }
+const PreparedInfo& info(const PreparedQuery& query) noexcept {
+    return query.info;
+}
 
 namespace {
 
-std::shared_ptr<PreparedQuery> prepare_fresh(std::string_view text, const Map& parameters, engine::GraphReader& reader, const ProcedureRegistry& procedures,
+std::shared_ptr<PreparedQuery> prepare_fresh(std::string_view text,
+                                             const Map& parameters,
+                                             engine::GraphReader& reader,
+                                             const ProcedureRegistry& procedures,
                                              const OptimizerSettings& settings) {
     auto query = std::make_shared<PreparedQuery>();
     query->statement = value_or_throw(parse(text));
     Statement& statement = *query->statement;
     query->semantics = value_or_throw(analyse(statement, parameters, &procedures));
-    PlanResult planned = plan_statement(statement, query->semantics, query->space, procedures, reader, settings);
+    PlanResult planned =
+        plan_statement(statement, query->semantics, query->space, procedures, reader, settings);
     query->root = std::move(planned.root);
     query->schema_version = reader.schema()->version;
     query->nodes = reader.node_count(std::nullopt);
@@ -42,10 +48,12 @@ std::shared_ptr<PreparedQuery> prepare_fresh(std::string_view text, const Map& p
     info.explain_only = statement.explain == ExplainMode::kExplain;
     info.use_graph = statement.use_graph;
     info.in_transactions = planned.in_transactions;
-    info.schema = std::holds_alternative<CreateIndexCommand>(statement.body) || std::holds_alternative<CreateConstraintCommand>(statement.body) ||
+    info.schema = std::holds_alternative<CreateIndexCommand>(statement.body) ||
+                  std::holds_alternative<CreateConstraintCommand>(statement.body) ||
                   std::holds_alternative<DropSchemaCommand>(statement.body);
     const auto* show = std::get_if<ShowCommand>(&statement.body);
-    info.administration = std::holds_alternative<AdminCommand>(statement.body) || (show != nullptr && show->what.find("USER") != std::string::npos);
+    info.administration = std::holds_alternative<AdminCommand>(statement.body) ||
+                          (show != nullptr && show->what.find("USER") != std::string::npos);
     // Users are changed through a writing transaction; EXPLAIN never is.
     info.writes = planned.writes && !info.explain_only;
     if (info.schema || std::holds_alternative<AdminCommand>(statement.body) || planned.dbms) {
@@ -76,7 +84,9 @@ struct PlanCache::Impl {
     };
     struct Hash {
         using is_transparent = void;
-        std::size_t operator()(std::string_view s) const noexcept { return std::hash<std::string_view>{}(s); }
+        std::size_t operator()(std::string_view s) const noexcept {
+            return std::hash<std::string_view>{}(s);
+        }
     };
     const ProcedureRegistry* procedures = nullptr;
     PlanCacheSettings settings;
@@ -92,7 +102,8 @@ struct PlanCache::Impl {
         const auto far = [](std::uint64_t then, std::uint64_t now) {
             return std::max(then, now) > 1000 && (now > 10 * (then + 1) || then > 10 * (now + 1));
         };
-        return far(q.nodes, reader.node_count(std::nullopt)) || far(q.relationships, reader.relationship_count(std::nullopt));
+        return far(q.nodes, reader.node_count(std::nullopt)) ||
+               far(q.relationships, reader.relationship_count(std::nullopt));
     }
     std::shared_ptr<const PreparedQuery> find(const std::string& key, engine::GraphReader& reader) {
         const std::uint64_t version = reader.schema()->version;
@@ -102,7 +113,8 @@ struct PlanCache::Impl {
             return nullptr;
         }
         Entry& entry = at->second;
-        if (entry.query->schema_version != version || ((++entry.uses & 15U) == 0 && stale(*entry.query, reader))) {
+        if (entry.query->schema_version != version ||
+            ((++entry.uses & 15U) == 0 && stale(*entry.query, reader))) {
             order.erase(entry.place);
             entries.erase(at);
             return nullptr;
@@ -130,15 +142,19 @@ struct PlanCache::Impl {
     }
 };
 
-PlanCache::PlanCache(const ProcedureRegistry& procedures, PlanCacheSettings settings) : impl_{std::make_unique<Impl>()} {
+PlanCache::PlanCache(const ProcedureRegistry& procedures, PlanCacheSettings settings)
+    : impl_{std::make_unique<Impl>()} {
     impl_->procedures = &procedures;
     impl_->settings = settings;
     impl_->optimizer.disabled = settings.disabled_rules;
 }
 PlanCache::~PlanCache() = default;
 
-Result<std::shared_ptr<const PreparedQuery>> PlanCache::prepare(std::string_view text, const Map& parameters, engine::GraphReader& reader) {
-    const bool cacheable = text.size() <= impl_->settings.text_bytes_max && impl_->settings.entries_max > 0;
+Result<std::shared_ptr<const PreparedQuery>> PlanCache::prepare(std::string_view text,
+                                                                const Map& parameters,
+                                                                engine::GraphReader& reader) {
+    const bool cacheable =
+        text.size() <= impl_->settings.text_bytes_max && impl_->settings.entries_max > 0;
     std::string key;
     if (cacheable) {
         key.reserve(text.size() + parameters.size() * 16);
@@ -151,7 +167,8 @@ Result<std::shared_ptr<const PreparedQuery>> PlanCache::prepare(std::string_view
     }
     impl_->misses.fetch_add(1, std::memory_order_relaxed);
     try {
-        std::shared_ptr<const PreparedQuery> fresh = prepare_fresh(text, parameters, reader, *impl_->procedures, impl_->optimizer);
+        std::shared_ptr<const PreparedQuery> fresh =
+            prepare_fresh(text, parameters, reader, *impl_->procedures, impl_->optimizer);
         if (cacheable && !fresh->info.schema && !fresh->info.administration) {
             impl_->add(std::move(key), fresh);
         }
@@ -159,7 +176,10 @@ Result<std::shared_ptr<const PreparedQuery>> PlanCache::prepare(std::string_view
     } catch (const QueryError& e) {
         const Error& error = e.error();
         if (error.position() && error.message().find(" (line ") == std::string::npos) {
-            return Error{error.code(), with_caret(error.message(), text, *error.position()), error.position(), error.gql()};
+            return Error{error.code(),
+                         with_caret(error.message(), text, *error.position()),
+                         error.position(),
+                         error.gql()};
         }
         return error;
     }
@@ -170,21 +190,35 @@ void PlanCache::clear() {
     impl_->entries.clear();
     impl_->order.clear();
 }
-std::uint64_t PlanCache::hits() const noexcept { return impl_->hits.load(std::memory_order_relaxed); }
-std::uint64_t PlanCache::misses() const noexcept { return impl_->misses.load(std::memory_order_relaxed); }
+std::uint64_t PlanCache::hits() const noexcept {
+    return impl_->hits.load(std::memory_order_relaxed);
+}
+std::uint64_t PlanCache::misses() const noexcept {
+    return impl_->misses.load(std::memory_order_relaxed);
+}
 
 namespace {
 
 class ExecutionImpl final : public Execution {
 public:
-    ExecutionImpl(std::shared_ptr<const PreparedQuery> query, ExecutionServices services, Map parameters)
-        : query_{std::move(query)}, services_{std::move(services)}, parameters_{std::move(parameters)}, random_{seed()}, batch_{query_->space.slots} {
+    ExecutionImpl(std::shared_ptr<const PreparedQuery> query,
+                  ExecutionServices services,
+                  Map parameters)
+        : query_{std::move(query)},
+          services_{std::move(services)},
+          parameters_{std::move(parameters)},
+          random_{seed()},
+          batch_{query_->space.slots} {
         context_.reader = services_.transaction;
         context_.transaction = services_.transaction;
         context_.parameters = &parameters_;
         context_.random = &random_;
-        context_.statement_wall_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-        context_.transaction_wall_ns = services_.transaction_wall_ns != 0 ? services_.transaction_wall_ns : context_.statement_wall_ns;
+        context_.statement_wall_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                         std::chrono::system_clock::now().time_since_epoch())
+                                         .count();
+        context_.transaction_wall_ns = services_.transaction_wall_ns != 0
+                                           ? services_.transaction_wall_ns
+                                           : context_.statement_wall_ns;
         context_.user = services_.caller.user;
         context_.database = services_.caller.database;
         context_.memory_bytes_max = services_.memory_bytes_max;
@@ -229,7 +263,8 @@ public:
         }
         out.notifications = query_->semantics.notifications;
         if (!query_->info.schema && !query_->info.administration) {
-            for (Notification& n : token_warnings(*query_->statement, services_.transaction->tokens())) {
+            for (Notification& n :
+                 token_warnings(*query_->statement, services_.transaction->tokens())) {
                 out.notifications.push_back(std::move(n));
             }
         }
@@ -282,7 +317,8 @@ private:
     }
     Result<PullStatus> pull_inner(std::uint64_t rows_max, RowSink* sink) {
         row_.resize(columns_.size());
-        const bool buffered = query_->info.writes || query_->info.schema || query_->info.in_transactions || columns_.empty();
+        const bool buffered = query_->info.writes || query_->info.schema ||
+                              query_->info.in_transactions || columns_.empty();
         if (!finished_ && buffered && !ran_) {
             run_writes();
         }
@@ -322,8 +358,12 @@ private:
                         case ValueType::kRelationshipRef:
                         case ValueType::kPathRef:
                         case ValueType::kList:
-                        case ValueType::kMap: row_[c] = materialize(v, context_); break;
-                        default: row_[c] = v; break;
+                        case ValueType::kMap:
+                            row_[c] = materialize(v, context_);
+                            break;
+                        default:
+                            row_[c] = v;
+                            break;
                     }
                 }
             }
@@ -355,17 +395,25 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<Execution>> start(std::shared_ptr<const PreparedQuery> query, ExecutionServices services, Map parameters) {
-    NORNIC_CHECK(query != nullptr && services.transaction != nullptr, "an execution needs a query and a transaction");
+Result<std::unique_ptr<Execution>> start(std::shared_ptr<const PreparedQuery> query,
+                                         ExecutionServices services,
+                                         Map parameters) {
+    NORNIC_CHECK(query != nullptr && services.transaction != nullptr,
+                 "an execution needs a query and a transaction");
     if (query->info.writes && services.transaction->mode() == AccessMode::kRead) {
-        return Error{ErrorCode::kAccessMode, fmt::format("Writing in read access mode not allowed. Attempted write to {}", services.caller.database)};
+        return Error{ErrorCode::kAccessMode,
+                     fmt::format("Writing in read access mode not allowed. Attempted write to {}",
+                                 services.caller.database)};
     }
-    if (query->info.in_transactions && !query->info.explain_only && (!services.begin_inner || !services.commit_inner)) {
+    if (query->info.in_transactions && !query->info.explain_only &&
+        (!services.begin_inner || !services.commit_inner)) {
         return Error{ErrorCode::kTransactionStartFailed,
-                     "A query with 'CALL { ... } IN TRANSACTIONS' can only be executed in an implicit transaction, but tried to execute in an explicit transaction."};
+                     "A query with 'CALL { ... } IN TRANSACTIONS' can only be executed in an "
+                     "implicit transaction, but tried to execute in an explicit transaction."};
     }
     try {
-        return std::unique_ptr<Execution>{std::make_unique<ExecutionImpl>(std::move(query), std::move(services), std::move(parameters))};
+        return std::unique_ptr<Execution>{std::make_unique<ExecutionImpl>(
+            std::move(query), std::move(services), std::move(parameters))};
     } catch (const QueryError& e) {
         return e.error();
     }

@@ -1,10 +1,10 @@
 // What a PreparedQuery holds. Private to cypher/.
 #pragma once
 
-#include <memory>
-
 #include "cypher/cypher.h"
 #include "cypher/planner/planner.h"
+
+#include <memory>
 
 namespace nornic::cypher {
 

@@ -3,13 +3,13 @@
 // aggregates, sort keys). Slots outside an operator's live set hold leftovers that nobody reads.
 #pragma once
 
+#include "graph/value.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
-
-#include "graph/value.h"
 
 namespace nornic::cypher {
 
@@ -21,7 +21,8 @@ inline constexpr std::uint32_t kBatchRows = 2;
 inline constexpr std::uint32_t kFirstBatchRows = 1;
 #else
 inline constexpr std::uint32_t kBatchRows = 1024;
-// A point query touches a handful of rows; making room for a thousand would cost more than the query.
+// A point query touches a handful of rows; making room for a thousand would cost more than the
+// query.
 inline constexpr std::uint32_t kFirstBatchRows = 8;
 #endif
 /// Wide statements get fewer rows, so that a batch stays within a megabyte or so.
@@ -38,7 +39,8 @@ public:
     /// Empties it for the next fill. A batch that came back full was too small: it grows.
     void begin_fill() {
         if (rows == capacity_ && capacity_ < rows_max()) {
-            grow(capacity_ == 0 ? std::min(kFirstBatchRows, rows_max()) : std::min(capacity_ * 16, rows_max()));
+            grow(capacity_ == 0 ? std::min(kFirstBatchRows, rows_max())
+                                : std::min(capacity_ * 16, rows_max()));
         }
         rows = 0;
     }
@@ -49,8 +51,12 @@ public:
         }
         rows = 0;
     }
-    [[nodiscard]] Value* column(Slot slot) noexcept { return data_.get() + std::size_t{slot} * capacity_; }
-    [[nodiscard]] const Value* column(Slot slot) const noexcept { return data_.get() + std::size_t{slot} * capacity_; }
+    [[nodiscard]] Value* column(Slot slot) noexcept {
+        return data_.get() + std::size_t{slot} * capacity_;
+    }
+    [[nodiscard]] const Value* column(Slot slot) const noexcept {
+        return data_.get() + std::size_t{slot} * capacity_;
+    }
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
     [[nodiscard]] std::uint32_t slots() const noexcept { return slots_; }
     [[nodiscard]] bool full() const noexcept { return rows >= capacity_; }
@@ -98,7 +104,9 @@ public:
         return bytes;
     }
     [[nodiscard]] std::size_t size() const noexcept { return rows_; }
-    [[nodiscard]] const Value* row(std::size_t i) const noexcept { return values_.data() + i * slots_.size(); }
+    [[nodiscard]] const Value* row(std::size_t i) const noexcept {
+        return values_.data() + i * slots_.size();
+    }
     void load(std::size_t i, Batch& out, std::uint32_t out_row) const {
         const Value* v = row(i);
         for (const Slot s : slots_) {

@@ -2,11 +2,11 @@
 // executions of a plan.
 #pragma once
 
-#include <memory>
-#include <vector>
-
 #include "cypher/execution/batch.h"
 #include "cypher/execution/context.h"
+
+#include <memory>
+#include <vector>
 
 namespace nornic::cypher {
 
@@ -17,8 +17,9 @@ public:
     CompiledExpr& operator=(const CompiledExpr&) = delete;
     virtual ~CompiledExpr() = default;
 
-    /// The value: a reference to where it already is (a slot, a constant, a parameter), or `scratch`
-    /// after the value was put there. Valid until the row, or scratch, changes. Throws QueryError.
+    /// The value: a reference to where it already is (a slot, a constant, a parameter), or
+    /// `scratch` after the value was put there. Valid until the row, or scratch, changes. Throws
+    /// QueryError.
     virtual const Value& eval(Row row, ExecContext& context, Value& scratch) const = 0;
     [[nodiscard]] Value get(Row row, ExecContext& context) const {
         Value scratch;

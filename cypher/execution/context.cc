@@ -1,8 +1,8 @@
 #include "cypher/execution/context.h"
 
-#include <fmt/format.h>
-
 #include "cypher/execution/operator.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 
@@ -55,8 +55,10 @@ PropertyKeyId ExecContext::key_or_create(TokenIndex i) {
 
 engine::Transaction& ExecContext::writer() {
     if (transaction == nullptr || transaction->mode() == AccessMode::kRead) {
-        throw QueryError{ErrorCode::kAccessMode,
-                         fmt::format("Writing in read access mode not allowed. Attempted write to {}", database)};
+        throw QueryError{
+            ErrorCode::kAccessMode,
+            fmt::format("Writing in read access mode not allowed. Attempted write to {}",
+                        database)};
     }
     return *transaction;
 }
@@ -75,10 +77,12 @@ void ExecContext::throw_killed() const {
 }
 
 void ExecContext::throw_memory() const {
-    throw QueryError{ErrorCode::kMemoryLimit,
-                     fmt::format("The allocation of memory for this statement would exceed its limit: {} bytes "
-                                 "are held, the maximum is {} bytes.",
-                                 memory_bytes, memory_bytes_max)};
+    throw QueryError{
+        ErrorCode::kMemoryLimit,
+        fmt::format("The allocation of memory for this statement would exceed its limit: {} bytes "
+                    "are held, the maximum is {} bytes.",
+                    memory_bytes,
+                    memory_bytes_max)};
 }
 
 }  // namespace nornic::cypher

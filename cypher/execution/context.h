@@ -2,15 +2,15 @@
 // functions, and beside it token ids, arguments of nested plans and the machinery of errors.
 #pragma once
 
-#include <memory>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "cypher/cypher.h"
 #include "cypher/execution/batch.h"
 #include "cypher/execution/eval_context.h"
 #include "cypher/query_error.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace nornic::cypher {
 

@@ -1,30 +1,35 @@
 #include "cypher/execution/expression_nodes.h"
 
+#include "cypher/execution/expressions.h"
+#include "cypher/execution/operator.h"
+
 #include <fmt/format.h>
 
 #include <array>
 
-#include "cypher/execution/expressions.h"
-#include "cypher/execution/operator.h"
-
 namespace nornic::cypher {
 
 void throw_deleted(std::string_view kind, std::uint64_t id) {
-    throw QueryError{ErrorCode::kEntityNotFound, fmt::format("{} with id {} has been deleted in this transaction", kind, id)};
+    throw QueryError{ErrorCode::kEntityNotFound,
+                     fmt::format("{} with id {} has been deleted in this transaction", kind, id)};
 }
 
 const Value& ParameterExpr::eval(Row, ExecContext& context, Value& scratch) const {
     const Value* v = context.parameters == nullptr ? nullptr : context.parameters->find(name_);
     if (v == nullptr) {
         if (context.parameters == nullptr) {
-            throw QueryError{ErrorCode::kParameterMissing, fmt::format("Expected parameter(s): {}", name_)};
+            throw QueryError{ErrorCode::kParameterMissing,
+                             fmt::format("Expected parameter(s): {}", name_)};
         }
         return scratch = Value{};
     }
     return *v;
 }
 
-const Value& read_property(const Value& base, TokenIndex key, ExecContext& context, Value& scratch) {
+const Value& read_property(const Value& base,
+                           TokenIndex key,
+                           ExecContext& context,
+                           Value& scratch) {
     switch (base.type()) {
         case ValueType::kNodeRef: {
             const NodeId id = base.as_node_ref();
@@ -54,12 +59,14 @@ const Value& read_property(const Value& base, TokenIndex key, ExecContext& conte
             const Value* v = k ? rel->property(*k) : nullptr;
             return scratch = v == nullptr ? Value{} : *v;
         }
-        case ValueType::kNull: return scratch = Value{};
+        case ValueType::kNull:
+            return scratch = Value{};
         case ValueType::kMap: {
             const Value* v = base.as_map().find(context.names->keys[key]);
             return scratch = v == nullptr ? Value{} : *v;
         }
-        default: return scratch = property_of(base, context.names->keys[key], context);
+        default:
+            return scratch = property_of(base, context.names->keys[key], context);
     }
 }
 
@@ -82,11 +89,18 @@ const Value& IdExpr::eval(Row row, ExecContext& context, Value& scratch) const {
     Value x;
     const Value& v = a_->eval(row, context, x);
     switch (v.type()) {
-        case ValueType::kNodeRef: return scratch = Value{static_cast<std::int64_t>(v.as_node_ref().value)};
-        case ValueType::kRelationshipRef: return scratch = Value{static_cast<std::int64_t>(v.as_relationship_ref().value)};
-        case ValueType::kNull: return scratch = Value{};
+        case ValueType::kNodeRef:
+            return scratch = Value{static_cast<std::int64_t>(v.as_node_ref().value)};
+        case ValueType::kRelationshipRef:
+            return scratch = Value{static_cast<std::int64_t>(v.as_relationship_ref().value)};
+        case ValueType::kNull:
+            return scratch = Value{};
         default:
-            throw QueryError{ErrorCode::kTypeError, fmt::format("Invalid input for function 'id()': Expected a Node or Relationship, got: {}", to_cypher_text(v))};
+            throw QueryError{
+                ErrorCode::kTypeError,
+                fmt::format(
+                    "Invalid input for function 'id()': Expected a Node or Relationship, got: {}",
+                    to_cypher_text(v))};
     }
 }
 
@@ -96,10 +110,18 @@ bool matches(const CompiledLabels& labels, const engine::NodeData& node, ExecCon
             const auto id = context.label(labels.token);
             return id && node.has_label(*id);
         }
-        case LabelExpr::Kind::kAnd: return std::ranges::all_of(labels.children, [&](const CompiledLabels& c) { return matches(c, node, context); });
-        case LabelExpr::Kind::kOr: return std::ranges::any_of(labels.children, [&](const CompiledLabels& c) { return matches(c, node, context); });
-        case LabelExpr::Kind::kNot: return !matches(labels.children[0], node, context);
-        case LabelExpr::Kind::kWildcard: return !node.labels.empty();
+        case LabelExpr::Kind::kAnd:
+            return std::ranges::all_of(labels.children, [&](const CompiledLabels& c) {
+                return matches(c, node, context);
+            });
+        case LabelExpr::Kind::kOr:
+            return std::ranges::any_of(labels.children, [&](const CompiledLabels& c) {
+                return matches(c, node, context);
+            });
+        case LabelExpr::Kind::kNot:
+            return !matches(labels.children[0], node, context);
+        case LabelExpr::Kind::kWildcard:
+            return !node.labels.empty();
     }
     return false;
 }
@@ -110,10 +132,18 @@ bool matches_type(const CompiledLabels& labels, RelTypeId type, ExecContext& con
             const auto id = context.type_id(labels.token);
             return id && *id == type;
         }
-        case LabelExpr::Kind::kAnd: return std::ranges::all_of(labels.children, [&](const CompiledLabels& c) { return matches_type(c, type, context); });
-        case LabelExpr::Kind::kOr: return std::ranges::any_of(labels.children, [&](const CompiledLabels& c) { return matches_type(c, type, context); });
-        case LabelExpr::Kind::kNot: return !matches_type(labels.children[0], type, context);
-        case LabelExpr::Kind::kWildcard: return true;
+        case LabelExpr::Kind::kAnd:
+            return std::ranges::all_of(labels.children, [&](const CompiledLabels& c) {
+                return matches_type(c, type, context);
+            });
+        case LabelExpr::Kind::kOr:
+            return std::ranges::any_of(labels.children, [&](const CompiledLabels& c) {
+                return matches_type(c, type, context);
+            });
+        case LabelExpr::Kind::kNot:
+            return !matches_type(labels.children[0], type, context);
+        case LabelExpr::Kind::kWildcard:
+            return true;
     }
     return false;
 }
@@ -122,7 +152,8 @@ const Value& LabelCheckExpr::eval(Row row, ExecContext& context, Value& scratch)
     Value x;
     const Value& v = base_->eval(row, context, x);
     switch (v.type()) {
-        case ValueType::kNull: return scratch = Value{};
+        case ValueType::kNull:
+            return scratch = Value{};
         case ValueType::kNodeRef: {
             const engine::NodePtr node = context.reader->node(v.as_node_ref());
             ++context.db_hits;
@@ -136,46 +167,86 @@ const Value& LabelCheckExpr::eval(Row row, ExecContext& context, Value& scratch)
             return scratch = Value{rel != nullptr && matches_type(types_, rel->type, context)};
         }
         default:
-            throw QueryError{ErrorCode::kTypeError, fmt::format("Type mismatch: expected Node or Relationship but was {}", type_name(v)), "22G03>22N01"};
+            throw QueryError{ErrorCode::kTypeError,
+                             fmt::format("Type mismatch: expected Node or Relationship but was {}",
+                                         type_name(v)),
+                             "22G03>22N01"};
     }
 }
 
 bool is_of_type(const Value& value, const TypeRef& type) {
     if (!type.alternatives.empty()) {
-        return std::ranges::any_of(type.alternatives, [&](const TypeRef& t) { return is_of_type(value, t); });
+        return std::ranges::any_of(type.alternatives,
+                                   [&](const TypeRef& t) { return is_of_type(value, t); });
     }
     if (value.is_null()) {
         return !type.not_null;
     }
     TypeSet bit = 0;
     switch (value.type()) {
-        case ValueType::kBoolean: bit = types::kBoolean; break;
-        case ValueType::kInteger: bit = types::kInteger; break;
-        case ValueType::kFloat: bit = types::kFloat; break;
-        case ValueType::kString: bit = types::kString; break;
-        case ValueType::kBytes: bit = types::kBytes; break;
-        case ValueType::kList: bit = types::kList; break;
-        case ValueType::kMap: bit = types::kMap; break;
-        case ValueType::kDate: bit = types::kDate; break;
-        case ValueType::kLocalTime: bit = types::kLocalTime; break;
-        case ValueType::kTime: bit = types::kTime; break;
-        case ValueType::kLocalDateTime: bit = types::kLocalDateTime; break;
-        case ValueType::kDateTime: bit = types::kDateTime; break;
-        case ValueType::kDuration: bit = types::kDuration; break;
-        case ValueType::kPoint: bit = types::kPoint; break;
+        case ValueType::kBoolean:
+            bit = types::kBoolean;
+            break;
+        case ValueType::kInteger:
+            bit = types::kInteger;
+            break;
+        case ValueType::kFloat:
+            bit = types::kFloat;
+            break;
+        case ValueType::kString:
+            bit = types::kString;
+            break;
+        case ValueType::kBytes:
+            bit = types::kBytes;
+            break;
+        case ValueType::kList:
+            bit = types::kList;
+            break;
+        case ValueType::kMap:
+            bit = types::kMap;
+            break;
+        case ValueType::kDate:
+            bit = types::kDate;
+            break;
+        case ValueType::kLocalTime:
+            bit = types::kLocalTime;
+            break;
+        case ValueType::kTime:
+            bit = types::kTime;
+            break;
+        case ValueType::kLocalDateTime:
+            bit = types::kLocalDateTime;
+            break;
+        case ValueType::kDateTime:
+            bit = types::kDateTime;
+            break;
+        case ValueType::kDuration:
+            bit = types::kDuration;
+            break;
+        case ValueType::kPoint:
+            bit = types::kPoint;
+            break;
         case ValueType::kNodeRef:
-        case ValueType::kNode: bit = types::kNode; break;
+        case ValueType::kNode:
+            bit = types::kNode;
+            break;
         case ValueType::kRelationshipRef:
-        case ValueType::kRelationship: bit = types::kRelationship; break;
+        case ValueType::kRelationship:
+            bit = types::kRelationship;
+            break;
         case ValueType::kPathRef:
-        case ValueType::kPath: bit = types::kPath; break;
-        case ValueType::kNull: break;
+        case ValueType::kPath:
+            bit = types::kPath;
+            break;
+        case ValueType::kNull:
+            break;
     }
     if ((type.types & bit) == 0) {
         return false;
     }
     if (bit == types::kList && !type.list_elements.empty()) {
-        return std::ranges::all_of(value.as_list(), [&](const Value& v) { return is_of_type(v, type.list_elements[0]); });
+        return std::ranges::all_of(
+            value.as_list(), [&](const Value& v) { return is_of_type(v, type.list_elements[0]); });
     }
     return true;
 }
@@ -221,7 +292,8 @@ const Value& FunctionExpr::eval(Row row, ExecContext& context, Value& scratch) c
             const Value& v = arguments_[i]->eval(row, context, x);
             values[i] = &v == &x ? std::move(x) : v;
         }
-        return scratch = function_->call(std::span<const Value>{values.data(), arguments_.size()}, context);
+        return scratch = function_->call(std::span<const Value>{values.data(), arguments_.size()},
+                                         context);
     }
     std::vector<Value> values;
     values.reserve(arguments_.size());
@@ -284,7 +356,10 @@ const List* strict_list(const Value& value) {
         return nullptr;
     }
     if (!value.is_list()) {
-        throw QueryError{ErrorCode::kTypeError, fmt::format("Type mismatch: expected List<T> but was {}", type_name(value)), "22G03>22N01"};
+        throw QueryError{
+            ErrorCode::kTypeError,
+            fmt::format("Type mismatch: expected List<T> but was {}", type_name(value)),
+            "22G03>22N01"};
     }
     return &value.as_list();
 }
@@ -331,10 +406,14 @@ const Value& QuantifierExpr::eval(Row row, ExecContext& context, Value& scratch)
     }
     row[slot_] = Value{};
     switch (kind_) {
-        case QuantifierKind::kAll: return scratch = misses > 0 ? Value{false} : (unknown > 0 ? Value{} : Value{true});
-        case QuantifierKind::kAny: return scratch = hits > 0 ? Value{true} : (unknown > 0 ? Value{} : Value{false});
-        case QuantifierKind::kNone: return scratch = hits > 0 ? Value{false} : (unknown > 0 ? Value{} : Value{true});
-        case QuantifierKind::kSingle: return scratch = hits > 1 ? Value{false} : (unknown > 0 ? Value{} : Value{hits == 1});
+        case QuantifierKind::kAll:
+            return scratch = misses > 0 ? Value{false} : (unknown > 0 ? Value{} : Value{true});
+        case QuantifierKind::kAny:
+            return scratch = hits > 0 ? Value{true} : (unknown > 0 ? Value{} : Value{false});
+        case QuantifierKind::kNone:
+            return scratch = hits > 0 ? Value{false} : (unknown > 0 ? Value{} : Value{true});
+        case QuantifierKind::kSingle:
+            return scratch = hits > 1 ? Value{false} : (unknown > 0 ? Value{} : Value{hits == 1});
     }
     return scratch = Value{};
 }
@@ -379,11 +458,18 @@ Map properties_of(const Value& value, ExecContext& context) {
                 throw_deleted("Relationship", value.as_relationship_ref().value);
             }
             break;
-        case ValueType::kMap: return value.as_map();
-        case ValueType::kNode: return value.as_node().properties;
-        case ValueType::kRelationship: return value.as_relationship().properties;
+        case ValueType::kMap:
+            return value.as_map();
+        case ValueType::kNode:
+            return value.as_node().properties;
+        case ValueType::kRelationship:
+            return value.as_relationship().properties;
         default:
-            throw QueryError{ErrorCode::kTypeError, fmt::format("Type mismatch: expected Map, Node or Relationship but was {}", type_name(value)), "22G03>22N01"};
+            throw QueryError{
+                ErrorCode::kTypeError,
+                fmt::format("Type mismatch: expected Map, Node or Relationship but was {}",
+                            type_name(value)),
+                "22G03>22N01"};
     }
     return out;
 }
@@ -407,7 +493,9 @@ const Value& MapProjectionExpr::eval(Row row, ExecContext& context, Value& scrat
                 break;
             }
             case MapProjection::Item::Kind::kVariable:
-            case MapProjection::Item::Kind::kLiteral: out.set(item.key, item.value->get(row, context)); break;
+            case MapProjection::Item::Kind::kLiteral:
+                out.set(item.key, item.value->get(row, context));
+                break;
         }
     }
     return scratch = Value{std::move(out)};
@@ -488,10 +576,14 @@ const Value& NestedPlanExpr::eval(Row row, ExecContext& context, Value& scratch)
     context.nested[index_] = std::move(state);
     context.arguments[argument_] = outer;
     switch (kind_) {
-        case Kind::kExists: return scratch = Value{count > 0};
-        case Kind::kCount: return scratch = Value{count};
-        case Kind::kCollect: return scratch = Value{std::move(list)};
-        case Kind::kFirst: return scratch = std::move(first);
+        case Kind::kExists:
+            return scratch = Value{count > 0};
+        case Kind::kCount:
+            return scratch = Value{count};
+        case Kind::kCollect:
+            return scratch = Value{std::move(list)};
+        case Kind::kFirst:
+            return scratch = std::move(first);
     }
     return scratch = Value{};
 }

@@ -1,15 +1,15 @@
 // Compiled expression nodes. Small ones are here whole; longer ones in expression_nodes.cc.
 #pragma once
 
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "cypher/ast/expression.h"
 #include "cypher/execution/compiled_expr.h"
 #include "cypher/functions/function.h"
 #include "cypher/functions/operators.h"
 #include "cypher/planner/plan.h"
+
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace nornic::cypher {
 
@@ -31,7 +31,8 @@ private:
 
 class BinaryExpr final : public CompiledExpr {
 public:
-    BinaryExpr(BinaryFn fn, CompiledPtr a, CompiledPtr b) : fn_{fn}, a_{std::move(a)}, b_{std::move(b)} {}
+    BinaryExpr(BinaryFn fn, CompiledPtr a, CompiledPtr b)
+        : fn_{fn}, a_{std::move(a)}, b_{std::move(b)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override {
         Value x;
         Value y;
@@ -165,7 +166,8 @@ private:
 
 class PropertyExpr final : public CompiledExpr {
 public:
-    PropertyExpr(CompiledPtr base, TokenIndex key, std::string name) : base_{std::move(base)}, key_{key}, name_{std::move(name)} {}
+    PropertyExpr(CompiledPtr base, TokenIndex key, std::string name)
+        : base_{std::move(base)}, key_{key}, name_{std::move(name)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
 private:
@@ -188,7 +190,8 @@ private:
 
 class TypeCheckExpr final : public CompiledExpr {
 public:
-    TypeCheckExpr(CompiledPtr a, const TypeRef* type, bool negated) : a_{std::move(a)}, type_{type}, negated_{negated} {}
+    TypeCheckExpr(CompiledPtr a, const TypeRef* type, bool negated)
+        : a_{std::move(a)}, type_{type}, negated_{negated} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
 private:
@@ -199,7 +202,8 @@ private:
 
 class NormalizedExpr final : public CompiledExpr {
 public:
-    NormalizedExpr(CompiledPtr a, std::string form, bool negated) : a_{std::move(a)}, form_{std::move(form)}, negated_{negated} {}
+    NormalizedExpr(CompiledPtr a, std::string form, bool negated)
+        : a_{std::move(a)}, form_{std::move(form)}, negated_{negated} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override {
         Value x;
         Value v = is_normalized(a_->eval(row, context, x), form_);
@@ -224,7 +228,8 @@ private:
 
 class MapExpr final : public CompiledExpr {
 public:
-    explicit MapExpr(std::vector<std::pair<std::string, CompiledPtr>> entries) : entries_{std::move(entries)} {}
+    explicit MapExpr(std::vector<std::pair<std::string, CompiledPtr>> entries)
+        : entries_{std::move(entries)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
 private:
@@ -233,11 +238,13 @@ private:
 
 class IndexExpr final : public CompiledExpr {
 public:
-    IndexExpr(CompiledPtr base, CompiledPtr index) : base_{std::move(base)}, index_{std::move(index)} {}
+    IndexExpr(CompiledPtr base, CompiledPtr index)
+        : base_{std::move(base)}, index_{std::move(index)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override {
         Value x;
         Value y;
-        return scratch = index_of(base_->eval(row, context, x), index_->eval(row, context, y), context);
+        return scratch =
+                   index_of(base_->eval(row, context, x), index_->eval(row, context, y), context);
     }
 
 private:
@@ -247,7 +254,8 @@ private:
 
 class SliceExpr final : public CompiledExpr {
 public:
-    SliceExpr(CompiledPtr base, CompiledPtr from, CompiledPtr to) : base_{std::move(base)}, from_{std::move(from)}, to_{std::move(to)} {}
+    SliceExpr(CompiledPtr base, CompiledPtr from, CompiledPtr to)
+        : base_{std::move(base)}, from_{std::move(from)}, to_{std::move(to)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
 private:
@@ -258,7 +266,8 @@ private:
 
 class FunctionExpr final : public CompiledExpr {
 public:
-    FunctionExpr(const FunctionSignature* f, std::vector<CompiledPtr> arguments) : function_{f}, arguments_{std::move(arguments)} {}
+    FunctionExpr(const FunctionSignature* f, std::vector<CompiledPtr> arguments)
+        : function_{f}, arguments_{std::move(arguments)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
 private:
@@ -277,8 +286,12 @@ private:
 
 class CaseExpr final : public CompiledExpr {
 public:
-    CaseExpr(CompiledPtr subject, std::vector<std::pair<CompiledPtr, CompiledPtr>> alternatives, CompiledPtr otherwise)
-        : subject_{std::move(subject)}, alternatives_{std::move(alternatives)}, otherwise_{std::move(otherwise)} {}
+    CaseExpr(CompiledPtr subject,
+             std::vector<std::pair<CompiledPtr, CompiledPtr>> alternatives,
+             CompiledPtr otherwise)
+        : subject_{std::move(subject)},
+          alternatives_{std::move(alternatives)},
+          otherwise_{std::move(otherwise)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
 private:
@@ -290,7 +303,10 @@ private:
 class ListComprehensionExpr final : public CompiledExpr {
 public:
     ListComprehensionExpr(Slot slot, CompiledPtr list, CompiledPtr where, CompiledPtr projection)
-        : slot_{slot}, list_{std::move(list)}, where_{std::move(where)}, projection_{std::move(projection)} {}
+        : slot_{slot},
+          list_{std::move(list)},
+          where_{std::move(where)},
+          projection_{std::move(projection)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
 private:
@@ -316,7 +332,11 @@ private:
 class ReduceExpr final : public CompiledExpr {
 public:
     ReduceExpr(Slot accumulator, CompiledPtr initial, Slot slot, CompiledPtr list, CompiledPtr step)
-        : accumulator_{accumulator}, initial_{std::move(initial)}, slot_{slot}, list_{std::move(list)}, step_{std::move(step)} {}
+        : accumulator_{accumulator},
+          initial_{std::move(initial)},
+          slot_{slot},
+          list_{std::move(list)},
+          step_{std::move(step)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
 private:
@@ -335,7 +355,8 @@ public:
         TokenIndex token;
         CompiledPtr value;
     };
-    MapProjectionExpr(CompiledPtr base, std::vector<Item> items) : base_{std::move(base)}, items_{std::move(items)} {}
+    MapProjectionExpr(CompiledPtr base, std::vector<Item> items)
+        : base_{std::move(base)}, items_{std::move(items)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
 private:
@@ -346,7 +367,8 @@ private:
 /// A path from the slots of its elements; a list of relationships is a variable-length piece.
 class PathExpr final : public CompiledExpr {
 public:
-    PathExpr(std::vector<Slot> nodes, std::vector<Slot> relationships) : nodes_{std::move(nodes)}, relationships_{std::move(relationships)} {}
+    PathExpr(std::vector<Slot> nodes, std::vector<Slot> relationships)
+        : nodes_{std::move(nodes)}, relationships_{std::move(relationships)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
 private:
@@ -358,7 +380,8 @@ private:
 class NestedPlanExpr final : public CompiledExpr {
 public:
     enum class Kind : std::uint8_t { kExists, kCount, kCollect, kFirst };
-    NestedPlanExpr(Kind kind, const PlanNode* plan, std::uint32_t index, std::uint32_t argument, Slot result)
+    NestedPlanExpr(
+        Kind kind, const PlanNode* plan, std::uint32_t index, std::uint32_t argument, Slot result)
         : kind_{kind}, plan_{plan}, index_{index}, argument_{argument}, result_{result} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override;
 
@@ -374,7 +397,8 @@ private:
 bool is_of_type(const Value& value, const TypeRef& type);
 /// All properties of a node, relationship or map, as a map.
 Map properties_of(const Value& value, ExecContext& context);
-/// The list of values a quantifier, comprehension, UNWIND or FOREACH walks over; null gives nullptr.
+/// The list of values a quantifier, comprehension, UNWIND or FOREACH walks over; null gives
+/// nullptr.
 const List* list_of(const Value& value, List& holder);
 [[noreturn]] void throw_deleted(std::string_view kind, std::uint64_t id);
 

@@ -50,7 +50,8 @@ private:
     TokenIndex key_;
 };
 
-/// The property of whatever value. Throws kEntityNotFound where this transaction deleted the entity.
+/// The property of whatever value. Throws kEntityNotFound where this transaction deleted the
+/// entity.
 const Value& read_property(const Value& base, TokenIndex key, ExecContext& context, Value& scratch);
 
 }  // namespace nornic::cypher

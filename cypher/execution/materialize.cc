@@ -7,7 +7,9 @@
 namespace nornic::cypher {
 namespace {
 
-std::string element_id(char kind, std::uint64_t id, ExecContext& context) { return fmt::format("{}:{}:{}", kind, context.reader->element_uuid(), id); }
+std::string element_id(char kind, std::uint64_t id, ExecContext& context) {
+    return fmt::format("{}:{}:{}", kind, context.reader->element_uuid(), id);
+}
 
 Map properties(const std::vector<engine::PropertyEntry>& entries, ExecContext& context) {
     Map out;
@@ -52,10 +54,16 @@ bool holds_references(const Value& value) noexcept {
     switch (value.type()) {
         case ValueType::kNodeRef:
         case ValueType::kRelationshipRef:
-        case ValueType::kPathRef: return true;
-        case ValueType::kList: return std::ranges::any_of(value.as_list(), [](const Value& v) { return holds_references(v); });
-        case ValueType::kMap: return std::ranges::any_of(value.as_map(), [](const Map::Entry& e) { return holds_references(e.second); });
-        default: return false;
+        case ValueType::kPathRef:
+            return true;
+        case ValueType::kList:
+            return std::ranges::any_of(value.as_list(),
+                                       [](const Value& v) { return holds_references(v); });
+        case ValueType::kMap:
+            return std::ranges::any_of(
+                value.as_map(), [](const Map::Entry& e) { return holds_references(e.second); });
+        default:
+            return false;
     }
 }
 
@@ -64,8 +72,10 @@ Value materialize(const Value& value, ExecContext& context) {
         return value;
     }
     switch (value.type()) {
-        case ValueType::kNodeRef: return Value{make_node(value.as_node_ref(), context)};
-        case ValueType::kRelationshipRef: return Value{make_relationship(value.as_relationship_ref(), context)};
+        case ValueType::kNodeRef:
+            return Value{make_node(value.as_node_ref(), context)};
+        case ValueType::kRelationshipRef:
+            return Value{make_relationship(value.as_relationship_ref(), context)};
         case ValueType::kPathRef: {
             const PathRef& path = value.as_path_ref();
             Path out;

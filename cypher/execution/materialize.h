@@ -5,8 +5,8 @@
 
 namespace nornic::cypher {
 
-/// The value with every reference inside replaced by what it stands for. A deleted entity keeps its id
-/// and loses the rest.
+/// The value with every reference inside replaced by what it stands for. A deleted entity keeps its
+/// id and loses the rest.
 Value materialize(const Value& value, ExecContext& context);
 [[nodiscard]] bool holds_references(const Value& value) noexcept;
 

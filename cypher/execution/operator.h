@@ -1,10 +1,10 @@
 // The running side of a plan: one Operator per plan node and execution, pulled from the root.
 #pragma once
 
-#include <memory>
-
 #include "cypher/execution/batch.h"
 #include "cypher/execution/context.h"
+
+#include <memory>
 
 namespace nornic::cypher {
 

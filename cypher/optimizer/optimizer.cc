@@ -5,14 +5,26 @@
 namespace nornic::cypher {
 namespace {
 
-constexpr std::array<std::string_view, kRuleCount> kNames{"index-seek", "cost-order", "hash-join", "optional-expand", "count-store",
-                                                         "top", "pruning-expand", "cache-properties", "unwind-range"};
+constexpr std::array<std::string_view, kRuleCount> kNames{"index-seek",
+                                                          "cost-order",
+                                                          "hash-join",
+                                                          "optional-expand",
+                                                          "count-store",
+                                                          "top",
+                                                          "pruning-expand",
+                                                          "cache-properties",
+                                                          "unwind-range"};
 
 }  // namespace
 
-std::string_view rule_name(Rule rule) noexcept { return kNames[static_cast<std::size_t>(rule)]; }
+std::string_view rule_name(Rule rule) noexcept {
+    return kNames[static_cast<std::size_t>(rule)];
+}
 
-void optimize(PlanPtr& root, PlanSpace& space, const OptimizerSettings& settings, std::vector<PassTime>* times) {
+void optimize(PlanPtr& root,
+              PlanSpace& space,
+              const OptimizerSettings& settings,
+              std::vector<PassTime>* times) {
     const auto run = [&](Rule rule, const auto& pass) {
         if (!settings.on(rule)) {
             return;

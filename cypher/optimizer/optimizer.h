@@ -2,13 +2,13 @@
 // names and times them and can leave any of them out; tests run every statement under all subsets.
 #pragma once
 
+#include "cypher/planner/compiler.h"
+#include "cypher/planner/plan.h"
+
 #include <chrono>
 #include <cstdint>
 #include <string_view>
 #include <vector>
-
-#include "cypher/planner/compiler.h"
-#include "cypher/planner/plan.h"
 
 namespace nornic::cypher {
 
@@ -29,7 +29,9 @@ std::string_view rule_name(Rule rule) noexcept;
 
 struct OptimizerSettings {
     std::uint32_t disabled = 0;  // bit by Rule
-    [[nodiscard]] bool on(Rule r) const noexcept { return (disabled & (1U << static_cast<unsigned>(r))) == 0; }
+    [[nodiscard]] bool on(Rule r) const noexcept {
+        return (disabled & (1U << static_cast<unsigned>(r))) == 0;
+    }
 };
 
 struct PassTime {
@@ -38,7 +40,10 @@ struct PassTime {
 };
 
 /// Runs all passes that are on.
-void optimize(PlanPtr& root, PlanSpace& space, const OptimizerSettings& settings, std::vector<PassTime>* times = nullptr);
+void optimize(PlanPtr& root,
+              PlanSpace& space,
+              const OptimizerSettings& settings,
+              std::vector<PassTime>* times = nullptr);
 
 // The passes.
 void pass_count_store(PlanPtr& node, PlanSpace& space);

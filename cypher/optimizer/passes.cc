@@ -1,9 +1,9 @@
 // The passes over finished plans.
-#include <algorithm>
-#include <map>
-
 #include "cypher/execution/expressions.h"
 #include "cypher/optimizer/optimizer.h"
+
+#include <algorithm>
+#include <map>
 
 namespace nornic::cypher {
 namespace {
@@ -32,7 +32,8 @@ void pass_count_store(PlanPtr& node, PlanSpace& space) {
         return;
     }
     auto& a = static_cast<AggregationPlan&>(*node);
-    if (!a.keys.empty() || a.aggregates.size() != 1 || a.children.size() != 1 || !a.children[0]->children.empty()) {
+    if (!a.keys.empty() || a.aggregates.size() != 1 || a.children.size() != 1 ||
+        !a.children[0]->children.empty()) {
         return;
     }
     const AggregateItem& item = a.aggregates[0];
@@ -47,7 +48,9 @@ void pass_count_store(PlanPtr& node, PlanSpace& space) {
         counted = static_cast<LabelScanPlan&>(leaf).node;
         count->token = static_cast<LabelScanPlan&>(leaf).label;
         count->details = "count( (:" + space.tokens.labels[*count->token] + ") )";
-    } else if (leaf.op == Op::kRelationshipScan && !static_cast<RelationshipScanPlan&>(leaf).both_directions && static_cast<RelationshipScanPlan&>(leaf).types.size() <= 1) {
+    } else if (leaf.op == Op::kRelationshipScan &&
+               !static_cast<RelationshipScanPlan&>(leaf).both_directions &&
+               static_cast<RelationshipScanPlan&>(leaf).types.size() <= 1) {
         const auto& r = static_cast<RelationshipScanPlan&>(leaf);
         counted = r.relationship;
         count->relationships = true;
@@ -60,7 +63,8 @@ void pass_count_store(PlanPtr& node, PlanSpace& space) {
         return;
     }
     const bool star = item.kind == AggregateKind::kCountStar;
-    const bool same = item.kind == AggregateKind::kCount && item.argument != nullptr && item.argument->slot() == counted;
+    const bool same = item.kind == AggregateKind::kCount && item.argument != nullptr &&
+                      item.argument->slot() == counted;
     if (star || same) {
         node = std::move(count);
     }
@@ -105,7 +109,8 @@ void pass_pruning_expand(PlanPtr& node) {
         return;
     }
     PlanNode* below = node->child();
-    while (below != nullptr && (below->op == Op::kProjection || below->op == Op::kCacheProperties || below->op == Op::kFilter)) {
+    while (below != nullptr && (below->op == Op::kProjection || below->op == Op::kCacheProperties ||
+                                below->op == Op::kFilter)) {
         below = below->child();
     }
     if (below == nullptr || below->op != Op::kVarExpand) {
@@ -114,7 +119,8 @@ void pass_pruning_expand(PlanPtr& node) {
     auto& expand = static_cast<VarExpandPlan&>(*below);
     // With a lower bound above 1 a node may be reached too early by its shortest way; without
     // directions the way back along the same relationship would look like a cycle.
-    if (!expand.need_list && expand.min <= 1 && !expand.into && expand.direction != engine::Direction::kBoth && expand.different_from.empty()) {
+    if (!expand.need_list && expand.min <= 1 && !expand.into &&
+        expand.direction != engine::Direction::kBoth && expand.different_from.empty()) {
         expand.pruning = true;
         expand.name = "VarLengthExpand(Pruning,BFS)";
     }
@@ -145,8 +151,8 @@ void note(const CompiledPtr& e, std::vector<std::pair<Slot, TokenIndex>>& out) {
 
 }  // namespace
 
-/// Aggregation and projection over plain reads: whole columns of properties are fetched at once. Only
-/// the direct operands of these operators are taken; they are read for every row anyway.
+/// Aggregation and projection over plain reads: whole columns of properties are fetched at once.
+/// Only the direct operands of these operators are taken; they are read for every row anyway.
 void pass_cache_properties(PlanPtr& node, PlanSpace& space) {
     each_child(*node, [&](PlanPtr& c) { pass_cache_properties(c, space); });
     std::vector<std::pair<Slot, TokenIndex>> reads;
@@ -179,7 +185,8 @@ void pass_cache_properties(PlanPtr& node, PlanSpace& space) {
         if (std::ranges::find(live, slot) == live.end()) {
             continue;  // a slot that the same operator computes
         }
-        const Slot to = space.new_slot("cache[" + space.slot_names[slot] + "." + space.tokens.keys[key] + "]");
+        const Slot to =
+            space.new_slot("cache[" + space.slot_names[slot] + "." + space.tokens.keys[key] + "]");
         cache->items.push_back({slot, key, to});
         cache->details += (cache->details.empty() ? "" : ", ") + space.slot_names.back();
         cached.emplace(std::pair{slot, key}, to);

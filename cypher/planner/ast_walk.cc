@@ -147,12 +147,23 @@ void collect_symbols(const Query& query, std::set<Symbol>& out) {
 
 void collect_symbols(const Expr& expr, std::set<Symbol>& out) {
     switch (expr.kind) {
-        case ExprKind::kVariable: out.insert(static_cast<const Variable&>(expr).symbol); break;
-        case ExprKind::kPatternComprehension: collect_symbols(static_cast<const PatternComprehension&>(expr).pattern, out); break;
-        case ExprKind::kPatternPredicate: collect_symbols(static_cast<const PatternPredicate&>(expr).pattern, out); break;
-        case ExprKind::kShortestPath: collect_symbols(static_cast<const ShortestPathExpr&>(expr).pattern, out); break;
-        case ExprKind::kSubquery: collect_symbols(*static_cast<const SubqueryExpr&>(expr).query, out); break;
-        default: break;
+        case ExprKind::kVariable:
+            out.insert(static_cast<const Variable&>(expr).symbol);
+            break;
+        case ExprKind::kPatternComprehension:
+            collect_symbols(static_cast<const PatternComprehension&>(expr).pattern, out);
+            break;
+        case ExprKind::kPatternPredicate:
+            collect_symbols(static_cast<const PatternPredicate&>(expr).pattern, out);
+            break;
+        case ExprKind::kShortestPath:
+            collect_symbols(static_cast<const ShortestPathExpr&>(expr).pattern, out);
+            break;
+        case ExprKind::kSubquery:
+            collect_symbols(*static_cast<const SubqueryExpr&>(expr).query, out);
+            break;
+        default:
+            break;
     }
     for_each_child(expr, [&](const Expr& e) { collect_symbols(e, out); });
 }

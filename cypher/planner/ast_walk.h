@@ -1,11 +1,11 @@
 // Walks over the tree: children of an expression, symbols it mentions.
 #pragma once
 
+#include "cypher/ast/statement.h"
+
 #include <functional>
 #include <set>
 #include <string>
-
-#include "cypher/ast/statement.h"
 
 namespace nornic::cypher {
 
@@ -45,16 +45,28 @@ void for_each_child(const Expr& expr, const Fn& fn) {
         case ExprKind::kVariable:
         case ExprKind::kCountStar:
             break;
-        case ExprKind::kProperty: visit(static_cast<const Property&>(expr).base); break;
-        case ExprKind::kLabelCheck: visit(static_cast<const LabelCheck&>(expr).base); break;
-        case ExprKind::kUnary: visit(static_cast<const Unary&>(expr).operand); break;
+        case ExprKind::kProperty:
+            visit(static_cast<const Property&>(expr).base);
+            break;
+        case ExprKind::kLabelCheck:
+            visit(static_cast<const LabelCheck&>(expr).base);
+            break;
+        case ExprKind::kUnary:
+            visit(static_cast<const Unary&>(expr).operand);
+            break;
         case ExprKind::kBinary:
             visit(static_cast<const Binary&>(expr).left);
             visit(static_cast<const Binary&>(expr).right);
             break;
-        case ExprKind::kIsNull: visit(static_cast<const IsNull&>(expr).operand); break;
-        case ExprKind::kTypeCheck: visit(static_cast<const TypeCheck&>(expr).operand); break;
-        case ExprKind::kNormalizedCheck: visit(static_cast<const NormalizedCheck&>(expr).operand); break;
+        case ExprKind::kIsNull:
+            visit(static_cast<const IsNull&>(expr).operand);
+            break;
+        case ExprKind::kTypeCheck:
+            visit(static_cast<const TypeCheck&>(expr).operand);
+            break;
+        case ExprKind::kNormalizedCheck:
+            visit(static_cast<const NormalizedCheck&>(expr).operand);
+            break;
         case ExprKind::kList:
             for (const ExprPtr& e : static_cast<const ListLiteral&>(expr).items) {
                 visit(e);
@@ -114,9 +126,14 @@ void for_each_child(const Expr& expr, const Fn& fn) {
                 visit(item.value);
             }
             break;
-        case ExprKind::kPatternPredicate: for_each_expr(static_cast<const PatternPredicate&>(expr).pattern, fn); break;
-        case ExprKind::kShortestPath: for_each_expr(static_cast<const ShortestPathExpr&>(expr).pattern, fn); break;
-        case ExprKind::kSubquery: break;  // Its query: for_each_clause.
+        case ExprKind::kPatternPredicate:
+            for_each_expr(static_cast<const PatternPredicate&>(expr).pattern, fn);
+            break;
+        case ExprKind::kShortestPath:
+            for_each_expr(static_cast<const ShortestPathExpr&>(expr).pattern, fn);
+            break;
+        case ExprKind::kSubquery:
+            break;  // Its query: for_each_clause.
     }
 }
 

@@ -1,15 +1,19 @@
-// SHOW, TERMINATE and administration: calls of internal procedures, with the usual clauses behind them.
-#include <fmt/format.h>
-
+// SHOW, TERMINATE and administration: calls of internal procedures, with the usual clauses behind
+// them.
 #include "cypher/execution/expression_nodes.h"
 #include "cypher/planner/planner_impl.h"
 
+#include <fmt/format.h>
+
 namespace nornic::cypher {
 
-const Procedure& Planner::internal_procedure(const std::string& name, const std::string& shown) const {
+const Procedure& Planner::internal_procedure(const std::string& name,
+                                             const std::string& shown) const {
     const Procedure* p = procedures_.find(name);
     if (p == nullptr) {
-        throw QueryError{ErrorCode::kUnsupportedAdministrationCommand, fmt::format("Unsupported administration command: {}", shown), "51N27"};
+        throw QueryError{ErrorCode::kUnsupportedAdministrationCommand,
+                         fmt::format("Unsupported administration command: {}", shown),
+                         "51N27"};
     }
     return *p;
 }
@@ -18,11 +22,14 @@ PlanPtr Planner::plan_show(const ShowCommand& show, PlanResult& result) {
     const Procedure& procedure = internal_procedure(show_procedure(show), "SHOW " + show.what);
     auto call = std::make_unique<ProcedureCallPlan>();
     call->procedure = &procedure;
-    call->name = fmt::format("Show{}", show.what.empty() ? "" : show.what.substr(0, 1) + [&] {
-        std::string rest = show.what.substr(1);
-        std::ranges::transform(rest, rest.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-        return rest;
-    }());
+    call->name = fmt::format(
+        "Show{}", show.what.empty() ? "" : show.what.substr(0, 1) + [&] {
+            std::string rest = show.what.substr(1);
+            std::ranges::transform(rest, rest.begin(), [](unsigned char c) {
+                return static_cast<char>(std::tolower(c));
+            });
+            return rest;
+        }());
     call->arguments.push_back(make_constant(show.filter.empty() ? Value{} : Value{show.filter}));
     std::vector<CompiledPtr> names;
     for (const ExprPtr& e : show.names) {
@@ -86,7 +93,8 @@ PlanPtr Planner::plan_show(const ShowCommand& show, PlanResult& result) {
 }
 
 PlanPtr Planner::plan_terminate(const TerminateCommand& terminate, PlanResult& result) {
-    const Procedure& procedure = internal_procedure("internal.terminate.transactions", "TERMINATE TRANSACTIONS");
+    const Procedure& procedure =
+        internal_procedure("internal.terminate.transactions", "TERMINATE TRANSACTIONS");
     auto call = std::make_unique<ProcedureCallPlan>();
     call->procedure = &procedure;
     call->name = "TerminateTransactions";
@@ -115,12 +123,24 @@ PlanPtr Planner::plan_terminate(const TerminateCommand& terminate, PlanResult& r
 PlanPtr Planner::plan_admin(const AdminCommand& admin, PlanResult& result) {
     std::string name;
     switch (admin.kind) {
-        case AdminCommand::Kind::kCreateUser: name = "createuser"; break;
-        case AdminCommand::Kind::kAlterUser: name = "alteruser"; break;
-        case AdminCommand::Kind::kDropUser: name = "dropuser"; break;
-        case AdminCommand::Kind::kRenameUser: name = "renameuser"; break;
-        case AdminCommand::Kind::kAlterCurrentUserPassword: name = "altercurrentuserpassword"; break;
-        case AdminCommand::Kind::kUnsupported: name = "unsupported"; break;
+        case AdminCommand::Kind::kCreateUser:
+            name = "createuser";
+            break;
+        case AdminCommand::Kind::kAlterUser:
+            name = "alteruser";
+            break;
+        case AdminCommand::Kind::kDropUser:
+            name = "dropuser";
+            break;
+        case AdminCommand::Kind::kRenameUser:
+            name = "renameuser";
+            break;
+        case AdminCommand::Kind::kAlterCurrentUserPassword:
+            name = "altercurrentuserpassword";
+            break;
+        case AdminCommand::Kind::kUnsupported:
+            name = "unsupported";
+            break;
     }
     const Procedure& procedure = internal_procedure("internal.admin." + name, admin.text);
     std::vector<std::pair<std::string, CompiledPtr>> entries;
@@ -133,7 +153,9 @@ PlanPtr Planner::plan_admin(const AdminCommand& admin, PlanResult& result) {
     add("new_name", admin.new_name);
     add("password", admin.password);
     add("old_password", admin.old_password);
-    const auto constant = [&](const char* key, Value v) { entries.emplace_back(key, make_constant(std::move(v))); };
+    const auto constant = [&](const char* key, Value v) {
+        entries.emplace_back(key, make_constant(std::move(v)));
+    };
     if (admin.password_change_required) {
         constant("password_change_required", Value{*admin.password_change_required});
     }

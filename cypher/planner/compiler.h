@@ -1,15 +1,15 @@
-// Compiles expressions of the tree into nodes that run. Names are symbols by now, so this is a walk;
-// what needs plans of its own (EXISTS, pattern comprehensions) is asked of the planner.
+// Compiles expressions of the tree into nodes that run. Names are symbols by now, so this is a
+// walk; what needs plans of its own (EXISTS, pattern comprehensions) is asked of the planner.
 #pragma once
+
+#include "cypher/ast/expression.h"
+#include "cypher/execution/compiled_expr.h"
+#include "cypher/planner/plan.h"
 
 #include <functional>
 #include <map>
 #include <string>
 #include <unordered_map>
-
-#include "cypher/ast/expression.h"
-#include "cypher/execution/compiled_expr.h"
-#include "cypher/planner/plan.h"
 
 namespace nornic::cypher {
 
@@ -18,8 +18,8 @@ struct PlanSpace {
     PlanTokens tokens;
     std::uint32_t slots = 0;
     std::uint32_t arguments = 0;
-    std::vector<PlanPtr> nested;              // plans inside expressions
-    std::vector<ExprPtr> made;                // expressions the planner wrote
+    std::vector<PlanPtr> nested;  // plans inside expressions
+    std::vector<ExprPtr> made;    // expressions the planner wrote
     std::vector<std::string> slot_names;
     std::unordered_map<std::string, TokenIndex> label_index;
     std::unordered_map<std::string, TokenIndex> type_index;
@@ -36,8 +36,8 @@ using CachedProperties = std::map<std::pair<Slot, TokenIndex>, Slot>;
 
 class Compiler {
 public:
-    /// Makes the nested plan of a subquery expression: EXISTS, COUNT, COLLECT, pattern predicates and
-    /// comprehensions, shortestPath().
+    /// Makes the nested plan of a subquery expression: EXISTS, COUNT, COLLECT, pattern predicates
+    /// and comprehensions, shortestPath().
     using NestedExpr = std::function<CompiledPtr(const Expr&)>;
 
     Compiler(PlanSpace& space, NestedExpr nested) : space_{space}, nested_{std::move(nested)} {}

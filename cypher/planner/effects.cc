@@ -1,8 +1,8 @@
 #include "cypher/planner/effects.h"
 
-#include <algorithm>
-
 #include "cypher/planner/ast_walk.h"
+
+#include <algorithm>
 
 namespace nornic::cypher {
 namespace {
@@ -12,7 +12,9 @@ void read_expr(const Expr& expr, Effects& out);
 /// Names that must all be there; false if the expression says less or more than that.
 bool plain_names(const LabelExpr& l, std::set<std::string>& out) {
     switch (l.kind) {
-        case LabelExpr::Kind::kName: out.insert(l.name); return true;
+        case LabelExpr::Kind::kName:
+            out.insert(l.name);
+            return true;
         case LabelExpr::Kind::kAnd:
         case LabelExpr::Kind::kOr: {
             bool plain = true;
@@ -26,7 +28,8 @@ bool plain_names(const LabelExpr& l, std::set<std::string>& out) {
                 plain_names(c, out);
             }
             return false;
-        case LabelExpr::Kind::kWildcard: return false;
+        case LabelExpr::Kind::kWildcard:
+            return false;
     }
     return false;
 }
@@ -62,16 +65,22 @@ void read_pattern(const PathPattern& pattern, Effects& out) {
 }
 
 bool is_name(std::string_view a, std::string_view lower) {
-    return std::ranges::equal(a, lower, [](char x, char y) { return std::tolower(static_cast<unsigned char>(x)) == y; });
+    return std::ranges::equal(
+        a, lower, [](char x, char y) { return std::tolower(static_cast<unsigned char>(x)) == y; });
 }
 
 void read_expr(const Expr& expr, Effects& out) {
     switch (expr.kind) {
-        case ExprKind::kProperty: out.keys.insert(static_cast<const Property&>(expr).key); break;
+        case ExprKind::kProperty:
+            out.keys.insert(static_cast<const Property&>(expr).key);
+            break;
         case ExprKind::kIndex:
             if (static_cast<const IndexAccess&>(expr).index->kind != ExprKind::kLiteral) {
                 out.any_key = true;
-            } else if (const Value& v = static_cast<const Literal&>(*static_cast<const IndexAccess&>(expr).index).value; v.is_string()) {
+            } else if (const Value& v =
+                           static_cast<const Literal&>(*static_cast<const IndexAccess&>(expr).index)
+                               .value;
+                       v.is_string()) {
                 out.keys.insert(std::string{v.as_string()});
             }
             break;
@@ -98,11 +107,20 @@ void read_expr(const Expr& expr, Effects& out) {
                 }
             }
             break;
-        case ExprKind::kPatternComprehension: read_pattern(static_cast<const PatternComprehension&>(expr).pattern, out); break;
-        case ExprKind::kPatternPredicate: read_pattern(static_cast<const PatternPredicate&>(expr).pattern, out); break;
-        case ExprKind::kShortestPath: read_pattern(static_cast<const ShortestPathExpr&>(expr).pattern, out); break;
-        case ExprKind::kSubquery: out.add(effects_of(*static_cast<const SubqueryExpr&>(expr).query)); break;
-        default: break;
+        case ExprKind::kPatternComprehension:
+            read_pattern(static_cast<const PatternComprehension&>(expr).pattern, out);
+            break;
+        case ExprKind::kPatternPredicate:
+            read_pattern(static_cast<const PatternPredicate&>(expr).pattern, out);
+            break;
+        case ExprKind::kShortestPath:
+            read_pattern(static_cast<const ShortestPathExpr&>(expr).pattern, out);
+            break;
+        case ExprKind::kSubquery:
+            out.add(effects_of(*static_cast<const SubqueryExpr&>(expr).query));
+            break;
+        default:
+            break;
     }
     for_each_child(expr, [&](const Expr& e) { read_expr(e, out); });
 }
@@ -129,10 +147,13 @@ void write_pattern(const PathPattern& pattern, Effects& out) {
 void write_sets(const std::vector<SetItem>& items, Effects& out) {
     for (const SetItem& item : items) {
         switch (item.kind) {
-            case SetItem::Kind::kProperty: out.changed_keys.insert(item.key); break;
+            case SetItem::Kind::kProperty:
+                out.changed_keys.insert(item.key);
+                break;
             case SetItem::Kind::kReplaceProperties:
             case SetItem::Kind::kMergeProperties:
-                if (item.kind == SetItem::Kind::kMergeProperties && item.value->kind == ExprKind::kMap) {
+                if (item.kind == SetItem::Kind::kMergeProperties &&
+                    item.value->kind == ExprKind::kMap) {
                     for (const auto& [k, v] : static_cast<const MapLiteral&>(*item.value).entries) {
                         out.changed_keys.insert(k);
                     }
@@ -140,8 +161,12 @@ void write_sets(const std::vector<SetItem>& items, Effects& out) {
                     out.changes_any_key = true;
                 }
                 break;
-            case SetItem::Kind::kDynamicProperty: out.changes_any_key = true; break;
-            case SetItem::Kind::kLabels: out.changed_labels.insert(item.labels.begin(), item.labels.end()); break;
+            case SetItem::Kind::kDynamicProperty:
+                out.changes_any_key = true;
+                break;
+            case SetItem::Kind::kLabels:
+                out.changed_labels.insert(item.labels.begin(), item.labels.end());
+                break;
         }
     }
 }
@@ -227,7 +252,8 @@ bool conflict(const Effects& r, const Effects& w) {
     if (w.creates_nodes && r.all_nodes) {
         return true;
     }
-    if (overlap(r.labels, w.created_labels) || overlap(r.labels, w.changed_labels) || (r.any_label && !w.changed_labels.empty())) {
+    if (overlap(r.labels, w.created_labels) || overlap(r.labels, w.changed_labels) ||
+        (r.any_label && !w.changed_labels.empty())) {
         return true;
     }
     if ((r.any_type && !w.created_types.empty()) || overlap(r.types, w.created_types)) {

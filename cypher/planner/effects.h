@@ -1,11 +1,11 @@
-// What a clause may read and write in the graph, so that the planner knows where a write could be seen
-// by a read of the same statement that should not see it (and puts an Eager between).
+// What a clause may read and write in the graph, so that the planner knows where a write could be
+// seen by a read of the same statement that should not see it (and puts an Eager between).
 #pragma once
+
+#include "cypher/ast/statement.h"
 
 #include <set>
 #include <string>
-
-#include "cypher/ast/statement.h"
 
 namespace nornic::cypher {
 
@@ -30,10 +30,12 @@ struct Effects {
     bool opaque_write = false;  // a procedure that writes
 
     [[nodiscard]] bool writes() const noexcept {
-        return creates_nodes || !changed_labels.empty() || !created_types.empty() || !changed_keys.empty() || changes_any_key || deletes || opaque_write;
+        return creates_nodes || !changed_labels.empty() || !created_types.empty() ||
+               !changed_keys.empty() || changes_any_key || deletes || opaque_write;
     }
     [[nodiscard]] bool reads() const noexcept {
-        return all_nodes || !labels.empty() || any_label || any_type || !types.empty() || any_key || !keys.empty();
+        return all_nodes || !labels.empty() || any_label || any_type || !types.empty() || any_key ||
+               !keys.empty();
     }
     void add(const Effects& other);
 };

@@ -1,10 +1,10 @@
 // A plan as EXPLAIN and PROFILE show it.
+#include "cypher/planner/plan.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-
-#include "cypher/planner/plan.h"
 
 namespace nornic::cypher {
 namespace {
@@ -38,7 +38,10 @@ std::int64_t own_rows(const PlanNode& node, const ExecContext& context) {
     return i < context.counts.size() ? context.counts[i].rows : 0;
 }
 
-void add_rows(const PlanNode& node, std::size_t depth, const ExecContext* profiled, std::vector<TableRow>& out) {
+void add_rows(const PlanNode& node,
+              std::size_t depth,
+              const ExecContext* profiled,
+              std::vector<TableRow>& out) {
     std::string name;
     for (std::size_t i = 0; i < depth; ++i) {
         name += "| ";
@@ -46,8 +49,12 @@ void add_rows(const PlanNode& node, std::size_t depth, const ExecContext* profil
     name += "+" + node.name;
     std::string details = node.details.substr(0, 100);
     std::ranges::replace(details, '\n', ' ');
-    out.push_back({std::move(name), std::to_string(node.id), std::move(details), fmt::format("{:.0f}", std::ceil(node.estimated_rows)),
-                   profiled != nullptr ? std::to_string(own_rows(node, *profiled)) : "", profiled != nullptr ? std::to_string(own_hits(node, *profiled)) : ""});
+    out.push_back({std::move(name),
+                   std::to_string(node.id),
+                   std::move(details),
+                   fmt::format("{:.0f}", std::ceil(node.estimated_rows)),
+                   profiled != nullptr ? std::to_string(own_rows(node, *profiled)) : "",
+                   profiled != nullptr ? std::to_string(own_hits(node, *profiled)) : ""});
     // The right side stands above the left one, a level in.
     for (std::size_t i = node.children.size(); i-- > 1;) {
         add_rows(*node.children[i], depth + 1, profiled, out);
@@ -63,12 +70,18 @@ std::string table(const PlanNode& root, const ExecContext* profiled) {
     const std::size_t columns = profiled != nullptr ? 6 : 4;
     const auto cell = [](const TableRow& r, std::size_t c) -> const std::string& {
         switch (c) {
-            case 0: return r.operator_name;
-            case 1: return r.id;
-            case 2: return r.details;
-            case 3: return r.estimated;
-            case 4: return r.rows;
-            default: return r.hits;
+            case 0:
+                return r.operator_name;
+            case 1:
+                return r.id;
+            case 2:
+                return r.details;
+            case 3:
+                return r.estimated;
+            case 4:
+                return r.rows;
+            default:
+                return r.hits;
         }
     };
     std::vector<std::size_t> widths(columns, 0);
@@ -98,7 +111,10 @@ std::string table(const PlanNode& root, const ExecContext* profiled) {
     return out + rule;
 }
 
-Value node_to_value(const PlanNode& node, const std::vector<std::string>& names, const ExecContext* profiled, Map args) {
+Value node_to_value(const PlanNode& node,
+                    const std::vector<std::string>& names,
+                    const ExecContext* profiled,
+                    Map args) {
     Map out;
     out.set("operatorType", Value{node.name + "@neo4j"});
     List identifiers;
@@ -137,7 +153,9 @@ Value node_to_value(const PlanNode& node, const std::vector<std::string>& names,
 
 }  // namespace
 
-Value plan_to_value(const PlanNode& root, const std::vector<std::string>& slot_names, const ExecContext* profiled) {
+Value plan_to_value(const PlanNode& root,
+                    const std::vector<std::string>& slot_names,
+                    const ExecContext* profiled) {
     Map args;
     args.set("planner", Value{"COST"});
     args.set("planner-impl", Value{"IDP"});
@@ -146,8 +164,11 @@ Value plan_to_value(const PlanNode& root, const std::vector<std::string>& slot_n
     args.set("runtime-impl", Value{"SLOTTED"});
     args.set("runtime-version", Value{kRuntimeVersion});
     args.set("version", Value{"5"});
-    args.set("string-representation",
-             Value{fmt::format("Cypher 5\n\nPlanner COST\n\nRuntime SLOTTED\n\nRuntime version {}\n\n{}", kRuntimeVersion, table(root, profiled))});
+    args.set(
+        "string-representation",
+        Value{fmt::format("Cypher 5\n\nPlanner COST\n\nRuntime SLOTTED\n\nRuntime version {}\n\n{}",
+                          kRuntimeVersion,
+                          table(root, profiled))});
     if (profiled != nullptr) {
         args.set("Memory", Value{static_cast<std::int64_t>(profiled->memory_bytes)});
         args.set("GlobalMemory", Value{static_cast<std::int64_t>(profiled->memory_bytes)});

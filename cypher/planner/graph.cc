@@ -1,7 +1,7 @@
 // The query graph of a MATCH: nodes, relationships, paths and predicates with what they need.
-#include <fmt/format.h>
-
 #include "cypher/planner/planner_impl.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 namespace {
@@ -66,24 +66,31 @@ void Planner::add_pattern(Graph& graph, const PathPattern& pattern) {
         }
         if (properties->kind != ExprKind::kMap) {
             throw QueryError{ErrorCode::kSyntaxError,
-                             "Parameter maps cannot be used in `MATCH` patterns (use a literal map instead, e.g. `{id: $param.id}`)", "42001>42I46", properties->position};
+                             "Parameter maps cannot be used in `MATCH` patterns (use a literal map "
+                             "instead, e.g. `{id: $param.id}`)",
+                             "42001>42I46",
+                             properties->position};
         }
         for (const auto& [key, value] : static_cast<const MapLiteral&>(*properties).entries) {
-            auto left = std::make_unique<Property>(value->position, variable(value->position, symbol), key);
-            auto equal = std::make_unique<Binary>(value->position, BinaryOp::kEqual, std::move(left), clone(*value));
+            auto left =
+                std::make_unique<Property>(value->position, variable(value->position, symbol), key);
+            auto equal = std::make_unique<Binary>(
+                value->position, BinaryOp::kEqual, std::move(left), clone(*value));
             add_predicate(graph, own(std::move(equal)));
         }
     };
     for (const NodePattern& n : pattern.nodes) {
         graph.symbols.insert(n.symbol);
-        if (std::ranges::none_of(graph.nodes, [&](const GraphNode& g) { return g.symbol == n.symbol; })) {
+        if (std::ranges::none_of(graph.nodes,
+                                 [&](const GraphNode& g) { return g.symbol == n.symbol; })) {
             graph.nodes.push_back({n.symbol, {}});
         }
         if (n.labels) {
             std::vector<const LabelExpr*> parts;
             conjuncts(*n.labels, parts);
             for (const LabelExpr* part : parts) {
-                auto check = std::make_unique<LabelCheck>(n.position, variable(n.position, n.symbol), *part);
+                auto check =
+                    std::make_unique<LabelCheck>(n.position, variable(n.position, n.symbol), *part);
                 check->text = fmt::format("{}:{}", name_of(n.symbol), part->name);
                 add_predicate(graph, own(std::move(check)));
             }
@@ -149,16 +156,20 @@ const Planner::GraphNode* Planner::node_of(const Graph& graph, Symbol symbol) co
 }
 
 /// Nodes reachable from one through relationships, not across what is there already.
-std::set<Symbol> Planner::component_of(const Graph& graph, Symbol symbol, const SlotSet& live) const {
+std::set<Symbol> Planner::component_of(const Graph& graph,
+                                       Symbol symbol,
+                                       const SlotSet& live) const {
     std::set<Symbol> out{symbol};
     bool grown = true;
     while (grown) {
         grown = false;
         for (const GraphRel& r : graph.relationships) {
-            if (r.selector != PathSelector::kNone || live.contains(r.left) || live.contains(r.right)) {
+            if (r.selector != PathSelector::kNone || live.contains(r.left) ||
+                live.contains(r.right)) {
                 continue;
             }
-            if (out.contains(r.left) != out.contains(r.right) || (out.contains(r.left) && !out.contains(r.symbol))) {
+            if (out.contains(r.left) != out.contains(r.right) ||
+                (out.contains(r.left) && !out.contains(r.symbol))) {
                 out.insert({r.left, r.right, r.symbol});
                 grown = true;
             }

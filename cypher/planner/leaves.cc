@@ -1,18 +1,23 @@
-// Where a pattern can start: ids, indexes, labels, relationship types; and what each is thought to cost.
+// Where a pattern can start: ids, indexes, labels, relationship types; and what each is thought to
+// cost.
+#include "cypher/planner/planner_impl.h"
+
 #include <fmt/format.h>
 
 #include <cmath>
-
-#include "cypher/planner/planner_impl.h"
 
 namespace nornic::cypher {
 namespace {
 
 bool named(const std::string& name, std::string_view lower) {
-    return std::ranges::equal(name, lower, [](char x, char y) { return std::tolower(static_cast<unsigned char>(x)) == y; });
+    return std::ranges::equal(name, lower, [](char x, char y) {
+        return std::tolower(static_cast<unsigned char>(x)) == y;
+    });
 }
 
-const Variable* as_variable(const Expr& e) { return e.kind == ExprKind::kVariable ? &static_cast<const Variable&>(e) : nullptr; }
+const Variable* as_variable(const Expr& e) {
+    return e.kind == ExprKind::kVariable ? &static_cast<const Variable&>(e) : nullptr;
+}
 
 /// symbol.key: the key, or nullptr.
 const std::string* property_key(const Expr& e, Symbol symbol) {
@@ -26,11 +31,16 @@ const std::string* property_key(const Expr& e, Symbol symbol) {
 
 BinaryOp flipped(BinaryOp op) {
     switch (op) {
-        case BinaryOp::kLess: return BinaryOp::kGreater;
-        case BinaryOp::kLessEqual: return BinaryOp::kGreaterEqual;
-        case BinaryOp::kGreater: return BinaryOp::kLess;
-        case BinaryOp::kGreaterEqual: return BinaryOp::kLessEqual;
-        default: return op;
+        case BinaryOp::kLess:
+            return BinaryOp::kGreater;
+        case BinaryOp::kLessEqual:
+            return BinaryOp::kGreaterEqual;
+        case BinaryOp::kGreater:
+            return BinaryOp::kLess;
+        case BinaryOp::kGreaterEqual:
+            return BinaryOp::kLessEqual;
+        default:
+            return op;
     }
 }
 
@@ -55,10 +65,18 @@ double Planner::selectivity(const Graph& graph, Symbol symbol) {
         }
         if (p.expr->kind == ExprKind::kBinary) {
             switch (static_cast<const Binary&>(*p.expr).op) {
-                case BinaryOp::kEqual: out *= 0.1; break;
-                case BinaryOp::kIn: out *= 0.2; break;
-                case BinaryOp::kNotEqual: out *= 0.9; break;
-                default: out *= 0.3; break;
+                case BinaryOp::kEqual:
+                    out *= 0.1;
+                    break;
+                case BinaryOp::kIn:
+                    out *= 0.2;
+                    break;
+                case BinaryOp::kNotEqual:
+                    out *= 0.9;
+                    break;
+                default:
+                    out *= 0.3;
+                    break;
             }
         } else {
             out *= 0.5;
@@ -67,7 +85,8 @@ double Planner::selectivity(const Graph& graph, Symbol symbol) {
     return std::max(out, 0.001);
 }
 
-void Planner::id_leaves(const Graph& graph, Symbol symbol, const SlotSet& live, Leaf base, std::vector<Leaf>& out) {
+void Planner::id_leaves(
+    const Graph& graph, Symbol symbol, const SlotSet& live, Leaf base, std::vector<Leaf>& out) {
     for (std::size_t i = 0; i < graph.predicates.size(); ++i) {
         const Predicate& p = graph.predicates[i];
         if (p.done || p.expr->kind != ExprKind::kBinary) {
@@ -114,19 +133,30 @@ void Planner::id_leaves(const Graph& graph, Symbol symbol, const SlotSet& live, 
     }
 }
 
-void Planner::index_leaves(const Graph& graph, Symbol symbol, engine::EntityKind entity, const std::vector<std::string>& tokens, const SlotSet& live, Leaf base,
+void Planner::index_leaves(const Graph& graph,
+                           Symbol symbol,
+                           engine::EntityKind entity,
+                           const std::vector<std::string>& tokens,
+                           const SlotSet& live,
+                           Leaf base,
                            std::vector<Leaf>& out) {
     const auto usable = [&](const Expr& value) {
         std::set<Symbol> needs;
         collect_symbols(value, needs);
-        return std::ranges::all_of(needs, [&](Symbol s) { return live.contains(s) || (s != symbol && !graph.symbols.contains(s)); });
+        return std::ranges::all_of(needs, [&](Symbol s) {
+            return live.contains(s) || (s != symbol && !graph.symbols.contains(s));
+        });
     };
     for (const engine::IndexView& index : schema_->indexes) {
-        if (index.rule.type != engine::IndexType::kRange || index.rule.entity != entity || index.state != engine::IndexState::kOnline || index.rule.tokens.size() != 1) {
+        if (index.rule.type != engine::IndexType::kRange || index.rule.entity != entity ||
+            index.state != engine::IndexState::kOnline || index.rule.tokens.size() != 1) {
             continue;
         }
         const bool ours = std::ranges::any_of(tokens, [&](const std::string& name) {
-            const auto id = reader_.tokens().find(entity == engine::EntityKind::kNode ? engine::TokenKind::kLabel : engine::TokenKind::kRelationshipType, name);
+            const auto id = reader_.tokens().find(entity == engine::EntityKind::kNode
+                                                      ? engine::TokenKind::kLabel
+                                                      : engine::TokenKind::kRelationshipType,
+                                                  name);
             return id && *id == index.rule.tokens[0];
         });
         if (!ours) {
@@ -171,9 +201,12 @@ void Planner::index_leaves(const Graph& graph, Symbol symbol, engine::EntityKind
                 const auto& b = static_cast<const Binary&>(*p.expr);
                 const Expr* other = nullptr;
                 BinaryOp op = b.op;
-                if (const std::string* k = property_key(*b.left, symbol); k != nullptr && *k == key) {
+                if (const std::string* k = property_key(*b.left, symbol);
+                    k != nullptr && *k == key) {
                     other = b.right.get();
-                } else if (const std::string* r = property_key(*b.right, symbol); r != nullptr && *r == key && op != BinaryOp::kIn && op != BinaryOp::kStartsWith) {
+                } else if (const std::string* r = property_key(*b.right, symbol);
+                           r != nullptr && *r == key && op != BinaryOp::kIn &&
+                           op != BinaryOp::kStartsWith) {
                     other = b.left.get();
                     op = flipped(op);
                 }
@@ -234,7 +267,8 @@ void Planner::index_leaves(const Graph& graph, Symbol symbol, engine::EntityKind
                             answered.clear();
                         }
                         break;
-                    default: break;
+                    default:
+                        break;
                 }
             }
             if (!found || (!prefix_open && rank > 1)) {
@@ -242,16 +276,26 @@ void Planner::index_leaves(const Graph& graph, Symbol symbol, engine::EntityKind
                 break;
             }
             const auto entries = static_cast<double>(std::max<std::uint64_t>(index.entries, 1));
-            const double distinct = index.distinct_values > 0 ? static_cast<double>(index.distinct_values) : std::sqrt(entries);
+            const double distinct = index.distinct_values > 0
+                                        ? static_cast<double>(index.distinct_values)
+                                        : std::sqrt(entries);
             switch (rank) {
-                case 5: share /= distinct; ++equalities; break;
+                case 5:
+                    share /= distinct;
+                    ++equalities;
+                    break;
                 case 4:
                     share *= std::min(1.0, 10 / distinct);
                     any_list = true;
                     break;
-                case 3: share *= 0.1; break;
-                case 2: share *= lower != nullptr && upper != nullptr ? 0.1 : 0.3; break;
-                default: break;
+                case 3:
+                    share *= 0.1;
+                    break;
+                case 2:
+                    share *= lower != nullptr && upper != nullptr ? 0.1 : 0.3;
+                    break;
+                default:
+                    break;
             }
             prefix_open = prefix_open && rank >= 4;
             leaf.values.push_back(rank == 2 ? lower : value);
@@ -268,12 +312,14 @@ void Planner::index_leaves(const Graph& graph, Symbol symbol, engine::EntityKind
         // The index holds only entities with the label, so that check is answered, too.
         for (std::size_t i = 0; i < graph.predicates.size(); ++i) {
             const Predicate& p = graph.predicates[i];
-            if (p.done || p.expr->kind != ExprKind::kLabelCheck || entity != engine::EntityKind::kNode) {
+            if (p.done || p.expr->kind != ExprKind::kLabelCheck ||
+                entity != engine::EntityKind::kNode) {
                 continue;
             }
             const auto& check = static_cast<const LabelCheck&>(*p.expr);
             const Variable* v = as_variable(*check.base);
-            if (v != nullptr && v->symbol == symbol && check.labels.kind == LabelExpr::Kind::kName) {
+            if (v != nullptr && v->symbol == symbol &&
+                check.labels.kind == LabelExpr::Kind::kName) {
                 const auto id = reader_.tokens().label(check.labels.name);
                 if (id && id->value == index.rule.tokens[0]) {
                     leaf.consumed.push_back(i);
@@ -284,7 +330,9 @@ void Planner::index_leaves(const Graph& graph, Symbol symbol, engine::EntityKind
     }
 }
 
-std::vector<Planner::Leaf> Planner::leaves_of(const Graph& graph, const GraphNode& node, const SlotSet& live) {
+std::vector<Planner::Leaf> Planner::leaves_of(const Graph& graph,
+                                              const GraphNode& node,
+                                              const SlotSet& live) {
     std::vector<Leaf> out;
     Leaf all;
     all.symbol = node.symbol;
@@ -306,7 +354,8 @@ std::vector<Planner::Leaf> Planner::leaves_of(const Graph& graph, const GraphNod
             }
             const auto& check = static_cast<const LabelCheck&>(*p.expr);
             const Variable* v = as_variable(*check.base);
-            if (v != nullptr && v->symbol == node.symbol && check.labels.kind == LabelExpr::Kind::kName && check.labels.name == label) {
+            if (v != nullptr && v->symbol == node.symbol &&
+                check.labels.kind == LabelExpr::Kind::kName && check.labels.name == label) {
                 leaf.consumed.push_back(i);
             }
         }
@@ -320,9 +369,13 @@ std::vector<Planner::Leaf> Planner::leaves_of(const Graph& graph, const GraphNod
     return out;
 }
 
-void Planner::rel_leaves(const Graph& graph, std::size_t i, const SlotSet& live, std::vector<Leaf>& out) {
+void Planner::rel_leaves(const Graph& graph,
+                         std::size_t i,
+                         const SlotSet& live,
+                         std::vector<Leaf>& out) {
     const GraphRel& r = graph.relationships[i];
-    if (r.done || r.pattern->length || r.selector != PathSelector::kNone || r.left == r.right || live.contains(r.left) || live.contains(r.right) || live.contains(r.symbol)) {
+    if (r.done || r.pattern->length || r.selector != PathSelector::kNone || r.left == r.right ||
+        live.contains(r.left) || live.contains(r.right) || live.contains(r.symbol)) {
         return;
     }
     std::vector<TokenIndex> types;
@@ -349,9 +402,16 @@ void Planner::rel_leaves(const Graph& graph, std::size_t i, const SlotSet& live,
     }
     if (settings_.on(Rule::kIndexSeek)) {
         id_leaves(graph, r.symbol, live, leaf, out);
-        index_leaves(graph, r.symbol, engine::EntityKind::kRelationship, names.size() == 1 ? names : std::vector<std::string>{}, live, leaf, out);
+        index_leaves(graph,
+                     r.symbol,
+                     engine::EntityKind::kRelationship,
+                     names.size() == 1 ? names : std::vector<std::string>{},
+                     live,
+                     leaf,
+                     out);
         // Reading a relationship costs more than the next id of a scan, so ends with labels win.
-        const bool bare = node_of(graph, r.left)->labels.empty() && node_of(graph, r.right)->labels.empty();
+        const bool bare =
+            node_of(graph, r.left)->labels.empty() && node_of(graph, r.right)->labels.empty();
         if (bare) {
             out.push_back(std::move(leaf));
         }
@@ -393,14 +453,19 @@ double Planner::expand_factor(const Graph& graph, const GraphRel& rel, bool from
     if (d != PatternDirection::kOutgoing) {
         n += from_left ? count(b, a) : count(a, b);
     }
-    const double sources = std::max(1.0, a ? static_cast<double>(reader_.node_count(*a)) : static_cast<double>(reader_.node_count(std::nullopt)));
+    const double sources = std::max(1.0,
+                                    a ? static_cast<double>(reader_.node_count(*a))
+                                      : static_cast<double>(reader_.node_count(std::nullopt)));
     double factor = n / sources;
     if (rel.pattern->length) {
         const auto max = rel.pattern->length->max.value_or(5);
-        factor = std::pow(std::max(factor, 0.5), static_cast<double>(std::clamp<std::int64_t>(max, 1, 5)));
+        factor = std::pow(std::max(factor, 0.5),
+                          static_cast<double>(std::clamp<std::int64_t>(max, 1, 5)));
     }
     if (into) {
-        const double targets = std::max(1.0, b ? static_cast<double>(reader_.node_count(*b)) : static_cast<double>(reader_.node_count(std::nullopt)));
+        const double targets = std::max(1.0,
+                                        b ? static_cast<double>(reader_.node_count(*b))
+                                          : static_cast<double>(reader_.node_count(std::nullopt)));
         factor /= targets;
     }
     return factor;
@@ -425,7 +490,8 @@ double Planner::simulate(const Graph& graph, const Leaf& leaf, const SlotSet& li
             rows *= selectivity(graph, s);
         }
     };
-    if (leaf.kind == Leaf::Kind::kRelScan || leaf.kind == Leaf::Kind::kRelId || leaf.kind == Leaf::Kind::kRelIndex) {
+    if (leaf.kind == Leaf::Kind::kRelScan || leaf.kind == Leaf::Kind::kRelId ||
+        leaf.kind == Leaf::Kind::kRelIndex) {
         done[leaf.relationship] = true;
         arrive(graph.relationships[leaf.relationship].left);
         arrive(graph.relationships[leaf.relationship].right);
@@ -467,7 +533,10 @@ double Planner::simulate(const Graph& graph, const Leaf& leaf, const SlotSet& li
     }
 }
 
-std::optional<Planner::Leaf> Planner::best_leaf(const Graph& graph, const SlotSet& live, bool component_only, const std::set<Symbol>& component) {
+std::optional<Planner::Leaf> Planner::best_leaf(const Graph& graph,
+                                                const SlotSet& live,
+                                                bool component_only,
+                                                const std::set<Symbol>& component) {
     std::vector<Leaf> leaves;
     for (const GraphNode& n : graph.nodes) {
         if (live.contains(n.symbol) || (component_only && !component.contains(n.symbol))) {

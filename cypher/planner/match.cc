@@ -1,25 +1,30 @@
 // MATCH: predicates as early as they can be answered, relationships cheapest first, and what is not
 // connected joined last.
+#include "cypher/execution/expression_nodes.h"
+#include "cypher/planner/planner_impl.h"
+
 #include <fmt/format.h>
 
 #include <cmath>
-
-#include "cypher/execution/expression_nodes.h"
-#include "cypher/planner/planner_impl.h"
 
 namespace nornic::cypher {
 namespace {
 
 engine::Direction direction_of(PatternDirection d, bool from_left) {
     switch (d) {
-        case PatternDirection::kOutgoing: return from_left ? engine::Direction::kOutgoing : engine::Direction::kIncoming;
-        case PatternDirection::kIncoming: return from_left ? engine::Direction::kIncoming : engine::Direction::kOutgoing;
-        case PatternDirection::kBoth: break;
+        case PatternDirection::kOutgoing:
+            return from_left ? engine::Direction::kOutgoing : engine::Direction::kIncoming;
+        case PatternDirection::kIncoming:
+            return from_left ? engine::Direction::kIncoming : engine::Direction::kOutgoing;
+        case PatternDirection::kBoth:
+            break;
     }
     return engine::Direction::kBoth;
 }
 
-std::string type_text(const RelPattern& r, const PlanTokens& tokens, const std::vector<TokenIndex>& types) {
+std::string type_text(const RelPattern& r,
+                      const PlanTokens& tokens,
+                      const std::vector<TokenIndex>& types) {
     std::string out;
     for (const TokenIndex t : types) {
         out += (out.empty() ? ":" : "|") + tokens.types[t];
@@ -27,7 +32,8 @@ std::string type_text(const RelPattern& r, const PlanTokens& tokens, const std::
     if (r.length) {
         out += "*";
         if (r.length->min || r.length->max) {
-            out += (r.length->min ? std::to_string(*r.length->min) : "") + ".." + (r.length->max ? std::to_string(*r.length->max) : "");
+            out += (r.length->min ? std::to_string(*r.length->min) : "") + ".." +
+                   (r.length->max ? std::to_string(*r.length->max) : "");
         }
     }
     return out;
@@ -43,7 +49,9 @@ void set_length(const RelPattern& r, std::uint64_t& min, std::uint64_t& max) {
 
 }  // namespace
 
-void Planner::compile_types(const RelPattern& pattern, std::vector<TokenIndex>& types, std::optional<CompiledLabels>& filter) {
+void Planner::compile_types(const RelPattern& pattern,
+                            std::vector<TokenIndex>& types,
+                            std::optional<CompiledLabels>& filter) {
     if (!pattern.types) {
         return;
     }
@@ -55,7 +63,8 @@ void Planner::compile_types(const RelPattern& pattern, std::vector<TokenIndex>& 
             }
             return true;
         }
-        return l.kind == LabelExpr::Kind::kOr && std::ranges::all_of(l.children, [&](const LabelExpr& c) { return self(self, c); });
+        return l.kind == LabelExpr::Kind::kOr &&
+               std::ranges::all_of(l.children, [&](const LabelExpr& c) { return self(self, c); });
     };
     if (!alternatives(alternatives, *pattern.types)) {
         types.clear();
@@ -63,7 +72,9 @@ void Planner::compile_types(const RelPattern& pattern, std::vector<TokenIndex>& 
     }
 }
 
-std::vector<Slot> Planner::others(const Graph& graph, const GraphRel& rel, const SlotSet& live) const {
+std::vector<Slot> Planner::others(const Graph& graph,
+                                  const GraphRel& rel,
+                                  const SlotSet& live) const {
     const auto names = [](const RelPattern& r, std::set<std::string>& out) {
         if (!r.types) {
             return false;
@@ -73,7 +84,9 @@ std::vector<Slot> Planner::others(const Graph& graph, const GraphRel& rel, const
                 out.insert(l.name);
                 return true;
             }
-            return l.kind == LabelExpr::Kind::kOr && std::ranges::all_of(l.children, [&](const LabelExpr& c) { return self(self, c); });
+            return l.kind == LabelExpr::Kind::kOr &&
+                   std::ranges::all_of(l.children,
+                                       [&](const LabelExpr& c) { return self(self, c); });
         };
         return collect(collect, *r.types);
     };
@@ -81,11 +94,13 @@ std::vector<Slot> Planner::others(const Graph& graph, const GraphRel& rel, const
     const bool plain = names(*rel.pattern, mine);
     std::vector<Slot> out;
     for (const GraphRel& r : graph.relationships) {
-        if (&r == &rel || r.symbol == rel.symbol || r.selector != PathSelector::kNone || !r.done || !live.contains(r.symbol)) {
+        if (&r == &rel || r.symbol == rel.symbol || r.selector != PathSelector::kNone || !r.done ||
+            !live.contains(r.symbol)) {
             continue;
         }
         std::set<std::string> theirs;
-        if (plain && names(*r.pattern, theirs) && std::ranges::none_of(mine, [&](const std::string& s) { return theirs.contains(s); })) {
+        if (plain && names(*r.pattern, theirs) &&
+            std::ranges::none_of(mine, [&](const std::string& s) { return theirs.contains(s); })) {
             continue;  // relationships of different types are different
         }
         out.push_back(r.symbol);
@@ -94,7 +109,8 @@ std::vector<Slot> Planner::others(const Graph& graph, const GraphRel& rel, const
 }
 
 CompiledPtr Planner::step_predicate(const RelPattern& pattern, Slot& step, const PlanNode& plan) {
-    if (!pattern.properties || pattern.properties->kind != ExprKind::kMap || static_cast<const MapLiteral&>(*pattern.properties).entries.empty()) {
+    if (!pattern.properties || pattern.properties->kind != ExprKind::kMap ||
+        static_cast<const MapLiteral&>(*pattern.properties).entries.empty()) {
         return nullptr;
     }
     step = space_.new_slot("");
@@ -102,8 +118,14 @@ CompiledPtr Planner::step_predicate(const RelPattern& pattern, Slot& step, const
     for (const auto& [key, value] : static_cast<const MapLiteral&>(*pattern.properties).entries) {
         auto v = std::make_unique<Variable>(value->position, "");
         v->symbol = step;
-        ExprPtr equal = std::make_unique<Binary>(value->position, BinaryOp::kEqual, std::make_unique<Property>(value->position, std::move(v), key), clone(*value));
-        all = all ? std::make_unique<Binary>(value->position, BinaryOp::kAnd, std::move(all), std::move(equal)) : std::move(equal);
+        ExprPtr equal =
+            std::make_unique<Binary>(value->position,
+                                     BinaryOp::kEqual,
+                                     std::make_unique<Property>(value->position, std::move(v), key),
+                                     clone(*value));
+        all = all ? std::make_unique<Binary>(
+                        value->position, BinaryOp::kAnd, std::move(all), std::move(equal))
+                  : std::move(equal);
     }
     space_.made.push_back(std::move(all));
     return compile(*space_.made.back(), plan.live);
@@ -115,7 +137,10 @@ void Planner::finish_available(Graph& graph, PlanPtr& plan) {
         return;
     }
     const auto ready = [&](const std::set<Symbol>& needs) {
-        return std::ranges::all_of(needs, [&](Symbol s) { return !graph.symbols.contains(s) || std::ranges::find(plan->live, s) != plan->live.end(); });
+        return std::ranges::all_of(needs, [&](Symbol s) {
+            return !graph.symbols.contains(s) ||
+                   std::ranges::find(plan->live, s) != plan->live.end();
+        });
     };
     std::vector<const Expr*> now;
     for (Predicate& p : graph.predicates) {
@@ -131,7 +156,8 @@ void Planner::finish_available(Graph& graph, PlanPtr& plan) {
         // Cheap ones first; those with plans of their own last.
         const auto weight = [](const Expr* e) {
             const auto heavy = [](const auto& self, const Expr& x) -> bool {
-                if (x.kind == ExprKind::kSubquery || x.kind == ExprKind::kPatternPredicate || x.kind == ExprKind::kPatternComprehension) {
+                if (x.kind == ExprKind::kSubquery || x.kind == ExprKind::kPatternPredicate ||
+                    x.kind == ExprKind::kPatternComprehension) {
                     return true;
                 }
                 bool found = false;
@@ -164,13 +190,16 @@ void Planner::finish_available(Graph& graph, PlanPtr& plan) {
         }
         std::set<Symbol> needs{path.nodes.begin(), path.nodes.end()};
         needs.insert(path.relationships.begin(), path.relationships.end());
-        if (!std::ranges::all_of(needs, [&](Symbol s) { return std::ranges::find(plan->live, s) != plan->live.end(); })) {
+        if (!std::ranges::all_of(needs, [&](Symbol s) {
+                return std::ranges::find(plan->live, s) != plan->live.end();
+            })) {
             continue;
         }
         path.done = true;
         auto projection = std::make_unique<ProjectionPlan>();
         projection->details = name_of(path.symbol);
-        projection->items.emplace_back(path.symbol, std::make_shared<PathExpr>(path.nodes, path.relationships));
+        projection->items.emplace_back(path.symbol,
+                                       std::make_shared<PathExpr>(path.nodes, path.relationships));
         push(plan, std::move(projection), {path.symbol});
         for (Predicate& p : graph.predicates) {
             if (!p.done && ready(p.needs)) {
@@ -195,12 +224,14 @@ void Planner::add_endpoints(Graph& graph, PlanPtr& plan, GraphRel& rel) {
     set_length(*rel.pattern, node->min, node->max);
     compile_types(*rel.pattern, node->types, node->type_filter);
     node->different_from = others(graph, rel, live);
-    node->details = fmt::format("({})-[{}]-({})", name_of(rel.left), name_of(rel.symbol), name_of(rel.right));
+    node->details =
+        fmt::format("({})-[{}]-({})", name_of(rel.left), name_of(rel.symbol), name_of(rel.right));
     push(plan, std::move(node), {rel.left, rel.right});
     rel.done = true;
 }
 
-void Planner::add_var_expand(Graph& graph, PlanPtr& plan, GraphRel& rel, bool from_left, bool into) {
+void Planner::add_var_expand(
+    Graph& graph, PlanPtr& plan, GraphRel& rel, bool from_left, bool into) {
     auto node = std::make_unique<VarExpandPlan>();
     node->name = into ? "VarLengthExpand(Into)" : "VarLengthExpand(All)";
     node->from = from_left ? rel.left : rel.right;
@@ -213,9 +244,14 @@ void Planner::add_var_expand(Graph& graph, PlanPtr& plan, GraphRel& rel, bool fr
     compile_types(*rel.pattern, node->types, node->type_filter);
     node->step_predicate = step_predicate(*rel.pattern, node->step, *plan);
     node->different_from = others(graph, rel, live_of(*plan));
-    const bool named = rel.symbol < semantics_.symbols.size() && !semantics_.symbols[rel.symbol].anonymous;
+    const bool named =
+        rel.symbol < semantics_.symbols.size() && !semantics_.symbols[rel.symbol].anonymous;
     node->need_list = named || rel.in_path || graph.relationships.size() > 1;
-    node->details = fmt::format("({})-[{}{}]-({})", name_of(node->from), named ? name_of(rel.symbol) : "", type_text(*rel.pattern, space_.tokens, node->types), name_of(node->to));
+    node->details = fmt::format("({})-[{}{}]-({})",
+                                name_of(node->from),
+                                named ? name_of(rel.symbol) : "",
+                                type_text(*rel.pattern, space_.tokens, node->types),
+                                name_of(node->to));
     const double factor = expand_factor(graph, rel, from_left, into);
     VarExpandPlan& n = push(plan, std::move(node), {rel.symbol});
     if (!n.need_list) {
@@ -241,7 +277,12 @@ void Planner::add_shortest(Graph& graph, PlanPtr& plan, GraphRel& rel) {
     set_length(*rel.pattern, node->min, node->max);
     compile_types(*rel.pattern, node->types, node->type_filter);
     node->step_predicate = step_predicate(*rel.pattern, node->step, *plan);
-    node->details = fmt::format("{} = ({})-[{}{}]-({})", name_of(node->path), name_of(rel.left), name_of(rel.symbol), type_text(*rel.pattern, space_.tokens, node->types), name_of(rel.right));
+    node->details = fmt::format("{} = ({})-[{}{}]-({})",
+                                name_of(node->path),
+                                name_of(rel.left),
+                                name_of(rel.symbol),
+                                type_text(*rel.pattern, space_.tokens, node->types),
+                                name_of(rel.right));
     // Conditions on the path decide which one is the shortest.
     SlotSet after = live_of(*plan);
     after.insert(node->path);
@@ -249,11 +290,15 @@ void Planner::add_shortest(Graph& graph, PlanPtr& plan, GraphRel& rel) {
     ExprPtr all;
     for (Predicate& p : graph.predicates) {
         const bool about = p.needs.contains(rel.symbol) || p.needs.contains(node->path);
-        if (p.done || !about || !std::ranges::all_of(p.needs, [&](Symbol s) { return !graph.symbols.contains(s) || after.contains(s); })) {
+        if (p.done || !about || !std::ranges::all_of(p.needs, [&](Symbol s) {
+                return !graph.symbols.contains(s) || after.contains(s);
+            })) {
             continue;
         }
         p.done = true;
-        all = all ? std::make_unique<Binary>(p.expr->position, BinaryOp::kAnd, std::move(all), clone(*p.expr)) : clone(*p.expr);
+        all = all ? std::make_unique<Binary>(
+                        p.expr->position, BinaryOp::kAnd, std::move(all), clone(*p.expr))
+                  : clone(*p.expr);
     }
     if (all) {
         space_.made.push_back(std::move(all));
@@ -285,8 +330,13 @@ void Planner::add_expand(Graph& graph, PlanPtr& plan, GraphRel& rel) {
     node->direction = direction_of(rel.pattern->direction, from_left);
     compile_types(*rel.pattern, node->types, node->type_filter);
     node->different_from = others(graph, rel, live);
-    node->details = fmt::format("({}){}-[{}{}]-{}({})", name_of(node->from), node->direction == engine::Direction::kIncoming ? "<" : "", name_of(rel.symbol),
-                                type_text(*rel.pattern, space_.tokens, node->types), node->direction == engine::Direction::kOutgoing ? ">" : "", name_of(node->to));
+    node->details = fmt::format("({}){}-[{}{}]-{}({})",
+                                name_of(node->from),
+                                node->direction == engine::Direction::kIncoming ? "<" : "",
+                                name_of(rel.symbol),
+                                type_text(*rel.pattern, space_.tokens, node->types),
+                                node->direction == engine::Direction::kOutgoing ? ">" : "",
+                                name_of(node->to));
     const double factor = expand_factor(graph, rel, from_left, into);
     const Slot to = node->to;
     ExpandPlan& n = push(plan, std::move(node), {rel.symbol, to});
@@ -321,7 +371,8 @@ bool Planner::expand_one(Graph& graph, PlanPtr& plan) {
         if (!left && !right) {
             continue;
         }
-        const double factor = settings_.on(Rule::kCostOrder) ? expand_factor(graph, r, left, left && right) : 1;
+        const double factor =
+            settings_.on(Rule::kCostOrder) ? expand_factor(graph, r, left, left && right) : 1;
         if (best == nullptr || factor < least) {
             best = &r;
             least = factor;
@@ -336,7 +387,8 @@ bool Planner::expand_one(Graph& graph, PlanPtr& plan) {
 
 void Planner::add_leaf(Graph& graph, PlanPtr& plan, const Leaf& leaf) {
     // The row of an empty argument says nothing.
-    if (plan != nullptr && plan->op == Op::kArgument && static_cast<ArgumentPlan&>(*plan).argument == kNoSlot) {
+    if (plan != nullptr && plan->op == Op::kArgument &&
+        static_cast<ArgumentPlan&>(*plan).argument == kNoSlot) {
         plan = nullptr;
     }
     const double outer = plan == nullptr ? 1 : plan->estimated_rows;
@@ -358,18 +410,25 @@ void Planner::add_leaf(Graph& graph, PlanPtr& plan, const Leaf& leaf) {
             } else if (a != nullptr) {
                 column.value = compile(*a, live);
             }
-            keys += (c == 0 ? "" : ", ") + std::string{reader_.tokens().name(leaf.index->rule.properties[c])};
+            keys += (c == 0 ? "" : ", ") +
+                    std::string{reader_.tokens().name(leaf.index->rule.properties[c])};
             node.columns.push_back(std::move(column));
         }
         const auto kind = leaf.columns[0].second.kind;
         const std::string what = node.op == Op::kNodeIndexSeek ? "Node" : "DirectedRelationship";
-        node.name = kind == engine::IndexQuery::Kind::kExists ? what + "IndexScan"
-                    : kind == engine::IndexQuery::Kind::kRange || kind == engine::IndexQuery::Kind::kPrefix
-                        ? what + "IndexSeekByRange"
-                        : (leaf.unique && what == "Node" ? "NodeUniqueIndexSeek" : what + "IndexSeek");
-        const std::string token{node.op == Op::kNodeIndexSeek ? reader_.tokens().name(LabelId{leaf.index->rule.tokens[0]})
-                                                              : reader_.tokens().name(RelTypeId{leaf.index->rule.tokens[0]})};
-        node.details = fmt::format("{}RANGE INDEX {}:{}({})", leaf.unique ? "UNIQUE " : "", name_of(leaf.symbol), token, keys);
+        node.name =
+            kind == engine::IndexQuery::Kind::kExists ? what + "IndexScan"
+            : kind == engine::IndexQuery::Kind::kRange || kind == engine::IndexQuery::Kind::kPrefix
+                ? what + "IndexSeekByRange"
+                : (leaf.unique && what == "Node" ? "NodeUniqueIndexSeek" : what + "IndexSeek");
+        const std::string token{node.op == Op::kNodeIndexSeek
+                                    ? reader_.tokens().name(LabelId{leaf.index->rule.tokens[0]})
+                                    : reader_.tokens().name(RelTypeId{leaf.index->rule.tokens[0]})};
+        node.details = fmt::format("{}RANGE INDEX {}:{}({})",
+                                   leaf.unique ? "UNIQUE " : "",
+                                   name_of(leaf.symbol),
+                                   token,
+                                   keys);
     };
     const auto ends = [&](auto& node, const GraphRel& r) {
         const bool incoming = r.pattern->direction == PatternDirection::kIncoming;
@@ -394,7 +453,8 @@ void Planner::add_leaf(Graph& graph, PlanPtr& plan, const Leaf& leaf) {
             break;
         }
         case Leaf::Kind::kId: {
-            auto node = std::make_unique<IdSeekPlan>(Op::kNodeByIdSeek, leaf.element_id ? "NodeByElementIdSeek" : "NodeByIdSeek");
+            auto node = std::make_unique<IdSeekPlan>(
+                Op::kNodeByIdSeek, leaf.element_id ? "NodeByElementIdSeek" : "NodeByIdSeek");
             node->slot = leaf.symbol;
             node->id = compile(*leaf.id, live);
             node->many = leaf.id_list;
@@ -421,14 +481,25 @@ void Planner::add_leaf(Graph& graph, PlanPtr& plan, const Leaf& leaf) {
                 std::optional<CompiledLabels> filter;
                 compile_types(*r.pattern, node->types, filter);
                 ends(*node, r);
-                node->name = fmt::format("{}Relationship{}Scan", both ? "Undirected" : "Directed", node->types.empty() ? "s" : "Type");
+                node->name = fmt::format("{}Relationship{}Scan",
+                                         both ? "Undirected" : "Directed",
+                                         node->types.empty() ? "s" : "Type");
                 if (node->types.empty()) {
-                    node->name = both ? "UndirectedAllRelationshipsScan" : "DirectedAllRelationshipsScan";
+                    node->name =
+                        both ? "UndirectedAllRelationshipsScan" : "DirectedAllRelationshipsScan";
                 }
-                node->details = fmt::format("({})-[{}{}]-({})", name_of(r.left), name_of(r.symbol), type_text(*r.pattern, space_.tokens, node->types), name_of(r.right));
+                node->details = fmt::format("({})-[{}{}]-({})",
+                                            name_of(r.left),
+                                            name_of(r.symbol),
+                                            type_text(*r.pattern, space_.tokens, node->types),
+                                            name_of(r.right));
                 push(plan, std::move(node), {r.symbol, r.left, r.right});
             } else if (leaf.kind == Leaf::Kind::kRelId) {
-                auto node = std::make_unique<IdSeekPlan>(Op::kRelationshipByIdSeek, fmt::format("{}RelationshipBy{}Seek", both ? "Undirected" : "Directed", leaf.element_id ? "ElementId" : "Id"));
+                auto node =
+                    std::make_unique<IdSeekPlan>(Op::kRelationshipByIdSeek,
+                                                 fmt::format("{}RelationshipBy{}Seek",
+                                                             both ? "Undirected" : "Directed",
+                                                             leaf.element_id ? "ElementId" : "Id"));
                 node->slot = r.symbol;
                 node->id = compile(*leaf.id, live);
                 node->many = leaf.id_list;
@@ -436,7 +507,8 @@ void Planner::add_leaf(Graph& graph, PlanPtr& plan, const Leaf& leaf) {
                 ends(*node, r);
                 push(plan, std::move(node), {r.symbol, r.left, r.right});
             } else {
-                auto node = std::make_unique<IndexSeekPlan>(Op::kRelationshipIndexSeek, "DirectedRelationshipIndexSeek");
+                auto node = std::make_unique<IndexSeekPlan>(Op::kRelationshipIndexSeek,
+                                                            "DirectedRelationshipIndexSeek");
                 node->slot = r.symbol;
                 seek(*node);
                 ends(*node, r);
@@ -446,7 +518,8 @@ void Planner::add_leaf(Graph& graph, PlanPtr& plan, const Leaf& leaf) {
             if (leaf.kind == Leaf::Kind::kRelId && r.pattern->types) {
                 auto v = std::make_unique<Variable>(r.pattern->position, name_of(r.symbol));
                 v->symbol = r.symbol;
-                auto check = std::make_unique<LabelCheck>(r.pattern->position, std::move(v), *r.pattern->types);
+                auto check = std::make_unique<LabelCheck>(
+                    r.pattern->position, std::move(v), *r.pattern->types);
                 space_.made.push_back(std::move(check));
                 add_filter(plan, *space_.made.back());
             }
@@ -471,22 +544,28 @@ void Planner::add_leaf(Graph& graph, PlanPtr& plan, const Leaf& leaf) {
 }
 
 void Planner::start_one(Graph& graph, PlanPtr& plan) {
-    const bool empty = plan == nullptr || (plan->op == Op::kArgument && static_cast<ArgumentPlan&>(*plan).argument == kNoSlot);
+    const bool empty = plan == nullptr || (plan->op == Op::kArgument &&
+                                           static_cast<ArgumentPlan&>(*plan).argument == kNoSlot);
     const SlotSet live = plan == nullptr ? SlotSet{} : live_of(*plan);
     const std::optional<Leaf> leaf = best_leaf(graph, live, false, {});
     if (!leaf) {
         return;
     }
     const bool one_row = empty || plan->estimated_rows <= 1.5;
-    if (one_row || leaf->unique || leaf->kind == Leaf::Kind::kId || leaf->kind == Leaf::Kind::kIndex || leaf->rows <= 2) {
+    if (one_row || leaf->unique || leaf->kind == Leaf::Kind::kId ||
+        leaf->kind == Leaf::Kind::kIndex || leaf->rows <= 2) {
         add_leaf(graph, plan, *leaf);
         return;
     }
     // A piece of its own: made once and joined, if nothing in it looks at the rows so far.
-    const bool is_rel = leaf->kind == Leaf::Kind::kRelScan || leaf->kind == Leaf::Kind::kRelId || leaf->kind == Leaf::Kind::kRelIndex;
-    const std::set<Symbol> component = component_of(graph, is_rel ? graph.relationships[leaf->relationship].left : leaf->symbol, live);
+    const bool is_rel = leaf->kind == Leaf::Kind::kRelScan || leaf->kind == Leaf::Kind::kRelId ||
+                        leaf->kind == Leaf::Kind::kRelIndex;
+    const std::set<Symbol> component = component_of(
+        graph, is_rel ? graph.relationships[leaf->relationship].left : leaf->symbol, live);
     const auto mine = [&](const std::set<Symbol>& needs) {
-        return std::ranges::all_of(needs, [&](Symbol s) { return component.contains(s) || (!graph.symbols.contains(s) && !live.contains(s)); });
+        return std::ranges::all_of(needs, [&](Symbol s) {
+            return component.contains(s) || (!graph.symbols.contains(s) && !live.contains(s));
+        });
     };
     const auto outside = [&](const Expr* e) {
         std::set<Symbol> s;
@@ -497,10 +576,12 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
     for (const Expr* e : leaf->values) {
         depends = depends || (e != nullptr && outside(e));
     }
-    // Relationships of this piece must differ from those before: that check needs one row with both.
+    // Relationships of this piece must differ from those before: that check needs one row with
+    // both.
     for (const GraphRel& r : graph.relationships) {
         if (component.contains(r.symbol) && component.contains(r.left)) {
-            depends = depends || live.contains(r.symbol) || !others(graph, r, live).empty() || (r.pattern->properties && outside(r.pattern->properties.get()));
+            depends = depends || live.contains(r.symbol) || !others(graph, r, live).empty() ||
+                      (r.pattern->properties && outside(r.pattern->properties.get()));
         }
     }
     if (depends) {
@@ -515,13 +596,15 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
         }
     }
     for (GraphRel& r : graph.relationships) {
-        if (!r.done && r.selector == PathSelector::kNone && component.contains(r.symbol) && component.contains(r.left)) {
+        if (!r.done && r.selector == PathSelector::kNone && component.contains(r.symbol) &&
+            component.contains(r.left)) {
             part.relationships.push_back(r);
             r.done = true;
         }
     }
     for (Predicate& p : graph.predicates) {
-        if (!p.done && mine(p.needs) && std::ranges::any_of(p.needs, [&](Symbol s) { return component.contains(s); })) {
+        if (!p.done && mine(p.needs) &&
+            std::ranges::any_of(p.needs, [&](Symbol s) { return component.contains(s); })) {
             part.predicates.push_back(p);
             p.done = true;
         }
@@ -534,7 +617,8 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
     const SlotSet right_live = live_of(*right);
     if (settings_.on(Rule::kHashJoin)) {
         for (Predicate& p : graph.predicates) {
-            if (p.done || p.expr->kind != ExprKind::kBinary || static_cast<const Binary&>(*p.expr).op != BinaryOp::kEqual) {
+            if (p.done || p.expr->kind != ExprKind::kBinary ||
+                static_cast<const Binary&>(*p.expr).op != BinaryOp::kEqual) {
                 continue;
             }
             const auto& b = static_cast<const Binary&>(*p.expr);
@@ -543,7 +627,8 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
             collect_symbols(*b.left, l);
             collect_symbols(*b.right, r);
             const auto within = [](const std::set<Symbol>& s, const SlotSet& slots) {
-                return !s.empty() && std::ranges::all_of(s, [&](Symbol x) { return slots.contains(x); });
+                return !s.empty() &&
+                       std::ranges::all_of(s, [&](Symbol x) { return slots.contains(x); });
             };
             if (within(l, live) && within(r, right_live)) {
                 join->left_keys.push_back(compile(*b.left, plan->live));
@@ -576,7 +661,9 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
 
 void Planner::solve(Graph& graph, PlanPtr& plan) {
     // A bound on rounds: each makes something available.
-    for (std::size_t round = 0; round < 4 * (graph.nodes.size() + graph.relationships.size() + graph.paths.size()) + 4; ++round) {
+    for (std::size_t round = 0;
+         round < 4 * (graph.nodes.size() + graph.relationships.size() + graph.paths.size()) + 4;
+         ++round) {
         finish_available(graph, plan);
         if (expand_one(graph, plan)) {
             continue;
@@ -597,7 +684,8 @@ bool Planner::try_optional_expand(const MatchClause& match, Line& line) {
         return false;
     }
     const PathPattern& p = match.patterns[0];
-    if (p.relationships.size() != 1 || p.symbol != kNoSymbol || p.selector != PathSelector::kNone || p.relationships[0].length) {
+    if (p.relationships.size() != 1 || p.symbol != kNoSymbol || p.selector != PathSelector::kNone ||
+        p.relationships[0].length) {
         return false;
     }
     const SlotSet live = live_of(*line.plan);
@@ -615,7 +703,9 @@ bool Planner::try_optional_expand(const MatchClause& match, Line& line) {
     node.estimated_rows = std::max(node.estimated_rows, node.children[0]->estimated_rows);
     ExprPtr all;
     for (const Predicate& pred : graph.predicates) {
-        all = all ? std::make_unique<Binary>(pred.expr->position, BinaryOp::kAnd, std::move(all), clone(*pred.expr)) : clone(*pred.expr);
+        all = all ? std::make_unique<Binary>(
+                        pred.expr->position, BinaryOp::kAnd, std::move(all), clone(*pred.expr))
+                  : clone(*pred.expr);
     }
     if (all) {
         space_.made.push_back(std::move(all));
@@ -653,7 +743,8 @@ void Planner::plan_match(const MatchClause& match, Line& line) {
         }
     }
     const std::vector<Slot> introduced = apply->introduced;
-    auto optional = std::max(line.plan->estimated_rows, line.plan->estimated_rows * inner->estimated_rows);
+    auto optional =
+        std::max(line.plan->estimated_rows, line.plan->estimated_rows * inner->estimated_rows);
     apply->name = "Apply";
     ApplyPlan& node = push(line.plan, std::move(apply));
     node.children.push_back(std::move(inner));

@@ -1,9 +1,9 @@
-// Plans inside plans: EXISTS, COUNT, COLLECT, pattern predicates and comprehensions, CALL { … }; and
-// clauses that make rows from elsewhere: CALL procedure, UNWIND, LOAD CSV.
-#include <fmt/format.h>
-
+// Plans inside plans: EXISTS, COUNT, COLLECT, pattern predicates and comprehensions, CALL { … };
+// and clauses that make rows from elsewhere: CALL procedure, UNWIND, LOAD CSV.
 #include "cypher/execution/expression_nodes.h"
 #include "cypher/planner/planner_impl.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 
@@ -45,7 +45,8 @@ CompiledPtr Planner::nested_expr(const Expr& expr) {
             Graph graph;
             add_pattern(graph, s.pattern);
             solve(graph, plan);
-            kind = s.pattern.selector == PathSelector::kAllShortest ? NestedPlanExpr::Kind::kCollect : NestedPlanExpr::Kind::kFirst;
+            kind = s.pattern.selector == PathSelector::kAllShortest ? NestedPlanExpr::Kind::kCollect
+                                                                    : NestedPlanExpr::Kind::kFirst;
             const PlanNode* node = plan.get();
             while (node != nullptr && node->op != Op::kShortestPath) {
                 node = node->child();
@@ -64,7 +65,10 @@ CompiledPtr Planner::nested_expr(const Expr& expr) {
             } else if (s.subquery == SubqueryKind::kCollect) {
                 kind = NestedPlanExpr::Kind::kCollect;
                 if (returned.empty()) {
-                    throw QueryError{ErrorCode::kSyntaxError, "A Collect Expression must end with a single return column.", "42001>42N22", s.position};
+                    throw QueryError{ErrorCode::kSyntaxError,
+                                     "A Collect Expression must end with a single return column.",
+                                     "42001>42N22",
+                                     s.position};
                 }
                 result = returned[0];
             }
@@ -75,7 +79,8 @@ CompiledPtr Planner::nested_expr(const Expr& expr) {
     current_live_ = live;
     const PlanNode* raw = plan.get();
     space_.nested.push_back(std::move(plan));
-    return std::make_shared<NestedPlanExpr>(kind, raw, static_cast<std::uint32_t>(space_.nested.size() - 1), frame.argument, result);
+    return std::make_shared<NestedPlanExpr>(
+        kind, raw, static_cast<std::uint32_t>(space_.nested.size() - 1), frame.argument, result);
 }
 
 void Planner::plan_subquery(const SubqueryClause& sub, Line& line) {
@@ -111,7 +116,9 @@ void Planner::plan_subquery(const SubqueryClause& sub, Line& line) {
         n.estimated_rows = rows;
         return;
     }
-    auto node = std::make_unique<ApplyPlan>(!has_return ? ApplyPlan::Kind::kUnit : (sub.optional ? ApplyPlan::Kind::kOptional : ApplyPlan::Kind::kPlain));
+    auto node = std::make_unique<ApplyPlan>(
+        !has_return ? ApplyPlan::Kind::kUnit
+                    : (sub.optional ? ApplyPlan::Kind::kOptional : ApplyPlan::Kind::kPlain));
     node->name = has_return ? "Apply" : "SubqueryForeach";
     node->argument = frame.argument;
     node->introduced = returned;
@@ -122,12 +129,16 @@ void Planner::plan_subquery(const SubqueryClause& sub, Line& line) {
 }
 
 void Planner::plan_call(const CallClause& call, Line& line) {
-    const Procedure* procedure = call.procedure.starts_with("internal.") ? nullptr : procedures_.find(call.procedure);
+    const Procedure* procedure =
+        call.procedure.starts_with("internal.") ? nullptr : procedures_.find(call.procedure);
     if (procedure == nullptr) {
-        throw QueryError{ErrorCode::kProcedureNotFound,
-                         fmt::format("There is no procedure with the name `{}` registered for this database instance. Please ensure you've spelled the procedure name correctly and that the procedure is properly deployed.",
-                                     call.procedure),
-                         "42001>42N08"};
+        throw QueryError{
+            ErrorCode::kProcedureNotFound,
+            fmt::format("There is no procedure with the name `{}` registered for this database "
+                        "instance. Please ensure you've spelled the procedure name correctly and "
+                        "that the procedure is properly deployed.",
+                        call.procedure),
+            "42001>42N08"};
     }
     auto node = std::make_unique<ProcedureCallPlan>();
     node->procedure = procedure;
@@ -144,17 +155,27 @@ void Planner::plan_call(const CallClause& call, Line& line) {
         required += f.default_value ? 0 : 1;
     }
     if (call.arguments) {
-        if (call.arguments->size() < required || call.arguments->size() > procedure->arguments.size()) {
+        if (call.arguments->size() < required ||
+            call.arguments->size() > procedure->arguments.size()) {
             throw QueryError{ErrorCode::kSyntaxError,
-                             fmt::format("Procedure call does not provide the required number of arguments: got {} expected {}: procedure {}", call.arguments->size(),
-                                         required == procedure->arguments.size() ? fmt::format("{}", required) : fmt::format("at least {}, at most {}", required, procedure->arguments.size()),
+                             fmt::format("Procedure call does not provide the required number of "
+                                         "arguments: got {} expected {}: procedure {}",
+                                         call.arguments->size(),
+                                         required == procedure->arguments.size()
+                                             ? fmt::format("{}", required)
+                                             : fmt::format("at least {}, at most {}",
+                                                           required,
+                                                           procedure->arguments.size()),
                                          procedure->name),
                              "42001>42I13"};
         }
         for (std::size_t i = 0; i < call.arguments->size(); ++i) {
             const Expr& e = *(*call.arguments)[i];
             if (has_aggregate(e)) {
-                throw QueryError{ErrorCode::kSyntaxError, "Invalid use of aggregating function count(...) in this context", "42001>42I18", e.position};
+                throw QueryError{ErrorCode::kSyntaxError,
+                                 "Invalid use of aggregating function count(...) in this context",
+                                 "42001>42I18",
+                                 e.position};
             }
             node->arguments.push_back(compile(e, line.plan->live));
         }
@@ -166,7 +187,9 @@ void Planner::plan_call(const CallClause& call, Line& line) {
                 return i;
             }
         }
-        throw QueryError{ErrorCode::kSyntaxError, fmt::format("Unknown procedure output: `{}`", name), "42001>42N63"};
+        throw QueryError{ErrorCode::kSyntaxError,
+                         fmt::format("Unknown procedure output: `{}`", name),
+                         "42001>42N63"};
     };
     for (const YieldItem& y : call.yields) {
         const Slot s = y.symbol == kNoSymbol ? space_.new_slot(y.alias) : y.symbol;
@@ -196,11 +219,13 @@ void Planner::plan_unwind(const UnwindClause& unwind, Line& line) {
         if (f.name == "range" && (f.arguments.size() == 2 || f.arguments.size() == 3)) {
             node->range_from = compile(*f.arguments[0], line.plan->live);
             node->range_to = compile(*f.arguments[1], line.plan->live);
-            node->range_step = f.arguments.size() == 3 ? compile(*f.arguments[2], line.plan->live) : nullptr;
+            node->range_step =
+                f.arguments.size() == 3 ? compile(*f.arguments[2], line.plan->live) : nullptr;
         }
     }
     node->list = compile(*unwind.list, line.plan->live);
-    if (line.plan->op == Op::kArgument && static_cast<ArgumentPlan&>(*line.plan).argument == kNoSlot) {
+    if (line.plan->op == Op::kArgument &&
+        static_cast<ArgumentPlan&>(*line.plan).argument == kNoSlot) {
         line.plan = nullptr;
     }
     UnwindPlan& n = push(line.plan, std::move(node), {unwind.symbol});

@@ -4,17 +4,17 @@
 // `live` names the slots that hold something in a node's output rows; an operator copies no others.
 #pragma once
 
-#include <memory>
-#include <optional>
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "cypher/ast/statement.h"
 #include "cypher/execution/batch.h"
 #include "cypher/execution/compiled_expr.h"
 #include "cypher/functions/aggregate.h"
 #include "engine/graph_reader.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace nornic::cypher {
 
@@ -119,7 +119,7 @@ struct IdSeekPlan final : PlanNode {
 };
 struct IndexColumn {
     engine::IndexQuery::Kind kind = engine::IndexQuery::Kind::kExists;
-    CompiledPtr value;  // kEquals, kPrefix
+    CompiledPtr value;     // kEquals, kPrefix
     bool in_list = false;  // kEquals: value is a list of values
     CompiledPtr lower;
     CompiledPtr upper;
@@ -154,8 +154,8 @@ struct ExpandPlan final : PlanNode {
     std::vector<TokenIndex> types;
     std::optional<CompiledLabels> type_filter;  // !A&!B: what a list of types cannot say
     bool into = false;
-    bool optional = false;            // OptionalExpand: a row of nulls where nothing matches
-    CompiledPtr predicate;            // OptionalExpand: counts as part of the match
+    bool optional = false;  // OptionalExpand: a row of nulls where nothing matches
+    CompiledPtr predicate;  // OptionalExpand: counts as part of the match
     bool need_relationship = true;
     std::vector<Slot> different_from;  // relationships (or lists) of the same MATCH
 };
@@ -172,8 +172,8 @@ struct VarExpandPlan final : PlanNode {
     bool into = false;
     bool reversed = false;  // walked from the pattern's right end: the list is turned round
     bool need_list = true;
-    bool pruning = false;   // each end node once a row
-    Slot step = kNoSlot;    // holds the relationship of a step while `step_predicate` looks at it
+    bool pruning = false;  // each end node once a row
+    Slot step = kNoSlot;   // holds the relationship of a step while `step_predicate` looks at it
     CompiledPtr step_predicate;
     std::vector<Slot> different_from;
 };
@@ -328,7 +328,13 @@ struct CreatePlan final : PlanNode {
     CreateItems items;
 };
 struct SetOperation {
-    enum class Kind : std::uint8_t { kProperty, kDynamicProperty, kReplace, kMerge, kLabels } kind = Kind::kProperty;
+    enum class Kind : std::uint8_t {
+        kProperty,
+        kDynamicProperty,
+        kReplace,
+        kMerge,
+        kLabels
+    } kind = Kind::kProperty;
     CompiledPtr target;
     TokenIndex key = 0;
     CompiledPtr dynamic_key;
@@ -405,6 +411,8 @@ struct SchemaCommandPlan final : PlanNode {
 
 /// The tree as drivers read it: {operatorType, identifiers, args, children}.
 struct PreparedPlan;
-Value plan_to_value(const PlanNode& root, const std::vector<std::string>& slot_names, const ExecContext* profiled);
+Value plan_to_value(const PlanNode& root,
+                    const std::vector<std::string>& slot_names,
+                    const ExecContext* profiled);
 
 }  // namespace nornic::cypher

@@ -1,13 +1,16 @@
 // Statements, lines of clauses, and where an Eager must stand.
 #include "cypher/planner/planner.h"
 
-#include <fmt/format.h>
-
 #include "cypher/planner/planner_impl.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 
-Planner::Planner(const Semantics& semantics, PlanSpace& space, const ProcedureRegistry& procedures, engine::GraphReader& reader,
+Planner::Planner(const Semantics& semantics,
+                 PlanSpace& space,
+                 const ProcedureRegistry& procedures,
+                 engine::GraphReader& reader,
                  const OptimizerSettings& settings)
     : semantics_{semantics},
       space_{space},
@@ -22,18 +25,25 @@ Planner::Planner(const Semantics& semantics, PlanSpace& space, const ProcedureRe
     }
 }
 
-std::string Planner::name_of(Slot slot) const { return slot < space_.slot_names.size() ? space_.slot_names[slot] : fmt::format("slot_{}", slot); }
+std::string Planner::name_of(Slot slot) const {
+    return slot < space_.slot_names.size() ? space_.slot_names[slot] : fmt::format("slot_{}", slot);
+}
 
 namespace {
 void collect_lambdas(const Expr& expr, std::set<Symbol>& out) {
     switch (expr.kind) {
-        case ExprKind::kListComprehension: out.insert(static_cast<const ListComprehension&>(expr).symbol); break;
-        case ExprKind::kQuantifier: out.insert(static_cast<const Quantifier&>(expr).symbol); break;
+        case ExprKind::kListComprehension:
+            out.insert(static_cast<const ListComprehension&>(expr).symbol);
+            break;
+        case ExprKind::kQuantifier:
+            out.insert(static_cast<const Quantifier&>(expr).symbol);
+            break;
         case ExprKind::kReduce:
             out.insert(static_cast<const Reduce&>(expr).symbol);
             out.insert(static_cast<const Reduce&>(expr).accumulator_symbol);
             break;
-        default: break;
+        default:
+            break;
     }
     for_each_child(expr, [&](const Expr& e) { collect_lambdas(e, out); });
 }
@@ -57,7 +67,8 @@ PlanPtr Planner::start(const Frame& frame) {
     return argument;
 }
 
-Planner::Frame Planner::make_frame(const std::set<Symbol>& mentioned, const std::vector<Slot>& live) {
+Planner::Frame Planner::make_frame(const std::set<Symbol>& mentioned,
+                                   const std::vector<Slot>& live) {
     Frame frame;
     frame.argument = space_.arguments++;
     SlotSet slots;
@@ -83,7 +94,9 @@ void Planner::separate(const Clause& clause, Line& line) {
     const Effects e = effects_of(clause);
     const bool reads_after_write = conflict(e, line.pending_writes);
     bool writes_after_read = conflict(line.pending_reads, e);
-    if (writes_after_read && line.single_scan && !std::holds_alternative<MergeClause>(clause.body) && !e.creates_nodes && e.changed_labels.empty() && e.created_types.empty()) {
+    if (writes_after_read && line.single_scan &&
+        !std::holds_alternative<MergeClause>(clause.body) && !e.creates_nodes &&
+        e.changed_labels.empty() && e.created_types.empty()) {
         // One scan gives each node once, before it is written: no row can see another row's write.
         // Not where an index over what is written leads the way.
         const PlanNode* leaf = line.plan.get();
@@ -94,7 +107,8 @@ void Planner::separate(const Clause& clause, Line& line) {
             writes_after_read = false;
         }
     }
-    if (reads_after_write || writes_after_read || (e.deletes && line.pending_writes.writes()) || (line.pending_writes.deletes && e.writes())) {
+    if (reads_after_write || writes_after_read || (e.deletes && line.pending_writes.writes()) ||
+        (line.pending_writes.deletes && e.writes())) {
         eager(line);
     }
     line.pending_reads.add(e);
@@ -115,7 +129,8 @@ void Planner::plan_clause(const Clause& clause, Line& line) {
             if constexpr (std::is_same_v<T, MatchClause>) {
                 const bool first = line.plan->op == Op::kArgument;
                 plan_match(c, line);
-                line.single_scan = first && !c.optional && c.patterns.size() == 1 && c.patterns[0].relationships.empty();
+                line.single_scan = first && !c.optional && c.patterns.size() == 1 &&
+                                   c.patterns[0].relationships.empty();
             } else if constexpr (std::is_same_v<T, UnwindClause>) {
                 plan_unwind(c, line);
             } else if constexpr (std::is_same_v<T, WithClause>) {
@@ -153,7 +168,10 @@ void Planner::plan_single(const SingleQuery& query, Line& line) {
     }
 }
 
-PlanPtr Planner::plan_query(const Query& query, const Frame& frame, std::vector<Symbol>& returned, bool& has_return) {
+PlanPtr Planner::plan_query(const Query& query,
+                            const Frame& frame,
+                            std::vector<Symbol>& returned,
+                            bool& has_return) {
     std::vector<PlanPtr> parts;
     std::vector<std::vector<Slot>> columns;
     for (const SingleQuery& part : query.parts) {
@@ -188,7 +206,9 @@ PlanPtr Planner::plan_query(const Query& query, const Frame& frame, std::vector<
         std::vector<Slot> from;
         for (std::size_t c = 0; c < returned.size(); ++c) {
             const auto at = std::ranges::find(names[p], names[0][c]);
-            from.push_back(columns[p][at == names[p].end() ? c : static_cast<std::size_t>(at - names[p].begin())]);
+            from.push_back(
+                columns[p][at == names[p].end() ? c
+                                                : static_cast<std::size_t>(at - names[p].begin())]);
         }
         node->from.push_back(std::move(from));
         node->estimated_rows += parts[p]->estimated_rows;
@@ -242,7 +262,9 @@ PlanResult Planner::plan(const Statement& statement) {
             command->name = "CreateConstraint";
             command->details = fmt::format("{}", c->name);
         } else {
-            command->name = std::get<DropSchemaCommand>(statement.body).constraint ? "DropConstraint" : "DropIndex";
+            command->name = std::get<DropSchemaCommand>(statement.body).constraint
+                                ? "DropConstraint"
+                                : "DropIndex";
         }
         if (options != nullptr && *options) {
             command->options = compile(**options, {});
@@ -272,8 +294,12 @@ PlanResult Planner::plan(const Statement& statement) {
     return result;
 }
 
-PlanResult plan_statement(const Statement& statement, const Semantics& semantics, PlanSpace& space, const ProcedureRegistry& procedures,
-                          engine::GraphReader& reader, const OptimizerSettings& settings) {
+PlanResult plan_statement(const Statement& statement,
+                          const Semantics& semantics,
+                          PlanSpace& space,
+                          const ProcedureRegistry& procedures,
+                          engine::GraphReader& reader,
+                          const OptimizerSettings& settings) {
     return Planner{semantics, space, procedures, reader, settings}.plan(statement);
 }
 

@@ -1,14 +1,14 @@
 // The planner's front: a completed tree in, a plan out.
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "cypher/optimizer/optimizer.h"
 #include "cypher/planner/compiler.h"
 #include "cypher/planner/plan.h"
 #include "cypher/procedures/procedure.h"
 #include "cypher/semantics/semantics.h"
+
+#include <string>
+#include <vector>
 
 namespace nornic::cypher {
 
@@ -21,7 +21,11 @@ struct PlanResult {
 };
 
 /// Throws QueryError: kProcedureNotFound, kSyntaxError for what only the planner knows.
-PlanResult plan_statement(const Statement& statement, const Semantics& semantics, PlanSpace& space, const ProcedureRegistry& procedures,
-                          engine::GraphReader& reader, const OptimizerSettings& settings);
+PlanResult plan_statement(const Statement& statement,
+                          const Semantics& semantics,
+                          PlanSpace& space,
+                          const ProcedureRegistry& procedures,
+                          engine::GraphReader& reader,
+                          const OptimizerSettings& settings);
 
 }  // namespace nornic::cypher

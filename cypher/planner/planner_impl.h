@@ -1,14 +1,14 @@
-// The planner as a class; its clauses are spread over match.cc, projection.cc, updates.cc, nested.cc
-// and commands.cc.
+// The planner as a class; its clauses are spread over match.cc, projection.cc, updates.cc,
+// nested.cc and commands.cc.
 #pragma once
-
-#include <map>
-#include <optional>
-#include <set>
 
 #include "cypher/planner/ast_walk.h"
 #include "cypher/planner/effects.h"
 #include "cypher/planner/planner.h"
+
+#include <map>
+#include <optional>
+#include <set>
 
 namespace nornic::cypher {
 
@@ -17,7 +17,10 @@ using SlotSet = std::set<Slot>;
 
 class Planner {
 public:
-    Planner(const Semantics& semantics, PlanSpace& space, const ProcedureRegistry& procedures, engine::GraphReader& reader,
+    Planner(const Semantics& semantics,
+            PlanSpace& space,
+            const ProcedureRegistry& procedures,
+            engine::GraphReader& reader,
             const OptimizerSettings& settings);
 
     PlanResult plan(const Statement& statement);
@@ -42,17 +45,25 @@ private:
     };
 
     // ---- planner.cc
-    PlanPtr plan_query(const Query& query, const Frame& frame, std::vector<Symbol>& returned, bool& has_return);
+    PlanPtr plan_query(const Query& query,
+                       const Frame& frame,
+                       std::vector<Symbol>& returned,
+                       bool& has_return);
     void plan_single(const SingleQuery& query, Line& line);
     void plan_clause(const Clause& clause, Line& line);
     void separate(const Clause& clause, Line& line);
     PlanPtr start(const Frame& frame);
-    /// A nested plan's frame: everything `mentioned` that is there now, and enclosing lambdas' variables.
+    /// A nested plan's frame: everything `mentioned` that is there now, and enclosing lambdas'
+    /// variables.
     Frame make_frame(const std::set<Symbol>& mentioned, const std::vector<Slot>& live);
     static SlotSet live_of(const PlanNode& plan) { return {plan.live.begin(), plan.live.end()}; }
     template <class Node>
-    static Node& push(PlanPtr& plan, std::unique_ptr<Node> node, std::initializer_list<Slot> more = {});
-    static void set_live(PlanNode& node, const SlotSet& slots) { node.live.assign(slots.begin(), slots.end()); }
+    static Node& push(PlanPtr& plan,
+                      std::unique_ptr<Node> node,
+                      std::initializer_list<Slot> more = {});
+    static void set_live(PlanNode& node, const SlotSet& slots) {
+        node.live.assign(slots.begin(), slots.end());
+    }
     /// Compiles with nested plans seeing `live`.
     CompiledPtr compile(const Expr& expr, const std::vector<Slot>& live);
     [[nodiscard]] std::string name_of(Slot slot) const;
@@ -92,13 +103,22 @@ private:
         std::set<Symbol> symbols;  // introduced or used by the patterns
     };
     struct Leaf {
-        enum class Kind : std::uint8_t { kAll, kLabel, kId, kIndex, kRelScan, kRelId, kRelIndex } kind = Kind::kAll;
+        enum class Kind : std::uint8_t {
+            kAll,
+            kLabel,
+            kId,
+            kIndex,
+            kRelScan,
+            kRelId,
+            kRelIndex
+        } kind = Kind::kAll;
         Symbol symbol = kNoSymbol;  // node, or relationship
         std::size_t relationship = 0;
         double rows = 0;
         std::string label;
         const engine::IndexView* index = nullptr;
-        std::vector<std::pair<std::size_t, IndexColumn>> columns;  // predicate used; value not compiled yet
+        std::vector<std::pair<std::size_t, IndexColumn>>
+            columns;  // predicate used; value not compiled yet
         std::vector<const Expr*> values;
         std::vector<std::size_t> consumed;  // predicates it answers fully
         const Expr* id = nullptr;
@@ -120,15 +140,26 @@ private:
     void add_shortest(Graph& graph, PlanPtr& plan, GraphRel& rel);
     void add_endpoints(Graph& graph, PlanPtr& plan, GraphRel& rel);
     std::vector<Slot> others(const Graph& graph, const GraphRel& rel, const SlotSet& live) const;
-    void compile_types(const RelPattern& pattern, std::vector<TokenIndex>& types, std::optional<CompiledLabels>& filter);
+    void compile_types(const RelPattern& pattern,
+                       std::vector<TokenIndex>& types,
+                       std::optional<CompiledLabels>& filter);
     /// Conditions on each relationship of a variable-length pattern; its slot.
     CompiledPtr step_predicate(const RelPattern& pattern, Slot& step, const PlanNode& plan);
-    std::optional<Leaf> best_leaf(const Graph& graph, const SlotSet& live, bool component_only, const std::set<Symbol>& component);
+    std::optional<Leaf> best_leaf(const Graph& graph,
+                                  const SlotSet& live,
+                                  bool component_only,
+                                  const std::set<Symbol>& component);
     std::vector<Leaf> leaves_of(const Graph& graph, const GraphNode& node, const SlotSet& live);
     void rel_leaves(const Graph& graph, std::size_t i, const SlotSet& live, std::vector<Leaf>& out);
-    void index_leaves(const Graph& graph, Symbol symbol, engine::EntityKind entity, const std::vector<std::string>& tokens, const SlotSet& live, Leaf base,
+    void index_leaves(const Graph& graph,
+                      Symbol symbol,
+                      engine::EntityKind entity,
+                      const std::vector<std::string>& tokens,
+                      const SlotSet& live,
+                      Leaf base,
                       std::vector<Leaf>& out);
-    void id_leaves(const Graph& graph, Symbol symbol, const SlotSet& live, Leaf base, std::vector<Leaf>& out);
+    void id_leaves(
+        const Graph& graph, Symbol symbol, const SlotSet& live, Leaf base, std::vector<Leaf>& out);
     void add_leaf(Graph& graph, PlanPtr& plan, const Leaf& leaf);
     double simulate(const Graph& graph, const Leaf& leaf, const SlotSet& live);
     double expand_factor(const Graph& graph, const GraphRel& rel, bool from_left, bool into);
@@ -151,8 +182,12 @@ private:
     void plan_remove(const RemoveClause& remove, Line& line);
     void plan_delete(const DeleteClause& del, Line& line);
     void plan_foreach(const ForeachClause& foreach, Line& line);
-    void add_create_pattern(const PathPattern& pattern, SlotSet& bound, const std::vector<Slot>& live, CreateItems& items);
-    std::vector<SetOperation> compile_sets(const std::vector<SetItem>& items, const std::vector<Slot>& live);
+    void add_create_pattern(const PathPattern& pattern,
+                            SlotSet& bound,
+                            const std::vector<Slot>& live,
+                            CreateItems& items);
+    std::vector<SetOperation> compile_sets(const std::vector<SetItem>& items,
+                                           const std::vector<Slot>& live);
 
     // ---- nested.cc
     CompiledPtr nested_expr(const Expr& expr);
@@ -174,8 +209,8 @@ private:
     const OptimizerSettings& settings_;
     std::shared_ptr<const engine::Schema> schema_;
     Compiler compiler_;
-    std::vector<Slot> current_live_;     // what nested plans of the expression being compiled may see
-    std::set<Symbol> lambda_symbols_;    // variables of comprehensions, which rows hold for a moment
+    std::vector<Slot> current_live_;   // what nested plans of the expression being compiled may see
+    std::set<Symbol> lambda_symbols_;  // variables of comprehensions, which rows hold for a moment
     bool in_transactions_ = false;
     bool dbms_ = false;
     bool procedure_writes_ = false;

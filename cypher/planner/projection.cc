@@ -1,7 +1,7 @@
 // WITH and RETURN: projection, aggregation, DISTINCT, ORDER BY, SKIP, LIMIT, WHERE.
-#include <fmt/format.h>
-
 #include "cypher/planner/planner_impl.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 namespace {
@@ -10,7 +10,9 @@ namespace {
 class ArgumentSlotExpr final : public CompiledExpr {
 public:
     ArgumentSlotExpr(std::uint32_t argument, Slot slot) : argument_{argument}, slot_{slot} {}
-    const Value& eval(Row, ExecContext& context, Value&) const override { return context.arguments[argument_][slot_]; }
+    const Value& eval(Row, ExecContext& context, Value&) const override {
+        return context.arguments[argument_][slot_];
+    }
 
 private:
     std::uint32_t argument_;
@@ -19,7 +21,8 @@ private:
 
 /// Aggregating calls inside an expression, outermost first.
 void find_aggregates(const Expr& expr, std::vector<const Expr*>& out) {
-    if (expr.kind == ExprKind::kCountStar || (expr.kind == ExprKind::kFunction && static_cast<const FunctionCall&>(expr).aggregating)) {
+    if (expr.kind == ExprKind::kCountStar ||
+        (expr.kind == ExprKind::kFunction && static_cast<const FunctionCall&>(expr).aggregating)) {
         out.push_back(&expr);
         return;
     }
@@ -29,7 +32,9 @@ void find_aggregates(const Expr& expr, std::vector<const Expr*>& out) {
 std::string item_details(const Projection& p) {
     std::string out;
     for (const ProjectionItem& i : p.items) {
-        out += (out.empty() ? "" : ", ") + (expr_text(*i.expression) == i.alias ? i.alias : expr_text(*i.expression) + " AS " + i.alias);
+        out += (out.empty() ? "" : ", ") + (expr_text(*i.expression) == i.alias
+                                                ? i.alias
+                                                : expr_text(*i.expression) + " AS " + i.alias);
     }
     return out;
 }
@@ -42,8 +47,11 @@ bool writes_below(const PlanNode& node) {
         case Op::kRemove:
         case Op::kDelete:
         case Op::kForeach:
-        case Op::kInTransactions: return true;
-        default: return std::ranges::any_of(node.children, [](const PlanPtr& c) { return writes_below(*c); });
+        case Op::kInTransactions:
+            return true;
+        default:
+            return std::ranges::any_of(node.children,
+                                       [](const PlanPtr& c) { return writes_below(*c); });
     }
 }
 
@@ -107,11 +115,18 @@ void Planner::plan_projection(const Projection& p, Line& line, bool last, const 
             } else {
                 const auto& f = static_cast<const FunctionCall&>(e);
                 if (!find_aggregate(f.name, a.kind)) {
-                    throw QueryError{ErrorCode::kSyntaxError, fmt::format("Unknown function '{}'", f.name), "42001>42N48", f.position};
+                    throw QueryError{ErrorCode::kSyntaxError,
+                                     fmt::format("Unknown function '{}'", f.name),
+                                     "42001>42N48",
+                                     f.position};
                 }
                 a.distinct = f.distinct;
                 if (f.arguments.empty()) {
-                    throw QueryError{ErrorCode::kSyntaxError, fmt::format("Insufficient parameters for function '{}'", f.name), "42001>42I13", f.position};
+                    throw QueryError{
+                        ErrorCode::kSyntaxError,
+                        fmt::format("Insufficient parameters for function '{}'", f.name),
+                        "42001>42I13",
+                        f.position};
                 }
                 a.argument = compile(*f.arguments[0], before);
                 if (f.arguments.size() > 1) {
@@ -128,7 +143,9 @@ void Planner::plan_projection(const Projection& p, Line& line, bool last, const 
                 continue;
             }
             const Expr& e = *item.expression;
-            if (e.kind == ExprKind::kCountStar || (e.kind == ExprKind::kFunction && static_cast<const FunctionCall&>(e).aggregating)) {
+            if (e.kind == ExprKind::kCountStar ||
+                (e.kind == ExprKind::kFunction &&
+                 static_cast<const FunctionCall&>(e).aggregating)) {
                 add_aggregate(e, item.symbol);
             } else {
                 mixed.push_back(&item);
@@ -152,7 +169,8 @@ void Planner::plan_projection(const Projection& p, Line& line, bool last, const 
         set_live(a, live);
         auto projection = std::make_unique<ProjectionPlan>();
         for (const Slot s : line.frame.slots) {
-            projection->items.emplace_back(s, std::make_shared<ArgumentSlotExpr>(line.frame.argument, s));
+            projection->items.emplace_back(
+                s, std::make_shared<ArgumentSlotExpr>(line.frame.argument, s));
             live.insert(s);
         }
         compiler_.replaced = replaced;
@@ -224,7 +242,10 @@ void Planner::plan_projection(const Projection& p, Line& line, bool last, const 
             }
             live.insert(s);
             sort->keys.emplace_back(s, item.descending);
-            details += fmt::format("{}{} {}", details.empty() ? "" : ", ", name_of(s), item.descending ? "DESC" : "ASC");
+            details += fmt::format("{}{} {}",
+                                   details.empty() ? "" : ", ",
+                                   name_of(s),
+                                   item.descending ? "DESC" : "ASC");
         }
         compiler_.replaced.clear();
         if (!projection->items.empty()) {

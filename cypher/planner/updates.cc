@@ -1,7 +1,7 @@
 // CREATE, MERGE, SET, REMOVE, DELETE, FOREACH.
-#include <fmt/format.h>
-
 #include "cypher/planner/planner_impl.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 namespace {
@@ -17,7 +17,10 @@ void label_names(const LabelExpr& l, std::vector<std::string>& out) {
 
 }  // namespace
 
-void Planner::add_create_pattern(const PathPattern& pattern, SlotSet& bound, const std::vector<Slot>& live, CreateItems& items) {
+void Planner::add_create_pattern(const PathPattern& pattern,
+                                 SlotSet& bound,
+                                 const std::vector<Slot>& live,
+                                 CreateItems& items) {
     // Properties may look at what the same clause creates before them.
     current_live_ = live;
     const auto bind = [&](Slot s) {
@@ -93,15 +96,22 @@ void Planner::plan_create(const CreateClause& create, Line& line) {
         for (const TokenIndex t : n.labels) {
             labels += ":" + space_.tokens.labels[t];
         }
-        node->details += fmt::format("{}({}{})", node->details.empty() ? "" : ", ", name_of(n.slot), labels);
+        node->details +=
+            fmt::format("{}({}{})", node->details.empty() ? "" : ", ", name_of(n.slot), labels);
     }
     for (const CreateRelItem& r : node->items.relationships) {
-        node->details += fmt::format("{}({})-[{}:{}]->({})", node->details.empty() ? "" : ", ", r.start_name, r.name, space_.tokens.types[r.type], r.end_name);
+        node->details += fmt::format("{}({})-[{}:{}]->({})",
+                                     node->details.empty() ? "" : ", ",
+                                     r.start_name,
+                                     r.name,
+                                     space_.tokens.types[r.type],
+                                     r.end_name);
     }
     set_live(push(line.plan, std::move(node)), bound);
 }
 
-std::vector<SetOperation> Planner::compile_sets(const std::vector<SetItem>& items, const std::vector<Slot>& live) {
+std::vector<SetOperation> Planner::compile_sets(const std::vector<SetItem>& items,
+                                                const std::vector<Slot>& live) {
     std::vector<SetOperation> out;
     for (const SetItem& item : items) {
         SetOperation op;
@@ -114,8 +124,12 @@ std::vector<SetOperation> Planner::compile_sets(const std::vector<SetItem>& item
                 op.kind = SetOperation::Kind::kProperty;
                 op.key = space_.key(item.key);
                 break;
-            case SetItem::Kind::kReplaceProperties: op.kind = SetOperation::Kind::kReplace; break;
-            case SetItem::Kind::kMergeProperties: op.kind = SetOperation::Kind::kMerge; break;
+            case SetItem::Kind::kReplaceProperties:
+                op.kind = SetOperation::Kind::kReplace;
+                break;
+            case SetItem::Kind::kMergeProperties:
+                op.kind = SetOperation::Kind::kMerge;
+                break;
             case SetItem::Kind::kLabels:
                 op.kind = SetOperation::Kind::kLabels;
                 for (const std::string& l : item.labels) {
@@ -136,10 +150,16 @@ void Planner::plan_set(const SetClause& set, Line& line) {
     auto node = std::make_unique<SetPlan>();
     node->items = compile_sets(set.items, line.plan->live);
     switch (set.items[0].kind) {
-        case SetItem::Kind::kLabels: node->name = "SetLabels"; break;
+        case SetItem::Kind::kLabels:
+            node->name = "SetLabels";
+            break;
         case SetItem::Kind::kReplaceProperties:
-        case SetItem::Kind::kMergeProperties: node->name = "SetPropertiesFromMap"; break;
-        default: node->name = set.items.size() > 1 ? "SetProperties" : "SetProperty"; break;
+        case SetItem::Kind::kMergeProperties:
+            node->name = "SetPropertiesFromMap";
+            break;
+        default:
+            node->name = set.items.size() > 1 ? "SetProperties" : "SetProperty";
+            break;
     }
     push(line.plan, std::move(node));
 }

@@ -1,6 +1,9 @@
 // A database without a server: text in, rows out, each statement in a transaction of its own.
 #pragma once
 
+#include "cypher/cypher.h"
+#include "tests/engine/harness.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,9 +11,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "cypher/cypher.h"
-#include "tests/engine/harness.h"
 
 namespace nornic::cypher::testing {
 
@@ -116,7 +116,9 @@ public:
         out.procedures = &registry_;
         out.caller.database = "neo4j";
         out.memory_bytes_max = memory_bytes_max;
-        out.begin_inner = [this]() -> Result<std::unique_ptr<engine::Transaction>> { return engine_.begin(); };
+        out.begin_inner = [this]() -> Result<std::unique_ptr<engine::Transaction>> {
+            return engine_.begin();
+        };
         out.commit_inner = [this](engine::Transaction& t) { return engine_.commit(t); };
         return out;
     }

@@ -1,8 +1,8 @@
 // EagerAggregation and Distinct: hash tables over equivalent keys.
+#include "cypher/execution/operators/input.h"
+
 #include <algorithm>
 #include <bit>
-
-#include "cypher/execution/operators/input.h"
 
 namespace nornic::cypher {
 namespace {
@@ -34,7 +34,9 @@ public:
         return {n, true};
     }
     [[nodiscard]] std::size_t size() const noexcept { return hashes_.size(); }
-    [[nodiscard]] std::span<const Value> key(std::size_t n) const noexcept { return {keys_.data() + n * width_, width_}; }
+    [[nodiscard]] std::span<const Value> key(std::size_t n) const noexcept {
+        return {keys_.data() + n * width_, width_};
+    }
     void clear() {
         keys_.clear();
         hashes_.clear();
@@ -50,8 +52,10 @@ private:
             std::size_t one = 0;
             if (v.is(ValueType::kInteger)) {
                 one = mix(static_cast<std::uint64_t>(v.as_integer()));
-            } else if (v.is(ValueType::kFloat) && v.as_float() >= -9.2e18 && v.as_float() <= 9.2e18 &&
-                       v.as_float() == static_cast<double>(static_cast<std::int64_t>(v.as_float()))) {
+            } else if (v.is(ValueType::kFloat) && v.as_float() >= -9.2e18 &&
+                       v.as_float() <= 9.2e18 &&
+                       v.as_float() ==
+                           static_cast<double>(static_cast<std::int64_t>(v.as_float()))) {
                 one = mix(static_cast<std::uint64_t>(static_cast<std::int64_t>(v.as_float())));
             } else {
                 one = hash(v);
@@ -100,7 +104,11 @@ std::size_t key_bytes(std::span<const Value> key) {
 class AggregationOperator final : public Operator {
 public:
     AggregationOperator(const AggregationPlan& plan, ExecContext& context)
-        : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)}, table_{plan.keys.size()}, memory_{context} {}
+        : plan_{plan},
+          context_{context},
+          child_{make_operator(*plan.child(), context)},
+          table_{plan.keys.size()},
+          memory_{context} {}
     bool next(Batch& out) override {
         if (!filled_) {
             fill();
@@ -111,7 +119,8 @@ public:
                 out.column(plan_.keys[k].first)[out.rows] = key[k];
             }
             for (std::size_t a = 0; a < plan_.aggregates.size(); ++a) {
-                out.column(plan_.aggregates[a].to)[out.rows] = groups_[at_ * plan_.aggregates.size() + a]->result();
+                out.column(plan_.aggregates[a].to)[out.rows] =
+                    groups_[at_ * plan_.aggregates.size() + a]->result();
             }
             ++out.rows;
             ++at_;
@@ -172,7 +181,10 @@ private:
         }
     }
     template <class A>
-    void add_as(std::size_t a, const CompiledExpr& argument, Batch& batch, const std::vector<std::size_t>& group_of) {
+    void add_as(std::size_t a,
+                const CompiledExpr& argument,
+                Batch& batch,
+                const std::vector<std::size_t>& group_of) {
         const std::size_t width = plan_.aggregates.size();
         if (const Slot s = argument.slot(); s != kNoSlot) {
             const Value* column = batch.column(s);
@@ -183,7 +195,8 @@ private:
         }
         for (std::uint32_t i = 0; i < batch.rows; ++i) {
             Value scratch;
-            static_cast<A&>(*groups_[group_of[i] * width + a]).add(argument.eval(Row{&batch, i}, context_, scratch));
+            static_cast<A&>(*groups_[group_of[i] * width + a])
+                .add(argument.eval(Row{&batch, i}, context_, scratch));
         }
     }
     void add_column(std::size_t a, Batch& batch, const std::vector<std::size_t>& group_of) {
@@ -201,12 +214,23 @@ private:
         }
         if (!item.distinct) {
             switch (item.kind) {
-                case AggregateKind::kCount: add_as<CountAggregator>(a, *item.argument, batch, group_of); return;
-                case AggregateKind::kSum: add_as<SumAggregator>(a, *item.argument, batch, group_of); return;
-                case AggregateKind::kAvg: add_as<AvgAggregator>(a, *item.argument, batch, group_of); return;
-                case AggregateKind::kMin: add_as<MinAggregator>(a, *item.argument, batch, group_of); return;
-                case AggregateKind::kMax: add_as<MaxAggregator>(a, *item.argument, batch, group_of); return;
-                default: break;
+                case AggregateKind::kCount:
+                    add_as<CountAggregator>(a, *item.argument, batch, group_of);
+                    return;
+                case AggregateKind::kSum:
+                    add_as<SumAggregator>(a, *item.argument, batch, group_of);
+                    return;
+                case AggregateKind::kAvg:
+                    add_as<AvgAggregator>(a, *item.argument, batch, group_of);
+                    return;
+                case AggregateKind::kMin:
+                    add_as<MinAggregator>(a, *item.argument, batch, group_of);
+                    return;
+                case AggregateKind::kMax:
+                    add_as<MaxAggregator>(a, *item.argument, batch, group_of);
+                    return;
+                default:
+                    break;
             }
         }
         std::int64_t grown = 0;
@@ -223,7 +247,8 @@ private:
             }
             g.add(v);
         }
-        if (item.kind == AggregateKind::kCollect || item.kind == AggregateKind::kPercentileCont || item.kind == AggregateKind::kPercentileDisc) {
+        if (item.kind == AggregateKind::kCollect || item.kind == AggregateKind::kPercentileCont ||
+            item.kind == AggregateKind::kPercentileDisc) {
             memory_.take(static_cast<std::size_t>(grown));
         } else if (item.distinct && plan_.keys.empty()) {
             const std::size_t held = groups_[a]->heap_bytes();
@@ -248,7 +273,12 @@ private:
 class DistinctOperator final : public Operator {
 public:
     DistinctOperator(const DistinctPlan& plan, ExecContext& context)
-        : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)}, table_{plan.slots.size()}, key_(plan.slots.size()), memory_{context} {}
+        : plan_{plan},
+          context_{context},
+          child_{make_operator(*plan.child(), context)},
+          table_{plan.slots.size()},
+          key_(plan.slots.size()),
+          memory_{context} {}
     bool next(Batch& out) override {
         while (child_->next(out)) {
             std::uint32_t kept = 0;
@@ -292,7 +322,11 @@ private:
 
 }  // namespace
 
-OperatorPtr make_aggregation(const AggregationPlan& plan, ExecContext& context) { return std::make_unique<AggregationOperator>(plan, context); }
-OperatorPtr make_distinct(const DistinctPlan& plan, ExecContext& context) { return std::make_unique<DistinctOperator>(plan, context); }
+OperatorPtr make_aggregation(const AggregationPlan& plan, ExecContext& context) {
+    return std::make_unique<AggregationOperator>(plan, context);
+}
+OperatorPtr make_distinct(const DistinctPlan& plan, ExecContext& context) {
+    return std::make_unique<DistinctOperator>(plan, context);
+}
 
 }  // namespace nornic::cypher

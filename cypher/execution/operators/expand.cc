@@ -1,8 +1,8 @@
 // Expand(All), Expand(Into), OptionalExpand and ProjectEndpoints: one relationship further.
-#include <fmt/format.h>
-
 #include "cypher/execution/expression_nodes.h"
 #include "cypher/execution/operators/input.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 namespace {
@@ -11,12 +11,14 @@ using engine::Adjacent;
 using engine::Direction;
 
 Direction opposite(Direction d) {
-    return d == Direction::kOutgoing ? Direction::kIncoming : (d == Direction::kIncoming ? Direction::kOutgoing : d);
+    return d == Direction::kOutgoing ? Direction::kIncoming
+                                     : (d == Direction::kIncoming ? Direction::kOutgoing : d);
 }
 
 class ExpandOperator final : public RowMaker {
 public:
-    ExpandOperator(const ExpandPlan& plan, ExecContext& context) : RowMaker{plan, context}, plan_{plan} {}
+    ExpandOperator(const ExpandPlan& plan, ExecContext& context)
+        : RowMaker{plan, context}, plan_{plan} {}
 
 private:
     bool begin(Row row) override {
@@ -36,7 +38,9 @@ private:
             }
             target_ = to.as_node_ref();
             // A node with many relationships is looked at from the other end.
-            if (target_ != a && context_.reader->degree(a, direction, types_.ids) > context_.reader->degree(target_, opposite(direction), types_.ids)) {
+            if (target_ != a &&
+                context_.reader->degree(a, direction, types_.ids) >
+                    context_.reader->degree(target_, opposite(direction), types_.ids)) {
                 std::swap(a, target_);
                 direction = opposite(direction);
             }
@@ -58,7 +62,8 @@ private:
             if (plan_.type_filter && !matches_type(*plan_.type_filter, e.type, context_)) {
                 continue;
             }
-            if (!plan_.different_from.empty() && !differs(e.relationship, plan_.different_from, row)) {
+            if (!plan_.different_from.empty() &&
+                !differs(e.relationship, plan_.different_from, row)) {
                 continue;
             }
             input_.copy_to(out, out.rows);
@@ -66,7 +71,8 @@ private:
             if (!plan_.into) {
                 out.column(plan_.to)[out.rows] = Value{e.other};
             }
-            if (plan_.predicate != nullptr && !plan_.predicate->is_true(Row{&out, out.rows}, context_)) {
+            if (plan_.predicate != nullptr &&
+                !plan_.predicate->is_true(Row{&out, out.rows}, context_)) {
                 continue;
             }
             matched_ = true;
@@ -96,7 +102,8 @@ private:
 
 class ProjectEndpointsOperator final : public RowMaker {
 public:
-    ProjectEndpointsOperator(const ProjectEndpointsPlan& plan, ExecContext& context) : RowMaker{plan, context}, plan_{plan} {}
+    ProjectEndpointsOperator(const ProjectEndpointsPlan& plan, ExecContext& context)
+        : RowMaker{plan, context}, plan_{plan} {}
 
 private:
     bool begin(Row row) override {
@@ -112,13 +119,15 @@ private:
             }
         } else if (v.is(ValueType::kRelationshipRef)) {
             const auto rel = context_.reader->relationship(v.as_relationship_ref());
-            if (rel == nullptr || !fits(*rel) || !differs(v.as_relationship_ref(), plan_.different_from, row)) {
+            if (rel == nullptr || !fits(*rel) ||
+                !differs(v.as_relationship_ref(), plan_.different_from, row)) {
                 return false;
             }
             if (plan_.direction != Direction::kIncoming) {
                 add(row, rel->start, rel->end);
             }
-            if (plan_.direction == Direction::kIncoming || (plan_.direction == Direction::kBoth && rel->start != rel->end)) {
+            if (plan_.direction == Direction::kIncoming ||
+                (plan_.direction == Direction::kBoth && rel->start != rel->end)) {
                 add(row, rel->end, rel->start);
             }
         }
@@ -141,7 +150,8 @@ private:
                 return;
             }
             auto rel = context_.reader->relationship(v.as_relationship_ref());
-            if (rel == nullptr || !fits(*rel) || !differs(v.as_relationship_ref(), plan_.different_from, row)) {
+            if (rel == nullptr || !fits(*rel) ||
+                !differs(v.as_relationship_ref(), plan_.different_from, row)) {
                 return;
             }
             rels.push_back(std::move(rel));
@@ -162,7 +172,8 @@ private:
         if (plan_.direction != Direction::kIncoming) {
             try_from(rels.front()->start);
         }
-        if (plan_.direction == Direction::kIncoming || (plan_.direction == Direction::kBoth && rels.front()->start != rels.front()->end)) {
+        if (plan_.direction == Direction::kIncoming ||
+            (plan_.direction == Direction::kBoth && rels.front()->start != rels.front()->end)) {
             try_from(rels.front()->end);
         }
     }
@@ -170,7 +181,8 @@ private:
         const auto fits_slot = [&](Slot slot, bool bound, NodeId id) {
             return !bound || (row[slot].is(ValueType::kNodeRef) && row[slot].as_node_ref() == id);
         };
-        if (fits_slot(plan_.start, plan_.start_bound, a) && fits_slot(plan_.end, plan_.end_bound, b) && (plan_.start != plan_.end || a == b)) {
+        if (fits_slot(plan_.start, plan_.start_bound, a) &&
+            fits_slot(plan_.end, plan_.end_bound, b) && (plan_.start != plan_.end || a == b)) {
             found_.emplace_back(a, b);
         }
     }
@@ -192,7 +204,9 @@ private:
 
 }  // namespace
 
-OperatorPtr make_expand(const ExpandPlan& plan, ExecContext& context) { return std::make_unique<ExpandOperator>(plan, context); }
+OperatorPtr make_expand(const ExpandPlan& plan, ExecContext& context) {
+    return std::make_unique<ExpandOperator>(plan, context);
+}
 OperatorPtr make_project_endpoints(const ProjectEndpointsPlan& plan, ExecContext& context) {
     return std::make_unique<ProjectEndpointsOperator>(plan, context);
 }

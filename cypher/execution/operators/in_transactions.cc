@@ -1,7 +1,8 @@
-// CALL { … } IN TRANSACTIONS: rows in groups, each group's work committed by a transaction of its own.
-#include <fmt/format.h>
-
+// CALL { … } IN TRANSACTIONS: rows in groups, each group's work committed by a transaction of its
+// own.
 #include "cypher/execution/operators/input.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 namespace {
@@ -9,7 +10,12 @@ namespace {
 class InTransactionsOperator final : public Operator {
 public:
     InTransactionsOperator(const InTransactionsPlan& plan, ExecContext& context)
-        : plan_{plan}, context_{context}, input_{plan.child(), context}, batch_{context.slots}, ready_{plan.live}, memory_{context} {}
+        : plan_{plan},
+          context_{context},
+          input_{plan.child(), context},
+          batch_{context.slots},
+          ready_{plan.live},
+          memory_{context} {}
     bool next(Batch& out) override {
         while (at_ == ready_.size()) {
             at_ = 0;
@@ -35,9 +41,14 @@ public:
 private:
     bool run_group() {
         if (size_ == 0) {
-            size_ = plan_.batch_size == nullptr ? 1000 : row_count(*plan_.batch_size, "OF … ROWS", context_);
+            size_ = plan_.batch_size == nullptr
+                        ? 1000
+                        : row_count(*plan_.batch_size, "OF … ROWS", context_);
             if (size_ == 0) {
-                throw QueryError{ErrorCode::kArgumentError, "Invalid input. '0' is not a valid value. Must be a positive integer.", "22003"};
+                throw QueryError{
+                    ErrorCode::kArgumentError,
+                    "Invalid input. '0' is not a valid value. Must be a positive integer.",
+                    "22003"};
             }
         }
         RowStore group{input_.live()};
@@ -47,7 +58,10 @@ private:
         if (group.size() == 0) {
             return false;
         }
-        Map report{{"started", Value{false}}, {"committed", Value{false}}, {"transactionId", Value{}}, {"errorMessage", Value{}}};
+        Map report{{"started", Value{false}},
+                   {"committed", Value{false}},
+                   {"transactionId", Value{}},
+                   {"errorMessage", Value{}}};
         const std::size_t before = ready_.size();
         if (!stopped_) {
             run(group, report);
@@ -62,13 +76,16 @@ private:
     void run(const RowStore& group, Map& report) {
         const ExecutionServices& services = *context_.services;
         if (!services.begin_inner || !services.commit_inner) {
-            throw QueryError{ErrorCode::kTransactionStartFailed,
-                             "A query with 'CALL { ... } IN TRANSACTIONS' can only be executed in an implicit transaction, but tried to execute in an explicit transaction."};
+            throw QueryError{
+                ErrorCode::kTransactionStartFailed,
+                "A query with 'CALL { ... } IN TRANSACTIONS' can only be executed in an implicit "
+                "transaction, but tried to execute in an explicit transaction."};
         }
         engine::Transaction* const outer = context_.transaction;
         std::unique_ptr<engine::Transaction> inner = value_or_throw(services.begin_inner());
         report.set("started", Value{true});
-        report.set("transactionId", Value{fmt::format("{}-transaction-{}", context_.database, inner->id().value)});
+        report.set("transactionId",
+                   Value{fmt::format("{}-transaction-{}", context_.database, inner->id().value)});
         RowStore rows{plan_.live};
         std::optional<Error> error;
         context_.switch_transaction(inner.get());
@@ -151,6 +168,8 @@ private:
 
 }  // namespace
 
-OperatorPtr make_in_transactions(const InTransactionsPlan& plan, ExecContext& context) { return std::make_unique<InTransactionsOperator>(plan, context); }
+OperatorPtr make_in_transactions(const InTransactionsPlan& plan, ExecContext& context) {
+    return std::make_unique<InTransactionsOperator>(plan, context);
+}
 
 }  // namespace nornic::cypher

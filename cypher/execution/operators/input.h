@@ -1,11 +1,11 @@
 // What operators that make rows out of rows share: walking over the child's rows one at a time.
 #pragma once
 
-#include <optional>
-#include <vector>
-
 #include "cypher/execution/operator.h"
 #include "cypher/planner/plan.h"
+
+#include <optional>
+#include <vector>
 
 namespace nornic::cypher {
 
@@ -13,7 +13,8 @@ namespace nornic::cypher {
 class Input {
 public:
     Input(const PlanNode* child, ExecContext& context)
-        : batch_{context.slots}, live_{child == nullptr ? std::span<const Slot>{} : std::span<const Slot>{child->live}} {
+        : batch_{context.slots},
+          live_{child == nullptr ? std::span<const Slot>{} : std::span<const Slot>{child->live}} {
         if (child != nullptr) {
             child_ = make_operator(*child, context);
         }
@@ -78,7 +79,8 @@ private:
 /// An operator that makes any number of rows out of each input row.
 class RowMaker : public Operator {
 public:
-    RowMaker(const PlanNode& plan, ExecContext& context) : context_{context}, input_{plan.child(), context} {}
+    RowMaker(const PlanNode& plan, ExecContext& context)
+        : context_{context}, input_{plan.child(), context} {}
     bool next(Batch& out) final {
         context_.check_killed();
         while (!out.full()) {

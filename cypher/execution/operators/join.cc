@@ -1,7 +1,7 @@
 // CartesianProduct and hash joins. The right side is kept in memory, the left one streams.
-#include <unordered_map>
-
 #include "cypher/execution/operators/input.h"
+
+#include <unordered_map>
 
 namespace nornic::cypher {
 namespace {
@@ -9,7 +9,11 @@ namespace {
 class JoinOperator final : public RowMaker {
 public:
     JoinOperator(const PlanNode& plan, const HashJoinPlan* keys, ExecContext& context)
-        : RowMaker{plan, context}, keys_{keys}, right_{make_operator(*plan.children[1], context)}, rows_{plan.children[1]->live}, memory_{context} {}
+        : RowMaker{plan, context},
+          keys_{keys},
+          right_{make_operator(*plan.children[1], context)},
+          rows_{plan.children[1]->live},
+          memory_{context} {}
     void reset() override {
         RowMaker::reset();
         filled_ = false;
@@ -20,7 +24,10 @@ public:
     }
 
 private:
-    static bool key_of(const std::vector<CompiledPtr>& exprs, Row row, ExecContext& context, std::vector<Value>& out) {
+    static bool key_of(const std::vector<CompiledPtr>& exprs,
+                       Row row,
+                       ExecContext& context,
+                       std::vector<Value>& out) {
         out.clear();
         for (const CompiledPtr& e : exprs) {
             out.push_back(e->get(row, context));
@@ -104,7 +111,10 @@ private:
 }  // namespace
 
 OperatorPtr make_join(const PlanNode& plan, ExecContext& context) {
-    return std::make_unique<JoinOperator>(plan, plan.op == Op::kHashJoin ? static_cast<const HashJoinPlan*>(&plan) : nullptr, context);
+    return std::make_unique<JoinOperator>(
+        plan,
+        plan.op == Op::kHashJoin ? static_cast<const HashJoinPlan*>(&plan) : nullptr,
+        context);
 }
 
 }  // namespace nornic::cypher

@@ -1,9 +1,9 @@
 // Where rows come from: Argument, scans, seeks by id, counts.
-#include <charconv>
+#include "cypher/execution/operators/input.h"
 
 #include <fmt/format.h>
 
-#include "cypher/execution/operators/input.h"
+#include <charconv>
 
 namespace nornic::cypher {
 namespace {
@@ -12,7 +12,8 @@ using engine::RelPtr;
 
 class ArgumentOperator final : public Operator {
 public:
-    ArgumentOperator(const ArgumentPlan& plan, ExecContext& context) : plan_{plan}, context_{context} {}
+    ArgumentOperator(const ArgumentPlan& plan, ExecContext& context)
+        : plan_{plan}, context_{context} {}
     bool next(Batch& out) override {
         if (done_) {
             return false;
@@ -35,7 +36,10 @@ private:
 /// All nodes, or those with one label.
 class NodeScanOperator final : public RowMaker {
 public:
-    NodeScanOperator(const PlanNode& plan, Slot node, std::optional<TokenIndex> label, ExecContext& context)
+    NodeScanOperator(const PlanNode& plan,
+                     Slot node,
+                     std::optional<TokenIndex> label,
+                     ExecContext& context)
         : RowMaker{plan, context}, node_{node}, label_{label} {}
 
 private:
@@ -74,7 +78,8 @@ private:
 /// Puts a relationship and its ends into a row, once or once in each direction.
 class RelEmitter {
 public:
-    RelEmitter(Slot rel, Slot start, Slot end, bool both) : rel_{rel}, start_{start}, end_{end}, both_{both} {}
+    RelEmitter(Slot rel, Slot start, Slot end, bool both)
+        : rel_{rel}, start_{start}, end_{end}, both_{both} {}
     /// False: no room for a second row yet.
     bool emit(RelId id, const RelPtr& data, Batch& out, Input& input) {
         if (!second_) {
@@ -111,7 +116,9 @@ private:
 class RelationshipScanOperator final : public RowMaker {
 public:
     RelationshipScanOperator(const RelationshipScanPlan& plan, ExecContext& context)
-        : RowMaker{plan, context}, plan_{plan}, emitter_{plan.relationship, plan.start, plan.end, plan.both_directions} {}
+        : RowMaker{plan, context},
+          plan_{plan},
+          emitter_{plan.relationship, plan.start, plan.end, plan.both_directions} {}
 
 private:
     bool begin(Row) override {
@@ -157,7 +164,8 @@ std::optional<std::uint64_t> id_of(const Value& v, bool element, bool node, std:
         if (v.is(ValueType::kInteger) && v.as_integer() >= 0) {
             return static_cast<std::uint64_t>(v.as_integer());
         }
-        if (v.is(ValueType::kFloat) && v.as_float() >= 0 && v.as_float() < 9e15 && v.as_float() == static_cast<double>(static_cast<std::int64_t>(v.as_float()))) {
+        if (v.is(ValueType::kFloat) && v.as_float() >= 0 && v.as_float() < 9e15 &&
+            v.as_float() == static_cast<double>(static_cast<std::int64_t>(v.as_float()))) {
             return static_cast<std::uint64_t>(v.as_float());
         }
         return std::nullopt;
@@ -166,7 +174,8 @@ std::optional<std::uint64_t> id_of(const Value& v, bool element, bool node, std:
         return std::nullopt;
     }
     const std::string_view s = v.as_string();
-    if (s.size() < uuid.size() + 4 || s[0] != (node ? '4' : '5') || s[1] != ':' || s.substr(2, uuid.size()) != uuid || s[uuid.size() + 2] != ':') {
+    if (s.size() < uuid.size() + 4 || s[0] != (node ? '4' : '5') || s[1] != ':' ||
+        s.substr(2, uuid.size()) != uuid || s[uuid.size() + 2] != ':') {
         return std::nullopt;
     }
     std::uint64_t id = 0;
@@ -180,7 +189,10 @@ std::optional<std::uint64_t> id_of(const Value& v, bool element, bool node, std:
 class IdSeekOperator final : public RowMaker {
 public:
     IdSeekOperator(const IdSeekPlan& plan, bool node, ExecContext& context)
-        : RowMaker{plan, context}, plan_{plan}, node_{node}, emitter_{plan.slot, plan.start, plan.end, plan.both_directions} {}
+        : RowMaker{plan, context},
+          plan_{plan},
+          node_{node},
+          emitter_{plan.slot, plan.start, plan.end, plan.both_directions} {}
 
 private:
     bool begin(Row row) override {
@@ -243,10 +255,15 @@ bool storable(const Value& v) {
         case ValueType::kPathRef:
         case ValueType::kNode:
         case ValueType::kRelationship:
-        case ValueType::kPath: return false;
-        case ValueType::kFloat: return v.as_float() == v.as_float();
-        case ValueType::kList: return std::ranges::all_of(v.as_list(), [](const Value& e) { return !e.is_list() && storable(e); });
-        default: return true;
+        case ValueType::kPath:
+            return false;
+        case ValueType::kFloat:
+            return v.as_float() == v.as_float();
+        case ValueType::kList:
+            return std::ranges::all_of(v.as_list(),
+                                       [](const Value& e) { return !e.is_list() && storable(e); });
+        default:
+            return true;
     }
 }
 
@@ -254,7 +271,10 @@ bool storable(const Value& v) {
 class IndexSeekOperator final : public RowMaker {
 public:
     IndexSeekOperator(const IndexSeekPlan& plan, bool node, ExecContext& context)
-        : RowMaker{plan, context}, plan_{plan}, node_{node}, emitter_{plan.slot, plan.start, plan.end, plan.both_directions} {
+        : RowMaker{plan, context},
+          plan_{plan},
+          node_{node},
+          emitter_{plan.slot, plan.start, plan.end, plan.both_directions} {
         query_.columns.resize(plan.columns.size());
         query_.descending = plan.descending;
     }
@@ -274,7 +294,9 @@ private:
                     return false;
                 }
                 for (const Value& one : v.as_list()) {
-                    if (storable(one) && std::ranges::none_of(list_, [&](const Value& x) { return equivalent(x, one); })) {
+                    if (storable(one) && std::ranges::none_of(list_, [&](const Value& x) {
+                            return equivalent(x, one);
+                        })) {
                         list_.push_back(one);
                     }
                 }
@@ -285,7 +307,8 @@ private:
                 continue;
             }
             switch (c.kind) {
-                case engine::IndexQuery::Kind::kExists: break;
+                case engine::IndexQuery::Kind::kExists:
+                    break;
                 case engine::IndexQuery::Kind::kEquals:
                     q.value = c.value->get(row, context_);
                     if (!storable(q.value)) {
@@ -402,7 +425,8 @@ private:
 
 class CountStoreOperator final : public RowMaker {
 public:
-    CountStoreOperator(const CountStorePlan& plan, ExecContext& context) : RowMaker{plan, context}, plan_{plan} {}
+    CountStoreOperator(const CountStorePlan& plan, ExecContext& context)
+        : RowMaker{plan, context}, plan_{plan} {}
 
 private:
     bool begin(Row) override { return true; }
@@ -431,18 +455,30 @@ private:
 
 OperatorPtr make_leaf(const PlanNode& plan, ExecContext& context) {
     switch (plan.op) {
-        case Op::kArgument: return std::make_unique<ArgumentOperator>(static_cast<const ArgumentPlan&>(plan), context);
-        case Op::kAllNodesScan: return std::make_unique<NodeScanOperator>(plan, static_cast<const AllNodesScanPlan&>(plan).node, std::nullopt, context);
+        case Op::kArgument:
+            return std::make_unique<ArgumentOperator>(static_cast<const ArgumentPlan&>(plan),
+                                                      context);
+        case Op::kAllNodesScan:
+            return std::make_unique<NodeScanOperator>(
+                plan, static_cast<const AllNodesScanPlan&>(plan).node, std::nullopt, context);
         case Op::kNodeByLabelScan: {
             const auto& p = static_cast<const LabelScanPlan&>(plan);
             return std::make_unique<NodeScanOperator>(plan, p.node, p.label, context);
         }
         case Op::kNodeByIdSeek:
-        case Op::kRelationshipByIdSeek: return std::make_unique<IdSeekOperator>(static_cast<const IdSeekPlan&>(plan), plan.op == Op::kNodeByIdSeek, context);
+        case Op::kRelationshipByIdSeek:
+            return std::make_unique<IdSeekOperator>(
+                static_cast<const IdSeekPlan&>(plan), plan.op == Op::kNodeByIdSeek, context);
         case Op::kNodeIndexSeek:
-        case Op::kRelationshipIndexSeek: return std::make_unique<IndexSeekOperator>(static_cast<const IndexSeekPlan&>(plan), plan.op == Op::kNodeIndexSeek, context);
-        case Op::kRelationshipScan: return std::make_unique<RelationshipScanOperator>(static_cast<const RelationshipScanPlan&>(plan), context);
-        default: return std::make_unique<CountStoreOperator>(static_cast<const CountStorePlan&>(plan), context);
+        case Op::kRelationshipIndexSeek:
+            return std::make_unique<IndexSeekOperator>(
+                static_cast<const IndexSeekPlan&>(plan), plan.op == Op::kNodeIndexSeek, context);
+        case Op::kRelationshipScan:
+            return std::make_unique<RelationshipScanOperator>(
+                static_cast<const RelationshipScanPlan&>(plan), context);
+        default:
+            return std::make_unique<CountStoreOperator>(static_cast<const CountStorePlan&>(plan),
+                                                        context);
     }
 }
 

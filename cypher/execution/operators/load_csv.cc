@@ -1,10 +1,10 @@
 // LOAD CSV from files of the import directory.
+#include "cypher/execution/operators/input.h"
+
 #include <fmt/format.h>
 
 #include <filesystem>
 #include <fstream>
-
-#include "cypher/execution/operators/input.h"
 
 namespace nornic::cypher {
 namespace {
@@ -14,16 +14,23 @@ constexpr std::size_t kRecordBytesMax = std::size_t{16} << 20;
 
 class LoadCsvOperator final : public RowMaker {
 public:
-    LoadCsvOperator(const LoadCsvPlan& plan, ExecContext& context) : RowMaker{plan, context}, plan_{plan} {}
+    LoadCsvOperator(const LoadCsvPlan& plan, ExecContext& context)
+        : RowMaker{plan, context}, plan_{plan} {}
 
 private:
     [[noreturn]] static void refuse(std::string_view url, std::string_view why) {
-        throw QueryError{ErrorCode::kExternalResourceFailed, fmt::format("Cannot load from URL '{}': {}", url, why)};
+        throw QueryError{ErrorCode::kExternalResourceFailed,
+                         fmt::format("Cannot load from URL '{}': {}", url, why)};
     }
     static std::string decode_percent(std::string_view s) {
         std::string out;
         for (std::size_t i = 0; i < s.size(); ++i) {
-            const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : (c >= 'a' && c <= 'f' ? c - 'a' + 10 : (c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1)); };
+            const auto digit = [](char c) {
+                return c >= '0' && c <= '9'
+                           ? c - '0'
+                           : (c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                                   : (c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1));
+            };
             if (s[i] == '%' && i + 2 < s.size() && digit(s[i + 1]) >= 0 && digit(s[i + 2]) >= 0) {
                 out.push_back(static_cast<char>(digit(s[i + 1]) * 16 + digit(s[i + 2])));
                 i += 2;
@@ -36,21 +43,30 @@ private:
     bool begin(Row row) override {
         const Value url = plan_.url->get(row, context_);
         if (!url.is_string()) {
-            throw QueryError{ErrorCode::kTypeError, fmt::format("Type mismatch: expected String but was {}", type_name(url))};
+            throw QueryError{
+                ErrorCode::kTypeError,
+                fmt::format("Type mismatch: expected String but was {}", type_name(url))};
         }
         const std::string_view text = url.as_string();
         if (!context_.services->allow_load_csv) {
-            refuse(text, "configuration property 'dbms.security.allow_csv_import_from_file_urls' is false");
+            refuse(
+                text,
+                "configuration property 'dbms.security.allow_csv_import_from_file_urls' is false");
         }
         if (!text.starts_with("file://")) {
             refuse(text, "only file URLs are supported: file:///name.csv");
         }
         std::string_view path = text.substr(7);
         path = path.starts_with("localhost/") ? path.substr(9) : path;
-        // The import directory is the root of such URLs; nothing outside is reachable, by links neither.
+        // The import directory is the root of such URLs; nothing outside is reachable, by links
+        // neither.
         std::error_code error;
-        const auto root = std::filesystem::weakly_canonical(context_.services->import_directory.empty() ? "import" : context_.services->import_directory, error);
-        const auto file = std::filesystem::weakly_canonical(root / std::filesystem::path{decode_percent(path)}.relative_path(), error);
+        const auto root = std::filesystem::weakly_canonical(
+            context_.services->import_directory.empty() ? "import"
+                                                        : context_.services->import_directory,
+            error);
+        const auto file = std::filesystem::weakly_canonical(
+            root / std::filesystem::path{decode_percent(path)}.relative_path(), error);
         const auto relative = file.lexically_relative(root);
         if (error || relative.empty() || *relative.begin() == "..") {
             refuse(text, fmt::format("Couldn't load the external resource at: {} ()", text));
@@ -80,11 +96,14 @@ private:
                 return false;
             }
             input_.copy_to(out, out.rows);
-            const auto field = [](const std::optional<std::string>& f) { return f ? Value{*f} : Value{}; };
+            const auto field = [](const std::optional<std::string>& f) {
+                return f ? Value{*f} : Value{};
+            };
             if (plan_.headers) {
                 Map map;
                 for (std::size_t i = 0; i < header_.size(); ++i) {
-                    map.set(header_[i].value_or(""), i < fields_.size() ? field(fields_[i]) : Value{});
+                    map.set(header_[i].value_or(""),
+                            i < fields_.size() ? field(fields_[i]) : Value{});
                 }
                 out.column(plan_.slot)[out.rows] = Value{std::move(map)};
             } else {
@@ -174,6 +193,8 @@ private:
 
 }  // namespace
 
-OperatorPtr make_load_csv(const LoadCsvPlan& plan, ExecContext& context) { return std::make_unique<LoadCsvOperator>(plan, context); }
+OperatorPtr make_load_csv(const LoadCsvPlan& plan, ExecContext& context) {
+    return std::make_unique<LoadCsvOperator>(plan, context);
+}
 
 }  // namespace nornic::cypher

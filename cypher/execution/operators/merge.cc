@@ -1,9 +1,9 @@
-// Merge: look, and only if nothing is found take the locks that decide who may create, look again, and
-// create. So a MERGE that finds what it wants costs one search and no lock.
-#include <fmt/format.h>
-
+// Merge: look, and only if nothing is found take the locks that decide who may create, look again,
+// and create. So a MERGE that finds what it wants costs one search and no lock.
 #include "cypher/execution/operators/input.h"
 #include "cypher/execution/operators/write_support.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 namespace {
@@ -11,7 +11,11 @@ namespace {
 class MergeOperator final : public RowMaker {
 public:
     MergeOperator(const MergePlan& plan, ExecContext& context)
-        : RowMaker{plan, context}, plan_{plan}, search_{make_operator(*plan.children[1], context)}, batch_{context.slots}, found_{plan.introduced} {}
+        : RowMaker{plan, context},
+          plan_{plan},
+          search_{make_operator(*plan.children[1], context)},
+          batch_{context.slots},
+          found_{plan.introduced} {}
 
 private:
     bool begin(Row row) override {
@@ -67,7 +71,11 @@ private:
                 if (expr->eval(row, context_, scratch).is_null()) {
                     const std::string& name = context_.names->keys[key];
                     throw QueryError{ErrorCode::kSemanticError,
-                                     fmt::format("Cannot merge the following {} because of null property value for '{}': ({{{}: null}})", kind, name, name),
+                                     fmt::format("Cannot merge the following {} because of null "
+                                                 "property value for '{}': ({{{}: null}})",
+                                                 kind,
+                                                 name,
+                                                 name),
                                      "22N31"};
                 }
             }
@@ -89,7 +97,8 @@ private:
             collect_properties(n.properties, row, context_, properties);
             value_or_throw(tx.lock_for_merge(context_.label_or_create(n.labels[0]), properties));
         }
-        // In the order of ids, so that two statements over the same pair do not wait for each other.
+        // In the order of ids, so that two statements over the same pair do not wait for each
+        // other.
         std::vector<NodeId> nodes;
         for (const Slot s : plan_.bound_nodes) {
             const Value& v = row[s];
@@ -118,6 +127,8 @@ private:
 
 }  // namespace
 
-OperatorPtr make_merge(const MergePlan& plan, ExecContext& context) { return std::make_unique<MergeOperator>(plan, context); }
+OperatorPtr make_merge(const MergePlan& plan, ExecContext& context) {
+    return std::make_unique<MergeOperator>(plan, context);
+}
 
 }  // namespace nornic::cypher

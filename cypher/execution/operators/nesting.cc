@@ -8,7 +8,10 @@ namespace {
 class ApplyOperator final : public RowMaker {
 public:
     ApplyOperator(const ApplyPlan& plan, ExecContext& context)
-        : RowMaker{plan, context}, plan_{plan}, inner_{make_operator(*plan.children[1], context)}, batch_{context.slots} {}
+        : RowMaker{plan, context},
+          plan_{plan},
+          inner_{make_operator(*plan.children[1], context)},
+          batch_{context.slots} {}
 
 private:
     bool begin(Row row) override {
@@ -70,7 +73,11 @@ private:
 class ForeachOperator final : public Operator {
 public:
     ForeachOperator(const ForeachPlan& plan, ExecContext& context)
-        : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)}, inner_{make_operator(*plan.children[1], context)}, batch_{context.slots} {}
+        : plan_{plan},
+          context_{context},
+          child_{make_operator(*plan.child(), context)},
+          inner_{make_operator(*plan.children[1], context)},
+          batch_{context.slots} {}
     bool next(Batch& out) override {
         if (!child_->next(out)) {
             return false;

@@ -6,14 +6,16 @@ namespace {
 
 class ProcedureCallOperator final : public RowMaker {
 public:
-    ProcedureCallOperator(const ProcedureCallPlan& plan, ExecContext& context) : RowMaker{plan, context}, plan_{plan}, memory_{context} {}
+    ProcedureCallOperator(const ProcedureCallPlan& plan, ExecContext& context)
+        : RowMaker{plan, context}, plan_{plan}, memory_{context} {}
 
 private:
     bool begin(Row row) override {
         rows_.clear();
         memory_.release();
         at_ = 0;
-        if (plan_.procedure->mode == ProcedureMode::kWrite || plan_.procedure->mode == ProcedureMode::kSchema) {
+        if (plan_.procedure->mode == ProcedureMode::kWrite ||
+            plan_.procedure->mode == ProcedureMode::kSchema) {
             context_.writer();
         }
         std::vector<Value> arguments;
@@ -61,6 +63,8 @@ private:
 
 }  // namespace
 
-OperatorPtr make_procedure_call(const ProcedureCallPlan& plan, ExecContext& context) { return std::make_unique<ProcedureCallOperator>(plan, context); }
+OperatorPtr make_procedure_call(const ProcedureCallPlan& plan, ExecContext& context) {
+    return std::make_unique<ProcedureCallOperator>(plan, context);
+}
 
 }  // namespace nornic::cypher

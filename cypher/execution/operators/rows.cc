@@ -1,18 +1,19 @@
-// Operators that pass rows on: Filter, Projection, CacheProperties, Skip, Limit, Unwind, Union, Eager,
-// EmptyResult, ProduceResults.
-#include <fmt/format.h>
-
+// Operators that pass rows on: Filter, Projection, CacheProperties, Skip, Limit, Unwind, Union,
+// Eager, EmptyResult, ProduceResults.
 #include "cypher/execution/expression_nodes.h"
 #include "cypher/execution/expressions.h"
 #include "cypher/execution/operators/input.h"
 #include "cypher/functions/operators.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 namespace {
 
 class FilterOperator final : public Operator {
 public:
-    FilterOperator(const FilterPlan& plan, ExecContext& context) : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)} {}
+    FilterOperator(const FilterPlan& plan, ExecContext& context)
+        : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)} {}
     bool next(Batch& out) override {
         while (true) {
             if (!child_->next(out)) {
@@ -56,7 +57,8 @@ private:
 
 class ProjectionOperator final : public Operator {
 public:
-    ProjectionOperator(const ProjectionPlan& plan, ExecContext& context) : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)} {}
+    ProjectionOperator(const ProjectionPlan& plan, ExecContext& context)
+        : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)} {}
     bool next(Batch& out) override {
         if (!child_->next(out)) {
             return false;
@@ -144,7 +146,8 @@ private:
 
 class SkipLimitOperator final : public Operator {
 public:
-    SkipLimitOperator(const SkipLimitPlan& plan, ExecContext& context) : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)} {}
+    SkipLimitOperator(const SkipLimitPlan& plan, ExecContext& context)
+        : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)} {}
     bool next(Batch& out) override {
         if (!known_) {
             left_ = row_count(*plan_.count, plan_.is_limit ? "LIMIT" : "SKIP", context_);
@@ -156,12 +159,20 @@ public:
         known_ = false;
         child_->reset();
     }
-    static std::uint64_t row_count(const CompiledExpr& expr, std::string_view what, ExecContext& context) {
+    static std::uint64_t row_count(const CompiledExpr& expr,
+                                   std::string_view what,
+                                   ExecContext& context) {
         Batch batch{context.slots};
         batch.begin_exact(1);
         const Value v = expr.get(Row{&batch, 0}, context);
         if (!v.is(ValueType::kInteger) || v.as_integer() < 0) {
-            throw QueryError{ErrorCode::kArgumentError, fmt::format("{}: Invalid input. '{}' is not a valid value. Must be a non-negative integer.", what, to_cypher_text(v)), "22003"};
+            throw QueryError{
+                ErrorCode::kArgumentError,
+                fmt::format(
+                    "{}: Invalid input. '{}' is not a valid value. Must be a non-negative integer.",
+                    what,
+                    to_cypher_text(v)),
+                "22003"};
         }
         return static_cast<std::uint64_t>(v.as_integer());
     }
@@ -212,7 +223,8 @@ private:
 
 class UnwindOperator final : public RowMaker {
 public:
-    UnwindOperator(const UnwindPlan& plan, ExecContext& context) : RowMaker{plan, context}, plan_{plan} {}
+    UnwindOperator(const UnwindPlan& plan, ExecContext& context)
+        : RowMaker{plan, context}, plan_{plan} {}
 
 private:
     bool begin(Row row) override {
@@ -220,8 +232,10 @@ private:
         if (plan_.range_from != nullptr) {
             const Value from = plan_.range_from->get(row, context_);
             const Value to = plan_.range_to->get(row, context_);
-            const Value step = plan_.range_step != nullptr ? plan_.range_step->get(row, context_) : Value{1};
-            if (from.is(ValueType::kInteger) && to.is(ValueType::kInteger) && step.is(ValueType::kInteger) && step.as_integer() != 0) {
+            const Value step =
+                plan_.range_step != nullptr ? plan_.range_step->get(row, context_) : Value{1};
+            if (from.is(ValueType::kInteger) && to.is(ValueType::kInteger) &&
+                step.is(ValueType::kInteger) && step.as_integer() != 0) {
                 from_ = from.as_integer();
                 to_ = to.as_integer();
                 step_ = step.as_integer();
@@ -242,7 +256,8 @@ private:
                 column[out.rows] = Value{from_};
                 input_.copy_to(out, out.rows);
                 ++out.rows;
-                if (__builtin_add_overflow(from_, step_, &from_) || (step_ > 0 ? from_ > to_ : from_ < to_)) {
+                if (__builtin_add_overflow(from_, step_, &from_) ||
+                    (step_ > 0 ? from_ > to_ : from_ < to_)) {
                     return false;
                 }
             }
@@ -309,7 +324,10 @@ private:
 class EagerOperator final : public Operator {
 public:
     EagerOperator(const EagerPlan& plan, ExecContext& context)
-        : child_{make_operator(*plan.child(), context)}, slots_{context.slots}, rows_{plan.live}, memory_{context} {}
+        : child_{make_operator(*plan.child(), context)},
+          slots_{context.slots},
+          rows_{plan.live},
+          memory_{context} {}
     bool next(Batch& out) override {
         if (!filled_) {
             Batch batch{slots_};
@@ -345,7 +363,8 @@ private:
 
 class EmptyResultOperator final : public Operator {
 public:
-    EmptyResultOperator(const PlanNode& plan, ExecContext& context) : child_{make_operator(*plan.child(), context)} {}
+    EmptyResultOperator(const PlanNode& plan, ExecContext& context)
+        : child_{make_operator(*plan.child(), context)} {}
     bool next(Batch& out) override {
         while (child_->next(out)) {
             out.begin_fill();
@@ -363,15 +382,27 @@ private:
 
 OperatorPtr make_row_operator(const PlanNode& plan, ExecContext& context) {
     switch (plan.op) {
-        case Op::kFilter: return std::make_unique<FilterOperator>(static_cast<const FilterPlan&>(plan), context);
-        case Op::kProjection: return std::make_unique<ProjectionOperator>(static_cast<const ProjectionPlan&>(plan), context);
-        case Op::kCacheProperties: return std::make_unique<CachePropertiesOperator>(static_cast<const CachePropertiesPlan&>(plan), context);
-        case Op::kSkipLimit: return std::make_unique<SkipLimitOperator>(static_cast<const SkipLimitPlan&>(plan), context);
-        case Op::kUnwind: return std::make_unique<UnwindOperator>(static_cast<const UnwindPlan&>(plan), context);
-        case Op::kUnion: return std::make_unique<UnionOperator>(static_cast<const UnionPlan&>(plan), context);
-        case Op::kEager: return std::make_unique<EagerOperator>(static_cast<const EagerPlan&>(plan), context);
-        case Op::kProduceResults: return make_operator(*plan.child(), context);
-        default: return std::make_unique<EmptyResultOperator>(plan, context);
+        case Op::kFilter:
+            return std::make_unique<FilterOperator>(static_cast<const FilterPlan&>(plan), context);
+        case Op::kProjection:
+            return std::make_unique<ProjectionOperator>(static_cast<const ProjectionPlan&>(plan),
+                                                        context);
+        case Op::kCacheProperties:
+            return std::make_unique<CachePropertiesOperator>(
+                static_cast<const CachePropertiesPlan&>(plan), context);
+        case Op::kSkipLimit:
+            return std::make_unique<SkipLimitOperator>(static_cast<const SkipLimitPlan&>(plan),
+                                                       context);
+        case Op::kUnwind:
+            return std::make_unique<UnwindOperator>(static_cast<const UnwindPlan&>(plan), context);
+        case Op::kUnion:
+            return std::make_unique<UnionOperator>(static_cast<const UnionPlan&>(plan), context);
+        case Op::kEager:
+            return std::make_unique<EagerOperator>(static_cast<const EagerPlan&>(plan), context);
+        case Op::kProduceResults:
+            return make_operator(*plan.child(), context);
+        default:
+            return std::make_unique<EmptyResultOperator>(plan, context);
     }
 }
 

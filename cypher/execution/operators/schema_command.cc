@@ -1,9 +1,9 @@
 // CREATE and DROP of indexes and constraints.
-#include <fmt/format.h>
-
 #include "cypher/execution/expression_nodes.h"
 #include "cypher/execution/operators/input.h"
 #include "engine/transaction/storable.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 namespace {
@@ -12,11 +12,16 @@ using engine::PropertyTypeBit;
 
 std::uint64_t type_bits(const TypeRef& type, bool list) {
     static constexpr std::pair<TypeSet, PropertyTypeBit> kBits[] = {
-        {types::kBoolean, PropertyTypeBit::kBoolean},     {types::kString, PropertyTypeBit::kString},
-        {types::kInteger, PropertyTypeBit::kInteger},     {types::kFloat, PropertyTypeBit::kFloat},
-        {types::kDate, PropertyTypeBit::kDate},           {types::kLocalTime, PropertyTypeBit::kLocalTime},
-        {types::kTime, PropertyTypeBit::kTime},           {types::kLocalDateTime, PropertyTypeBit::kLocalDateTime},
-        {types::kDateTime, PropertyTypeBit::kDateTime},   {types::kDuration, PropertyTypeBit::kDuration},
+        {types::kBoolean, PropertyTypeBit::kBoolean},
+        {types::kString, PropertyTypeBit::kString},
+        {types::kInteger, PropertyTypeBit::kInteger},
+        {types::kFloat, PropertyTypeBit::kFloat},
+        {types::kDate, PropertyTypeBit::kDate},
+        {types::kLocalTime, PropertyTypeBit::kLocalTime},
+        {types::kTime, PropertyTypeBit::kTime},
+        {types::kLocalDateTime, PropertyTypeBit::kLocalDateTime},
+        {types::kDateTime, PropertyTypeBit::kDateTime},
+        {types::kDuration, PropertyTypeBit::kDuration},
         {types::kPoint, PropertyTypeBit::kPoint},
     };
     std::uint64_t out = 0;
@@ -43,20 +48,29 @@ Notification no_op(bool created, std::string_view command, std::string_view what
         n.gql_status = "00NA0";
         n.title = fmt::format("`{}` has no effect.", command);
         n.description = fmt::format("`{}` already exists.", what);
-        n.status_description = fmt::format("note: successful completion - index or constraint already exists. The command '{}' has no effect. The index or constraint specified by '{}' already exists.", command, what);
+        n.status_description = fmt::format(
+            "note: successful completion - index or constraint already exists. The command '{}' "
+            "has no effect. The index or constraint specified by '{}' already exists.",
+            command,
+            what);
     } else {
         n.code = "Neo.ClientNotification.Schema.IndexOrConstraintDoesNotExist";
         n.gql_status = "00NA1";
         n.title = fmt::format("`{}` has no effect.", command);
         n.description = fmt::format("`{}` does not exist.", what);
-        n.status_description = fmt::format("note: successful completion - index or constraint does not exist. The command '{}' has no effect. The specified index or constraint '{}' does not exist.", command, what);
+        n.status_description = fmt::format(
+            "note: successful completion - index or constraint does not exist. The command '{}' "
+            "has no effect. The specified index or constraint '{}' does not exist.",
+            command,
+            what);
     }
     return n;
 }
 
 class SchemaCommandOperator final : public Operator {
 public:
-    SchemaCommandOperator(const SchemaCommandPlan& plan, ExecContext& context) : plan_{plan}, context_{context} {}
+    SchemaCommandOperator(const SchemaCommandPlan& plan, ExecContext& context)
+        : plan_{plan}, context_{context} {}
     bool next(Batch&) override {
         if (!done_) {
             done_ = true;
@@ -83,7 +97,9 @@ private:
         }
     }
     static bool exists_already(ErrorCode code) {
-        return code == ErrorCode::kIndexAlreadyExists || code == ErrorCode::kConstraintAlreadyExists || code == ErrorCode::kEquivalentSchemaRuleAlreadyExists;
+        return code == ErrorCode::kIndexAlreadyExists ||
+               code == ErrorCode::kConstraintAlreadyExists ||
+               code == ErrorCode::kEquivalentSchemaRuleAlreadyExists;
     }
     /// IF NOT EXISTS turns "there is one already" into a remark.
     void finish(Result<> result, bool lenient) {
@@ -95,7 +111,8 @@ private:
     }
     [[nodiscard]] bool taken(std::string_view name) const {
         const auto schema = context_.reader->schema();
-        return !name.empty() && (schema->index_named(name) != nullptr || schema->constraint_named(name) != nullptr);
+        return !name.empty() &&
+               (schema->index_named(name) != nullptr || schema->constraint_named(name) != nullptr);
     }
     void create(const CreateIndexCommand& c) {
         engine::Transaction& tx = context_.writer();
@@ -136,15 +153,21 @@ private:
     void drop(const DropSchemaCommand& c) {
         engine::Transaction& tx = context_.writer();
         const auto schema = tx.schema();
-        const bool there = c.constraint ? schema->constraint_named(c.name) != nullptr : schema->index_named(c.name) != nullptr;
+        const bool there = c.constraint ? schema->constraint_named(c.name) != nullptr
+                                        : schema->index_named(c.name) != nullptr;
         if (!there && c.if_exists) {
             context_.notifications.push_back(no_op(false, plan_.statement->text, c.name));
             return;
         }
         if (!there) {
-            throw QueryError{c.constraint ? ErrorCode::kConstraintDropFailed : ErrorCode::kIndexDropFailed,
-                             c.constraint ? fmt::format("Unable to drop constraint `{}`: No such constraint `{}`.", c.name, c.name)
-                                          : fmt::format("Unable to drop index called `{}`. There is no such index.", c.name)};
+            throw QueryError{
+                c.constraint ? ErrorCode::kConstraintDropFailed : ErrorCode::kIndexDropFailed,
+                c.constraint
+                    ? fmt::format("Unable to drop constraint `{}`: No such constraint `{}`.",
+                                  c.name,
+                                  c.name)
+                    : fmt::format("Unable to drop index called `{}`. There is no such index.",
+                                  c.name)};
         }
         check(c.constraint ? tx.drop_constraint(c.name) : tx.drop_index(c.name));
     }
@@ -155,6 +178,8 @@ private:
 
 }  // namespace
 
-OperatorPtr make_schema_command(const SchemaCommandPlan& plan, ExecContext& context) { return std::make_unique<SchemaCommandOperator>(plan, context); }
+OperatorPtr make_schema_command(const SchemaCommandPlan& plan, ExecContext& context) {
+    return std::make_unique<SchemaCommandOperator>(plan, context);
+}
 
 }  // namespace nornic::cypher

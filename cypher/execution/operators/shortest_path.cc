@@ -1,11 +1,11 @@
 // shortestPath and allShortestPaths between two known nodes: a breadth-first search from both ends
-// that always widens the smaller side. Where a predicate looks at the whole path, trails are tried in
-// order of length instead.
-#include <algorithm>
-#include <unordered_map>
-
+// that always widens the smaller side. Where a predicate looks at the whole path, trails are tried
+// in order of length instead.
 #include "cypher/execution/expression_nodes.h"
 #include "cypher/execution/operators/input.h"
+
+#include <algorithm>
+#include <unordered_map>
 
 namespace nornic::cypher {
 namespace {
@@ -14,12 +14,14 @@ using engine::Adjacent;
 using engine::Direction;
 
 Direction opposite(Direction d) {
-    return d == Direction::kOutgoing ? Direction::kIncoming : (d == Direction::kIncoming ? Direction::kOutgoing : d);
+    return d == Direction::kOutgoing ? Direction::kIncoming
+                                     : (d == Direction::kIncoming ? Direction::kOutgoing : d);
 }
 
 class ShortestPathOperator final : public RowMaker {
 public:
-    ShortestPathOperator(const ShortestPathPlan& plan, ExecContext& context) : RowMaker{plan, context}, plan_{plan} {}
+    ShortestPathOperator(const ShortestPathPlan& plan, ExecContext& context)
+        : RowMaker{plan, context}, plan_{plan} {}
 
 private:
     struct Parent {
@@ -42,7 +44,8 @@ private:
         at_ = 0;
         const Value& from = row[plan_.from];
         const Value& to = row[plan_.to];
-        if (!from.is(ValueType::kNodeRef) || !to.is(ValueType::kNodeRef) || !types_.resolve(plan_.types, context_)) {
+        if (!from.is(ValueType::kNodeRef) || !to.is(ValueType::kNodeRef) ||
+            !types_.resolve(plan_.types, context_)) {
             return false;
         }
         const NodeId a = from.as_node_ref();
@@ -55,9 +58,11 @@ private:
             return !paths_.empty();
         }
         if (a == b) {
-            throw QueryError{ErrorCode::kExecutionFailed,
-                             "The shortest path algorithm does not work when the start and end nodes are the same. Use a "
-                             "variable-length pattern, ordered by its length, or exclude such rows first."};
+            throw QueryError{
+                ErrorCode::kExecutionFailed,
+                "The shortest path algorithm does not work when the start and end nodes are the "
+                "same. Use a "
+                "variable-length pattern, ordered by its length, or exclude such rows first."};
         }
         if (plan_.path_predicate != nullptr || plan_.min > 1) {
             exhaustive(row, a, b);
@@ -136,9 +141,11 @@ private:
         right.frontier = {b};
         left.direction = plan_.direction;
         right.direction = opposite(plan_.direction);
-        while (!left.frontier.empty() && !right.frontier.empty() && left.depth + right.depth < plan_.max) {
+        while (!left.frontier.empty() && !right.frontier.empty() &&
+               left.depth + right.depth < plan_.max) {
             const bool go_left = left.frontier.size() <= right.frontier.size();
-            const std::vector<NodeId> met = go_left ? widen(left, right, row) : widen(right, left, row);
+            const std::vector<NodeId> met =
+                go_left ? widen(left, right, row) : widen(right, left, row);
             if (met.empty()) {
                 continue;
             }
@@ -152,9 +159,13 @@ private:
                     for (const PathRef& tail : tails) {
                         PathRef path;
                         path.nodes.assign(head.nodes.rbegin(), head.nodes.rend());
-                        path.relationships.assign(head.relationships.rbegin(), head.relationships.rend());
-                        path.nodes.insert(path.nodes.end(), tail.nodes.begin() + 1, tail.nodes.end());
-                        path.relationships.insert(path.relationships.end(), tail.relationships.begin(), tail.relationships.end());
+                        path.relationships.assign(head.relationships.rbegin(),
+                                                  head.relationships.rend());
+                        path.nodes.insert(
+                            path.nodes.end(), tail.nodes.begin() + 1, tail.nodes.end());
+                        path.relationships.insert(path.relationships.end(),
+                                                  tail.relationships.begin(),
+                                                  tail.relationships.end());
                         paths_.push_back(std::move(path));
                         if (!plan_.all) {
                             return;
@@ -183,7 +194,8 @@ private:
         }
     }
     void exhaustive(Row row, NodeId a, NodeId b) {
-        for (std::uint64_t limit = std::max<std::uint64_t>(plan_.min, 1); limit <= plan_.max; ++limit) {
+        for (std::uint64_t limit = std::max<std::uint64_t>(plan_.min, 1); limit <= plan_.max;
+             ++limit) {
             PathRef path{{a}, {}};
             deeper_ = false;
             trails(row, a, b, limit, path);
@@ -197,7 +209,8 @@ private:
         context_.reader->expand(at, plan_.direction, types_.ids, edges);
         context_.check_killed();
         for (const Adjacent& e : edges) {
-            if (std::ranges::find(path.relationships, e.relationship) != path.relationships.end() || !passes(e, row)) {
+            if (std::ranges::find(path.relationships, e.relationship) != path.relationships.end() ||
+                !passes(e, row)) {
                 continue;
             }
             path.relationships.push_back(e.relationship);
@@ -237,6 +250,8 @@ private:
 
 }  // namespace
 
-OperatorPtr make_shortest_path(const ShortestPathPlan& plan, ExecContext& context) { return std::make_unique<ShortestPathOperator>(plan, context); }
+OperatorPtr make_shortest_path(const ShortestPathPlan& plan, ExecContext& context) {
+    return std::make_unique<ShortestPathOperator>(plan, context);
+}
 
 }  // namespace nornic::cypher

@@ -1,8 +1,8 @@
 // Sort, and Top, which keeps no more rows than will be asked for.
+#include "cypher/execution/operators/input.h"
+
 #include <algorithm>
 #include <numeric>
-
-#include "cypher/execution/operators/input.h"
 
 namespace nornic::cypher {
 namespace {
@@ -10,7 +10,11 @@ namespace {
 class SortOperator final : public Operator {
 public:
     SortOperator(const SortPlan& plan, ExecContext& context)
-        : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)}, rows_{plan.live}, memory_{context} {
+        : plan_{plan},
+          context_{context},
+          child_{make_operator(*plan.child(), context)},
+          rows_{plan.live},
+          memory_{context} {
         for (const auto& [slot, descending] : plan.keys) {
             const auto at = std::ranges::find(plan.live, slot);
             keys_.emplace_back(static_cast<std::size_t>(at - plan.live.begin()), descending);
@@ -45,7 +49,8 @@ private:
             const Value& w = y[column];
             int c = 0;
             if (v.is(ValueType::kInteger) && w.is(ValueType::kInteger)) {
-                c = v.as_integer() < w.as_integer() ? -1 : (v.as_integer() > w.as_integer() ? 1 : 0);
+                c = v.as_integer() < w.as_integer() ? -1
+                                                    : (v.as_integer() > w.as_integer() ? 1 : 0);
             } else {
                 c = compare_for_order(v, w);
             }
@@ -78,7 +83,8 @@ private:
             }
         }
         if (most < order_.size()) {
-            std::ranges::partial_sort(order_, order_.begin() + static_cast<std::ptrdiff_t>(most), less);
+            std::ranges::partial_sort(
+                order_, order_.begin() + static_cast<std::ptrdiff_t>(most), less);
             order_.resize(most);
         } else {
             std::ranges::sort(order_, less);
@@ -114,6 +120,8 @@ private:
 
 }  // namespace
 
-OperatorPtr make_sort(const SortPlan& plan, ExecContext& context) { return std::make_unique<SortOperator>(plan, context); }
+OperatorPtr make_sort(const SortPlan& plan, ExecContext& context) {
+    return std::make_unique<SortOperator>(plan, context);
+}
 
 }  // namespace nornic::cypher

@@ -1,10 +1,10 @@
 // VarLengthExpand: all trails (no relationship twice) of a length, depth first; or, where only the
 // distinct end nodes matter, a breadth-first search that visits each node once (pruning).
-#include <algorithm>
-#include <unordered_set>
-
 #include "cypher/execution/expression_nodes.h"
 #include "cypher/execution/operators/input.h"
+
+#include <algorithm>
+#include <unordered_set>
 
 namespace nornic::cypher {
 namespace {
@@ -13,7 +13,8 @@ using engine::Adjacent;
 
 class VarExpandOperator final : public RowMaker {
 public:
-    VarExpandOperator(const VarExpandPlan& plan, ExecContext& context) : RowMaker{plan, context}, plan_{plan} {}
+    VarExpandOperator(const VarExpandPlan& plan, ExecContext& context)
+        : RowMaker{plan, context}, plan_{plan} {}
 
 private:
     struct Level {
@@ -195,6 +196,8 @@ private:
 
 }  // namespace
 
-OperatorPtr make_var_expand(const VarExpandPlan& plan, ExecContext& context) { return std::make_unique<VarExpandOperator>(plan, context); }
+OperatorPtr make_var_expand(const VarExpandPlan& plan, ExecContext& context) {
+    return std::make_unique<VarExpandOperator>(plan, context);
+}
 
 }  // namespace nornic::cypher

@@ -1,13 +1,16 @@
 // Create, SET, REMOVE, DELETE.
-#include <fmt/format.h>
-
 #include "cypher/execution/expression_nodes.h"
 #include "cypher/execution/operators/input.h"
 #include "cypher/execution/operators/write_support.h"
 
+#include <fmt/format.h>
+
 namespace nornic::cypher {
 
-void collect_properties(const PropertySource& source, Row row, ExecContext& context, std::vector<engine::PropertyEntry>& out) {
+void collect_properties(const PropertySource& source,
+                        Row row,
+                        ExecContext& context,
+                        std::vector<engine::PropertyEntry>& out) {
     out.clear();
     for (const auto& [key, expr] : source.fixed) {
         Value v = expr->get(row, context);
@@ -65,15 +68,22 @@ void create_all(const CreateItems& items, Row row, ExecContext& context) {
         if (!start.is(ValueType::kNodeRef) || !end.is(ValueType::kNodeRef)) {
             const bool first = !start.is(ValueType::kNodeRef);
             if (!(first ? start : end).is_null()) {
-                throw QueryError{ErrorCode::kTypeError, fmt::format("Type mismatch: expected Node but was {}", type_name(first ? start : end))};
+                throw QueryError{ErrorCode::kTypeError,
+                                 fmt::format("Type mismatch: expected Node but was {}",
+                                             type_name(first ? start : end))};
             }
-            throw QueryError{ErrorCode::kExecutionFailed,
-                             fmt::format("Failed to create relationship `{}`, node `{}` is missing. If you prefer to simply ignore rows where a relationship "
-                                         "node is missing, set 'dbms.cypher.lenient_create_relationship = true' in neo4j.conf",
-                                         r.name, first ? r.start_name : r.end_name)};
+            throw QueryError{
+                ErrorCode::kExecutionFailed,
+                fmt::format("Failed to create relationship `{}`, node `{}` is missing. If you "
+                            "prefer to simply ignore rows where a relationship "
+                            "node is missing, set 'dbms.cypher.lenient_create_relationship = true' "
+                            "in neo4j.conf",
+                            r.name,
+                            first ? r.start_name : r.end_name)};
         }
         collect_properties(r.properties, row, context, properties);
-        row[r.slot] = Value{value_or_throw(tx.create_relationship(start.as_node_ref(), context.type_or_create(r.type), end.as_node_ref(), properties))};
+        row[r.slot] = Value{value_or_throw(tx.create_relationship(
+            start.as_node_ref(), context.type_or_create(r.type), end.as_node_ref(), properties))};
     }
     for (const CreatePath& p : items.paths) {
         PathRef path;
@@ -97,7 +107,9 @@ void set_one(engine::Transaction& tx, const Value& target, PropertyKeyId key, Va
     }
 }
 
-bool is_entity(const Value& v) { return v.is(ValueType::kNodeRef) || v.is(ValueType::kRelationshipRef); }
+bool is_entity(const Value& v) {
+    return v.is(ValueType::kNodeRef) || v.is(ValueType::kRelationshipRef);
+}
 
 /// False for null, which SET and REMOVE pass over.
 bool check_entity(const Value& v) {
@@ -105,7 +117,10 @@ bool check_entity(const Value& v) {
         return false;
     }
     if (!is_entity(v)) {
-        throw QueryError{ErrorCode::kTypeError, fmt::format("Type mismatch: expected Node or Relationship but was {}", type_name(v)), "22G03>22N01"};
+        throw QueryError{
+            ErrorCode::kTypeError,
+            fmt::format("Type mismatch: expected Node or Relationship but was {}", type_name(v)),
+            "22G03>22N01"};
     }
     return true;
 }
@@ -142,9 +157,14 @@ void apply_set(const SetOperation& item, Row row, ExecContext& context) {
         case SetOperation::Kind::kDynamicProperty: {
             const Value name = item.dynamic_key->get(row, context);
             if (!name.is_string()) {
-                throw QueryError{ErrorCode::kTypeError, fmt::format("Type mismatch: expected String but was {}", type_name(name))};
+                throw QueryError{
+                    ErrorCode::kTypeError,
+                    fmt::format("Type mismatch: expected String but was {}", type_name(name))};
             }
-            set_one(tx, target, value_or_throw(tx.property_key_or_create(name.as_string())), item.value->get(row, context));
+            set_one(tx,
+                    target,
+                    value_or_throw(tx.property_key_or_create(name.as_string())),
+                    item.value->get(row, context));
             return;
         }
         case SetOperation::Kind::kReplace:
@@ -182,7 +202,9 @@ void apply_set(const SetOperation& item, Row row, ExecContext& context) {
         }
         case SetOperation::Kind::kLabels:
             if (!target.is(ValueType::kNodeRef)) {
-                throw QueryError{ErrorCode::kTypeError, "Type mismatch: expected Node but was Relationship", "22G03>22N01"};
+                throw QueryError{ErrorCode::kTypeError,
+                                 "Type mismatch: expected Node but was Relationship",
+                                 "22G03>22N01"};
             }
             for (const TokenIndex t : item.labels) {
                 value_or_throw(tx.add_label(target.as_node_ref(), context.label_or_create(t)));
@@ -216,7 +238,9 @@ void apply_remove(const SetOperation& item, Row row, ExecContext& context) {
         }
         default:
             if (!target.is(ValueType::kNodeRef)) {
-                throw QueryError{ErrorCode::kTypeError, "Type mismatch: expected Node but was Relationship", "22G03>22N01"};
+                throw QueryError{ErrorCode::kTypeError,
+                                 "Type mismatch: expected Node but was Relationship",
+                                 "22G03>22N01"};
             }
             for (const TokenIndex t : item.labels) {
                 if (const auto label = context.label(t)) {
@@ -239,9 +263,14 @@ void delete_value(const Value& v, bool detach, ExecContext& context) {
         value_or_throw(tx.delete_node(id));
     };
     switch (v.type()) {
-        case ValueType::kNull: return;
-        case ValueType::kNodeRef: delete_node(v.as_node_ref()); return;
-        case ValueType::kRelationshipRef: value_or_throw(tx.delete_relationship(v.as_relationship_ref())); return;
+        case ValueType::kNull:
+            return;
+        case ValueType::kNodeRef:
+            delete_node(v.as_node_ref());
+            return;
+        case ValueType::kRelationshipRef:
+            value_or_throw(tx.delete_relationship(v.as_relationship_ref()));
+            return;
         case ValueType::kPathRef:
             for (const RelId r : v.as_path_ref().relationships) {
                 value_or_throw(tx.delete_relationship(r));
@@ -256,7 +285,10 @@ void delete_value(const Value& v, bool detach, ExecContext& context) {
             }
             return;
         default:
-            throw QueryError{ErrorCode::kTypeError, fmt::format("Expected a Node, Relationship or Path, but got a {}", type_name(v)), "22G03>22N01"};
+            throw QueryError{
+                ErrorCode::kTypeError,
+                fmt::format("Expected a Node, Relationship or Path, but got a {}", type_name(v)),
+                "22G03>22N01"};
     }
 }
 
@@ -264,7 +296,8 @@ void delete_value(const Value& v, bool detach, ExecContext& context) {
 template <class Fn>
 class EachRowOperator final : public Operator {
 public:
-    EachRowOperator(const PlanNode& plan, ExecContext& context, Fn fn) : context_{context}, child_{make_operator(*plan.child(), context)}, fn_{std::move(fn)} {}
+    EachRowOperator(const PlanNode& plan, ExecContext& context, Fn fn)
+        : context_{context}, child_{make_operator(*plan.child(), context)}, fn_{std::move(fn)} {}
     bool next(Batch& out) override {
         context_.check_killed();
         if (!child_->next(out)) {
@@ -294,7 +327,8 @@ OperatorPtr make_write(const PlanNode& plan, ExecContext& context) {
     switch (plan.op) {
         case Op::kCreate: {
             const auto* p = static_cast<const CreatePlan*>(&plan);
-            return each_row(plan, context, [p](Row row, ExecContext& c) { create_all(p->items, row, c); });
+            return each_row(
+                plan, context, [p](Row row, ExecContext& c) { create_all(p->items, row, c); });
         }
         case Op::kSet: {
             const auto* p = static_cast<const SetPlan*>(&plan);

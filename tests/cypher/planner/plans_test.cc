@@ -28,8 +28,10 @@ TEST(Plans, SeekThroughTheIndexThatFits) {
     Database db;
     ASSERT_FALSE(db.run("CREATE CONSTRAINT c FOR (n:P) REQUIRE n.id IS UNIQUE").error);
     ASSERT_FALSE(db.run("UNWIND range(1, 1000) AS i CREATE (:P {id: i})").error);
-    EXPECT_EQ(explain(db, "MATCH (p:P {id: $id}) RETURN p.v AS v", Map{{"id", Value{1}}}), "ProduceResults Projection CacheProperties NodeUniqueIndexSeek");
-    EXPECT_EQ(explain(db, "MATCH (p:P) WHERE p.id > 3 RETURN p"), "ProduceResults Filter NodeIndexSeekByRange");
+    EXPECT_EQ(explain(db, "MATCH (p:P {id: $id}) RETURN p.v AS v", Map{{"id", Value{1}}}),
+              "ProduceResults Projection CacheProperties NodeUniqueIndexSeek");
+    EXPECT_EQ(explain(db, "MATCH (p:P) WHERE p.id > 3 RETURN p"),
+              "ProduceResults Filter NodeIndexSeekByRange");
     EXPECT_EQ(explain(db, "MATCH (p) WHERE id(p) = 3 RETURN p"), "ProduceResults NodeByIdSeek");
 }
 
@@ -37,25 +39,31 @@ TEST(Plans, CountsComeFromTheCountStore) {
     Database db;
     EXPECT_EQ(explain(db, "MATCH (n:P) RETURN count(*)"), "ProduceResults NodeCountFromCountStore");
     EXPECT_EQ(explain(db, "MATCH (n) RETURN count(n)"), "ProduceResults NodeCountFromCountStore");
-    EXPECT_EQ(explain(db, "MATCH ()-[r:T]->() RETURN count(r)"), "ProduceResults RelationshipCountFromCountStore");
+    EXPECT_EQ(explain(db, "MATCH ()-[r:T]->() RETURN count(r)"),
+              "ProduceResults RelationshipCountFromCountStore");
 }
 
 TEST(Plans, OrderWithLimitKeepsWhatIsAskedFor) {
     Database db;
-    EXPECT_EQ(explain(db, "UNWIND [1, 2] AS i RETURN i ORDER BY i LIMIT 1"), "ProduceResults Limit Top Unwind");
+    EXPECT_EQ(explain(db, "UNWIND [1, 2] AS i RETURN i ORDER BY i LIMIT 1"),
+              "ProduceResults Limit Top Unwind");
 }
 
 TEST(Plans, ReadsStandBehindAnEagerOnlyWhereWritesCouldBeSeen) {
     Database db;
     EXPECT_EQ(explain(db, "UNWIND [1] AS i CREATE (:B {id: i})").find("Eager"), std::string::npos);
-    EXPECT_EQ(explain(db, "UNWIND [1] AS i MATCH (a:U {id: i}) CREATE (a)-[:F]->(:X)").find("Eager"), std::string::npos);
+    EXPECT_EQ(
+        explain(db, "UNWIND [1] AS i MATCH (a:U {id: i}) CREATE (a)-[:F]->(:X)").find("Eager"),
+        std::string::npos);
     EXPECT_NE(explain(db, "MATCH (a:U) CREATE (:U)").find("Eager"), std::string::npos);
-    EXPECT_NE(explain(db, "MATCH (a)-[r:F]->(b) CREATE (b)-[:F]->(a)").find("Eager"), std::string::npos);
+    EXPECT_NE(explain(db, "MATCH (a)-[r:F]->(b) CREATE (b)-[:F]->(a)").find("Eager"),
+              std::string::npos);
 }
 
 TEST(Plans, DistinctEndsPruneTheWalk) {
     Database db;
-    const std::string plan = explain(db, "MATCH (u:U {id: 1})-[:F*1..3]->(x) RETURN count(DISTINCT x)");
+    const std::string plan =
+        explain(db, "MATCH (u:U {id: 1})-[:F*1..3]->(x) RETURN count(DISTINCT x)");
     EXPECT_NE(plan.find("VarLengthExpand(Pruning,BFS)"), std::string::npos) << plan;
 }
 
