@@ -183,11 +183,17 @@ void HttpBackend::query(std::string user, http::QueryRequest request, Answered d
     });
 }
 
-http::OpenTransaction HttpBackend::touch(const OpenPtr& open) {
-    open->expires = instance_.clock().now() + kTransactionLife;
-    open->expires_wall_ns = instance_.clock().wall_ns() + std::chrono::nanoseconds{kTransactionLife}.count();
+http::OpenTransaction HttpBackend::give_back(const OpenPtr& open) {
+    {
+        const std::lock_guard lock{mutex_};
+        open->in_use = false;
+        open->expires = instance_.clock().now() + kTransactionLife;
+        if (open->doomed) {
+            open_.erase(open->id);  // `open` outlives the lock
+        }
+    }
     DateTime time;
-    time.seconds = open->expires_wall_ns / kNanosPerSecond;
+    time.seconds = (instance_.clock().wall_ns() + std::chrono::nanoseconds{kTransactionLife}.count()) / kNanosPerSecond;
     return {open->id, to_text(time)};
 }
 
@@ -198,6 +204,7 @@ void HttpBackend::begin(std::string user,
     open->user = user;
     open->id = make_uuid().substr(0, 8);
     open->session = make_session(user);
+    open->in_use = true;
     bolt::TransactionOptions options;
     options.database = request.database;
     options.mode = request.mode;
@@ -209,13 +216,12 @@ void HttpBackend::begin(std::string user,
             done(begun.error());
             return;
         }
-        touch(open);
         {
             const std::lock_guard lock{mutex_};
             open_[open->id] = open;
         }
         if (shared->statement.empty()) {
-            done(std::pair{touch(open), http::QueryAnswer{}});
+            done(std::pair{give_back(open), http::QueryAnswer{}});
             return;
         }
         run_in(open, std::move(*shared), [this, open, done](Result<http::QueryAnswer> answer) {
@@ -224,7 +230,7 @@ void HttpBackend::begin(std::string user,
                 done(answer.error());
                 return;
             }
-            done(std::pair{touch(open), std::move(answer).value()});
+            done(std::pair{give_back(open), std::move(answer).value()});
         });
     });
 }
@@ -242,13 +248,23 @@ void HttpBackend::run_in(const OpenPtr& open, http::QueryRequest request, Answer
 }
 
 Result<HttpBackend::OpenPtr> HttpBackend::find(const std::string& user, const std::string& transaction) {
-    const std::lock_guard lock{mutex_};
     const auto it = open_.find(transaction);
-    if (it == open_.end() || it->second->user != user || it->second->expires <= instance_.clock().now()) {
+    if (it == open_.end() || it->second->user != user || it->second->doomed ||
+        (!it->second->in_use && it->second->expires <= instance_.clock().now())) {
         return fail(ErrorCode::kTransactionNotFound,
                     fmt::format("Unable to locate the transaction '{}'. It may have been terminated or timed out.", transaction));
     }
     return it->second;
+}
+
+Result<HttpBackend::OpenPtr> HttpBackend::take(const std::string& user, const std::string& transaction) {
+    const std::lock_guard lock{mutex_};
+    NORNIC_TRY(OpenPtr open, find(user, transaction));
+    if (open->in_use) {
+        return fail(ErrorCode::kInvalidRequest, "Another request is using this transaction.");
+    }
+    open->in_use = true;
+    return open;
 }
 
 void HttpBackend::forget(const std::string& id) {
@@ -265,37 +281,29 @@ void HttpBackend::query_in(std::string user,
                            std::string transaction,
                            http::QueryRequest request,
                            http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) {
-    auto found = find(user, transaction);
-    if (!found) {
-        done(found.error());
+    auto taken = take(user, transaction);
+    if (!taken) {
+        done(taken.error());
         return;
     }
-    const OpenPtr open = found.value();
-    const auto use = std::make_shared<std::unique_lock<std::mutex>>(open->use, std::try_to_lock);
-    if (!use->owns_lock()) {
-        done(fail(ErrorCode::kInvalidRequest, "Another request is using this transaction."));
-        return;
-    }
-    run_in(open, std::move(request), [this, open, use, done = std::move(done)](Result<http::QueryAnswer> answer) {
+    const OpenPtr open = taken.value();
+    run_in(open, std::move(request), [this, open, done = std::move(done)](Result<http::QueryAnswer> answer) {
         if (!answer) {
-            use->unlock();
             forget(open->id);
             done(answer.error());
             return;
         }
-        const http::OpenTransaction info = touch(open);
-        use->unlock();
-        done(std::pair{info, std::move(answer).value()});
+        done(std::pair{give_back(open), std::move(answer).value()});
     });
 }
 
 void HttpBackend::commit(std::string user, std::string transaction, http::QueryRequest request, Answered done) {
-    auto found = find(user, transaction);
-    if (!found) {
-        done(found.error());
+    auto taken = take(user, transaction);
+    if (!taken) {
+        done(taken.error());
         return;
     }
-    const OpenPtr open = found.value();
+    const OpenPtr open = taken.value();
     const auto finish = [this, open, done](http::QueryAnswer answer) {
         auto kept = std::make_shared<http::QueryAnswer>(std::move(answer));
         open->session->commit([this, open, kept, done](Result<std::string> bookmark) {
@@ -323,13 +331,24 @@ void HttpBackend::commit(std::string user, std::string transaction, http::QueryR
 }
 
 void HttpBackend::rollback(std::string user, std::string transaction, http::Completion<void> done) {
-    auto found = find(user, transaction);
-    if (!found) {
-        done(found.error());
-        return;
+    OpenPtr open;
+    {
+        const std::lock_guard lock{mutex_};
+        auto found = find(user, transaction);
+        if (!found) {
+            done(found.error());
+            return;
+        }
+        open = found.value();
+        if (open->in_use) {
+            // Its own request rolls it back, as nobody else may touch the session.
+            open->doomed = true;
+            open->session->interrupt();
+            done(success());
+            return;
+        }
+        open->in_use = true;
     }
-    const OpenPtr open = found.value();
-    open->session->interrupt();
     open->session->rollback([this, open, done = std::move(done)](Result<> result) {
         forget(open->id);
         done(std::move(result));
@@ -342,11 +361,7 @@ void HttpBackend::expire_idle() {
         const std::lock_guard lock{mutex_};
         const Deadline now = instance_.clock().now();
         for (auto it = open_.begin(); it != open_.end();) {
-            const bool idle = it->second->use.try_lock();
-            if (idle) {
-                it->second->use.unlock();
-            }
-            if (idle && it->second->expires <= now) {
+            if (!it->second->in_use && it->second->expires <= now) {
                 late.push_back(it->second);
                 it = open_.erase(it);
             } else {

@@ -45,10 +45,11 @@ private:
     struct Open {
         std::string user;
         std::string id;
-        std::unique_ptr<QuerySession> session;
-        std::mutex use;
+        std::unique_ptr<QuerySession> session;  // of the request that uses it
+        // With mutex_ held:
+        bool in_use = false;
+        bool doomed = false;  // rolled back as soon as its request is through
         Deadline expires;
-        std::int64_t expires_wall_ns = 0;
     };
     using OpenPtr = std::shared_ptr<Open>;
     using Answered = http::Completion<http::QueryAnswer>;
@@ -57,9 +58,11 @@ private:
     /// Pulls the statement that runs into `answer`, then calls done.
     void collect(QuerySession& session, std::shared_ptr<http::QueryAnswer> answer, Answered done);
     void run_in(const OpenPtr& open, http::QueryRequest request, Answered done);
-    Result<OpenPtr> find(const std::string& user, const std::string& transaction);
+    /// For one request alone, which ends with give_back() or forget(). A transaction in use is kInvalidRequest.
+    Result<OpenPtr> take(const std::string& user, const std::string& transaction);
+    http::OpenTransaction give_back(const OpenPtr& open);
+    Result<OpenPtr> find(const std::string& user, const std::string& transaction);  // with mutex_ held
     void forget(const std::string& id);
-    http::OpenTransaction touch(const OpenPtr& open);
 
     Instance& instance_;
     std::mutex mutex_;

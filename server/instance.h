@@ -1,6 +1,7 @@
 // Instance: one running member, assembled. Everything that sessions need, nothing that knows of sockets.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -65,8 +66,8 @@ public:
     [[nodiscard]] std::string bolt_address() const;
     [[nodiscard]] std::string http_address() const;
     /// For dbms.listConnections; null before the listener runs.
-    void set_bolt_server(bolt::Server* server) { bolt_server_ = server; }
-    [[nodiscard]] bolt::Server* bolt_server() const noexcept { return bolt_server_; }
+    void set_bolt_server(bolt::Server* server) { bolt_server_.store(server); }
+    [[nodiscard]] bolt::Server* bolt_server() const noexcept { return bolt_server_.load(); }
 
     /// Runs `change` in a transaction of the system database and waits until it is durable.
     Result<> commit_catalog(const std::string& key, const std::optional<Value>& row);
@@ -104,7 +105,7 @@ private:
     mutable std::mutex addresses_mutex_;
     std::string bolt_address_;
     std::string http_address_;
-    bolt::Server* bolt_server_ = nullptr;
+    std::atomic<bolt::Server*> bolt_server_{nullptr};
 };
 
 /// dbms.*, SHOW DATABASES / TRANSACTIONS / SETTINGS / USERS, user administration.

@@ -90,7 +90,7 @@ void Instance::add_metrics() {
         resident.set(resident_bytes());
         cpu.set(cpu_seconds());
         if (bolt_server_ != nullptr) {
-            const bolt::Metrics& bolt = bolt_server_->metrics();
+            const bolt::Metrics& bolt = server->metrics();
             bolt_open.set(static_cast<double>(bolt.connections_open()));
             bolt_total.set(static_cast<double>(bolt.connections_opened.load()));
             bolt_refused.set(static_cast<double>(bolt.connections_refused.load()));

@@ -293,9 +293,9 @@ void add_transactions(ProcedureRegistry& registry, Instance& instance) {
                 const std::lock_guard lock{t->text_mutex};
                 query = t->query;
             }
-            if (!call.emit({Value{t->database}, Value{t->id}, Value{fmt::format("query-{}", t->number)}, Value{t->connection_id},
-                            Value{t->client_address}, Value{t->user}, Value{query}, utc_time(t->started_wall_ns), Value{"Running"},
-                            elapsed(*t, instance.clock()), t->metadata.is_map() ? t->metadata : Value{Map{}}})) {
+            if (!call.emit({Value{t->origin.database}, Value{t->id}, Value{fmt::format("query-{}", t->number)}, Value{t->origin.connection_id},
+                            Value{t->origin.client_address}, Value{t->origin.user}, Value{query}, utc_time(t->started_wall_ns), Value{"Running"},
+                            elapsed(*t, instance.clock()), t->origin.metadata.is_map() ? t->origin.metadata : Value{Map{}}})) {
                 break;
             }
         }

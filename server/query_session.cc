@@ -156,16 +156,14 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
     explicit_ = !autocommit;
     next_statement_ = 0;
     NORNIC_TRY(auto transaction, begin_engine_transaction());
-    Deadline deadline = kNoDeadline;
+    TransactionOrigin origin{database_, user_, info_.connection_id, info_.client_address, options.metadata, kNoDeadline};
     if (options.timeout && options.timeout->count() > 0) {
-        deadline = instance_.clock().now() + *options.timeout;
+        origin.deadline = instance_.clock().now() + *options.timeout;
     }
-    NORNIC_TRY(auto open, instance_.transactions().open(database_, user_, info_.connection_id, info_.client_address, deadline));
-    open->metadata = options.metadata;
-    open->transaction = std::move(transaction);
+    NORNIC_TRY(auto open, instance_.transactions().open(std::move(origin), std::move(transaction)));
     const std::lock_guard lock{open_mutex_};
     if (interrupted_) {
-        open->transaction->terminate(terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
+        open->terminate(terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
     }
     open_ = std::move(open);
     return success();
@@ -186,7 +184,7 @@ void QuerySession::close_transaction() {
         }
         statements_.clear();
         if (open) {
-            open->transaction->finish();
+            open->transaction().finish();
         }
     }
     if (open) {
@@ -240,19 +238,27 @@ void QuerySession::commit(bolt::Completion<std::string> done) {
     });
 }
 
+/// With open_->use held.
+Result<> QuerySession::still_alive() const {
+    const engine::Transaction& transaction = open_->transaction();
+    if (transaction.killed()) {
+        if (auto reason = transaction.kill_reason()) {
+            return *reason;
+        }
+    }
+    return success();
+}
+
 /// The one place where changes go to the log.
 void QuerySession::commit_transaction(std::function<void(Result<std::string>)> done) {
-    engine::Transaction& transaction = *open_->transaction;
+    std::unique_lock use{open_->use};
+    engine::Transaction& transaction = open_->transaction();
     if (!transaction.has_writes()) {
         // At least what it saw; where its procedures changed users or inner transactions, that as well.
         const LogIndex seen = instance_.engine().applied_index();
-        Result<> alive = success();
-        if (transaction.killed()) {
-            if (auto reason = transaction.kill_reason()) {
-                alive = *reason;
-            }
-        }
+        const Result<> alive = still_alive();
         transaction.finish();
+        use.unlock();
         if (!alive) {
             done(alive.error());
             return;
@@ -260,17 +266,28 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
         done(make_bookmark(instance_.history(), seen));
         return;
     }
-    if (instance_.settings().read_only) {
-        done(fail(ErrorCode::kReadOnly, "No write operations are allowed on this server: NORNICDB_READ_ONLY is set."));
-        return;
+    Result<std::string> write_set = fail(ErrorCode::kReadOnly, "No write operations are allowed on this server: NORNICDB_READ_ONLY is set.");
+    if (!instance_.settings().read_only) {
+        // One that timed out was let go of already and has nothing to prepare.
+        if (const Result<> alive = still_alive(); alive) {
+            write_set = transaction.prepare();
+        } else {
+            write_set = alive.error();
+        }
     }
-    auto write_set = transaction.prepare();
     if (!write_set) {
+        use.unlock();
         done(write_set.error());
         return;
     }
+    // From here its locks stay until the outcome is known, whatever its deadline is.
+    open_->committing = true;
+    use.unlock();
     instance_.replica().commit(std::move(write_set).value(), [this, done = std::move(done)](Result<modes::Committed> committed) {
-        open_->transaction->finish();
+        {
+            const std::lock_guard lock{open_->use};
+            open_->transaction().finish();
+        }
         if (!committed) {
             done(committed.error());
             return;
@@ -295,7 +312,7 @@ Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(st
     }
     instance_.counters().statements->add();
     NORNIC_TRY(statement->query,
-               instance_.plans(database_).prepare(statement->text, statement->parameters, *open_->transaction));
+               instance_.plans(database_).prepare(statement->text, statement->parameters, open_->transaction()));
     const cypher::PreparedInfo& info = cypher::info(*statement->query);
     if (!info.use_graph.empty()) {
         NORNIC_TRY(const std::string graph, instance_.resolve(info.use_graph));
@@ -337,7 +354,7 @@ Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(st
 
 Result<> QuerySession::start_execution(Statement& statement) {
     cypher::ExecutionServices services;
-    services.transaction = open_->transaction.get();
+    services.transaction = &open_->transaction();
     services.procedures = &instance_.procedures();
     services.caller = {user_, database_, info_.connection_id, info_.routing_context};
     services.transaction_wall_ns = open_->started_wall_ns;
@@ -374,16 +391,11 @@ Result<> QuerySession::do_work(Statement& statement) {
         statement.execution.reset();
         if (code == ErrorCode::kConflict) {
             // It keeps the locks it has, so nobody can win these rows again.
-            open_->transaction->restart_keeping_locks();
+            open_->transaction().restart_keeping_locks();
         } else {
             // The victim of a deadlock lets go of everything, so that the others get through.
             NORNIC_TRY(auto fresh, begin_engine_transaction());
-            const std::lock_guard lock{open_mutex_};
-            open_->transaction->finish();
-            open_->transaction = std::move(fresh);
-            if (interrupted_) {
-                open_->transaction->terminate(terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
-            }
+            open_->replace(std::move(fresh));
         }
         NORNIC_TRY(start_execution(statement));
     }
@@ -478,11 +490,7 @@ void QuerySession::run_in_transaction(std::string query, Value parameters, bolt:
     }
     const auto work = [&]() -> Result<bolt::Running> {
         const std::lock_guard use{open_->use};
-        if (open_->transaction->killed()) {
-            if (auto reason = open_->transaction->kill_reason()) {
-                return *reason;
-            }
-        }
+        NORNIC_TRY(still_alive());
         NORNIC_TRY(finish_earlier_work());
         NORNIC_TRY(auto statement, make_statement(std::move(query), std::move(parameters)));
         statement->id = next_statement_++;
@@ -573,7 +581,9 @@ void QuerySession::stream(Statement& statement, std::int64_t count, bolt::Record
     Result<cypher::PullStatus> status = cypher::PullStatus::kFinished;
     {
         const std::lock_guard use{open_->use};
-        if (sink != nullptr) {
+        if (const Result<> alive = statement.committed ? success() : still_alive(); !alive) {
+            status = alive.error();
+        } else if (sink != nullptr) {
             SinkAdapter adapter{*sink};
             status = statement.execution->pull(rows_max, &adapter);
             pulled.records = adapter.rows;
@@ -706,8 +716,8 @@ void QuerySession::route(Value context,
 void QuerySession::interrupt() {
     const std::lock_guard lock{open_mutex_};
     interrupted_ = true;
-    if (open_ && open_->transaction) {
-        open_->transaction->terminate(terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
+    if (open_) {
+        open_->terminate(terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
     }
 }
 

@@ -49,6 +49,8 @@ private:
     void after_bookmarks(const bolt::TransactionOptions& options, Done then);
     Result<> open_transaction(const bolt::TransactionOptions& options, bool autocommit);
     Result<std::unique_ptr<engine::Transaction>> begin_engine_transaction() const;
+    /// Why the open transaction was terminated, if it was.
+    Result<> still_alive() const;
     Result<std::unique_ptr<Statement>> make_statement(std::string query, Value parameters);
     Result<> start_execution(Statement& statement);
     /// Does a writing statement's work; in autocommit runs it again when another transaction won.

@@ -20,6 +20,8 @@ namespace {
 constexpr int kExitRefused = 1;
 constexpr int kExitFailed = 70;  // EX_SOFTWARE: restarting verifies the log from disk
 constexpr std::chrono::milliseconds kWatchInterval{200};
+// Between the end of a transaction that took too long and the end of its connection: time for its answer.
+constexpr std::chrono::seconds kLastAnswerGrace{1};
 
 log::Level level_of(const std::string& name) {
     if (name == "debug") {
@@ -144,8 +146,16 @@ int serve(const env::Loaded& loaded) {
         std::_Exit(kExitFailed);
     }
     const Deadline deadline = system_clock().now() + settings.shutdown_timeout;
-    const std::size_t left = bolt.value()->stop(deadline);
-    http.value()->stop(deadline);
+    // What runs may end by itself until the deadline; then it is told why it cannot, and its client with it.
+    std::thread last_call{[&instance, deadline] {
+        if (!instance.transactions().wait_until_idle(deadline)) {
+            log::warn("{} transactions did not end in time and are rolled back.", instance.transactions().count());
+            instance.transactions().stop();
+        }
+    }};
+    const std::size_t left = bolt.value()->stop(deadline + kLastAnswerGrace);
+    http.value()->stop(deadline + kLastAnswerGrace);
+    last_call.join();
     http_backend.close_all();
     instance.set_bolt_server(nullptr);
     if (left > 0) {

@@ -29,17 +29,27 @@ Transactions::~Transactions() {
     sweeper_.join();
 }
 
-Result<OpenTransactionPtr> Transactions::open(std::string database,
-                                              std::string user,
-                                              std::string connection_id,
-                                              std::string client_address,
-                                              Deadline deadline) {
-    auto out = std::make_shared<OpenTransaction>();
-    out->database = std::move(database);
-    out->user = std::move(user);
-    out->connection_id = std::move(connection_id);
-    out->client_address = std::move(client_address);
-    out->deadline = deadline;
+void OpenTransaction::replace(std::unique_ptr<engine::Transaction> fresh) {
+    {
+        const std::lock_guard lock{pointer_mutex_};
+        transaction_.swap(fresh);
+        if (reason_) {
+            transaction_->terminate(*reason_);
+        }
+    }
+    fresh->finish();
+}
+
+void OpenTransaction::terminate(const Error& reason) {
+    const std::lock_guard lock{pointer_mutex_};
+    if (!reason_) {
+        reason_ = reason;
+        transaction_->terminate(reason);
+    }
+}
+
+Result<OpenTransactionPtr> Transactions::open(TransactionOrigin origin, std::unique_ptr<engine::Transaction> transaction) {
+    auto out = std::make_shared<OpenTransaction>(std::move(origin), std::move(transaction));
     out->started_wall_ns = clock_.wall_ns();
     const std::lock_guard lock{mutex_};
     if (stopping_) {
@@ -52,7 +62,7 @@ Result<OpenTransactionPtr> Transactions::open(std::string database,
                                 settings_.open_max));
     }
     out->number = next_++;
-    out->id = fmt::format("{}-transaction-{}", out->database, out->number);
+    out->id = fmt::format("{}-transaction-{}", out->origin.database, out->number);
     open_.emplace(out->number, out);
     return out;
 }
@@ -83,9 +93,7 @@ std::size_t Transactions::count() const {
 bool Transactions::terminate(std::string_view id, const std::string& reason) {
     for (const OpenTransactionPtr& t : all()) {
         if (t->id == id) {
-            if (t->transaction) {
-                t->transaction->terminate(terminated(ErrorCode::kTerminated, reason));
-            }
+            t->terminate(terminated(ErrorCode::kTerminated, reason));
             return true;
         }
     }
@@ -98,9 +106,7 @@ void Transactions::stop() {
         stopping_ = true;
     }
     for (const OpenTransactionPtr& t : all()) {
-        if (t->transaction) {
-            t->transaction->terminate(terminated(ErrorCode::kDatabaseUnavailable, "The server is stopping."));
-        }
+        t->terminate(terminated(ErrorCode::kDatabaseUnavailable, "The server is stopping."));
     }
 }
 
@@ -123,7 +129,7 @@ void Transactions::sweep() {
         const Deadline now = clock_.now();
         std::vector<OpenTransactionPtr> late;
         for (const auto& [number, transaction] : open_) {
-            if (transaction->deadline <= now) {
+            if (transaction->origin.deadline <= now) {
                 late.push_back(transaction);
             }
         }
@@ -131,12 +137,11 @@ void Transactions::sweep() {
         for (const OpenTransactionPtr& t : late) {
             // A statement that runs finds its deadline by itself; a silent client's locks go here.
             const std::unique_lock use{t->use, std::try_to_lock};
-            if (use && t->transaction) {
-                t->transaction->terminate(
-                    terminated(ErrorCode::kTransactionTimedOutByClient,
-                               "The transaction has not completed within the timeout specified at its start by the client. You may "
-                               "want to retry with a longer timeout."));
-                t->transaction->finish();
+            if (use && !t->committing) {
+                t->terminate(terminated(ErrorCode::kTransactionTimedOutByClient,
+                                        "The transaction has not completed within the timeout specified at its start by the client. "
+                                        "You may want to retry with a longer timeout."));
+                t->transaction().finish();
             }
         }
         lock.lock();

@@ -1,7 +1,6 @@
 // The transactions that clients have open: numbered, listed (SHOW TRANSACTIONS), killed and timed out.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -19,25 +18,45 @@
 
 namespace nornic::server {
 
-/// One transaction and what is known of its client. The engine transaction is touched only with `use` held,
-/// except terminate().
-struct OpenTransaction {
-    std::uint64_t number = 0;
-    std::string id;  // "neo4j-transaction-357"
+/// What is known of a transaction's client; the same from begin to end.
+struct TransactionOrigin {
     std::string database;
     std::string user;
     std::string connection_id;
     std::string client_address;
     Value metadata;
-    std::int64_t started_wall_ns = 0;
     Deadline deadline = kNoDeadline;
+};
+
+/// One transaction and its client. The engine transaction is touched only with `use` held; terminate() is for
+/// any thread at any time.
+class OpenTransaction {
+public:
+    OpenTransaction(TransactionOrigin client, std::unique_ptr<engine::Transaction> begun)
+        : origin{std::move(client)}, transaction_{std::move(begun)} {}
+
+    std::uint64_t number = 0;
+    std::string id;  // "neo4j-transaction-357"
+    const TransactionOrigin origin;
+    std::int64_t started_wall_ns = 0;
 
     std::mutex use;
-    std::unique_ptr<engine::Transaction> transaction;
+    /// With `use` held, or on the session's own thread.
+    [[nodiscard]] engine::Transaction& transaction() const noexcept { return *transaction_; }
+    /// Puts a fresh one in its place; what was terminated stays so. With `use` held.
+    void replace(std::unique_ptr<engine::Transaction> fresh);
+    /// The first reason counts.
+    void terminate(const Error& reason);
+    /// With `use` held: its changes are on their way to the log, so only their outcome ends it.
+    bool committing = false;
 
     std::mutex text_mutex;
     std::string query;  // what runs or ran last
-    std::atomic<bool> running{false};
+
+private:
+    std::unique_ptr<engine::Transaction> transaction_;  // replaced with `use` and pointer_mutex_ held
+    std::mutex pointer_mutex_;
+    std::optional<Error> reason_;  // with pointer_mutex_ held
 };
 
 using OpenTransactionPtr = std::shared_ptr<OpenTransaction>;
@@ -52,11 +71,7 @@ public:
     ~Transactions();
 
     /// kTransactionLimit.
-    Result<OpenTransactionPtr> open(std::string database,
-                                    std::string user,
-                                    std::string connection_id,
-                                    std::string client_address,
-                                    Deadline deadline);
+    Result<OpenTransactionPtr> open(TransactionOrigin origin, std::unique_ptr<engine::Transaction> transaction);
     void close(const OpenTransactionPtr& transaction);
     [[nodiscard]] std::vector<OpenTransactionPtr> all() const;
     [[nodiscard]] std::size_t count() const;

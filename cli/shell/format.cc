@@ -99,7 +99,12 @@ public:
         }
         out_ << '\n';
     }
-    void end(std::int64_t, const Map&, std::int64_t) override { out_.flush(); }
+    void end(std::int64_t, const Map& summary, std::int64_t) override {
+        if (const std::string plan = describe_plan(summary); !plan.empty()) {
+            out_ << plan << '\n';
+        }
+        out_.flush();
+    }
 
 private:
     std::ostream& out_;
@@ -138,6 +143,9 @@ public:
             }
             rule();
             out_ << '\n';
+        }
+        if (const std::string plan = describe_plan(summary); !plan.empty()) {
+            out_ << plan << "\n\n";
         }
         out_ << fmt::format("{} {}\n", rows, rows == 1 ? "row" : "rows");
         const Value* consumed = summary.find("t_last");
@@ -291,6 +299,18 @@ private:
 };
 
 }  // namespace
+
+std::string describe_plan(const Map& summary) {
+    for (const char* key : {"plan", "profile"}) {
+        const Value* plan = summary.find(key);
+        const Value* arguments = plan != nullptr && plan->is_map() ? plan->as_map().find("args") : nullptr;
+        const Value* drawn = arguments != nullptr && arguments->is_map() ? arguments->as_map().find("string-representation") : nullptr;
+        if (drawn != nullptr && drawn->is_string()) {
+            return std::string{drawn->as_string()};
+        }
+    }
+    return {};
+}
 
 std::string describe_counters(const Map& summary) {
     const Value* stats = summary.find("stats");

@@ -26,6 +26,9 @@ public:
 
 std::unique_ptr<Printer> make_printer(Format format, std::ostream& out);
 
+/// The plan of EXPLAIN or PROFILE as the server drew it; empty if there is none.
+std::string describe_plan(const Map& summary);
+
 /// "Added 1 nodes, Set 2 properties, Added 1 labels"; empty if nothing changed.
 std::string describe_counters(const Map& summary);
 
