@@ -100,6 +100,7 @@ SUITES = collections.OrderedDict([
     ("kill", lambda: script("tests/cluster/kill_test.py")),
     ("counter", lambda: script("tests/cluster/counter_test.py")),
     ("disk_full", lambda: script("tests/cluster/disk_full_test.py")),
+    ("sync_fault", lambda: script("tests/cluster/sync_fault_test.py")),
 ])
 # Suites that only run when they are named.
 EXTRA = {
