@@ -17,6 +17,9 @@ using boost::system::error_code;
 // that last byte away on its way (a reset overtakes data).
 constexpr std::chrono::milliseconds kLinger{1000};
 constexpr std::size_t kKeptBytes = 1 << 20;
+// How much may wait for the socket of what TLS and WebSocket answer by themselves (key updates, pongs): nothing else
+// bounds what a peer makes us say that sends such requests and never reads.
+constexpr std::size_t kControlBytesMax = 256 * 1024;
 constexpr char kTlsHandshakeRecord = 0x16;
 
 std::string endpoint_text(const asio::ip::tcp::endpoint& endpoint) {
@@ -160,8 +163,11 @@ bool Connection::take(std::string_view raw) {
             plain_.clear();
             std::string reply;
             const Result<> fed = tls_->feed(raw, plain_, reply);
-            write_raw(reply);
-            if (!fed) {
+            const bool bounded = has_room_for_control(reply.size());
+            if (bounded) {
+                write_raw(reply);
+            }
+            if (!fed || !bounded) {
                 return false;
             }
         }
@@ -184,7 +190,8 @@ bool Connection::take_stream(std::string_view bytes) {
             payload_.clear();
             std::string reply;
             open = frames_->feed(bytes, payload_, reply);
-            if (!reply.empty()) {
+            // A pong may be left out (RFC 6455, 5.5.3), the close frame not.
+            if (!reply.empty() && (has_room_for_control(reply.size()) || !open)) {
                 if (tls_ != nullptr) {
                     std::string raw;
                     tls_->wrap(reply, raw);
@@ -205,10 +212,10 @@ bool Connection::take_stream(std::string_view bytes) {
 }
 
 bool Connection::take_http(std::string_view bytes) {
-    head_.append(bytes.substr(0, kHttpHeadBytesMax));
+    head_.append(bytes);  // One read's worth at most.
     const std::size_t end = head_.find("\r\n\r\n");
-    if (end == std::string::npos) {
-        return head_.size() < kHttpHeadBytesMax;
+    if (end == std::string::npos || end + 4 > kHttpHeadBytesMax) {
+        return end == std::string::npos && head_.size() < kHttpHeadBytesMax;
     }
     Result<HttpAnswer> answer = answer_http(std::string_view{head_}.substr(0, end + 4));
     if (!answer) {
@@ -312,6 +319,17 @@ void Connection::write_raw(std::string_view raw) {
     if (sending_.empty()) {
         send_waiting();
     }
+}
+
+bool Connection::has_room_for_control(std::size_t bytes) {
+    if (nothing_waits()) {
+        control_bytes_ = 0;
+    }
+    if (bytes > kControlBytesMax - control_bytes_) {
+        return false;
+    }
+    control_bytes_ += bytes;
+    return true;
 }
 
 void Connection::send_waiting() {

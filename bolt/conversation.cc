@@ -87,7 +87,7 @@ bool Conversation::wants_input() {
     const std::size_t most = authenticated_.load(std::memory_order_relaxed)
                                  ? settings_.input_bytes_max
                                  : std::min(settings_.input_bytes_max, 4 * settings_.message_bytes_max_unauthenticated);
-    input_paused_ = working_ && incoming_.bytes.size() > most;
+    input_paused_ = working_ && incoming_.memory_bytes() > most;
     return !input_paused_;
 }
 

@@ -18,6 +18,8 @@ struct MessageBatch {
     std::vector<std::size_t> ends;  // of each message in bytes
 
     [[nodiscard]] std::size_t size() const noexcept { return ends.size(); }
+    /// What they take in memory; for tiny messages most of it is not their bytes.
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return bytes.size() + ends.size() * sizeof(std::size_t); }
     [[nodiscard]] std::string_view operator[](std::size_t i) const noexcept {
         const std::size_t begin = i == 0 ? 0 : ends[i - 1];
         return std::string_view{bytes}.substr(begin, ends[i] - begin);

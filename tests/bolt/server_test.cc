@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "bolt/client.h"
+#include "bolt/websocket.h"
 #include "fake_backend.h"
 #include "support.h"
 
@@ -276,6 +277,48 @@ TEST_F(BoltServerTest, ARunningStatementIsInterruptedByReset) {
         ASSERT_TRUE(client->run("ROWS 1"));
         EXPECT_EQ(count_rows(*client), 1);
     }
+}
+
+TEST_F(BoltServerTest, PingsWhosePongsNobodyReadsAreLeftOut) {
+    serve();
+    auto socket = raw();
+    asio::write(socket, asio::buffer(upgrade_request("localhost", "0123456789abcdef")));
+    std::string head;
+    asio::read_until(socket, asio::dynamic_buffer(head), "\r\n\r\n");
+    std::string pings;
+    for (int i = 0; i < 1000; ++i) {
+        pings += std::string{"\x89\xFD\0\0\0\0", 6} + std::string(125, 'p');
+    }
+    constexpr std::uint64_t kPings = 500;
+    for (std::uint64_t i = 0; i < kPings; ++i) {
+        asio::write(socket, asio::buffer(pings));
+    }
+    const std::uint64_t sent = kPings * pings.size();
+    ASSERT_TRUE(eventually([&] { return server_->metrics().bytes_received.load() >= sent; }));
+    // What the kernel took for us, and what waits in the server.
+    EXPECT_LT(server_->metrics().bytes_sent.load(), sent / 2);
+
+    // Whoever reads is answered again.
+    asio::write(socket, asio::buffer(std::string{"\x89\x80\0\0\0\0\x88\x80\0\0\0\0", 12}));
+    const std::string answers = read_all(socket);
+    EXPECT_TRUE(answers.ends_with(std::string{"\x88\x02\x03\xE8"}));
+}
+
+TEST_F(BoltServerTest, AWebSocketMayBeginItsFramesBesideAFullHead) {
+    serve();
+    auto socket = raw();
+    std::string all = upgrade_request("localhost", "0123456789abcdef");
+    all.insert(all.size() - 2, "X-Long: " + std::string(7900, 'x') + "\r\n");
+    ASSERT_LT(all.size(), kHttpHeadBytesMax);
+    for (int i = 0; i < 20; ++i) {
+        all += std::string{"\x89\xFD\0\0\0\0", 6} + std::string(125, 'p');
+    }
+    all += std::string{"\x88\x80\0\0\0\0", 6};
+    ASSERT_LT(all.size(), 16 * 1024U);  // One read.
+    asio::write(socket, asio::buffer(all));
+    const std::string answers = read_all(socket);
+    EXPECT_NE(answers.find(std::string(125, 'p')), std::string::npos);
+    EXPECT_TRUE(answers.ends_with(std::string{"\x88\x02\x03\xE8"}));
 }
 
 TEST_F(BoltServerTest, TlsWebSocketAndBothOnOnePort) {
