@@ -119,12 +119,17 @@ template <class Stream>
 class Server::Impl::Connection final : public Closable, public std::enable_shared_from_this<Connection<Stream>> {
 public:
     Connection(std::shared_ptr<Impl> server, Stream stream, beast::flat_buffer buffer)
-        : server_{std::move(server)}, stream_{std::move(stream)}, buffer_{std::move(buffer)} {
-        server_->entered(this);
-    }
+        : server_{std::move(server)}, stream_{std::move(stream)}, buffer_{std::move(buffer)} {}
     ~Connection() override { server_->left(this); }
 
-    void start() { read(); }
+    /// Not in the constructor: whoever closes all connections needs a shared pointer to be had.
+    void start() {
+        server_->entered(this);
+        if (server_->stopping_.load()) {
+            return;
+        }
+        read();
+    }
 
     void close(bool now) override {
         asio::post(stream_.get_executor(), [self = this->weak_from_this(), now] {

@@ -89,8 +89,8 @@ void Instance::add_metrics() {
         threads.set(static_cast<double>(pool_.threads()));
         resident.set(resident_bytes());
         cpu.set(cpu_seconds());
-        if (bolt_server_ != nullptr) {
-            const bolt::Metrics& bolt = server->metrics();
+        if (const bolt::Server* const listener = bolt_server(); listener != nullptr) {
+            const bolt::Metrics& bolt = listener->metrics();
             bolt_open.set(static_cast<double>(bolt.connections_open()));
             bolt_total.set(static_cast<double>(bolt.connections_opened.load()));
             bolt_refused.set(static_cast<double>(bolt.connections_refused.load()));

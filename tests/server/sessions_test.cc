@@ -1,0 +1,255 @@
+// Sessions on a real instance in this process: what other threads may do to a session's transaction.
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "server/http_backend.h"
+#include "server/instance.h"
+#include "server/query_session.h"
+
+namespace nornic::server {
+namespace {
+
+/// Makes a call and waits for its completion.
+template <class T>
+Result<T> wait(const std::function<void(std::function<void(Result<T>)>)>& call) {
+    auto answered = std::make_shared<std::promise<Result<T>>>();
+    auto answer = answered->get_future();
+    call([answered](Result<T> result) { answered->set_value(std::move(result)); });
+    return answer.get();
+}
+
+struct Table {
+    std::vector<std::vector<Value>> rows;
+    [[nodiscard]] std::int64_t number() const { return rows.at(0).at(0).as_integer(); }
+};
+
+class Rows final : public bolt::RecordSink {
+public:
+    bool record(std::span<const Value> values) override {
+        table.rows.emplace_back(values.begin(), values.end());
+        return true;
+    }
+    Table table;
+};
+
+class SessionsTest : public testing::Test {
+protected:
+    void SetUp() override {
+        directory_ = std::filesystem::temp_directory_path() /
+                     fmt::format("sessions_test.{}.{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
+        std::filesystem::remove_all(directory_);
+        env::Source source;
+        source.environment = {{"NORNICDB_DATA_DIR", directory_.string()}, {"NORNICDB_AUTH", "none"}};
+        auto loaded = env::load(source);
+        ASSERT_TRUE(loaded) << loaded.error().message();
+        auto opened = Instance::open(loaded.value(), system_clock());
+        ASSERT_TRUE(opened) << opened.error().message();
+        instance_ = std::move(opened).value();
+        instance_->pool().start();
+    }
+    void TearDown() override {
+        if (instance_) {
+            instance_->pool().stop();
+            instance_->close();
+        }
+        std::filesystem::remove_all(directory_);
+    }
+
+    std::unique_ptr<QuerySession> session() {
+        auto out = std::make_unique<QuerySession>(*instance_, bolt::ConnectionInfo{});
+        out->login_as("tester");
+        return out;
+    }
+    /// An autocommit statement and all its records.
+    static Result<Table> run(QuerySession& session, const std::string& query) {
+        NORNIC_TRY(wait<bolt::Running>([&](auto done) { session.run(query, Value{Map{}}, {}, done); }));
+        Rows rows;
+        NORNIC_TRY(wait<bolt::Pulled>([&](auto done) { session.pull(-1, -1, rows, done); }));
+        return std::move(rows.table);
+    }
+    static Result<bolt::Running> run_in(QuerySession& session, const std::string& query) {
+        return wait<bolt::Running>([&](auto done) { session.run_in_transaction(query, Value{Map{}}, done); });
+    }
+    static Result<std::string> commit(QuerySession& session) {
+        return wait<std::string>([&](auto done) { session.commit(done); });
+    }
+    static Result<bolt::Begun> begin(QuerySession& session, Duration timeout) {
+        bolt::TransactionOptions options;
+        options.timeout = timeout;
+        return wait<bolt::Begun>([&](auto done) { session.begin(options, done); });
+    }
+    std::int64_t count(const std::string& label) {
+        const auto counted = run(*session(), "MATCH (n:" + label + ") RETURN count(n)");
+        return counted ? counted.value().number() : -1;
+    }
+
+    std::filesystem::path directory_;
+    std::unique_ptr<Instance> instance_;
+};
+
+TEST_F(SessionsTest, ACommitAfterTheTransactionTimedOutIsRefusedAndItsLocksAreGone) {
+    const auto late = session();
+    ASSERT_TRUE(begin(*late, std::chrono::milliseconds{20}));
+    ASSERT_TRUE(run_in(*late, "MERGE (n:Late {id: 1}) SET n.by = 'late'"));
+    // It waits for the lock that only the time-out lets go of.
+    const auto other = session();
+    const auto merged = run(*other, "MERGE (n:Late {id: 1}) SET n.by = 'other' RETURN n.by");
+    ASSERT_TRUE(merged) << merged.error().message();
+    const auto committed = commit(*late);
+    ASSERT_FALSE(committed);
+    EXPECT_EQ(committed.error().code(), ErrorCode::kTransactionTimedOutByClient);
+    EXPECT_EQ(count("Late"), 1);
+}
+
+TEST_F(SessionsTest, ATransactionThatTimedOutGivesNoMoreRecords) {
+    const auto late = session();
+    ASSERT_TRUE(begin(*late, std::chrono::milliseconds{20}));
+    ASSERT_TRUE(run_in(*late, "CREATE (:Gone)"));
+    ASSERT_TRUE(run_in(*late, "MATCH (n) RETURN n"));
+    for (;;) {
+        Rows rows;
+        const auto pulled = wait<bolt::Pulled>([&](auto done) { late->pull(-1, 0, rows, done); });
+        if (!pulled) {
+            EXPECT_EQ(pulled.error().code(), ErrorCode::kTransactionTimedOutByClient);
+            break;
+        }
+    }
+    late->reset();
+    EXPECT_EQ(instance_->transactions().count(), 0U);
+    EXPECT_EQ(count("Gone"), 0);
+}
+
+/// Deadlocks make sessions exchange their transactions while others list and terminate them.
+TEST_F(SessionsTest, TransactionsAreListedAndTerminatedWhileTheirStatementsRunAgain) {
+    ASSERT_TRUE(run(*session(), "CREATE (:C {id: 0, n: 0}), (:C {id: 1, n: 0})"));
+    constexpr int kWriters = 4;
+    constexpr int kRounds = 40;
+    std::atomic<int> running{kWriters};
+    std::atomic<int> succeeded{0};
+    std::vector<std::thread> threads;
+    for (int w = 0; w < kWriters; ++w) {
+        threads.emplace_back([&, w] {
+            const auto mine = session();
+            const std::string query = fmt::format(
+                "MATCH (a:C {{id: {}}}) SET a.n = a.n + 1 WITH a MATCH (b:C {{id: {}}}) SET b.n = b.n + 1 RETURN b.n", w % 2, 1 - w % 2);
+            for (int i = 0; i < kRounds; ++i) {
+                const auto done = run(*mine, query);
+                if (done) {
+                    succeeded.fetch_add(1);
+                } else {
+                    EXPECT_EQ(done.error().code(), ErrorCode::kTerminated) << done.error().message();
+                    mine->reset();
+                }
+            }
+            running.fetch_sub(1);
+        });
+    }
+    threads.emplace_back([&] {
+        const auto watcher = session();
+        while (running.load() > 0) {
+            EXPECT_TRUE(run(*watcher, "SHOW TRANSACTIONS YIELD *"));
+            for (const OpenTransactionPtr& t : instance_->transactions().all()) {
+                if (t->number % 7 == 0) {
+                    static_cast<void>(instance_->transactions().terminate(t->id, "test"));  // It may be over by now.
+                }
+            }
+        }
+    });
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    const auto ends = run(*session(), "MATCH (c:C) RETURN c.n ORDER BY c.id");
+    ASSERT_TRUE(ends);
+    EXPECT_EQ(ends.value().rows.at(0).at(0).as_integer(), succeeded.load());
+    EXPECT_EQ(ends.value().rows.at(1).at(0).as_integer(), succeeded.load());
+    EXPECT_EQ(instance_->transactions().count(), 0U);
+}
+
+TEST_F(SessionsTest, OneRequestAtATimeUsesAnHttpTransaction) {
+    HttpBackend http{*instance_};
+    using Begun = std::pair<http::OpenTransaction, http::QueryAnswer>;
+    const auto request = [](std::string text) {
+        http::QueryRequest out;
+        out.statement = std::move(text);
+        out.parameters = Value{Map{}};
+        return out;
+    };
+    for (int round = 0; round < 20; ++round) {
+        const auto begun = wait<Begun>([&](auto done) { http.begin("tester", request("CREATE (:H)"), done); });
+        ASSERT_TRUE(begun) << begun.error().message();
+        const std::string id = begun.value().first.id;
+        std::atomic<int> committed{0};
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 3; ++i) {
+            threads.emplace_back([&] {
+                const auto answer = wait<http::QueryAnswer>([&](auto done) { http.commit("tester", id, request(""), done); });
+                if (answer) {
+                    committed.fetch_add(1);
+                    return;
+                }
+                EXPECT_TRUE(answer.error().code() == ErrorCode::kInvalidRequest ||
+                            answer.error().code() == ErrorCode::kTransactionNotFound)
+                    << answer.error().message();
+            });
+        }
+        for (std::thread& thread : threads) {
+            thread.join();
+        }
+        EXPECT_EQ(committed.load(), 1);
+    }
+    EXPECT_EQ(count("H"), 20);
+}
+
+TEST_F(SessionsTest, ARollbackEndsTheRequestThatUsesItsTransaction) {
+    HttpBackend http{*instance_};
+    using Begun = std::pair<http::OpenTransaction, http::QueryAnswer>;
+    const auto request = [](std::string text) {
+        http::QueryRequest out;
+        out.statement = std::move(text);
+        out.parameters = Value{Map{}};
+        return out;
+    };
+    const auto begun = wait<Begun>([&](auto done) { http.begin("tester", request("CREATE (:R)"), done); });
+    ASSERT_TRUE(begun);
+    const std::string id = begun.value().first.id;
+    std::thread long_one{[&] {
+        for (;;) {
+            const auto answer = wait<Begun>([&](auto done) {
+                http.query_in("tester", id, request("UNWIND range(1, 1000000000000) AS x RETURN sum(x)"), done);
+            });
+            ASSERT_FALSE(answer);
+            if (answer.error().code() != ErrorCode::kInvalidRequest) {  // A probe was in the transaction: try again.
+                EXPECT_EQ(answer.error().code(), ErrorCode::kTerminated) << answer.error().message();
+                break;
+            }
+        }
+    }};
+    for (;;) {
+        const auto probe = wait<Begun>([&](auto done) { http.query_in("tester", id, request("RETURN 1"), done); });
+        if (!probe) {
+            EXPECT_EQ(probe.error().code(), ErrorCode::kInvalidRequest) << probe.error().message();
+            break;
+        }
+        http.expire_idle();
+    }
+    EXPECT_TRUE(wait<void>([&](auto done) { http.rollback("tester", id, done); }));
+    long_one.join();
+    const auto gone = wait<Begun>([&](auto done) { http.query_in("tester", id, request("RETURN 1"), done); });
+    ASSERT_FALSE(gone);
+    EXPECT_EQ(gone.error().code(), ErrorCode::kTransactionNotFound);
+    EXPECT_EQ(instance_->transactions().count(), 0U);
+    EXPECT_EQ(count("R"), 0);
+}
+
+}  // namespace
+}  // namespace nornic::server
