@@ -617,7 +617,10 @@ Result<Map> Client::Impl::expect_success(int answers_behind) {
     if (answer.tag == MessageTag::kFailure) {
         error = server_error(answer.metadata);
     }
-    NORNIC_TRY(recover(answers_behind));
+    // What the server said counts more than that it hung up behind it (a server that stops does both).
+    if (auto recovered = recover(answers_behind); !recovered && answer.tag != MessageTag::kFailure) {
+        return recovered.error();
+    }
     return boost::outcome_v2::failure(error);
 }
 
@@ -740,7 +743,9 @@ Result<std::optional<List>> Client::next() {
         if (answer.tag == MessageTag::kFailure) {
             error = c.server_error(answer.metadata);
         }
-        NORNIC_TRY(c.recover(0));
+        if (auto recovered = c.recover(0); !recovered && answer.tag != MessageTag::kFailure) {
+            return recovered.error();
+        }
         return boost::outcome_v2::failure(error);
     }
     return std::optional<List>{};
@@ -770,7 +775,9 @@ Result<> Client::consume() {
         if (answer.tag == MessageTag::kFailure) {
             error = c.server_error(answer.metadata);
         }
-        NORNIC_TRY(c.recover(0));
+        if (auto recovered = c.recover(0); !recovered && answer.tag != MessageTag::kFailure) {
+            return recovered.error();
+        }
         return boost::outcome_v2::failure(error);
     }
     return success();
