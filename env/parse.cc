@@ -1,8 +1,8 @@
 // Durations, sizes and addresses as people write them.
+#include "env/settings.h"
+
 #include <charconv>
 #include <cmath>
-
-#include "env/settings.h"
 
 namespace nornic::env {
 namespace {
@@ -33,7 +33,8 @@ bool equals_ignoring_case(std::string_view a, std::string_view b) {
         return false;
     }
     for (std::size_t i = 0; i < a.size(); ++i) {
-        if (std::tolower(static_cast<unsigned char>(a[i])) != std::tolower(static_cast<unsigned char>(b[i]))) {
+        if (std::tolower(static_cast<unsigned char>(a[i])) !=
+            std::tolower(static_cast<unsigned char>(b[i]))) {
             return false;
         }
     }
@@ -85,16 +86,26 @@ Result<std::uint64_t> parse_bytes(std::string_view text) {
     if (!unit.empty() && !equals_ignoring_case(unit, "b")) {
         const char c = static_cast<char>(std::tolower(static_cast<unsigned char>(unit.front())));
         const std::string_view tail = unit.substr(1);
-        const bool known_tail = tail.empty() || equals_ignoring_case(tail, "b") || equals_ignoring_case(tail, "ib");
+        const bool known_tail =
+            tail.empty() || equals_ignoring_case(tail, "b") || equals_ignoring_case(tail, "ib");
         if (!known_tail) {
             return fail(ErrorCode::kInvalidArgument, "not a size");
         }
         switch (c) {
-            case 'k': factor = 1024; break;
-            case 'm': factor = 1024.0 * 1024; break;
-            case 'g': factor = 1024.0 * 1024 * 1024; break;
-            case 't': factor = 1024.0 * 1024 * 1024 * 1024; break;
-            default: return fail(ErrorCode::kInvalidArgument, "not a size");
+            case 'k':
+                factor = 1024;
+                break;
+            case 'm':
+                factor = 1024.0 * 1024;
+                break;
+            case 'g':
+                factor = 1024.0 * 1024 * 1024;
+                break;
+            case 't':
+                factor = 1024.0 * 1024 * 1024 * 1024;
+                break;
+            default:
+                return fail(ErrorCode::kInvalidArgument, "not a size");
         }
     }
     const double total = number->value * factor;
@@ -120,12 +131,13 @@ std::optional<std::pair<std::string, std::uint16_t>> parse_host_port(std::string
         return std::nullopt;
     }
     for (const char c : host) {
-        if (c <= ' ' || c == '/' || c == ',') {
+        if (c <= ' ' || c == '/' || c == ',' || c == '[' || c == ']') {
             return std::nullopt;
         }
     }
     unsigned port = 0;
-    const auto [end, error] = std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
+    const auto [end, error] =
+        std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
     if (error != std::errc{} || end != port_text.data() + port_text.size() || port > 65535) {
         return std::nullopt;
     }

@@ -1,8 +1,11 @@
-// The process's settings: NORNICDB_* names from a config file, the environment and the command line,
-// parsed and checked in one place. Nothing else reads the environment.
+// The process's settings: NORNICDB_* names from a config file, the environment and the command
+// line, parsed and checked in one place. Nothing else reads the environment.
 //
 // docs/settings.md is made from the same table (`nornicdb settings --markdown`).
 #pragma once
+
+#include "base/clock.h"
+#include "base/result.h"
 
 #include <chrono>
 #include <cstdint>
@@ -11,9 +14,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/clock.h"
-#include "base/result.h"
 
 namespace nornic::env {
 
@@ -136,12 +136,14 @@ struct Source {
 
 struct Loaded {
     Settings settings;
-    std::vector<std::string> warnings;            // one line each: unknown NORNICDB_ names and the like
-    std::map<std::string, std::string> explicit_values;  // what was set, secrets masked; for SHOW SETTINGS
+    std::vector<std::string> warnings;  // one line each: unknown NORNICDB_ names and the like
+    std::map<std::string, std::string>
+        explicit_values;  // what was set, secrets masked; for SHOW SETTINGS
 };
 
 /// kInvalidArgument with one line that names the variable, its value and what it takes. Nothing is
-/// half read. An unknown NORNICDB_CLUSTER_ name is an error, other unknown NORNICDB_ names a warning.
+/// half read. An unknown NORNICDB_CLUSTER_ name is an error, other unknown NORNICDB_ names a
+/// warning.
 Result<Loaded> load(const Source& source);
 
 /// The NORNICDB_* part of this process's environment.

@@ -1,17 +1,18 @@
 // How one setting is read: shared by the table and the loader. Private to env.
 #pragma once
 
+#include "env/settings.h"
+
 #include <charconv>
 #include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "env/settings.h"
-
 namespace nornic::env {
 
-/// What a setting takes, in words, and the code that reads it. `read` returns false if the text is not it.
+/// What a setting takes, in words, and the code that reads it. `read` returns false if the text is
+/// not it.
 struct Field {
     std::string takes;
     std::function<bool(Settings&, const std::string&)> read;
@@ -76,11 +77,14 @@ Field duration_of(Duration plain_unit, std::string takes, Get get) {
 }
 template <class Get>
 Field duration_field(Get get) {
-    return duration_of(std::chrono::seconds{1}, "a duration such as 500ms, 30s, 5m (plain numbers are seconds)", get);
+    return duration_of(std::chrono::seconds{1},
+                       "a duration such as 500ms, 30s, 5m (plain numbers are seconds)",
+                       get);
 }
 template <class Get>
 Field milliseconds_field(Get get) {
-    return duration_of(std::chrono::milliseconds{1}, "a duration (plain numbers are milliseconds)", get);
+    return duration_of(
+        std::chrono::milliseconds{1}, "a duration (plain numbers are milliseconds)", get);
 }
 template <class Get>
 Field bytes_field(Get get) {

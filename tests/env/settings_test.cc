@@ -1,8 +1,8 @@
 #include "env/settings.h"
 
-#include <fstream>
-
 #include <gtest/gtest.h>
+
+#include <fstream>
 
 namespace nornic::env {
 namespace {
@@ -51,22 +51,43 @@ INSTANTIATE_TEST_SUITE_P(
     All,
     BadSettings,
     testing::Values(
-        BadCase{"port", {{"NORNICDB_BOLT_PORT", "70000"}}, {"NORNICDB_BOLT_PORT", "70000", "65535"}},
+        BadCase{
+            "port", {{"NORNICDB_BOLT_PORT", "70000"}}, {"NORNICDB_BOLT_PORT", "70000", "65535"}},
         BadCase{"port_text", {{"NORNICDB_HTTP_PORT", "http"}}, {"NORNICDB_HTTP_PORT", "http"}},
-        BadCase{"same_port", {{"NORNICDB_HTTP_PORT", "7687"}}, {"NORNICDB_HTTP_PORT", "NORNICDB_BOLT_PORT"}},
-        BadCase{"mode", {{"NORNICDB_CLUSTER_MODE", "paxos"}}, {"NORNICDB_CLUSTER_MODE", "paxos", "raft"}},
-        BadCase{"unknown_cluster_name", {{"NORNICDB_CLUSTER_RAFT_ELECTION", "1s"}}, {"NORNICDB_CLUSTER_RAFT_ELECTION"}},
-        BadCase{"election", {{"NORNICDB_CLUSTER_RAFT_ELECTION_TIMEOUT", "150ms"}}, {"election timeout must exceed 2 × heartbeat timeout"}},
-        BadCase{"duration", {{"NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT", "soon"}}, {"NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT", "soon", "30s"}},
-        BadCase{"size", {{"NORNICDB_CACHE_SIZE", "12 parsecs"}}, {"NORNICDB_CACHE_SIZE", "12 parsecs", "MiB"}},
+        BadCase{"same_port",
+                {{"NORNICDB_HTTP_PORT", "7687"}},
+                {"NORNICDB_HTTP_PORT", "NORNICDB_BOLT_PORT"}},
+        BadCase{"mode",
+                {{"NORNICDB_CLUSTER_MODE", "paxos"}},
+                {"NORNICDB_CLUSTER_MODE", "paxos", "raft"}},
+        BadCase{"unknown_cluster_name",
+                {{"NORNICDB_CLUSTER_RAFT_ELECTION", "1s"}},
+                {"NORNICDB_CLUSTER_RAFT_ELECTION"}},
+        BadCase{"election",
+                {{"NORNICDB_CLUSTER_RAFT_ELECTION_TIMEOUT", "150ms"}},
+                {"election timeout must exceed 2 × heartbeat timeout"}},
+        BadCase{"duration",
+                {{"NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT", "soon"}},
+                {"NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT", "soon", "30s"}},
+        BadCase{"size",
+                {{"NORNICDB_CACHE_SIZE", "12 parsecs"}},
+                {"NORNICDB_CACHE_SIZE", "12 parsecs", "MiB"}},
         BadCase{"small_cache", {{"NORNICDB_CACHE_SIZE", "1k"}}, {"NORNICDB_CACHE_SIZE", "16MiB"}},
         BadCase{"auth", {{"NORNICDB_AUTH", "admin"}}, {"NORNICDB_AUTH", "none"}},
-        BadCase{"role", {{"NORNICDB_CLUSTER_MODE", "ha_standby"}, {"NORNICDB_CLUSTER_HA_PEER_ADDR", "b:1"}}, {"NORNICDB_CLUSTER_HA_ROLE"}},
-        BadCase{"region", {{"NORNICDB_CLUSTER_MODE", "multi_region"}}, {"NORNICDB_CLUSTER_REGION_ID"}},
-        BadCase{"secret", {{"NORNICDB_CLUSTER_REPLICATION_SECRET", "short"}}, {"NORNICDB_CLUSTER_REPLICATION_SECRET", "32"}},
-        BadCase{"address", {{"NORNICDB_CLUSTER_BIND_ADDR", "7688"}}, {"NORNICDB_CLUSTER_BIND_ADDR", "host:port"}},
+        BadCase{"role",
+                {{"NORNICDB_CLUSTER_MODE", "ha_standby"}, {"NORNICDB_CLUSTER_HA_PEER_ADDR", "b:1"}},
+                {"NORNICDB_CLUSTER_HA_ROLE"}},
+        BadCase{
+            "region", {{"NORNICDB_CLUSTER_MODE", "multi_region"}}, {"NORNICDB_CLUSTER_REGION_ID"}},
+        BadCase{"secret",
+                {{"NORNICDB_CLUSTER_REPLICATION_SECRET", "short"}},
+                {"NORNICDB_CLUSTER_REPLICATION_SECRET", "32"}},
+        BadCase{"address",
+                {{"NORNICDB_CLUSTER_BIND_ADDR", "7688"}},
+                {"NORNICDB_CLUSTER_BIND_ADDR", "host:port"}},
         BadCase{"tls", {{"NORNICDB_BOLT_TLS_ENABLED", "true"}}, {"NORNICDB_BOLT_TLS_CERT"}},
-        BadCase{"tls_require", {{"NORNICDB_HTTP_TLS_REQUIRE", "true"}}, {"NORNICDB_HTTP_TLS_ENABLED"}}),
+        BadCase{
+            "tls_require", {{"NORNICDB_HTTP_TLS_REQUIRE", "true"}}, {"NORNICDB_HTTP_TLS_ENABLED"}}),
     [](const auto& info) { return std::string{info.param.name}; });
 
 TEST(Settings, SecretsAreNotRepeatedInErrors) {
@@ -79,12 +100,14 @@ TEST(Settings, UnknownNamesOutsideTheClusterAreOneWarning) {
     const auto loaded = load(with({{"NORNICDB_EMBEDDING_URL", "x"}, {"NORNICDB_GPU", "1"}}));
     ASSERT_TRUE(loaded);
     ASSERT_EQ(loaded.value().warnings.size(), 1U);
-    EXPECT_NE(loaded.value().warnings[0].find("NORNICDB_EMBEDDING_URL, NORNICDB_GPU"), std::string::npos);
+    EXPECT_NE(loaded.value().warnings[0].find("NORNICDB_EMBEDDING_URL, NORNICDB_GPU"),
+              std::string::npos);
 }
 
 TEST(Settings, TheCommandLineBeatsTheEnvironmentBeatsTheFile) {
     const std::string path = testing::TempDir() + "/nornic_settings_test.conf";
-    std::ofstream{path} << "# comment\nNORNICDB_BOLT_PORT=1\nNORNICDB_HTTP_PORT=2\nNORNICDB_MAX_TRANSACTIONS=3\n";
+    std::ofstream{path}
+        << "# comment\nNORNICDB_BOLT_PORT=1\nNORNICDB_HTTP_PORT=2\nNORNICDB_MAX_TRANSACTIONS=3\n";
     Source source;
     source.config_file = path;
     source.environment = {{"NORNICDB_HTTP_PORT", "20"}, {"NORNICDB_MAX_TRANSACTIONS", "30"}};
@@ -104,6 +127,14 @@ TEST(Settings, AMissingConfigFileIsNamed) {
     EXPECT_NE(loaded.error().message().find("/no/such/file"), std::string::npos);
 }
 
+TEST(Settings, AFolderIsNoEmptyConfigFile) {
+    Source source;
+    source.config_file = testing::TempDir();
+    const auto loaded = load(source);
+    ASSERT_FALSE(loaded);
+    EXPECT_NE(loaded.error().message().find(testing::TempDir()), std::string::npos);
+}
+
 TEST(Settings, AuthTakesBothSeparators) {
     for (const char* text : {"neo4j/secret:x", "neo4j:secret:x"}) {
         const auto loaded = load(with({{"NORNICDB_AUTH", text}}));
@@ -117,8 +148,10 @@ TEST(Settings, AuthTakesBothSeparators) {
 }
 
 TEST(Parse, DurationsSizesAndAddresses) {
-    EXPECT_EQ(parse_duration("1.5s", std::chrono::seconds{1}).value(), std::chrono::milliseconds{1500});
-    EXPECT_EQ(parse_duration("250", std::chrono::milliseconds{1}).value(), std::chrono::milliseconds{250});
+    EXPECT_EQ(parse_duration("1.5s", std::chrono::seconds{1}).value(),
+              std::chrono::milliseconds{1500});
+    EXPECT_EQ(parse_duration("250", std::chrono::milliseconds{1}).value(),
+              std::chrono::milliseconds{250});
     EXPECT_FALSE(parse_duration("", std::chrono::seconds{1}));
     EXPECT_FALSE(parse_duration("5 fortnights", std::chrono::seconds{1}));
     EXPECT_FALSE(parse_duration("99999999999999h", std::chrono::seconds{1}));
@@ -127,6 +160,7 @@ TEST(Parse, DurationsSizesAndAddresses) {
     EXPECT_FALSE(parse_bytes("1q"));
     EXPECT_EQ(parse_host_port("[::1]:7687")->first, "::1");
     EXPECT_FALSE(parse_host_port("::1:7687"));
+    EXPECT_FALSE(parse_host_port("[[x]:1"));
     EXPECT_FALSE(parse_host_port("host:"));
     EXPECT_FALSE(parse_host_port("host:99999"));
 }
