@@ -1,15 +1,15 @@
 // Any bytes on a Bolt connection, from the handshake on, against a session that always works: no
 // crash, no hang, and the session ends when the peer goes.
+#include "base/check.h"
+#include "bolt/conversation.h"
+#include "bolt/handshake.h"
+#include "bolt/websocket.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "base/check.h"
-#include "bolt/conversation.h"
-#include "bolt/handshake.h"
-#include "bolt/websocket.h"
 
 namespace {
 
@@ -20,7 +20,9 @@ class EasySession final : public Session {
 public:
     void login(const AuthToken&, Completion<Login> done) override { done(Login{"x", false}); }
     void logoff() override {}
-    void run(std::string, Value, TransactionOptions, Completion<Running> done) override { done(Running{0, {"n"}, "db", 0}); }
+    void run(std::string, Value, TransactionOptions, Completion<Running> done) override {
+        done(Running{0, {"n"}, "db", 0});
+    }
     void begin(TransactionOptions, Completion<Begun> done) override { done(Begun{"db"}); }
     void run_in_transaction(std::string, Value v, Completion<Running> done) override {
         value_ = std::move(v);
@@ -28,7 +30,10 @@ public:
     }
     void commit(Completion<std::string> done) override { done(std::string{"FB:"}); }
     void rollback(Completion<void> done) override { done(success()); }
-    void pull(std::int64_t id, std::int64_t count, RecordSink& sink, Completion<Pulled> done) override {
+    void pull(std::int64_t id,
+              std::int64_t count,
+              RecordSink& sink,
+              Completion<Pulled> done) override {
         if (id > 3) {
             done(fail(ErrorCode::kInvalidFormat, "No such statement"));
             return;
@@ -42,7 +47,11 @@ public:
     }
     void discard(std::int64_t, std::int64_t, Completion<Pulled> done) override { done(Pulled{}); }
     bool has_open_statement() const override { return false; }
-    void route(Value, std::vector<std::string>, std::string, std::string, Completion<RoutingTable> done) override {
+    void route(Value,
+               std::vector<std::string>,
+               std::string,
+               std::string,
+               Completion<RoutingTable> done) override {
         done(RoutingTable{});
     }
     void interrupt() override {}
@@ -55,7 +64,9 @@ private:
 
 class EasyBackend final : public Backend {
 public:
-    std::unique_ptr<Session> open_session(const ConnectionInfo&) override { return std::make_unique<EasySession>(); }
+    std::unique_ptr<Session> open_session(const ConnectionInfo&) override {
+        return std::make_unique<EasySession>();
+    }
     bool authentication_enabled() const override { return false; }
     std::string server_agent() const override { return "Neo4j/5.26.0"; }
     std::string advertised_address() const override { return "h:1"; }
@@ -90,10 +101,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     Sink sink;
-    Conversation conversation{backend, settings, metrics, sink, {}, {handshake.version(), false}, handshake.by_manifest()};
+    Conversation conversation{backend,
+                              settings,
+                              metrics,
+                              sink,
+                              {},
+                              {handshake.version(), false},
+                              handshake.by_manifest()};
     // In pieces, so that messages are cut anywhere.
     while (!bytes.empty() && !sink.closed) {
-        const std::size_t n = std::min<std::size_t>(bytes.size(), 1 + static_cast<std::uint8_t>(bytes[0]));
+        const std::size_t n =
+            std::min<std::size_t>(bytes.size(), 1 + static_cast<std::uint8_t>(bytes[0]));
         conversation.receive(bytes.substr(0, n));
         conversation.work();
         bytes.remove_prefix(n);

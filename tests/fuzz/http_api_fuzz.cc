@@ -1,16 +1,17 @@
-// The table of paths and the Query API, without sockets. Input: method, path, content type, accept, one a line; the
-// rest is the body. Each request is answered exactly once, with a status that exists and, where it says so, with JSON.
-
-#include <cstddef>
-#include <cstdint>
-#include <string>
-#include <string_view>
+// The table of paths and the Query API, without sockets. Input: method, path, content type, accept,
+// one a line; the rest is the body. Each request is answered exactly once, with a status that
+// exists and, where it says so, with JSON.
 
 #include "base/check.h"
 #include "http/query_api.h"
 #include "tests/fuzz/http_backend.h"
 
 #include <boost/json.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
 
 namespace {
 

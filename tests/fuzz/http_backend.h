@@ -1,17 +1,20 @@
-// A backend for fuzzing http: answers at once and gives parameters back as rows, so that what was read is written.
+// A backend for fuzzing http: answers at once and gives parameters back as rows, so that what was
+// read is written.
 #pragma once
+
+#include "http/backend.h"
 
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "http/backend.h"
-
 namespace nornic::http::fuzzing {
 
 class EchoBackend final : public Backend {
 public:
-    Document discovery(const std::string& host) override { return {200, "{\"host_bytes\":" + std::to_string(host.size()) + "}"}; }
+    Document discovery(const std::string& host) override {
+        return {200, "{\"host_bytes\":" + std::to_string(host.size()) + "}"};
+    }
     Document health() override { return {200, "{\"status\":\"ok\"}"}; }
     Document ready() override { return {503, "{\"status\":\"starting\"}"}; }
     std::string metrics() override { return "up 1\n"; }
@@ -29,11 +32,17 @@ public:
         }
         return Value{std::string{text}};
     }
-    void query(std::string, QueryRequest request, Completion<QueryAnswer> done) override { done(answer(request)); }
-    void begin(std::string, QueryRequest request, Completion<std::pair<OpenTransaction, QueryAnswer>> done) override {
+    void query(std::string, QueryRequest request, Completion<QueryAnswer> done) override {
+        done(answer(request));
+    }
+    void begin(std::string,
+               QueryRequest request,
+               Completion<std::pair<OpenTransaction, QueryAnswer>> done) override {
         done(in_transaction("1", request));
     }
-    void query_in(std::string, std::string transaction, QueryRequest request,
+    void query_in(std::string,
+                  std::string transaction,
+                  QueryRequest request,
                   Completion<std::pair<OpenTransaction, QueryAnswer>> done) override {
         if (transaction.size() > 8) {
             done(fail(ErrorCode::kTransactionNotFound, "no such transaction"));
@@ -41,7 +50,12 @@ public:
         }
         done(in_transaction(std::move(transaction), request));
     }
-    void commit(std::string, std::string, QueryRequest request, Completion<QueryAnswer> done) override { done(answer(request)); }
+    void commit(std::string,
+                std::string,
+                QueryRequest request,
+                Completion<QueryAnswer> done) override {
+        done(answer(request));
+    }
     void rollback(std::string, std::string, Completion<void> done) override { done(success()); }
 
 private:
@@ -55,7 +69,8 @@ private:
         out.bookmarks = request.bookmarks;
         return out;
     }
-    static Result<std::pair<OpenTransaction, QueryAnswer>> in_transaction(std::string id, const QueryRequest& request) {
+    static Result<std::pair<OpenTransaction, QueryAnswer>> in_transaction(
+        std::string id, const QueryRequest& request) {
         NORNIC_TRY(auto out, answer(request));
         return std::pair{OpenTransaction{std::move(id), "2030-01-01T00:00:00Z"}, std::move(out)};
     }

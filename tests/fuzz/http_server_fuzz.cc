@@ -1,16 +1,5 @@
 // Raw bytes to a listening HTTP server over loopback: it answers or closes, and goes on serving.
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <array>
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <thread>
-
 #include "base/check.h"
 #include "http/server.h"
 #include "tests/fuzz/http_backend.h"
@@ -18,12 +7,23 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <arpa/inet.h>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <thread>
+#include <unistd.h>
+
 namespace {
 
 /// Lives as long as the process; started by the first input.
 struct Listener {
     boost::asio::io_context io;
-    boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
+    boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{
+        io.get_executor()};
     nornic::http::fuzzing::EchoBackend backend;
     std::unique_ptr<nornic::http::Server> server;
     std::thread thread;
@@ -54,12 +54,15 @@ int dial(std::uint16_t port) {
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     // The sockets API takes every address family through one pointer type.
-    NORNIC_CHECK(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0, "the server is gone");
+    NORNIC_CHECK(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0,
+                 "the server is gone");
     // No TIME_WAIT, or a long run would use up the ports.
     const linger at_once{1, 0};
-    NORNIC_CHECK(::setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0, "linger");
+    NORNIC_CHECK(::setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0,
+                 "linger");
     timeval patience{10, 0};
-    NORNIC_CHECK(::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0, "time-out");
+    NORNIC_CHECK(::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0,
+                 "time-out");
     return socket;
 }
 
@@ -82,7 +85,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     do {
         n = ::recv(socket, answer.data(), answer.size(), 0);
     } while (n > 0);
-    NORNIC_CHECK(n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK), "no answer and no end within 10 s");
+    NORNIC_CHECK(n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK),
+                 "no answer and no end within 10 s");
     ::close(socket);
     return 0;
 }

@@ -1,11 +1,11 @@
 // Any bytes: the reader must refuse or read, and what it read must pack and read again as the same.
+#include "base/check.h"
+#include "bolt/packstream.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include "base/check.h"
-#include "bolt/packstream.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace nornic;
@@ -15,7 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     const Dialect dialects[] = {{{5, 8}, false}, {{4, 4}, false}, {{4, 4}, true}};
     const Dialect dialect = dialects[data[0] % 3];
-    const auto entities = (data[0] & 0x80) != 0 ? Unpacker::Entities::kTaken : Unpacker::Entities::kRefused;
+    const auto entities =
+        (data[0] & 0x80) != 0 ? Unpacker::Entities::kTaken : Unpacker::Entities::kRefused;
     const std::string_view bytes{reinterpret_cast<const char*>(data) + 1, size - 1};
     Unpacker in{bytes, dialect, entities};
     Value value;

@@ -1,5 +1,6 @@
-// Runs a fuzz target over files instead of under libFuzzer: every file named, and every file of every folder named.
-// Also over the empty input and a few generic ones, so that a target without seeds is still called.
+// Runs a fuzz target over files instead of under libFuzzer: every file named, and every file of
+// every folder named. Also over the empty input and a few generic ones, so that a target without
+// seeds is still called.
 
 #include <algorithm>
 #include <cstddef>
@@ -17,7 +18,8 @@ namespace {
 
 void run(const std::vector<char>& input) {
     std::vector<std::uint8_t> bytes(input.size());
-    std::ranges::transform(input, bytes.begin(), [](char c) { return static_cast<std::uint8_t>(c); });
+    std::ranges::transform(
+        input, bytes.begin(), [](char c) { return static_cast<std::uint8_t>(c); });
     // data() of an empty vector may be null, as it may be for libFuzzer's own first input.
     LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
 }
