@@ -246,17 +246,16 @@ Result<> EngineImpl::write_checkpoint() {
             }
         }
     }
-    std::vector<std::function<void(LogIndex)>> callbacks;
     {
         const MutexLock lock{checkpoint_mutex_};
         checkpoint_error_ = done ? std::nullopt : std::optional{done.error()};
-        if (done) {
-            callbacks = callbacks_;
-        }
     }
     checkpoint_done_.notify_all();
-    for (const auto& callback : callbacks) {
-        callback(at);
+    if (done) {
+        const MutexLock lock{callback_mutex_};
+        if (callback_) {
+            callback_(at);
+        }
     }
     return done;
 }
@@ -266,8 +265,8 @@ Result<> EngineImpl::checkpoint() {
 }
 
 void EngineImpl::on_checkpoint(std::function<void(LogIndex)> callback) {
-    const MutexLock lock{checkpoint_mutex_};
-    callbacks_.push_back(std::move(callback));
+    const MutexLock lock{callback_mutex_};
+    callback_ = std::move(callback);
 }
 
 bool EngineImpl::checkpoint_due() const {

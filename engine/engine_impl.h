@@ -140,7 +140,8 @@ private:
     ConditionVariable checkpoint_done_;
     bool checkpoint_asked_ GUARDED_BY(checkpoint_mutex_) = false;
     std::optional<Error> checkpoint_error_ GUARDED_BY(checkpoint_mutex_);
-    std::vector<std::function<void(LogIndex)>> callbacks_ GUARDED_BY(checkpoint_mutex_);
+    Mutex callback_mutex_;  // held while it is called
+    std::function<void(LogIndex)> callback_ GUARDED_BY(callback_mutex_);
     std::thread checkpoint_thread_;
 
     struct Population {

@@ -93,9 +93,12 @@ void EngineImpl::population_loop() {
         }
         if (handle) {
             const Result<> done = populate_index(*next.database, *handle, true);
-            if (!done) {
+            if (handle->dropped) {
+                // What was added since the drop erased its entries goes as well.
+                static_cast<void>(handle->index.clear());
+            } else if (!done) {
                 next.database->schema.set_failed(next.index, done.error().message());
-            } else if (!stopping_ && !handle->dropped) {
+            } else if (!stopping_) {
                 handle->online = true;
                 next.database->schema.set_online(next.index);
             }

@@ -280,11 +280,6 @@ std::shared_ptr<const RangeIndex::Layers> RangeIndex::layers() const {
     return layers_;
 }
 
-void RangeIndex::set_layers(std::shared_ptr<const Layers> layers) {
-    const std::lock_guard lock{layers_mutex_};
-    layers_ = std::move(layers);
-}
-
 void RangeIndex::base_written() {
     const std::lock_guard lock{layers_mutex_};
     ++base_writes_;
@@ -374,6 +369,8 @@ Result<> RangeIndex::clear() {
         if (base_writes_ == writes) {
             base_empty_.store(true, std::memory_order_release);
         }
+        // Rows of a running checkpoint may be among the erased ones.
+        cleared_ = true;
     }
     entries_.store(0, std::memory_order_relaxed);
     for (auto& r : registers_) {
@@ -463,7 +460,9 @@ void RangeIndex::begin_checkpoint() {
     }
     frozen_count_ = next->size() - 1;
     frozen_entries_ = entries_.load(std::memory_order_relaxed);
-    set_layers(std::move(next));
+    const std::lock_guard lock{layers_mutex_};
+    layers_ = std::move(next);
+    cleared_ = false;
 }
 
 void RangeIndex::write_checkpoint(KvBatch& batch) {
@@ -523,7 +522,12 @@ void RangeIndex::end_checkpoint(bool written) {
             rest->back()->carry_removal(
                 item->key(), item->id, item->removed_at.load(std::memory_order_relaxed));
         }
-        set_layers(std::move(rest));
+        // In one step, so that a population after clear() either finds these layers gone or kept: what it
+        // leaves out because they know of it must stay in them, and the next checkpoint writes it again.
+        const std::lock_guard lock{layers_mutex_};
+        if (!cleared_) {
+            layers_ = std::move(rest);
+        }
     }
     carried_.clear();
     frozen_count_ = 0;

@@ -120,7 +120,6 @@ private:
     /// What a reader merges, oldest layer first; the last takes the writes.
     using Layers = std::vector<std::shared_ptr<DeltaLayer>>;
     [[nodiscard]] std::shared_ptr<const Layers> layers() const;
-    void set_layers(std::shared_ptr<const Layers> layers);
     void note_key(std::uint64_t hash) noexcept;
     void base_written();
 
@@ -137,6 +136,7 @@ private:
     mutable std::mutex layers_mutex_;
     std::shared_ptr<const Layers> layers_;  // under layers_mutex_
     std::uint64_t base_writes_ = 0;         // under layers_mutex_
+    bool cleared_ = false;                  // under layers_mutex_: since the last begin_checkpoint()
     std::shared_ptr<DeltaLayer> active_;    // the applier's; == layers_->back()
 
     // Of the running checkpoint: how many of layers_ it writes, and the removals that must outlive

@@ -307,6 +307,30 @@ TEST_F(RangeIndexTest, AClearedIndexIsEmptyAndFillsAgain) {
     EXPECT_THAT(ids(*index_, {{exists()}}), ElementsAre(2, 3));
 }
 
+TEST_F(RangeIndexTest, APopulationThatBeginsWhileACheckpointIsWrittenLosesNothing) {
+    index_->add(key(1), 1);
+    index_->add(key(2), 2);
+    index_->remove(key(2), 2, LogIndex{5});
+    index_->set_min_active(LogIndex{10});
+    index_->begin_checkpoint();
+    index_->add(key(3), 3);
+    const auto batch = kv_->new_batch();
+    index_->write_checkpoint(*batch);
+    ASSERT_TRUE(kv_->write(*batch).has_value());
+    // The rows are there, and the layer they came from as well.
+    ASSERT_TRUE(index_->clear().has_value());
+    ASSERT_TRUE(index_->bulk_add({{key(1), 1}, {key(3), 3}}).has_value());
+    index_->bulk_done();
+    index_->end_checkpoint(true);
+    const IndexQuery all{{exists()}, false};
+    EXPECT_THAT(ids(*index_, all), ElementsAre(1, 3));
+    EXPECT_THAT(equals_ids(*index_, key(1)), ElementsAre(1));
+    checkpoint(*kv_, *index_);
+    EXPECT_THAT(ids(*index_, all), ElementsAre(1, 3));
+    reopen();
+    EXPECT_THAT(ids(*index_, all), ElementsAre(1, 3));
+}
+
 TEST_F(RangeIndexTest, PopulationIsSeenByEqualityThoughItWasAskedBefore) {
     EXPECT_THAT(equals_ids(*index_, key(5)), IsEmpty());
     ASSERT_TRUE(index_->bulk_add({{key(5), 5}}).has_value());
