@@ -2,14 +2,14 @@
 // ByteWriter appends to a std::string; ByteReader never reads past its end and says so.
 #pragma once
 
+#include "base/result.h"
+
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <string_view>
-
-#include "base/result.h"
 
 namespace nornic {
 

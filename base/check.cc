@@ -6,7 +6,8 @@
 namespace nornic::detail {
 
 void check_failed(const char* condition, const char* file, int line, const std::string& message) {
-    std::fprintf(stderr, "CHECK failed: %s (%s) at %s:%d\n", condition, message.c_str(), file, line);
+    std::fprintf(
+        stderr, "CHECK failed: %s (%s) at %s:%d\n", condition, message.c_str(), file, line);
     std::fflush(stderr);
     std::abort();
 }

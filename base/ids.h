@@ -24,8 +24,9 @@ struct StrongId {
     }
 };
 
-using LogIndex = StrongId<struct LogIndexTag>;  // Position in the replicated log; 1 is the first entry.
-using Term = StrongId<struct TermTag>;          // Raft term, standby epoch, or 1.
+using LogIndex =
+    StrongId<struct LogIndexTag>;       // Position in the replicated log; 1 is the first entry.
+using Term = StrongId<struct TermTag>;  // Raft term, standby epoch, or 1.
 using ProposalId = StrongId<struct ProposalIdTag>;  // Names a proposal inside one process.
 using ReadId = StrongId<struct ReadIdTag>;
 using TransactionId = StrongId<struct TransactionIdTag>;
@@ -52,6 +53,7 @@ template <class Tag, class Rep>
 struct std::hash<nornic::StrongId<Tag, Rep>> {
     std::size_t operator()(const nornic::StrongId<Tag, Rep>& id) const noexcept {
         // Fibonacci hashing: ids are dense, tables are powers of two.
-        return static_cast<std::size_t>(static_cast<std::uint64_t>(id.value) * 0x9E3779B97F4A7C15ULL);
+        return static_cast<std::size_t>(static_cast<std::uint64_t>(id.value) *
+                                        0x9E3779B97F4A7C15ULL);
     }
 };

@@ -1,4 +1,5 @@
-// std::mutex with the annotations that clang's -Wthread-safety reads (it is blind to libstdc++'s own).
+// std::mutex with the annotations that clang's -Wthread-safety reads (it is blind to libstdc++'s
+// own).
 #pragma once
 
 #include <condition_variable>

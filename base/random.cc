@@ -1,9 +1,9 @@
 #include "base/random.h"
 
+#include "base/check.h"
+
 #include <bit>
 #include <random>
-
-#include "base/check.h"
 
 namespace nornic {
 
@@ -41,6 +41,8 @@ std::uint64_t Random::below(std::uint64_t bound) noexcept {
     return static_cast<std::uint64_t>((static_cast<Wide>(next()) * bound) >> 64);
 }
 
-double Random::unit() noexcept { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
+double Random::unit() noexcept {
+    return static_cast<double>(next() >> 11) * 0x1.0p-53;
+}
 
 }  // namespace nornic

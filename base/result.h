@@ -35,14 +35,14 @@ enum class ErrorCode : std::uint16_t {
     kUnsupported,
 
     // Replication.
-    kNotLeader,         // Nothing happened; try again at hint().
-    kUnknownCommit,     // It may or may not have happened; only an idempotent retry is safe.
-    kReadOnly,          // Nothing happened: this member does not take writes.
+    kNotLeader,      // Nothing happened; try again at hint().
+    kUnknownCommit,  // It may or may not have happened; only an idempotent retry is safe.
+    kReadOnly,       // Nothing happened: this member does not take writes.
     kDatabaseUnavailable,
 
     // Transactions.
-    kConflict,  // Nothing happened: another transaction won; run the whole one again.
-    kDeadlock,  // Nothing happened: chosen as the victim; run the whole one again.
+    kConflict,             // Nothing happened: another transaction won; run the whole one again.
+    kDeadlock,             // Nothing happened: chosen as the victim; run the whole one again.
     kTerminated,           // Nothing happened: killed by RESET, an administrator or a stop.
     kTransactionTimedOut,  // Nothing happened: the transaction's own time-out.
     kTransactionTimedOutByClient,  // The same, where the client set the time-out.
@@ -85,7 +85,7 @@ enum class ErrorCode : std::uint16_t {
 
     // Databases and protocol.
     kDatabaseNotFound,
-    kInvalidRequest,   // Bolt or HTTP: a message that does not decode or does not fit the state.
+    kInvalidRequest,  // Bolt or HTTP: a message that does not decode or does not fit the state.
     kInvalidFormat,
     kUnauthorized,
     kAuthRateLimit,
@@ -111,7 +111,10 @@ public:
 
     /// With the place in the statement, and, where it is not the code's default, a GQL status
     /// chain: "42001>42N62" is the status and its cause.
-    Error(ErrorCode code, std::string message, std::optional<SourcePosition> position, std::string gql)
+    Error(ErrorCode code,
+          std::string message,
+          std::optional<SourcePosition> position,
+          std::string gql)
         : code_{code},
           details_{std::make_shared<const Details>(
               Details{std::move(message), {}, std::move(gql), position})} {}

@@ -1,9 +1,9 @@
 // Conversation: what each result says to the client.
-#include <fmt/format.h>
-
 #include "bolt/conversation.h"
 #include "bolt/failure.h"
 #include "bolt/summary.h"
+
+#include <fmt/format.h>
 
 namespace nornic::bolt {
 
@@ -26,13 +26,18 @@ bool Conversation::record(std::span<const Value> values) {
     framer_.end();
     ++sunk_;
     // At the last record that was asked for there is nothing to pause.
-    const bool room = out_.size() < settings_.output_bytes_max && !flush_wanted_.load(std::memory_order_relaxed);
+    const bool room =
+        out_.size() < settings_.output_bytes_max && !flush_wanted_.load(std::memory_order_relaxed);
     return room || sunk_ == limit_.count;
 }
 
-void Conversation::success_empty() { out_.append("\x00\x03\xB1\x70\xA0\x00\x00", 7); }
+void Conversation::success_empty() {
+    out_.append("\x00\x03\xB1\x70\xA0\x00\x00", 7);
+}
 
-void Conversation::ignored() { out_.append("\x00\x02\xB0\x7E\x00\x00", 6); }
+void Conversation::ignored() {
+    out_.append("\x00\x02\xB0\x7E\x00\x00", 6);
+}
 
 void Conversation::write_failure(const Error& error, bool retry_is_safe) {
     metrics_.messages_failed.fetch_add(1, std::memory_order_relaxed);
@@ -71,10 +76,13 @@ std::string_view Conversation::state_name() const noexcept {
 }
 
 Conversation::Step Conversation::violation(std::string_view message_name) {
-    write_failure(Error{ErrorCode::kInvalidRequest,
-                        fmt::format("Message of type {} cannot be handled by a session in the {} state.", message_name,
-                                    state_name()),
-                        std::nullopt, "50N42"});
+    write_failure(
+        Error{ErrorCode::kInvalidRequest,
+              fmt::format("Message of type {} cannot be handled by a session in the {} state.",
+                          message_name,
+                          state_name()),
+              std::nullopt,
+              "50N42"});
     return Step::kClose;
 }
 
@@ -84,9 +92,12 @@ Conversation::Step Conversation::too_large() {
         MutexLock lock{mutex_};
         size = excess_;
     }
-    const std::size_t limit = authenticated() ? settings_.message_bytes_max : settings_.message_bytes_max_unauthenticated;
-    write_failure(Error{ErrorCode::kInvalidRequest, fmt::format("Value of size {} exceeded limit of {}", size, limit),
-                        std::nullopt, "22N56"});
+    const std::size_t limit =
+        authenticated() ? settings_.message_bytes_max : settings_.message_bytes_max_unauthenticated;
+    write_failure(Error{ErrorCode::kInvalidRequest,
+                        fmt::format("Value of size {} exceeded limit of {}", size, limit),
+                        std::nullopt,
+                        "22N56"});
     return Step::kClose;
 }
 
@@ -113,8 +124,8 @@ void Conversation::hello_success(const Login* login) {
     framer_.begin();
     Packer out{out_, dialect_};
     out.structure(kSuccess, 1);
-    out.map(std::size_t{2} + (hints ? 1 : 0) + (dialect_.utc_patch ? 1 : 0) + (by_manifest_ ? 1 : 0) +
-            (expired ? 1 : 0));
+    out.map(std::size_t{2} + (hints ? 1 : 0) + (dialect_.utc_patch ? 1 : 0) +
+            (by_manifest_ ? 1 : 0) + (expired ? 1 : 0));
     out.string("server");
     out.string(backend_.server_agent());
     out.string("connection_id");
@@ -186,7 +197,8 @@ Conversation::Step Conversation::finished(Result<Running>& result) {
     if (!result) {
         const ErrorCode code = result.error().code();
         // Refused before anything was tried: drivers may send an autocommit statement again.
-        const bool untried = code == ErrorCode::kNotLeader || code == ErrorCode::kDatabaseUnavailable;
+        const bool untried =
+            code == ErrorCode::kNotLeader || code == ErrorCode::kDatabaseUnavailable;
         return failed(result.error(), untried && !in_transaction);
     }
     const Running& running = result.value();
@@ -282,14 +294,18 @@ Conversation::Stream& Conversation::stream_of(std::int64_t statement_id) {
 }
 
 Conversation::Step Conversation::finished(Result<Pulled>& result) {
-    metrics_.records_sent.fetch_add(static_cast<std::uint64_t>(sunk_ - counted_), std::memory_order_relaxed);
+    metrics_.records_sent.fetch_add(static_cast<std::uint64_t>(sunk_ - counted_),
+                                    std::memory_order_relaxed);
     counted_ = sunk_;
     if (!result) {
         return failed(result.error());
     }
     Pulled& pulled = result.value();
     if (pulled.outcome == PullOutcome::kPaused) {
-        NORNIC_CHECK(call_ == Call::kPull && sunk_ != limit_.count, "paused at {} of {} records", sunk_, limit_.count);
+        NORNIC_CHECK(call_ == Call::kPull && sunk_ != limit_.count,
+                     "paused at {} of {} records",
+                     sunk_,
+                     limit_.count);
         return Step::kPullAgain;
     }
     Stream& stream = stream_of(limit_.statement_id);

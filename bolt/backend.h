@@ -1,10 +1,15 @@
 // All that bolt asks of the rest of the product; server implements it, tests mock it.
 //
-// Calls are asynchronous in form only where they must be: a call may compute on the calling thread for
-// long (bolt runs it where blocking is allowed) and then invokes its completion exactly once, on this
-// thread before returning or later on any other. One session is used by one connection, one call at a
-// time, except interrupt() and the destructor's caller, see there.
+// Calls are asynchronous in form only where they must be: a call may compute on the calling thread
+// for long (bolt runs it where blocking is allowed) and then invokes its completion exactly once,
+// on this thread before returning or later on any other. One session is used by one connection, one
+// call at a time, except interrupt() and the destructor's caller, see there.
 #pragma once
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "graph/failure.h"
+#include "graph/value.h"
 
 #include <cstdint>
 #include <functional>
@@ -13,11 +18,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-#include "base/clock.h"
-#include "base/result.h"
-#include "graph/failure.h"
-#include "graph/value.h"
 
 namespace nornic::bolt {
 
@@ -116,29 +116,42 @@ public:
     virtual void logoff() = 0;
 
     /// Starts an autocommit statement; it commits when its last record was pulled or discarded.
-    virtual void run(std::string query, Value parameters, TransactionOptions options, Completion<Running> done) = 0;
+    virtual void run(std::string query,
+                     Value parameters,
+                     TransactionOptions options,
+                     Completion<Running> done) = 0;
 
     virtual void begin(TransactionOptions options, Completion<Begun> done) = 0;
-    virtual void run_in_transaction(std::string query, Value parameters, Completion<Running> done) = 0;
+    virtual void run_in_transaction(std::string query,
+                                    Value parameters,
+                                    Completion<Running> done) = 0;
     /// The bookmark.
     virtual void commit(Completion<std::string> done) = 0;
     virtual void rollback(Completion<void> done) = 0;
 
     /// Up to `count` records (-1: all) of a statement into the sink. statement_id -1: the last one.
     /// An unknown id is kInvalidFormat "No such statement: 7".
-    virtual void pull(std::int64_t statement_id, std::int64_t count, RecordSink& sink, Completion<Pulled> done) = 0;
+    virtual void pull(std::int64_t statement_id,
+                      std::int64_t count,
+                      RecordSink& sink,
+                      Completion<Pulled> done) = 0;
     /// The same without records. Writes still happen in full.
-    virtual void discard(std::int64_t statement_id, std::int64_t count, Completion<Pulled> done) = 0;
+    virtual void discard(std::int64_t statement_id,
+                         std::int64_t count,
+                         Completion<Pulled> done) = 0;
     /// Statements of the open transaction that still have records, or the autocommit one.
     [[nodiscard]] virtual bool has_open_statement() const = 0;
 
-    virtual void route(Value context, std::vector<std::string> bookmarks, std::string database,
-                       std::string impersonated_user, Completion<RoutingTable> done) = 0;
+    virtual void route(Value context,
+                       std::vector<std::string> bookmarks,
+                       std::string database,
+                       std::string impersonated_user,
+                       Completion<RoutingTable> done) = 0;
 
     /// Makes the running call end soon with kTerminated. Any thread, any time, never blocks.
     virtual void interrupt() = 0;
-    /// After interrupt() and when no call runs: drops statements, rolls the transaction back and makes
-    /// the session usable again.
+    /// After interrupt() and when no call runs: drops statements, rolls the transaction back and
+    /// makes the session usable again.
     virtual void reset() = 0;
 };
 

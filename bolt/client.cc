@@ -1,17 +1,5 @@
 #include "bolt/client.h"
 
-#include <fmt/format.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
-
 #include "base/mutex.h"
 #include "base/random.h"
 #include "bolt/framing.h"
@@ -19,6 +7,18 @@
 #include "bolt/packstream.h"
 #include "bolt/tls.h"
 #include "bolt/websocket.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 namespace nornic::bolt {
 
@@ -29,14 +29,20 @@ using Milliseconds = std::chrono::milliseconds;
 constexpr std::size_t kMessageBytesMax = std::size_t{1} << 31;
 constexpr std::size_t kHttpAnswerBytesMax = 16 * 1024;
 
-std::string system_message(int error) { return std::strerror(error); }
+std::string system_message(int error) {
+    return std::strerror(error);
+}
 
-auto lost(std::string why) { return fail(ErrorCode::kIo, std::move(why)); }
+auto lost(std::string why) {
+    return fail(ErrorCode::kIo, std::move(why));
+}
 
 /// timeout 0: for ever.
 Result<> wait_for(int fd, short events, Milliseconds timeout, std::string_view what) {
     pollfd p{fd, events, 0};
-    const int ms = timeout.count() <= 0 ? -1 : static_cast<int>(std::min<std::int64_t>(timeout.count(), 1 << 30));
+    const int ms = timeout.count() <= 0
+                       ? -1
+                       : static_cast<int>(std::min<std::int64_t>(timeout.count(), 1 << 30));
     while (true) {
         const int n = ::poll(&p, 1, ms);
         if (n > 0) {
@@ -56,21 +62,24 @@ Result<int> connect_socket(const ClientSettings& settings) {
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
-    const int error = ::getaddrinfo(settings.host.c_str(), std::to_string(settings.port).c_str(), &hints, &found);
+    const int error =
+        ::getaddrinfo(settings.host.c_str(), std::to_string(settings.port).c_str(), &hints, &found);
     if (error != 0) {
         return lost(fmt::format("cannot resolve '{}': {}", settings.host, ::gai_strerror(error)));
     }
     const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner{found, ::freeaddrinfo};
     std::string why = "no address";
     for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
-        const int fd = ::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
+        const int fd =
+            ::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
         if (fd < 0) {
             why = system_message(errno);
             continue;
         }
         int state = ::connect(fd, a->ai_addr, a->ai_addrlen) == 0 ? 0 : errno;
         if (state == EINPROGRESS) {
-            const Result<> waited = wait_for(fd, POLLOUT, settings.connect_timeout, "the connection");
+            const Result<> waited =
+                wait_for(fd, POLLOUT, settings.connect_timeout, "the connection");
             if (!waited) {
                 why = waited.error().message();
                 ::close(fd);
@@ -106,8 +115,9 @@ std::string handshake_request(const ClientSettings& settings) {
 
 void pack_options(Packer& out, const RunOptions& o) {
     const bool metadata = o.metadata.is_map() && !o.metadata.as_map().empty();
-    out.map(std::size_t{0} + (o.database.empty() ? 0 : 1) + (o.read_only ? 1 : 0) + (o.bookmarks.empty() ? 0 : 1) +
-            (o.timeout ? 1 : 0) + (metadata ? 1 : 0) + (o.impersonated_user.empty() ? 0 : 1));
+    out.map(std::size_t{0} + (o.database.empty() ? 0 : 1) + (o.read_only ? 1 : 0) +
+            (o.bookmarks.empty() ? 0 : 1) + (o.timeout ? 1 : 0) + (metadata ? 1 : 0) +
+            (o.impersonated_user.empty() ? 0 : 1));
     if (!o.database.empty()) {
         out.string("db");
         out.string(o.database);
@@ -317,7 +327,8 @@ Result<> Client::Impl::read_some(Milliseconds timeout) {
         }
         NORNIC_TRY(write_raw(reply));
     }
-    return going_on || !input.empty() ? Result<>{success()} : Result<>{lost("the server closed the connection")};
+    return going_on || !input.empty() ? Result<>{success()}
+                                      : Result<>{lost("the server closed the connection")};
 }
 
 Result<std::string> Client::Impl::read_exactly(std::size_t n) {
@@ -343,10 +354,11 @@ Result<std::string> Client::Impl::read_until_empty_line() {
 }
 
 Result<> Client::Impl::start_tls() {
-    NORNIC_TRY(auto context, TlsContext::client({.verify = settings.tls_verify,
-                                                 .ca_file = settings.tls_ca_file,
-                                                 .certificate_file = settings.tls_cert_file,
-                                                 .key_file = settings.tls_key_file}));
+    NORNIC_TRY(auto context,
+               TlsContext::client({.verify = settings.tls_verify,
+                                   .ca_file = settings.tls_ca_file,
+                                   .certificate_file = settings.tls_cert_file,
+                                   .key_file = settings.tls_key_file}));
     std::string first;
     {
         MutexLock lock{write_mutex};
@@ -370,10 +382,13 @@ Result<> Client::Impl::start_websocket() {
     for (char& c : key) {
         c = static_cast<char>(random.below(256));
     }
-    NORNIC_TRY(send_bytes(upgrade_request(fmt::format("{}:{}", settings.host, settings.port), key)));
+    NORNIC_TRY(
+        send_bytes(upgrade_request(fmt::format("{}:{}", settings.host, settings.port), key)));
     NORNIC_TRY(const std::string head, read_until_empty_line());
     if (!is_upgrade_answer(head, key)) {
-        return fail(ErrorCode::kUnsupported, "the server does not take the WebSocket upgrade: " + head.substr(0, head.find('\r')));
+        return fail(
+            ErrorCode::kUnsupported,
+            "the server does not take the WebSocket upgrade: " + head.substr(0, head.find('\r')));
     }
     MutexLock lock{write_mutex};
     frames = std::make_unique<WebSocketFrames>(WebSocketFrames::Side::kClient);
@@ -383,14 +398,18 @@ Result<> Client::Impl::start_websocket() {
 Result<> Client::Impl::shake_hands() {
     NORNIC_TRY(send_bytes(handshake_request(settings)));
     NORNIC_TRY(const std::string answer, read_exactly(4));
-    const auto at = [](const std::string& s, std::size_t i) { return static_cast<std::uint8_t>(s[i]); };
+    const auto at = [](const std::string& s, std::size_t i) {
+        return static_cast<std::uint8_t>(s[i]);
+    };
     if (answer == "HTTP") {
-        return fail(ErrorCode::kUnsupported, fmt::format("{}:{} speaks HTTP, not Bolt", settings.host, settings.port));
+        return fail(ErrorCode::kUnsupported,
+                    fmt::format("{}:{} speaks HTTP, not Bolt", settings.host, settings.port));
     }
     if (answer != std::string_view{"\x00\x00\x01\xFF", 4}) {
         dialect.version = {at(answer, 3), at(answer, 2)};
         if (dialect.version == Version{}) {
-            return fail(ErrorCode::kUnsupported, "the server has no Bolt version in common with this client");
+            return fail(ErrorCode::kUnsupported,
+                        "the server has no Bolt version in common with this client");
         }
         return success();
     }
@@ -425,14 +444,19 @@ Result<> Client::Impl::shake_hands() {
     choice[3] = static_cast<char>(best.major_number);
     NORNIC_TRY(send_bytes(choice));
     if (best == Version{}) {
-        return fail(ErrorCode::kUnsupported, "the server has no Bolt version in common with this client");
+        return fail(ErrorCode::kUnsupported,
+                    "the server has no Bolt version in common with this client");
     }
     return success();
 }
 
-std::size_t Client::Impl::auth_size(const std::string& user) const { return scheme_of(user) == "none" ? 1 : 3; }
+std::size_t Client::Impl::auth_size(const std::string& user) const {
+    return scheme_of(user) == "none" ? 1 : 3;
+}
 
-void Client::Impl::pack_auth(Packer& out, const std::string& user, const std::string& password) const {
+void Client::Impl::pack_auth(Packer& out,
+                             const std::string& user,
+                             const std::string& password) const {
     const std::string scheme = scheme_of(user);
     out.string("scheme");
     out.string(scheme);
@@ -449,7 +473,8 @@ Result<> Client::Impl::hello() {
     const bool patch = dialect.version < Version{5, 0} && dialect.at_least(4, 3);
     const bool auth_here = !dialect.has_logon();
     message(MessageTag::kHello, 1, [&](Packer& out) {
-        out.map(std::size_t{2} + (agent ? 1 : 0) + (patch ? 1 : 0) + (auth_here ? auth_size(settings.user) : 0));
+        out.map(std::size_t{2} + (agent ? 1 : 0) + (patch ? 1 : 0) +
+                (auth_here ? auth_size(settings.user) : 0));
         out.string("user_agent");
         out.string(settings.user_agent);
         out.string("routing");
@@ -486,7 +511,8 @@ Result<> Client::Impl::hello() {
         if (i == 0) {
             server_info = std::move(answer.metadata);
             const Value* patches = server_info.find("patch_bolt");
-            dialect.utc_patch = patches != nullptr && patches->is_list() && !patches->as_list().empty();
+            dialect.utc_patch =
+                patches != nullptr && patches->is_list() && !patches->as_list().empty();
         }
     }
     return success();
@@ -617,8 +643,10 @@ Result<Map> Client::Impl::expect_success(int answers_behind) {
     if (answer.tag == MessageTag::kFailure) {
         error = server_error(answer.metadata);
     }
-    // What the server said counts more than that it hung up behind it (a server that stops does both).
-    if (auto recovered = recover(answers_behind); !recovered && answer.tag != MessageTag::kFailure) {
+    // What the server said counts more than that it hung up behind it (a server that stops does
+    // both).
+    if (auto recovered = recover(answers_behind);
+        !recovered && answer.tag != MessageTag::kFailure) {
         return recovered.error();
     }
     return boost::outcome_v2::failure(error);
@@ -668,7 +696,9 @@ Client::~Client() {
     }
 }
 
-Result<std::vector<std::string>> Client::run(std::string query, Map parameters, const RunOptions& options) {
+Result<std::vector<std::string>> Client::run(std::string query,
+                                             Map parameters,
+                                             const RunOptions& options) {
     Impl& c = *impl_;
     c.failure.reset();
     NORNIC_TRY(c.drain_interrupts());
@@ -783,7 +813,9 @@ Result<> Client::consume() {
     return success();
 }
 
-const Map& Client::summary() const { return impl_->summary; }
+const Map& Client::summary() const {
+    return impl_->summary;
+}
 
 Result<> Client::begin(const RunOptions& options) {
     Impl& c = *impl_;
@@ -830,7 +862,9 @@ Result<> Client::rollback() {
     return success();
 }
 
-bool Client::in_transaction() const { return impl_->in_transaction; }
+bool Client::in_transaction() const {
+    return impl_->in_transaction;
+}
 
 Result<Value> Client::route(const std::string& database) {
     Impl& c = *impl_;
@@ -886,7 +920,8 @@ Result<> Client::logon(const std::string& user, const std::string& password) {
     Impl& c = *impl_;
     c.failure.reset();
     if (!c.dialect.has_logon()) {
-        return fail(ErrorCode::kUnsupported, "Bolt " + c.dialect.version.to_text() + " has no LOGON");
+        return fail(ErrorCode::kUnsupported,
+                    "Bolt " + c.dialect.version.to_text() + " has no LOGON");
     }
     NORNIC_TRY(c.drain_interrupts());
     NORNIC_TRY(consume());
@@ -929,9 +964,17 @@ void Client::interrupt() {
     static_cast<void>(ignored.has_value());
 }
 
-const std::optional<ServerFailure>& Client::last_failure() const { return impl_->failure; }
-Version Client::version() const { return impl_->dialect.version; }
-const Map& Client::server_info() const { return impl_->server_info; }
-bool Client::is_open() const { return impl_->open_now; }
+const std::optional<ServerFailure>& Client::last_failure() const {
+    return impl_->failure;
+}
+Version Client::version() const {
+    return impl_->dialect.version;
+}
+const Map& Client::server_info() const {
+    return impl_->server_info;
+}
+bool Client::is_open() const {
+    return impl_->open_now;
+}
 
 }  // namespace nornic::bolt

@@ -3,16 +3,16 @@
 // One thread at a time, except interrupt(), which any thread may call at any time.
 #pragma once
 
+#include "base/result.h"
+#include "bolt/version.h"
+#include "graph/value.h"
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "base/result.h"
-#include "bolt/version.h"
-#include "graph/value.h"
 
 namespace nornic::bolt {
 
@@ -79,7 +79,9 @@ public:
     /// An error of the server comes as kExecutionFailed with its text as message and its code as
     /// hint, see last_failure(); kIo: the connection is lost. The session is then usable again
     /// (the client sent RESET), an open transaction is gone.
-    Result<std::vector<std::string>> run(std::string query, Map parameters = {}, const RunOptions& options = {});
+    Result<std::vector<std::string>> run(std::string query,
+                                         Map parameters = {},
+                                         const RunOptions& options = {});
 
     /// The next record, or nullopt after the last one; then summary() is filled.
     Result<std::optional<List>> next();

@@ -17,8 +17,8 @@ using boost::system::error_code;
 // that last byte away on its way (a reset overtakes data).
 constexpr std::chrono::milliseconds kLinger{1000};
 constexpr std::size_t kKeptBytes = 1 << 20;
-// How much may wait for the socket of what TLS and WebSocket answer by themselves (key updates, pongs): nothing else
-// bounds what a peer makes us say that sends such requests and never reads.
+// How much may wait for the socket of what TLS and WebSocket answer by themselves (key updates,
+// pongs): nothing else bounds what a peer makes us say that sends such requests and never reads.
 constexpr std::size_t kControlBytesMax = 256 * 1024;
 constexpr char kTlsHandshakeRecord = 0x16;
 
@@ -27,7 +27,8 @@ std::string endpoint_text(const asio::ip::tcp::endpoint& endpoint) {
     const asio::ip::address address = endpoint.address();
     if (address.is_v6()) {
         if (address.to_v6().is_v4_mapped()) {
-            return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string() + ":" + port;
+            return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string() +
+                   ":" + port;
         }
         return "[" + address.to_string() + "]:" + port;
     }
@@ -97,9 +98,10 @@ void Connection::start_read() {
         on_end_of_input();
         return;
     }
-    socket_.async_read_some(asio::buffer(input_), [self = shared_from_this()](const error_code& error, std::size_t n) {
-        self->on_read(error, n);
-    });
+    socket_.async_read_some(asio::buffer(input_),
+                            [self = shared_from_this()](const error_code& error, std::size_t n) {
+                                self->on_read(error, n);
+                            });
 }
 
 void Connection::on_read(const error_code& error, std::size_t n) {
@@ -131,7 +133,9 @@ void Connection::on_read(const error_code& error, std::size_t n) {
     conversation->work();
 }
 
-void Connection::resume_input() { start_read(); }
+void Connection::resume_input() {
+    start_read();
+}
 
 void Connection::on_end_of_input() {
     if (Conversation* const conversation = conversation_.load(std::memory_order_relaxed)) {
@@ -522,7 +526,8 @@ void Connection::sweep(Deadline now) {
         if (!nothing_waits()) {
             give_up = give_up || now - last_progress_ >= settings.slow_reader_timeout;
         }
-        if (!give_up && authenticated && !closing_ && nothing_waits() && settings.keep_alive.count() > 0) {
+        if (!give_up && authenticated && !closing_ && nothing_waits() &&
+            settings.keep_alive.count() > 0) {
             const std::int64_t busy_ns = conversation->busy_since();
             const Deadline busy{Duration{busy_ns}};
             if (busy_ns != 0 && now - std::max(busy, last_noop_) >= settings.keep_alive) {

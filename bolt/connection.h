@@ -1,16 +1,9 @@
-// One socket of the server: what comes first on it (TLS, HTTP, WebSocket, Bolt) is recognized, peeled
-// off, and a Conversation fed with the rest.
+// One socket of the server: what comes first on it (TLS, HTTP, WebSocket, Bolt) is recognized,
+// peeled off, and a Conversation fed with the rest.
 //
 // Threads: one read is outstanding at a time, its handler is "the reader". Writes come from any
 // thread. All calls on the socket are made under io_mutex_.
 #pragma once
-
-#include <array>
-#include <atomic>
-#include <cstdint>
-#include <memory>
-#include <string>
-#include <string_view>
 
 #include "base/clock.h"
 #include "base/mutex.h"
@@ -24,6 +17,13 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
 
 namespace nornic::bolt {
 
@@ -93,7 +93,9 @@ private:
     void shut_down() REQUIRES(io_mutex_);
     void notify_writable() REQUIRES(io_mutex_);
     void settle();
-    [[nodiscard]] bool nothing_waits() const REQUIRES(io_mutex_) { return waiting_.empty() && sending_.empty(); }
+    [[nodiscard]] bool nothing_waits() const REQUIRES(io_mutex_) {
+        return waiting_.empty() && sending_.empty();
+    }
 
     std::shared_ptr<ConnectionHost> host_;
     ConnectionInfo info_;
@@ -103,9 +105,9 @@ private:
     // Of the reader alone.
     Phase phase_ = Phase::kSniff;
     std::array<char, 16 * 1024> input_;
-    std::string head_;      // of an HTTP request
-    std::string plain_;     // out of TLS
-    std::string payload_;   // out of WebSocket frames
+    std::string head_;     // of an HTTP request
+    std::string plain_;    // out of TLS
+    std::string payload_;  // out of WebSocket frames
     Handshake handshake_;
 
     mutable Mutex io_mutex_;
@@ -116,7 +118,8 @@ private:
     std::string waiting_ GUARDED_BY(io_mutex_);  // not yet given to the socket
     std::string sending_ GUARDED_BY(io_mutex_);  // given to it, sent up to sent_
     std::size_t sent_ GUARDED_BY(io_mutex_) = 0;
-    std::size_t control_bytes_ GUARDED_BY(io_mutex_) = 0;  // has_room_for_control() since nothing waited
+    std::size_t control_bytes_ GUARDED_BY(io_mutex_) =
+        0;  // has_room_for_control() since nothing waited
     Deadline last_progress_ GUARDED_BY(io_mutex_){};
     Deadline last_noop_ GUARDED_BY(io_mutex_){};
     Deadline closing_since_ GUARDED_BY(io_mutex_){};

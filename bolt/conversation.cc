@@ -1,10 +1,10 @@
 // Conversation: queueing, and whose turn it is to work.
 #include "bolt/conversation.h"
 
-#include <algorithm>
-
 #include "base/clock.h"
 #include "bolt/conversation_scope.h"
+
+#include <algorithm>
 
 namespace nornic::bolt {
 
@@ -14,7 +14,9 @@ namespace {
 /// completion that comes out of that call must not work here.
 thread_local const Conversation* interrupting = nullptr;
 
-std::int64_t steady_now() { return system_clock().now().time_since_epoch().count(); }
+std::int64_t steady_now() {
+    return system_clock().now().time_since_epoch().count();
+}
 
 }  // namespace
 
@@ -54,8 +56,10 @@ void Conversation::receive(std::string_view bytes) {
         return;
     }
     const std::size_t before = incoming_.size();
-    if (!reader_.feed(bytes, known ? settings_.message_bytes_max : settings_.message_bytes_max_unauthenticated,
-                      incoming_)) {
+    if (!reader_.feed(
+            bytes,
+            known ? settings_.message_bytes_max : settings_.message_bytes_max_unauthenticated,
+            incoming_)) {
         excess_ = reader_.excess();
     }
     int resets = 0;
@@ -84,9 +88,10 @@ bool Conversation::wants_input() {
     if (closed_ || excess_ != 0) {
         return true;  // Read on, to see the peer leave; what comes is thrown away.
     }
-    const std::size_t most = authenticated_.load(std::memory_order_relaxed)
-                                 ? settings_.input_bytes_max
-                                 : std::min(settings_.input_bytes_max, 4 * settings_.message_bytes_max_unauthenticated);
+    const std::size_t most =
+        authenticated_.load(std::memory_order_relaxed)
+            ? settings_.input_bytes_max
+            : std::min(settings_.input_bytes_max, 4 * settings_.message_bytes_max_unauthenticated);
     input_paused_ = working_ && incoming_.memory_bytes() > most;
     return !input_paused_;
 }
@@ -105,8 +110,8 @@ void Conversation::work() {
 bool Conversation::must_end() const noexcept {
     return ending_.load(std::memory_order_relaxed) ||
            (ending_when_idle_.load(std::memory_order_relaxed) &&
-            (state_ == State::kReady || state_ == State::kNegotiation || state_ == State::kAuthentication ||
-             state_ == State::kFailed));
+            (state_ == State::kReady || state_ == State::kNegotiation ||
+             state_ == State::kAuthentication || state_ == State::kFailed));
 }
 
 void Conversation::loop() {

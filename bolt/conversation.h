@@ -7,6 +7,14 @@
 // behind it go on through Transport::post().
 #pragma once
 
+#include "base/mutex.h"
+#include "bolt/backend.h"
+#include "bolt/framing.h"
+#include "bolt/messages.h"
+#include "bolt/packstream.h"
+#include "bolt/settings.h"
+#include "bolt/version.h"
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -15,14 +23,6 @@
 #include <string_view>
 #include <variant>
 #include <vector>
-
-#include "base/mutex.h"
-#include "bolt/backend.h"
-#include "bolt/framing.h"
-#include "bolt/messages.h"
-#include "bolt/packstream.h"
-#include "bolt/settings.h"
-#include "bolt/version.h"
 
 namespace nornic::bolt {
 
@@ -88,9 +88,13 @@ public:
     /// statement takes long. Any thread.
     void flush_soon() noexcept { flush_wanted_.store(true, std::memory_order_relaxed); }
 
-    [[nodiscard]] bool authenticated() const noexcept { return authenticated_.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool authenticated() const noexcept {
+        return authenticated_.load(std::memory_order_relaxed);
+    }
     /// Nanoseconds of system_clock() since when requests are being worked on; 0: none is.
-    [[nodiscard]] std::int64_t busy_since() const noexcept { return busy_since_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::int64_t busy_since() const noexcept {
+        return busy_since_.load(std::memory_order_relaxed);
+    }
     [[nodiscard]] std::string user() const;
     [[nodiscard]] std::string user_agent() const;
     /// Of the working thread, or when nobody works.
@@ -103,10 +107,27 @@ private:
         kPullAgain,  // a paused pull can go on
         kClose,
     };
-    enum class Call : std::uint8_t { kNone, kLogin, kRun, kRunInTransaction, kBegin, kCommit, kRollback, kPull, kDiscard, kRoute };
+    enum class Call : std::uint8_t {
+        kNone,
+        kLogin,
+        kRun,
+        kRunInTransaction,
+        kBegin,
+        kCommit,
+        kRollback,
+        kPull,
+        kDiscard,
+        kRoute
+    };
     enum class Parked : std::uint8_t { kNo, kLoop, kPull };
-    using CallResult = std::variant<std::monostate, Result<Login>, Result<Running>, Result<Begun>,
-                                    Result<std::string>, Result<void>, Result<Pulled>, Result<RoutingTable>>;
+    using CallResult = std::variant<std::monostate,
+                                    Result<Login>,
+                                    Result<Running>,
+                                    Result<Begun>,
+                                    Result<std::string>,
+                                    Result<void>,
+                                    Result<Pulled>,
+                                    Result<RoutingTable>>;
     class Scope;
 
     // ---- conversation.cc: whose turn it is ----
@@ -191,8 +212,9 @@ private:
     std::vector<Stream> streams_;
     bool names_database_ = false;  // the client did, in the RUN or BEGIN under work
     StreamLimit limit_;
-    std::int64_t sunk_ = 0;    // records of the pull under work
-    std::int64_t counted_ = 0;  // of those, the ones that earlier passes of a paused pull handed over
+    std::int64_t sunk_ = 0;  // records of the pull under work
+    std::int64_t counted_ =
+        0;  // of those, the ones that earlier passes of a paused pull handed over
     bool login_in_hello_ = false;
     Parked parked_ = Parked::kNo;
 
@@ -217,7 +239,7 @@ private:
     std::string user_;
 
     std::atomic<int> resets_pending_{0};
-    std::atomic<bool> ending_{false};          // now
+    std::atomic<bool> ending_{false};           // now
     std::atomic<bool> ending_politely_{false};  // after a queued GOODBYE
     std::atomic<bool> ending_when_idle_{false};
     std::atomic<bool> flush_wanted_{false};

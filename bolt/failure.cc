@@ -11,7 +11,8 @@ constexpr int kCausesMax = 8;
 void pack_gql(Packer& out, const Failure& failure, int depth, bool retry_is_safe) {
     // Neo4j says nothing more about the general status: no record, no cause.
     const bool specific = failure.gql_status != kUnclassified;
-    const bool record = (depth == 0 && retry_is_safe) || (specific && !failure.classification.empty());
+    const bool record =
+        (depth == 0 && retry_is_safe) || (specific && !failure.classification.empty());
     const bool cause = specific && failure.cause != nullptr && depth < kCausesMax;
     out.map((depth == 0 ? 4 : 3) + (record ? 1 : 0) + (cause ? 1 : 0));
     if (depth == 0) {

@@ -67,7 +67,8 @@ bool ChunkReader::feed(std::string_view bytes, std::size_t message_bytes_max, Me
             excess_ = partial_.size() + length;
             return false;
         }
-        if (partial_.empty() && bytes.size() >= length + 2 && bytes[length] == 0 && bytes[length + 1] == 0) {
+        if (partial_.empty() && bytes.size() >= length + 2 && bytes[length] == 0 &&
+            bytes[length + 1] == 0) {
             // The common case: the whole message in one chunk, in these bytes.
             batch.bytes.append(bytes.substr(0, length));
             batch.ends.push_back(batch.bytes.size());

@@ -19,7 +19,9 @@ struct MessageBatch {
 
     [[nodiscard]] std::size_t size() const noexcept { return ends.size(); }
     /// What they take in memory; for tiny messages most of it is not their bytes.
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return bytes.size() + ends.size() * sizeof(std::size_t); }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return bytes.size() + ends.size() * sizeof(std::size_t);
+    }
     [[nodiscard]] std::string_view operator[](std::size_t i) const noexcept {
         const std::size_t begin = i == 0 ? 0 : ends[i - 1];
         return std::string_view{bytes}.substr(begin, ends[i] - begin);
@@ -36,10 +38,10 @@ public:
     [[nodiscard]] std::size_t excess() const noexcept { return excess_; }
 
 private:
-    std::string partial_;          // of a message that came in several pieces
-    std::size_t chunk_left_ = 0;   // bytes of the current chunk still to come
+    std::string partial_;         // of a message that came in several pieces
+    std::size_t chunk_left_ = 0;  // bytes of the current chunk still to come
     std::uint8_t length_high_ = 0;
-    bool half_length_ = false;     // the length's first byte has come, its second not yet
+    bool half_length_ = false;  // the length's first byte has come, its second not yet
     std::size_t excess_ = 0;
 };
 

@@ -13,7 +13,8 @@ constexpr std::size_t kProposals = 4;
 constexpr std::size_t kRequestBytes = 4 + 4 * kProposals;
 constexpr std::string_view kManifest{"\x00\x00\x01\xFF", 4};
 // Three ranges, newest last: 4.4 to 4.0, 5.4 to 5.0, 5.8 to 5.6; no capabilities.
-constexpr std::string_view kOffer{"\x00\x00\x01\xFF\x03\x00\x04\x04\x04\x00\x04\x04\x05\x00\x02\x08\x05\x00", 18};
+constexpr std::string_view kOffer{
+    "\x00\x00\x01\xFF\x03\x00\x04\x04\x04\x00\x04\x04\x05\x00\x02\x08\x05\x00", 18};
 // A capability mask is a varint of 64 bits.
 constexpr std::size_t kVarintBytesMax = 10;
 
@@ -70,7 +71,8 @@ Handshake::Outcome Handshake::classic(std::string& reply) {
         }
         if (const std::optional<Version> v = best_of(proposal)) {
             version_ = *v;
-            const char answer[4] = {0, 0, static_cast<char>(v->minor_number), static_cast<char>(v->major_number)};
+            const char answer[4] = {
+                0, 0, static_cast<char>(v->minor_number), static_cast<char>(v->major_number)};
             reply.append(answer, sizeof answer);
             return Outcome::kAgreed;
         }

@@ -2,11 +2,11 @@
 // manifest v1 negotiation. Source: docs/bolt.md, "Handshake".
 #pragma once
 
+#include "bolt/version.h"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include "bolt/version.h"
 
 namespace nornic::bolt {
 

@@ -1,12 +1,12 @@
 #include "bolt/messages.h"
 
+#include "bolt/packstream.h"
+
 #include <fmt/format.h>
 
 #include <array>
 #include <chrono>
 #include <limits>
-
-#include "bolt/packstream.h"
 
 namespace nornic::bolt {
 
@@ -53,8 +53,10 @@ public:
         return false;
     }
     bool wrong_type(std::string_view field, std::string_view expected, const Value& got) {
-        return illegal(field, fmt::format("Unexpected type: Expected {} but got {}", expected, value_type_name(got)),
-                       kInvalidType);
+        return illegal(
+            field,
+            fmt::format("Unexpected type: Expected {} but got {}", expected, value_type_name(got)),
+            kInvalidType);
     }
     /// nullptr if absent or null.
     [[nodiscard]] const Value* find(std::string_view field) const {
@@ -127,10 +129,12 @@ bool read_filter(Fields& fields, const Dialect& dialect, NotificationFilter& out
     } else if (severity == "INFORMATION") {
         out.minimum_severity = NotificationSeverity::kInformation;
     } else if (!severity.empty()) {
-        return fields.illegal("notifications_minimum_severity",
-                              fmt::format("Expecting severity to be one of 'OFF', 'WARNING' or 'INFORMATION', but got: '{}'",
-                                          severity),
-                              kInvalidValue);
+        return fields.illegal(
+            "notifications_minimum_severity",
+            fmt::format(
+                "Expecting severity to be one of 'OFF', 'WARNING' or 'INFORMATION', but got: '{}'",
+                severity),
+            kInvalidValue);
     }
     // From 5.6 on categories go by the name of classifications, and the old key is not looked at.
     return fields.texts(dialect.has_statuses() ? "notifications_disabled_classifications"
@@ -152,20 +156,23 @@ bool read_options(Fields& fields, const Dialect& dialect, TransactionOptions& ou
         return true;
     }
     std::string mode;
-    if (!fields.texts("bookmarks", out.bookmarks) || !fields.map_or_null("tx_metadata", out.metadata) ||
-        !fields.text("db", out.database) || !fields.text("mode", mode)) {
+    if (!fields.texts("bookmarks", out.bookmarks) ||
+        !fields.map_or_null("tx_metadata", out.metadata) || !fields.text("db", out.database) ||
+        !fields.text("mode", mode)) {
         return false;
     }
     if (mode == "r") {
         out.mode = AccessMode::kRead;
     } else if (!mode.empty() && mode != "w") {
-        return fields.illegal("mode", "Expecting access mode value to be 'r' or 'w'", kInvalidValue);
+        return fields.illegal(
+            "mode", "Expecting access mode value to be 'r' or 'w'", kInvalidValue);
     }
     if (const Value* timeout = fields.find("tx_timeout")) {
         if (!timeout->is(ValueType::kInteger)) {
             return fields.wrong_type("tx_timeout", "INT", *timeout);
         }
-        // 0 and below: no time-out. Above what nanoseconds can hold (292 years) there is none either.
+        // 0 and below: no time-out. Above what nanoseconds can hold (292 years) there is none
+        // either.
         constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() / 1'000'000;
         const std::int64_t ms = timeout->as_integer();
         out.timeout = ms <= 0 || ms > kMost ? Duration{0} : Duration{std::chrono::milliseconds{ms}};
@@ -195,11 +202,13 @@ bool read_hello(Unpacker& in, const Dialect& dialect, HelloRequest& out) {
             }
         }
         if (!good) {
-            return fields.illegal("bolt_agent", "Must be a map with string keys and string values.", kInvalidType);
+            return fields.illegal(
+                "bolt_agent", "Must be a map with string keys and string values.", kInvalidType);
         }
         out.bolt_agent = *agent;
     }
-    if (!fields.map_or_null("routing", out.routing) || !read_filter(fields, dialect, out.notifications)) {
+    if (!fields.map_or_null("routing", out.routing) ||
+        !read_filter(fields, dialect, out.notifications)) {
         return false;
     }
     if (dialect.at_least(4, 3) && !dialect.at_least(5, 0)) {
@@ -231,14 +240,20 @@ bool read_limit(Unpacker& in, StreamLimit& out) {
         }
         return true;
     };
-    bool good = fields.find("n") != nullptr || fields.illegal("n", "Expected value to be non-null", kUnknown);
+    bool good = fields.find("n") != nullptr ||
+                fields.illegal("n", "Expected value to be non-null", kUnknown);
     good = good && integer("n", out.count) && integer("qid", out.statement_id);
     if (good && out.count != -1 && out.count < 1) {
-        good = fields.illegal("n", fmt::format("Expecting size to be at least 1, but got: {}", out.count), kOutOfRange);
+        good =
+            fields.illegal("n",
+                           fmt::format("Expecting size to be at least 1, but got: {}", out.count),
+                           kOutOfRange);
     }
     if (good && out.statement_id < -1) {
-        good = fields.illegal("qid", fmt::format("Expecting id to be at least -1, but got: {}", out.statement_id),
-                              kOutOfRange);
+        good = fields.illegal(
+            "qid",
+            fmt::format("Expecting id to be at least -1, but got: {}", out.statement_id),
+            kOutOfRange);
     }
     if (!good) {
         in.add_field("meta");
@@ -337,7 +352,8 @@ bool read_telemetry(Unpacker& in, TelemetryRequest& out, Error& error) {
     if (!api.is(ValueType::kInteger) || api.as_integer() < 0 || api.as_integer() > 3) {
         // Neo4j answers this one as an internal error, with the exception's name in the text.
         error = Error{ErrorCode::kInternal,
-                      "org.neo4j.packstream.error.reader.PackstreamReaderException: Unknown driver interface type " +
+                      "org.neo4j.packstream.error.reader.PackstreamReaderException: Unknown driver "
+                      "interface type " +
                           to_plain_text(api)};
         return false;
     }
@@ -387,9 +403,12 @@ void decode_request(std::string_view message, const Dialect& dialect, Decoded& o
     if (expected < 0) {
         return;
     }
-    bool good = fields == static_cast<std::size_t>(expected) ||
-                in.fail(fmt::format("Illegal struct size: Expected struct to be {} fields but got {}", expected, fields),
-                        std::string{kUnknown});
+    bool good =
+        fields == static_cast<std::size_t>(expected) ||
+        in.fail(fmt::format("Illegal struct size: Expected struct to be {} fields but got {}",
+                            expected,
+                            fields),
+                std::string{kUnknown});
     Error own{ErrorCode::kInvalidRequest, {}};
     if (good) {
         switch (static_cast<MessageTag>(tag)) {
@@ -439,14 +458,25 @@ void decode_request(std::string_view message, const Dialect& dialect, Decoded& o
         return;
     }
     out.outcome = DecodeOutcome::kInvalidFields;
-    out.error = in.ok() ? own : Error{ErrorCode::kInvalidRequest, in.message(), std::nullopt, in.gql()};
+    out.error =
+        in.ok() ? own : Error{ErrorCode::kInvalidRequest, in.message(), std::nullopt, in.gql()};
 }
 
 std::string_view request_name(const Request& request) noexcept {
     static constexpr std::array<std::string_view, std::variant_size_v<Request>> kNames{
-        "HelloMessage", "LogonMessage",    "LogoffMessage", "TelemetryMessage", "GoodbyeMessage",
-        "ResetMessage", "RunMessage",      "BeginMessage",  "CommitMessage",    "RollbackMessage",
-        "PullMessage",  "DiscardMessage",  "RouteMessage"};
+        "HelloMessage",
+        "LogonMessage",
+        "LogoffMessage",
+        "TelemetryMessage",
+        "GoodbyeMessage",
+        "ResetMessage",
+        "RunMessage",
+        "BeginMessage",
+        "CommitMessage",
+        "RollbackMessage",
+        "PullMessage",
+        "DiscardMessage",
+        "RouteMessage"};
     return kNames[request.index()];
 }
 

@@ -1,16 +1,16 @@
 // Requests of a Bolt client, decoded and checked.
 #pragma once
 
+#include "base/result.h"
+#include "bolt/backend.h"
+#include "bolt/version.h"
+#include "graph/value.h"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
-
-#include "base/result.h"
-#include "bolt/backend.h"
-#include "bolt/version.h"
-#include "graph/value.h"
 
 namespace nornic::bolt {
 
@@ -62,7 +62,7 @@ struct BeginRequest {
 struct CommitRequest {};
 struct RollbackRequest {};
 struct StreamLimit {
-    std::int64_t count = -1;  // -1: all
+    std::int64_t count = -1;         // -1: all
     std::int64_t statement_id = -1;  // -1: the last
 };
 struct PullRequest : StreamLimit {};

@@ -1,7 +1,7 @@
+#include "bolt/packstream.h"
+
 #include <limits>
 #include <unordered_map>
-
-#include "bolt/packstream.h"
 
 namespace nornic::bolt {
 
@@ -16,18 +16,23 @@ void Packer::wide_header(std::size_t size, std::uint8_t marker8) {
     if (size <= 0xFF) {
         put_sized<std::uint8_t>(marker8, static_cast<std::uint8_t>(size));
     } else if (size <= 0xFFFF) {
-        put_sized<std::uint16_t>(static_cast<std::uint8_t>(marker8 + 1), static_cast<std::uint16_t>(size));
+        put_sized<std::uint16_t>(static_cast<std::uint8_t>(marker8 + 1),
+                                 static_cast<std::uint16_t>(size));
     } else {
-        put_sized<std::uint32_t>(static_cast<std::uint8_t>(marker8 + 2), static_cast<std::uint32_t>(size));
+        put_sized<std::uint32_t>(static_cast<std::uint8_t>(marker8 + 2),
+                                 static_cast<std::uint32_t>(size));
     }
 }
 
 void Packer::wide_integer(std::int64_t v) {
-    if (v >= std::numeric_limits<std::int8_t>::min() && v <= std::numeric_limits<std::int8_t>::max()) {
+    if (v >= std::numeric_limits<std::int8_t>::min() &&
+        v <= std::numeric_limits<std::int8_t>::max()) {
         put_sized<std::uint8_t>(0xC8, static_cast<std::uint8_t>(v));
-    } else if (v >= std::numeric_limits<std::int16_t>::min() && v <= std::numeric_limits<std::int16_t>::max()) {
+    } else if (v >= std::numeric_limits<std::int16_t>::min() &&
+               v <= std::numeric_limits<std::int16_t>::max()) {
         put_sized<std::uint16_t>(0xC9, static_cast<std::uint16_t>(v));
-    } else if (v >= std::numeric_limits<std::int32_t>::min() && v <= std::numeric_limits<std::int32_t>::max()) {
+    } else if (v >= std::numeric_limits<std::int32_t>::min() &&
+               v <= std::numeric_limits<std::int32_t>::max()) {
         put_sized<std::uint32_t>(0xCA, static_cast<std::uint32_t>(v));
     } else {
         put_sized<std::uint64_t>(0xCB, static_cast<std::uint64_t>(v));
@@ -43,8 +48,12 @@ void Packer::map(const Map& v) {
 }
 
 namespace {
-constexpr std::uint8_t tag_of(StructTag tag) { return static_cast<std::uint8_t>(tag); }
-constexpr std::int64_t id_of(std::uint64_t id) { return static_cast<std::int64_t>(id); }
+constexpr std::uint8_t tag_of(StructTag tag) {
+    return static_cast<std::uint8_t>(tag);
+}
+constexpr std::int64_t id_of(std::uint64_t id) {
+    return static_cast<std::int64_t>(id);
+}
 }  // namespace
 
 void Packer::other_value(const Value& v) {
@@ -95,7 +104,8 @@ void Packer::other_value(const Value& v) {
             return integer(v.as_duration().nanoseconds);
         case ValueType::kPoint: {
             const Point& p = v.as_point();
-            structure(tag_of(p.is_3d() ? StructTag::kPoint3D : StructTag::kPoint2D), p.is_3d() ? 4 : 3);
+            structure(tag_of(p.is_3d() ? StructTag::kPoint3D : StructTag::kPoint2D),
+                      p.is_3d() ? 4 : 3);
             integer(p.srid);
             real(p.x);
             real(p.y);
@@ -115,7 +125,8 @@ void Packer::other_value(const Value& v) {
         case ValueType::kPathRef:
             break;
     }
-    NORNIC_CHECK(false, "value type {} must be resolved before it is packed", static_cast<int>(v.type()));
+    NORNIC_CHECK(
+        false, "value type {} must be resolved before it is packed", static_cast<int>(v.type()));
 }
 
 void Packer::date_time(const DateTime& v) {
@@ -174,7 +185,9 @@ void Packer::unbound_relationship(const Relationship& v) {
 
 void Packer::path(const Path& v) {
     NORNIC_CHECK(v.nodes.size() == v.relationships.size() + 1,
-                 "a path of {} nodes and {} relationships", v.nodes.size(), v.relationships.size());
+                 "a path of {} nodes and {} relationships",
+                 v.nodes.size(),
+                 v.relationships.size());
     // Each entity is sent once; the walk is told by indices: relationships from 1 on, negative when
     // walked from end to start, nodes from 0 on; the first node goes without saying.
     std::vector<const Node*> nodes;
@@ -184,7 +197,8 @@ void Packer::path(const Path& v) {
     std::vector<std::int64_t> walk;
     walk.reserve(v.relationships.size() * 2);
     const auto index_of_node = [&](const Node& n) {
-        const auto [it, fresh] = node_index.try_emplace(n.id.value, static_cast<std::int64_t>(nodes.size()));
+        const auto [it, fresh] =
+            node_index.try_emplace(n.id.value, static_cast<std::int64_t>(nodes.size()));
         if (fresh) {
             nodes.push_back(&n);
         }
@@ -193,8 +207,8 @@ void Packer::path(const Path& v) {
     index_of_node(v.nodes[0]);
     for (std::size_t i = 0; i < v.relationships.size(); ++i) {
         const Relationship& r = v.relationships[i];
-        const auto [it, fresh] =
-            relationship_index.try_emplace(r.id.value, static_cast<std::int64_t>(relationships.size()) + 1);
+        const auto [it, fresh] = relationship_index.try_emplace(
+            r.id.value, static_cast<std::int64_t>(relationships.size()) + 1);
         if (fresh) {
             relationships.push_back(&r);
         }

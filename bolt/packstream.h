@@ -2,6 +2,9 @@
 // Structures differ by protocol version, which a Dialect says. Source: docs/bolt.md, "Values".
 #pragma once
 
+#include "bolt/version.h"
+#include "graph/value.h"
+
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -9,9 +12,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "bolt/version.h"
-#include "graph/value.h"
 
 namespace nornic::bolt {
 
@@ -43,7 +43,8 @@ enum class StructTag : std::uint8_t {
 /// Appends PackStream to `out`. Integers and headers take their shortest form.
 class Packer {
 public:
-    explicit Packer(std::string& out, Dialect dialect = {}) noexcept : out_{out}, dialect_{dialect} {}
+    explicit Packer(std::string& out, Dialect dialect = {}) noexcept
+        : out_{out}, dialect_{dialect} {}
 
     void null() { put(0xC0); }
     void boolean(bool v) { put(v ? 0xC3 : 0xC2); }
@@ -109,13 +110,15 @@ private:
 };
 
 /// Reads PackStream from a view that outlives it. Sizes are believed only as far as there are bytes
-/// for them, nesting is bounded. The first failure stays: all reads after it fail too, and message()
-/// and gql() say what it was, in Neo4j's words.
+/// for them, nesting is bounded. The first failure stays: all reads after it fail too, and
+/// message() and gql() say what it was, in Neo4j's words.
 class Unpacker {
 public:
     /// Parameters hold no nodes, relationships and paths; results do.
     enum class Entities : std::uint8_t { kRefused, kTaken };
-    explicit Unpacker(std::string_view bytes, Dialect dialect = {}, Entities entities = Entities::kRefused) noexcept
+    explicit Unpacker(std::string_view bytes,
+                      Dialect dialect = {},
+                      Entities entities = Entities::kRefused) noexcept
         : bytes_{bytes}, dialect_{dialect}, entities_{entities} {}
 
     [[nodiscard]] bool ok() const noexcept { return message_.empty(); }
@@ -151,7 +154,10 @@ private:
     bool list_body(std::uint64_t size, List& out);
     bool map_body(std::uint64_t size, Map& out);
     bool value_structure(std::size_t fields, Value& out);
-    bool integer_field(std::string_view field, std::int64_t& out, std::int64_t least, std::int64_t most);
+    bool integer_field(std::string_view field,
+                       std::int64_t& out,
+                       std::int64_t least,
+                       std::int64_t most);
     bool real_field(std::string_view field, double& out);
     bool zone_field(std::string& out);
     bool point(bool three, Value& out);

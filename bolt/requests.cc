@@ -1,8 +1,8 @@
 // Conversation: what each request does.
-#include <fmt/format.h>
-
 #include "bolt/conversation.h"
 #include "bolt/conversation_scope.h"
+
+#include <fmt/format.h>
 
 namespace nornic::bolt {
 
@@ -22,8 +22,8 @@ void inherit(NotificationFilter& filter, const NotificationFilter& from) {
 Conversation::Step Conversation::handle(std::string_view message, Scope& scope) {
     // Before a login RESET is a violation like any other message, and interrupts nothing.
     const bool logged_in = state_ != State::kNegotiation && state_ != State::kAuthentication;
-    const bool skipping =
-        state_ == State::kFailed || (logged_in && resets_pending_.load(std::memory_order_relaxed) > 0);
+    const bool skipping = state_ == State::kFailed ||
+                          (logged_in && resets_pending_.load(std::memory_order_relaxed) > 0);
     if (skipping && !is_reset(message) && !is_goodbye(message)) {
         ignored();
         return Step::kNext;
@@ -120,12 +120,14 @@ Conversation::Step Conversation::log_in(const AuthToken& token) {
             problem = "missing key `credentials`";
         }
         if (!problem.empty()) {
-            result_ = Result<Login>{fail(ErrorCode::kUnauthorized, "Unsupported authentication token, " + problem)};
+            result_ = Result<Login>{
+                fail(ErrorCode::kUnauthorized, "Unsupported authentication token, " + problem)};
             call_ = Call::kLogin;
             return on_result();
         }
     }
-    return call<Login>(Call::kLogin, [&](Completion<Login> done) { session_->login(token, std::move(done)); });
+    return call<Login>(Call::kLogin,
+                       [&](Completion<Login> done) { session_->login(token, std::move(done)); });
 }
 
 Conversation::Step Conversation::on(LogoffRequest&) {
@@ -147,14 +149,17 @@ Conversation::Step Conversation::on(TelemetryRequest& request) {
     return Step::kNext;
 }
 
-Conversation::Step Conversation::on(GoodbyeRequest&) { return Step::kClose; }
+Conversation::Step Conversation::on(GoodbyeRequest&) {
+    return Step::kClose;
+}
 
 Conversation::Step Conversation::on(ResetRequest&) {
     bool needed = state_ != State::kReady;
     {
         MutexLock lock{mutex_};
         needed = needed || interrupted_;
-        // Before reset(): a RESET that comes while it runs interrupts anew and is cleared by itself.
+        // Before reset(): a RESET that comes while it runs interrupts anew and is cleared by
+        // itself.
         interrupted_ = false;
     }
     resets_pending_.fetch_sub(1, std::memory_order_relaxed);
@@ -170,14 +175,17 @@ Conversation::Step Conversation::on(ResetRequest&) {
 Conversation::Step Conversation::on(RunRequest& request) {
     if (state_ == State::kInTransaction) {
         return call<Running>(Call::kRunInTransaction, [&](Completion<Running> done) {
-            session_->run_in_transaction(std::move(request.query), std::move(request.parameters), std::move(done));
+            session_->run_in_transaction(
+                std::move(request.query), std::move(request.parameters), std::move(done));
         });
     }
     inherit(request.options.notifications, hello_filter_);
     filter_ = request.options.notifications;
     names_database_ = !request.options.database.empty();
     return call<Running>(Call::kRun, [&](Completion<Running> done) {
-        session_->run(std::move(request.query), std::move(request.parameters), std::move(request.options),
+        session_->run(std::move(request.query),
+                      std::move(request.parameters),
+                      std::move(request.options),
                       std::move(done));
     });
 }
@@ -192,11 +200,13 @@ Conversation::Step Conversation::on(BeginRequest& request) {
 }
 
 Conversation::Step Conversation::on(CommitRequest&) {
-    return call<std::string>(Call::kCommit, [&](Completion<std::string> done) { session_->commit(std::move(done)); });
+    return call<std::string>(
+        Call::kCommit, [&](Completion<std::string> done) { session_->commit(std::move(done)); });
 }
 
 Conversation::Step Conversation::on(RollbackRequest&) {
-    return call<void>(Call::kRollback, [&](Completion<void> done) { session_->rollback(std::move(done)); });
+    return call<void>(Call::kRollback,
+                      [&](Completion<void> done) { session_->rollback(std::move(done)); });
 }
 
 Conversation::Step Conversation::on(PullRequest& request) {
@@ -231,8 +241,11 @@ Conversation::Step Conversation::on(DiscardRequest& request) {
 
 Conversation::Step Conversation::on(RouteRequest& request) {
     return call<RoutingTable>(Call::kRoute, [&](Completion<RoutingTable> done) {
-        session_->route(std::move(request.context), std::move(request.bookmarks), std::move(request.database),
-                        std::move(request.impersonated_user), std::move(done));
+        session_->route(std::move(request.context),
+                        std::move(request.bookmarks),
+                        std::move(request.database),
+                        std::move(request.impersonated_user),
+                        std::move(done));
     });
 }
 

@@ -1,13 +1,12 @@
 #include "bolt/server.h"
 
-#include <fmt/format.h>
+#include "bolt/connection.h"
 
 #include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
 
 #include <chrono>
 #include <unordered_map>
-
-#include "bolt/connection.h"
 
 namespace nornic::bolt {
 
@@ -24,7 +23,8 @@ constexpr std::chrono::seconds kRefusalLogInterval{10};
 
 }  // namespace
 
-class Server::Impl final : public ConnectionHost, public std::enable_shared_from_this<Server::Impl> {
+class Server::Impl final : public ConnectionHost,
+                           public std::enable_shared_from_this<Server::Impl> {
 public:
     Impl(asio::io_context& io_context, Settings own_settings, Backend& own_backend)
         : ConnectionHost{io_context, std::move(own_settings), own_backend},
@@ -41,7 +41,8 @@ public:
         const auto address = asio::ip::make_address(settings.address, error);
         if (error) {
             return fail(ErrorCode::kInvalidArgument,
-                        fmt::format("Bolt cannot listen on '{}': an IP address was expected", settings.address));
+                        fmt::format("Bolt cannot listen on '{}': an IP address was expected",
+                                    settings.address));
         }
         const asio::ip::tcp::endpoint endpoint{address, settings.port};
         MutexLock lock{mutex_};
@@ -56,8 +57,11 @@ public:
             acceptor_.listen(asio::socket_base::max_listen_connections, error);
         }
         if (error) {
-            return fail(ErrorCode::kIo, fmt::format("Bolt cannot listen on {}:{}: {}", settings.address, settings.port,
-                                                    error.message()));
+            return fail(ErrorCode::kIo,
+                        fmt::format("Bolt cannot listen on {}:{}: {}",
+                                    settings.address,
+                                    settings.port,
+                                    error.message()));
         }
         port_ = acceptor_.local_endpoint(error).port();
         accept();
@@ -141,9 +145,10 @@ private:
     }
 
     void accept() REQUIRES(mutex_) {
-        acceptor_.async_accept([self = shared_from_this()](const error_code& error, asio::ip::tcp::socket socket) {
-            self->on_accept(error, std::move(socket));
-        });
+        acceptor_.async_accept(
+            [self = shared_from_this()](const error_code& error, asio::ip::tcp::socket socket) {
+                self->on_accept(error, std::move(socket));
+            });
     }
 
     void on_accept(const error_code& error, asio::ip::tcp::socket socket) {
@@ -151,12 +156,14 @@ private:
         std::string warning;
         {
             MutexLock lock{mutex_};
-            if (stopping.load(std::memory_order_relaxed) || error == asio::error::operation_aborted) {
+            if (stopping.load(std::memory_order_relaxed) ||
+                error == asio::error::operation_aborted) {
                 return;
             }
             if (error) {
                 // Out of file descriptors, most likely: the queue of the kernel keeps the peers.
-                warning = refusal(fmt::format("bolt: cannot accept a connection: {}", error.message()));
+                warning =
+                    refusal(fmt::format("bolt: cannot accept a connection: {}", error.message()));
                 retry_.expires_after(kAcceptRetry);
                 retry_.async_wait([self = shared_from_this()](const error_code& cancelled) {
                     MutexLock again{self->mutex_};
@@ -166,16 +173,19 @@ private:
                 });
             } else if (connections_.size() >= settings.connections_max) {
                 metrics.connections_refused.fetch_add(1, std::memory_order_relaxed);
-                warning = refusal(fmt::format("bolt: connection limit of {} reached, {} refused so far",
-                                              settings.connections_max,
-                                              metrics.connections_refused.load(std::memory_order_relaxed)));
+                warning = refusal(
+                    fmt::format("bolt: connection limit of {} reached, {} refused so far",
+                                settings.connections_max,
+                                metrics.connections_refused.load(std::memory_order_relaxed)));
                 error_code ignored;
                 socket.close(ignored);
                 accept();
             } else {
                 ++last_id_;
-                made = std::make_shared<Connection>(shared_from_this(), std::move(socket),
-                                                    settings.connection_id_prefix + std::to_string(last_id_));
+                made = std::make_shared<Connection>(
+                    shared_from_this(),
+                    std::move(socket),
+                    settings.connection_id_prefix + std::to_string(last_id_));
                 connections_.emplace(made.get(), made);
                 metrics.connections_opened.fetch_add(1, std::memory_order_relaxed);
                 accept();
@@ -229,16 +239,24 @@ private:
 };
 
 Server::Server(std::shared_ptr<Impl> impl) : impl_{std::move(impl)} {}
-Server::~Server() { impl_->halt(); }
+Server::~Server() {
+    impl_->halt();
+}
 
-Result<std::unique_ptr<Server>> Server::start(asio::io_context& io, Settings settings, Backend& backend) {
+Result<std::unique_ptr<Server>> Server::start(asio::io_context& io,
+                                              Settings settings,
+                                              Backend& backend) {
     auto impl = std::make_shared<Impl>(io, std::move(settings), backend);
     NORNIC_TRY(impl->listen());
     return std::unique_ptr<Server>{new Server{std::move(impl)}};
 }
 
-std::uint16_t Server::port() const { return impl_->port(); }
-const Metrics& Server::metrics() const { return impl_->metrics; }
+std::uint16_t Server::port() const {
+    return impl_->port();
+}
+const Metrics& Server::metrics() const {
+    return impl_->metrics;
+}
 
 std::vector<ConnectionStatus> Server::connections() const {
     std::vector<ConnectionStatus> out;
@@ -258,6 +276,8 @@ bool Server::close_connection(const std::string& connection_id) {
     return false;
 }
 
-std::size_t Server::stop(Deadline deadline) { return impl_->stop(deadline); }
+std::size_t Server::stop(Deadline deadline) {
+    return impl_->stop(deadline);
+}
 
 }  // namespace nornic::bolt

@@ -6,15 +6,15 @@
 // is why `settings.blocking_scope` should make sure that there is another one.
 #pragma once
 
-#include <cstdint>
-#include <memory>
-#include <string>
-#include <vector>
-
 #include "base/clock.h"
 #include "base/result.h"
 #include "bolt/backend.h"
 #include "bolt/settings.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace boost::asio {
 class io_context;
@@ -29,7 +29,7 @@ struct ConnectionStatus {
     std::string server_address;
     std::string user_agent;
     std::string user;
-    std::string protocol_version;  // empty: not agreed yet
+    std::string protocol_version;      // empty: not agreed yet
     std::int64_t connected_at_ms = 0;  // since 1970
     bool encrypted = false;
     bool running = false;
@@ -39,7 +39,9 @@ class Server {
 public:
     /// Listens. kInvalidArgument for an address or a certificate that cannot be used, kIo if the
     /// port is taken. The io_context, what settings point to and the backend must outlive it.
-    static Result<std::unique_ptr<Server>> start(boost::asio::io_context& io, Settings settings, Backend& backend);
+    static Result<std::unique_ptr<Server>> start(boost::asio::io_context& io,
+                                                 Settings settings,
+                                                 Backend& backend);
 
     /// stop() must have been called, or the io_context must no longer run.
     ~Server();

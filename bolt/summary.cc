@@ -114,8 +114,9 @@ bool passes(const Notification& n, const NotificationFilter& filter) {
         case NotificationSeverity::kInformation:
             break;
     }
-    return std::find(filter.disabled_categories.begin(), filter.disabled_categories.end(), n.category) ==
-           filter.disabled_categories.end();
+    return std::find(filter.disabled_categories.begin(),
+                     filter.disabled_categories.end(),
+                     n.category) == filter.disabled_categories.end();
 }
 
 /// No data before warnings before success before information.
@@ -172,7 +173,9 @@ void pack_status(Packer& out, const Notification& n) {
     }
 }
 
-void pack_statuses(Packer& out, const std::vector<const Notification*>& notifications, const SummaryContext& context) {
+void pack_statuses(Packer& out,
+                   const std::vector<const Notification*>& notifications,
+                   const SummaryContext& context) {
     std::string_view status = "00000";
     std::string_view description = "note: successful completion";
     if (!context.has_fields) {
@@ -208,7 +211,10 @@ void pack_statuses(Packer& out, const std::vector<const Notification*>& notifica
 
 }  // namespace
 
-void pack_summary(Packer& out, const Dialect& dialect, const StatementSummary& summary, const SummaryContext& context) {
+void pack_summary(Packer& out,
+                  const Dialect& dialect,
+                  const StatementSummary& summary,
+                  const SummaryContext& context) {
     std::vector<const Notification*> notifications;
     for (const Notification& n : summary.notifications) {
         if (passes(n, context.filter)) {
@@ -218,7 +224,8 @@ void pack_summary(Packer& out, const Dialect& dialect, const StatementSummary& s
     const bool stats = summary.counters.contains_updates() || summary.counters.system_updates != 0;
     const bool plan = !summary.plan.is_null() || !summary.profile.is_null();
     const bool remarks = dialect.has_statuses() || !notifications.empty();
-    out.map(3 + (context.bookmark.empty() ? 0 : 1) + (stats ? 1 : 0) + (plan ? 1 : 0) + (remarks ? 1 : 0));
+    out.map(3 + (context.bookmark.empty() ? 0 : 1) + (stats ? 1 : 0) + (plan ? 1 : 0) +
+            (remarks ? 1 : 0));
     if (!context.bookmark.empty()) {
         out.string("bookmark");
         out.string(context.bookmark);

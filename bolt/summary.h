@@ -1,13 +1,13 @@
 // The metadata of the last SUCCESS of a statement, per protocol version.
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-
 #include "bolt/backend.h"
 #include "bolt/packstream.h"
 #include "bolt/version.h"
 #include "graph/failure.h"
+
+#include <cstdint>
+#include <string_view>
 
 namespace nornic::bolt {
 
@@ -19,6 +19,9 @@ struct SummaryContext {
 };
 
 /// Packs {bookmark, type, t_last, db, stats, plan or profile, notifications or statuses}.
-void pack_summary(Packer& out, const Dialect& dialect, const StatementSummary& summary, const SummaryContext& context);
+void pack_summary(Packer& out,
+                  const Dialect& dialect,
+                  const StatementSummary& summary,
+                  const SummaryContext& context);
 
 }  // namespace nornic::bolt

@@ -1,5 +1,7 @@
 #include "bolt/tls.h"
 
+#include "base/check.h"
+
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -7,8 +9,6 @@
 
 #include <algorithm>
 #include <limits>
-
-#include "base/check.h"
 
 namespace nornic::bolt {
 
@@ -22,7 +22,8 @@ std::string openssl_reason() {
 }
 
 auto bad_file(std::string_view what, const std::string& file) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("TLS: cannot use {} '{}': {}", what, file, openssl_reason()));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("TLS: cannot use {} '{}': {}", what, file, openssl_reason()));
 }
 
 /// Certificate and key of this side.
@@ -41,7 +42,9 @@ Result<> load_identity(SSL_CTX* context, const std::string& certificate, const s
 
 }  // namespace
 
-TlsContext::~TlsContext() { SSL_CTX_free(context_); }
+TlsContext::~TlsContext() {
+    SSL_CTX_free(context_);
+}
 
 Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsSettings& settings) {
     std::shared_ptr<TlsContext> made{new TlsContext{SSL_CTX_new(TLS_server_method())}};
@@ -54,7 +57,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsSettings& settin
         if (SSL_CTX_load_verify_locations(context, settings.client_ca_file.c_str(), nullptr) != 1) {
             return bad_file("client authority", settings.client_ca_file);
         }
-        SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(settings.client_ca_file.c_str()));
+        SSL_CTX_set_client_CA_list(context,
+                                   SSL_load_client_CA_file(settings.client_ca_file.c_str()));
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     }
     return made;
@@ -86,7 +90,9 @@ TlsChannel::TlsChannel(std::shared_ptr<TlsContext> context)
     SSL_set_accept_state(ssl_);
 }
 
-TlsChannel::TlsChannel(std::shared_ptr<TlsContext> context, const std::string& host, std::string& raw_out)
+TlsChannel::TlsChannel(std::shared_ptr<TlsContext> context,
+                       const std::string& host,
+                       std::string& raw_out)
     : context_{std::move(context)}, ssl_{SSL_new(context_->context_)} {
     NORNIC_CHECK(ssl_ != nullptr, "no memory for a TLS connection");
     SSL_set_bio(ssl_, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
@@ -101,9 +107,13 @@ TlsChannel::TlsChannel(std::shared_ptr<TlsContext> context, const std::string& h
     take_output(raw_out);
 }
 
-TlsChannel::~TlsChannel() { SSL_free(ssl_); }
+TlsChannel::~TlsChannel() {
+    SSL_free(ssl_);
+}
 
-bool TlsChannel::ready() const { return SSL_is_init_finished(ssl_) == 1; }
+bool TlsChannel::ready() const {
+    return SSL_is_init_finished(ssl_) == 1;
+}
 
 void TlsChannel::take_output(std::string& raw_out) {
     BIO* const bio = SSL_get_wbio(ssl_);
@@ -121,7 +131,8 @@ void TlsChannel::take_output(std::string& raw_out) {
 Result<> TlsChannel::feed(std::string_view raw, std::string& plain, std::string& raw_out) {
     ERR_clear_error();
     std::size_t written = 0;
-    if (!raw.empty() && (BIO_write_ex(SSL_get_rbio(ssl_), raw.data(), raw.size(), &written) != 1 || written != raw.size())) {
+    if (!raw.empty() && (BIO_write_ex(SSL_get_rbio(ssl_), raw.data(), raw.size(), &written) != 1 ||
+                         written != raw.size())) {
         return fail(ErrorCode::kIo, "TLS: no memory");
     }
     char buffer[16 * 1024];

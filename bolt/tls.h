@@ -2,12 +2,12 @@
 // and encrypted connections alike.
 #pragma once
 
+#include "base/result.h"
+#include "bolt/settings.h"
+
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "base/result.h"
-#include "bolt/settings.h"
 
 // OpenSSL's own handles, without its headers.
 struct ssl_ctx_st;
@@ -42,7 +42,8 @@ class TlsChannel {
 public:
     /// The side that was connected to.
     explicit TlsChannel(std::shared_ptr<TlsContext> context);
-    /// The side that connects; begins the handshake into `raw_out`. The certificate must be for `host`.
+    /// The side that connects; begins the handshake into `raw_out`. The certificate must be for
+    /// `host`.
     TlsChannel(std::shared_ptr<TlsContext> context, const std::string& host, std::string& raw_out);
     ~TlsChannel();
     TlsChannel(const TlsChannel&) = delete;

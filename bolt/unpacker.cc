@@ -1,9 +1,9 @@
+#include "bolt/packstream.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
-
-#include "bolt/packstream.h"
 
 namespace nornic::bolt {
 
@@ -24,7 +24,9 @@ constexpr std::int64_t kDayMax = 365'241'780'471;
 constexpr std::int64_t kSecondMin = kDayMin * kSecondsPerDay;
 constexpr std::int64_t kSecondMax = kDayMax * kSecondsPerDay + kSecondsPerDay - 1;
 
-std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a / b - static_cast<std::int64_t>(a % b < 0); }
+std::int64_t floor_div(std::int64_t a, std::int64_t b) {
+    return a / b - static_cast<std::int64_t>(a % b < 0);
+}
 
 }  // namespace
 
@@ -93,14 +95,17 @@ void Unpacker::add_field(std::string_view field) {
     message_ = fmt::format("Illegal value for field \"{}\": {}", field, message_);
 }
 
-bool Unpacker::truncated() { return fail("Unexpected end of message", std::string{kUnknown}); }
+bool Unpacker::truncated() {
+    return fail("Unexpected end of message", std::string{kUnknown});
+}
 
 bool Unpacker::unexpected(std::string_view expected, std::uint8_t marker) {
     if (marker == 0xC0) {
         return fail("Expected value to be non-null", std::string{kUnknown});
     }
-    return fail(fmt::format("Unexpected type: Expected {} but got {}", expected, marker_type_name(marker)),
-                std::string{kInvalidType});
+    return fail(
+        fmt::format("Unexpected type: Expected {} but got {}", expected, marker_type_name(marker)),
+        std::string{kInvalidType});
 }
 
 template <class T>
@@ -134,7 +139,8 @@ bool Unpacker::sized(std::uint8_t marker, std::uint8_t marker8, std::uint64_t& o
         out = v;
     }
     if (read && out > kValueSizeMax) {
-        return fail(fmt::format("Value of size {} exceeded limit of {}", out, kValueSizeMax), std::string{kTooLong});
+        return fail(fmt::format("Value of size {} exceeded limit of {}", out, kValueSizeMax),
+                    std::string{kTooLong});
     }
     return read;
 }
@@ -199,7 +205,9 @@ bool Unpacker::structure(std::uint8_t& tag, std::size_t& fields) {
     return big_endian(tag);
 }
 
-bool Unpacker::value(Value& out) { return ok() && nested_value(out); }
+bool Unpacker::value(Value& out) {
+    return ok() && nested_value(out);
+}
 
 bool Unpacker::nested_value(Value& out) {
     std::uint8_t marker = 0;
@@ -301,7 +309,8 @@ bool Unpacker::nested_value(Value& out) {
         return true;
     }
     if (depth_ >= kNestingMax) {
-        return fail(fmt::format("Values are nested deeper than {} levels", kNestingMax), std::string{kTooLong});
+        return fail(fmt::format("Values are nested deeper than {} levels", kNestingMax),
+                    std::string{kTooLong});
     }
     ++depth_;
     bool read = false;
@@ -365,7 +374,10 @@ bool Unpacker::map_body(std::uint64_t size, Map& out) {
     return true;
 }
 
-bool Unpacker::integer_field(std::string_view field, std::int64_t& out, std::int64_t least, std::int64_t most) {
+bool Unpacker::integer_field(std::string_view field,
+                             std::int64_t& out,
+                             std::int64_t least,
+                             std::int64_t most) {
     Value v;
     const std::uint8_t marker = remaining() > 0 ? static_cast<std::uint8_t>(bytes_[position_]) : 0;
     if (!nested_value(v)) {
@@ -408,7 +420,8 @@ bool Unpacker::zone_field(std::string& out) {
         return false;
     }
     if (!is_known_zone(name)) {
-        fail(fmt::format("Illegal zone identifier: \"{}\"", name), std::string{"08N06>22N00>22N03"});
+        fail(fmt::format("Illegal zone identifier: \"{}\"", name),
+             std::string{"08N06>22N00>22N03"});
         add_field("tz_id");
         return false;
     }
@@ -419,14 +432,18 @@ bool Unpacker::zone_field(std::string& out) {
 bool Unpacker::point(bool three, Value& out) {
     std::int64_t srid = 0;
     Point p;
-    if (!integer_field("srid", srid, std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()) ||
+    if (!integer_field("srid",
+                       srid,
+                       std::numeric_limits<std::int64_t>::min(),
+                       std::numeric_limits<std::int64_t>::max()) ||
         !real_field("x", p.x) || !real_field("y", p.y) || (three && !real_field("z", p.z))) {
         return false;
     }
     const bool known = three ? (srid == Point::kCartesian3D || srid == Point::kWgs84_3D)
                              : (srid == Point::kCartesian || srid == Point::kWgs84);
     if (!known) {
-        fail(fmt::format("Illegal coordinate reference system: \"{}\"", srid), std::string{"08N06>22N00>22N03"});
+        fail(fmt::format("Illegal coordinate reference system: \"{}\"", srid),
+             std::string{"08N06>22N00>22N03"});
         add_field("crs");
         return false;
     }
@@ -453,7 +470,8 @@ bool Unpacker::date_time(std::uint8_t tag, Value& out) {
         const Result<std::int32_t> offset =
             local ? zone_offset_at_local(v.zone, v.seconds) : zone_offset_at_utc(v.zone, v.seconds);
         if (!offset) {
-            fail(fmt::format("Illegal zone identifier: \"{}\"", v.zone), std::string{"08N06>22N00>22N03"});
+            fail(fmt::format("Illegal zone identifier: \"{}\"", v.zone),
+                 std::string{"08N06>22N00>22N03"});
             add_field("tz_id");
             return false;
         }
@@ -509,10 +527,13 @@ bool Unpacker::value_structure(std::size_t fields, Value& out) {
     const std::size_t of_entity = expected == 0 ? entity_fields(tag) : 0;
     expected += of_entity;
     if (expected == 0) {
-        return fail(fmt::format("Unexpected struct tag: 0x{:02X}", tag), std::string{kInvalidStruct});
+        return fail(fmt::format("Unexpected struct tag: 0x{:02X}", tag),
+                    std::string{kInvalidStruct});
     }
     if (fields != expected) {
-        return fail(fmt::format("Illegal struct size: Expected struct to be {} fields but got {}", expected, fields),
+        return fail(fmt::format("Illegal struct size: Expected struct to be {} fields but got {}",
+                                expected,
+                                fields),
                     std::string{kInvalidStruct});
     }
     if (of_entity != 0) {
@@ -551,8 +572,10 @@ bool Unpacker::value_structure(std::size_t fields, Value& out) {
             constexpr std::int64_t kLeast = std::numeric_limits<std::int64_t>::min();
             constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
             DurationValue v;
-            if (!integer_field("months", v.months, kLeast, kMost) || !integer_field("days", v.days, kLeast, kMost) ||
-                !integer_field("seconds", a, kLeast, kMost) || !integer_field("nanoseconds", b, kLeast, kMost)) {
+            if (!integer_field("months", v.months, kLeast, kMost) ||
+                !integer_field("days", v.days, kLeast, kMost) ||
+                !integer_field("seconds", a, kLeast, kMost) ||
+                !integer_field("nanoseconds", b, kLeast, kMost)) {
                 return false;
             }
             const std::int64_t carry = floor_div(b, kNanosPerSecond);

@@ -1,9 +1,9 @@
 // Nodes, relationships and paths as a client reads them.
+#include "bolt/packstream.h"
+
 #include <fmt/format.h>
 
 #include <limits>
-
-#include "bolt/packstream.h"
 
 namespace nornic::bolt {
 
@@ -45,7 +45,10 @@ bool Unpacker::entity(std::uint8_t tag, Value& out) {
 
 bool Unpacker::id_field(std::uint64_t& out) {
     std::int64_t id = 0;
-    if (!integer_field("id", id, std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max())) {
+    if (!integer_field("id",
+                       id,
+                       std::numeric_limits<std::int64_t>::min(),
+                       std::numeric_limits<std::int64_t>::max())) {
         return false;
     }
     out = static_cast<std::uint64_t>(id);
@@ -107,14 +110,18 @@ bool Unpacker::path(Value& out) {
     if (!nested_value(nodes) || !nested_value(relationships) || !nested_value(walk)) {
         return false;
     }
-    const auto bad = [this] { return fail("A path's indices do not fit its entities", std::string{kInvalid}); };
-    if (!nodes.is_list() || !relationships.is_list() || !walk.is_list() || nodes.as_list().empty() ||
-        walk.as_list().size() % 2 != 0) {
+    const auto bad = [this] {
+        return fail("A path's indices do not fit its entities", std::string{kInvalid});
+    };
+    if (!nodes.is_list() || !relationships.is_list() || !walk.is_list() ||
+        nodes.as_list().empty() || walk.as_list().size() % 2 != 0) {
         return bad();
     }
     const auto count_nodes = static_cast<std::int64_t>(nodes.as_list().size());
     const auto count_relationships = static_cast<std::int64_t>(relationships.as_list().size());
-    const auto node_at = [&](std::int64_t i) -> const Value& { return nodes.as_list()[static_cast<std::size_t>(i)]; };
+    const auto node_at = [&](std::int64_t i) -> const Value& {
+        return nodes.as_list()[static_cast<std::size_t>(i)];
+    };
     for (const Value& n : nodes.as_list()) {
         if (!n.is(ValueType::kNode)) {
             return bad();
@@ -129,8 +136,9 @@ bool Unpacker::path(Value& out) {
             return bad();
         }
         const std::int64_t signed_index = step.as_integer();
-        if (signed_index == 0 || signed_index > count_relationships || signed_index < -count_relationships ||
-            to.as_integer() < 0 || to.as_integer() >= count_nodes) {
+        if (signed_index == 0 || signed_index > count_relationships ||
+            signed_index < -count_relationships || to.as_integer() < 0 ||
+            to.as_integer() >= count_nodes) {
             return bad();
         }
         const bool forward = signed_index > 0;

@@ -1,11 +1,10 @@
 #include "bolt/websocket.h"
 
-#include <openssl/evp.h>
-
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
+#include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
@@ -29,7 +28,8 @@ constexpr std::uint16_t kUnacceptable = 1003;
 std::string base64(std::string_view bytes) {
     std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
     const int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                  reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+                                  reinterpret_cast<const unsigned char*>(bytes.data()),
+                                  static_cast<int>(bytes.size()));
     out.resize(static_cast<std::size_t>(n));
     return out;
 }
@@ -59,7 +59,8 @@ Result<HttpAnswer> answer_http(std::string_view head) {
         const auto key = request[http::field::sec_websocket_key];
         answer.upgraded = true;
         answer.response =
-            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: " +
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: "
+            "upgrade\r\nsec-websocket-accept: " +
             accept_value({key.data(), key.size()}) + "\r\n\r\n";
         return answer;
     }
@@ -71,12 +72,14 @@ Result<HttpAnswer> answer_http(std::string_view head) {
 
 std::string upgrade_request(std::string_view host, std::string_view key) {
     return "GET / HTTP/1.1\r\nHost: " + std::string{host} +
-           "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
+           "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
+           "13\r\nSec-WebSocket-Key: " +
            base64(key) + "\r\n\r\n";
 }
 
 bool is_upgrade_answer(std::string_view head, std::string_view key) {
-    return head.starts_with("HTTP/1.1 101 ") && head.find(accept_value(base64(key))) != std::string_view::npos;
+    return head.starts_with("HTTP/1.1 101 ") &&
+           head.find(accept_value(base64(key))) != std::string_view::npos;
 }
 
 void WebSocketFrames::frame(std::uint8_t opcode, std::string_view payload, std::string& raw) const {
@@ -101,7 +104,9 @@ void WebSocketFrames::frame(std::uint8_t opcode, std::string_view payload, std::
     raw.append(payload);
 }
 
-void WebSocketFrames::wrap(std::string_view payload, std::string& raw) { frame(kBinary, payload, raw); }
+void WebSocketFrames::wrap(std::string_view payload, std::string& raw) {
+    frame(kBinary, payload, raw);
+}
 
 void WebSocketFrames::close(std::string& raw) {
     if (!close_sent_) {
@@ -187,7 +192,8 @@ bool WebSocketFrames::feed(std::string_view raw, std::string& payload, std::stri
                 continue;
             }
             const std::uint8_t second = static_cast<std::uint8_t>(header_[1]);
-            const std::size_t extended = (second & 0x7F) == 126 ? 2 : ((second & 0x7F) == 127 ? 8 : 0);
+            const std::size_t extended =
+                (second & 0x7F) == 126 ? 2 : ((second & 0x7F) == 127 ? 8 : 0);
             const std::size_t size = 2 + extended + ((second & 0x80) != 0 ? 4 : 0);
             if (header_.size() == size && !header_complete(reply)) {
                 return false;

@@ -2,11 +2,11 @@
 // byte stream. Browsers speak Bolt this way.
 #pragma once
 
+#include "base/result.h"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include "base/result.h"
 
 namespace nornic::bolt {
 

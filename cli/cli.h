@@ -1,10 +1,10 @@
 // The command line: everything of `nornicdb` that is not the server itself.
 #pragma once
 
+#include "env/settings.h"
+
 #include <string>
 #include <vector>
-
-#include "env/settings.h"
 
 namespace nornic::cli {
 

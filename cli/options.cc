@@ -1,7 +1,7 @@
 // Flags of `serve` and the help texts, all from the table of settings.
-#include <fmt/format.h>
-
 #include "cli/cli.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cli {
 
@@ -49,16 +49,22 @@ NAME=value), the environment and these flags.
 
 std::string settings_markdown() {
     std::string out =
-        "# Settings\n\nThey come, in rising order, from the defaults, a config file (`--config`, lines of `NAME=value`), the environment "
-        "and the\ncommand line (`--bolt-port 7687` is `NORNICDB_BOLT_PORT=7687`). A value that cannot be used stops the start with one line "
-        "that\nnames the variable, its value and what it takes. So does an unknown name under `NORNICDB_CLUSTER_`; other unknown `NORNICDB_` "
-        "names\nare listed in one warning.\n\nThis version serves the mode `standalone`. The settings of the other modes are known and checked, so that a configuration can be\n"
-        "prepared, and do nothing yet.\n\nThis page is printed by `nornicdb settings --markdown`; a test holds them together.\n";
+        "# Settings\n\nThey come, in rising order, from the defaults, a config file (`--config`, "
+        "lines of `NAME=value`), the environment "
+        "and the\ncommand line (`--bolt-port 7687` is `NORNICDB_BOLT_PORT=7687`). A value that "
+        "cannot be used stops the start with one line "
+        "that\nnames the variable, its value and what it takes. So does an unknown name under "
+        "`NORNICDB_CLUSTER_`; other unknown `NORNICDB_` "
+        "names\nare listed in one warning.\n\nThis version serves the mode `standalone`. The "
+        "settings of the other modes are known and checked, so that a configuration can be\n"
+        "prepared, and do nothing yet.\n\nThis page is printed by `nornicdb settings --markdown`; "
+        "a test holds them together.\n";
     std::string group;
     for (const env::SettingInfo& info : env::all_settings()) {
         if (info.group != group) {
             group = info.group;
-            out += fmt::format("\n## {}\n\n| variable | default | takes | meaning |\n|---|---|---|---|\n", group);
+            out += fmt::format(
+                "\n## {}\n\n| variable | default | takes | meaning |\n|---|---|---|---|\n", group);
         }
         out += fmt::format("| `{}` | {} | {} | {} |\n",
                            info.name,
@@ -78,7 +84,8 @@ Result<env::Source> parse_serve(const std::vector<std::string>& arguments) {
             return fail(ErrorCode::kNotFound, serve_help());
         }
         if (!flag.starts_with("--")) {
-            return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not an option; see `nornicdb serve --help`", flag));
+            return fail(ErrorCode::kInvalidArgument,
+                        fmt::format("'{}' is not an option; see `nornicdb serve --help`", flag));
         }
         std::optional<std::string> value;
         if (const std::size_t equals = flag.find('='); equals != std::string::npos) {
@@ -95,7 +102,9 @@ Result<env::Source> parse_serve(const std::vector<std::string>& arguments) {
             }
         }
         if (name.empty() && flag != "config") {
-            return fail(ErrorCode::kInvalidArgument, fmt::format("there is no option '--{}'; see `nornicdb serve --help`", flag));
+            return fail(
+                ErrorCode::kInvalidArgument,
+                fmt::format("there is no option '--{}'; see `nornicdb serve --help`", flag));
         }
         if (!value) {
             return fail(ErrorCode::kInvalidArgument, fmt::format("--{} takes a value", flag));

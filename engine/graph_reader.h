@@ -6,6 +6,12 @@
 // valid as long as somebody holds them.
 #pragma once
 
+#include "base/ids.h"
+#include "base/result.h"
+#include "engine/schema.h"
+#include "engine/tokens.h"
+#include "graph/value.h"
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -13,12 +19,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/ids.h"
-#include "base/result.h"
-#include "engine/schema.h"
-#include "engine/tokens.h"
-#include "graph/value.h"
 
 namespace nornic::engine {
 
@@ -35,7 +35,9 @@ struct NodeData {
     std::vector<LabelId> labels;
     std::vector<PropertyEntry> properties;
     [[nodiscard]] bool has_label(LabelId label) const noexcept;
-    [[nodiscard]] const Value* property(PropertyKeyId key) const noexcept { return find_property(properties, key); }
+    [[nodiscard]] const Value* property(PropertyKeyId key) const noexcept {
+        return find_property(properties, key);
+    }
 };
 
 struct RelData {
@@ -43,7 +45,9 @@ struct RelData {
     NodeId start;
     NodeId end;
     std::vector<PropertyEntry> properties;
-    [[nodiscard]] const Value* property(PropertyKeyId key) const noexcept { return find_property(properties, key); }
+    [[nodiscard]] const Value* property(PropertyKeyId key) const noexcept {
+        return find_property(properties, key);
+    }
 };
 
 using NodePtr = std::shared_ptr<const NodeData>;
@@ -72,13 +76,13 @@ public:
     virtual std::size_t next(std::span<RelId> out) = 0;
 };
 
-/// What an index is asked. Columns follow the index's properties; a composite index takes equality on a
-/// prefix of its columns, then at most one range or prefix, then existence for the rest.
+/// What an index is asked. Columns follow the index's properties; a composite index takes equality
+/// on a prefix of its columns, then at most one range or prefix, then existence for the rest.
 struct IndexQuery {
     enum class Kind : std::uint8_t { kExists, kEquals, kRange, kPrefix };
     struct Column {
         Kind kind = Kind::kExists;
-        Value value;  // kEquals, kPrefix (a string)
+        Value value;                 // kEquals, kPrefix (a string)
         std::optional<Value> lower;  // kRange; both of one comparable type
         std::optional<Value> upper;
         bool lower_inclusive = true;
@@ -106,25 +110,34 @@ public:
 
     /// One property of many nodes: out[i] is null where node or property is absent. Cheaper than
     /// node() for ids in ascending order, since those share pages.
-    virtual void node_properties(std::span<const NodeId> ids, PropertyKeyId key, std::span<Value> out) = 0;
+    virtual void node_properties(std::span<const NodeId> ids,
+                                 PropertyKeyId key,
+                                 std::span<Value> out) = 0;
 
     /// Appends the relationships of `id` with one of `types` (empty: any) to `out`.
-    virtual void expand(NodeId id, Direction direction, std::span<const RelTypeId> types, std::vector<Adjacent>& out) = 0;
-    virtual std::uint64_t degree(NodeId id, Direction direction, std::span<const RelTypeId> types) = 0;
+    virtual void expand(NodeId id,
+                        Direction direction,
+                        std::span<const RelTypeId> types,
+                        std::vector<Adjacent>& out) = 0;
+    virtual std::uint64_t degree(NodeId id,
+                                 Direction direction,
+                                 std::span<const RelTypeId> types) = 0;
 
     virtual std::unique_ptr<NodeCursor> scan_nodes() = 0;
     virtual std::unique_ptr<NodeCursor> scan_label(LabelId label) = 0;
     virtual std::unique_ptr<RelCursor> scan_relationships(std::span<const RelTypeId> types) = 0;
     /// Precondition: the index is online and of that entity kind.
     virtual std::unique_ptr<NodeCursor> seek_nodes(SchemaRuleId index, const IndexQuery& query) = 0;
-    virtual std::unique_ptr<RelCursor> seek_relationships(SchemaRuleId index, const IndexQuery& query) = 0;
+    virtual std::unique_ptr<RelCursor> seek_relationships(SchemaRuleId index,
+                                                          const IndexQuery& query) = 0;
 
     // Exact at this view where cheap (no label, or one label, or one type); the planner and count
     // stores use them. An estimate otherwise.
     virtual std::uint64_t node_count(std::optional<LabelId> label) = 0;
     virtual std::uint64_t relationship_count(std::optional<RelTypeId> type) = 0;
     /// Relationships of `type` whose start (or end) node has `label`; an estimate for the planner.
-    virtual double relationship_count_estimate(std::optional<LabelId> start, std::optional<RelTypeId> type,
+    virtual double relationship_count_estimate(std::optional<LabelId> start,
+                                               std::optional<RelTypeId> type,
                                                std::optional<LabelId> end) = 0;
 };
 

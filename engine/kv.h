@@ -1,15 +1,15 @@
 // The key-value seam beneath the engine: RocksKv (RocksDB without its WAL) and MemoryKv (an ordered
-// map, for the simulator). The engine writes it only at checkpoints, in one atomic batch a time that
-// carries the applied index; the replicated log is what makes single commits durable.
+// map, for the simulator). The engine writes it only at checkpoints, in one atomic batch a time
+// that carries the applied index; the replicated log is what makes single commits durable.
 #pragma once
+
+#include "base/result.h"
 
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "base/result.h"
 
 namespace nornic::engine {
 
@@ -24,7 +24,8 @@ public:
     virtual std::size_t bytes() const = 0;
 };
 
-/// Walks keys in byte order over the state at its creation. Keys and values live until the next move.
+/// Walks keys in byte order over the state at its creation. Keys and values live until the next
+/// move.
 class KvCursor {
 public:
     virtual ~KvCursor() = default;
@@ -66,7 +67,8 @@ struct RocksKvSettings {
     std::size_t write_buffer_bytes_max = std::size_t{8} << 20;
     int open_files_max = 256;
 };
-/// Creates the directory if it is missing. kCorruption, kIo, kDiskFull; the message names the directory.
+/// Creates the directory if it is missing. kCorruption, kIo, kDiskFull; the message names the
+/// directory.
 Result<std::unique_ptr<Kv>> open_rocks_kv(const RocksKvSettings& settings);
 
 /// An ordered map in memory that keeps what was flushed and drops the rest at crash_memory_kv().

@@ -2,10 +2,14 @@
 //
 // Segments are zero-written ahead and recycled, so an append never changes a file's size and a sync
 // costs one flush of data. Exact bytes: docs/log_format.md. One writer at a time (append, sync,
-// truncate_*); reads may run beside it. Sources: docs/log_format.md; Raft practice: a failed sync is
-// fatal for the file (the page cache may be clean but lost), a torn tail is cut, damage in the
+// truncate_*); reads may run beside it. Sources: docs/log_format.md; Raft practice: a failed sync
+// is fatal for the file (the page cache may be clean but lost), a torn tail is cut, damage in the
 // middle is reported and never dropped.
 #pragma once
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/result.h"
 
 #include <cstdint>
 #include <functional>
@@ -15,10 +19,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/clock.h"
-#include "base/ids.h"
-#include "base/result.h"
 
 namespace nornic::engine {
 
@@ -48,9 +48,11 @@ struct HardState {
 struct LogSettings {
     std::string directory;
     std::uint64_t segment_bytes = std::uint64_t{16} << 20;
-    std::uint64_t entry_bytes_max = std::uint64_t{1} << 30;  // An entry may span segments' normal size.
-    std::uint64_t reserve_bytes = std::uint64_t{32} << 20;   // Disk space kept free; below it kDiskFull.
-    Duration sync_warn_after = std::chrono::seconds{1};      // One warning line a stall.
+    std::uint64_t entry_bytes_max = std::uint64_t{1}
+                                    << 30;  // An entry may span segments' normal size.
+    std::uint64_t reserve_bytes = std::uint64_t{32}
+                                  << 20;  // Disk space kept free; below it kDiskFull.
+    Duration sync_warn_after = std::chrono::seconds{1};  // One warning line a stall.
 };
 
 struct LogRecovery {
@@ -70,9 +72,9 @@ public:
     [[nodiscard]] virtual LogIndex last_index() const = 0;
 
     /// Appends entries with consecutive indexes from last_index() + 1, or, after overwrite, from an
-    /// earlier one: entries at or past the first new index are dropped first (Raft's conflict rule).
-    /// Not durable before sync(). kDiskFull: nothing was appended and the log goes on;
-    /// kIo: the log is broken (see failed()).
+    /// earlier one: entries at or past the first new index are dropped first (Raft's conflict
+    /// rule). Not durable before sync(). kDiskFull: nothing was appended and the log goes on; kIo:
+    /// the log is broken (see failed()).
     virtual Result<> append(std::span<const LogEntry> entries) = 0;
     virtual Result<> set_hard_state(const HardState& state) = 0;
     /// One fdatasync for everything appended. On failure the log is failed() for good: the process
@@ -82,7 +84,9 @@ public:
 
     /// Calls `visit` for entries [from, to] in order until it returns false. kNotFound if `from` is
     /// before first_index(), kCorruption naming segment and offset if a checksum fails.
-    virtual Result<> read(LogIndex from, LogIndex to, const std::function<bool(const LogEntry&)>& visit) = 0;
+    virtual Result<> read(LogIndex from,
+                          LogIndex to,
+                          const std::function<bool(const LogEntry&)>& visit) = 0;
     virtual Result<Term> term_at(LogIndex index) = 0;
 
     /// Recycles segments that hold only entries before `first_kept`.

@@ -2,15 +2,15 @@
 // a WriteSet carries.
 #pragma once
 
+#include "base/ids.h"
+#include "base/result.h"
+
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/ids.h"
-#include "base/result.h"
 
 namespace nornic::engine {
 
@@ -19,7 +19,8 @@ enum class IndexType : std::uint8_t { kRange, kLookup, kText, kPoint, kFulltext,
 enum class IndexState : std::uint8_t { kPopulating, kOnline, kFailed };
 enum class ConstraintType : std::uint8_t { kUnique, kKey, kExists, kPropertyType };
 
-/// A set of types a property may have ("INTEGER | STRING"); bits by PropertyTypeBit, lists in the high half.
+/// A set of types a property may have ("INTEGER | STRING"); bits by PropertyTypeBit, lists in the
+/// high half.
 struct PropertyTypes {
     std::uint64_t bits = 0;
     bool operator==(const PropertyTypes&) const = default;
@@ -68,7 +69,8 @@ struct Schema {
     std::vector<ConstraintRule> constraints;
 
     /// The online index over exactly these; nullptr if none.
-    [[nodiscard]] const IndexView* find_index(EntityKind entity, std::uint32_t token,
+    [[nodiscard]] const IndexView* find_index(EntityKind entity,
+                                              std::uint32_t token,
                                               const std::vector<PropertyKeyId>& properties,
                                               IndexType type = IndexType::kRange) const;
     [[nodiscard]] const IndexView* index_named(std::string_view name) const;

@@ -1,11 +1,17 @@
-// Transaction: a GraphReader that can also write. Works on a snapshot plus its own changes, locks what
-// it writes and fails with kConflict only if it would overwrite what it did not see (snapshot
+// Transaction: a GraphReader that can also write. Works on a snapshot plus its own changes, locks
+// what it writes and fails with kConflict only if it would overwrite what it did not see (snapshot
 // isolation, first committer wins). Not thread-safe, except terminate() and killed().
 //
 // Life: Engine::begin → reads and writes → prepare() gives the WriteSet → the strategy orders it →
-// Engine::apply → finish(). Locks are held until finish() or the destructor, so that what was promised
-// to the log cannot be overtaken.
+// Engine::apply → finish(). Locks are held until finish() or the destructor, so that what was
+// promised to the log cannot be overtaken.
 #pragma once
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "engine/graph_reader.h"
+#include "graph/failure.h"
 
 #include <atomic>
 #include <memory>
@@ -14,12 +20,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/clock.h"
-#include "base/ids.h"
-#include "base/result.h"
-#include "engine/graph_reader.h"
-#include "graph/failure.h"
 
 namespace nornic::engine {
 
@@ -58,8 +58,11 @@ public:
 
     /// Null values are left out. Uniqueness is checked here (kConstraintViolation), existence and
     /// property types in prepare(), so that a statement may set them step by step.
-    virtual Result<NodeId> create_node(std::span<const LabelId> labels, std::span<const PropertyEntry> properties) = 0;
-    virtual Result<RelId> create_relationship(NodeId start, RelTypeId type, NodeId end,
+    virtual Result<NodeId> create_node(std::span<const LabelId> labels,
+                                       std::span<const PropertyEntry> properties) = 0;
+    virtual Result<RelId> create_relationship(NodeId start,
+                                              RelTypeId type,
+                                              NodeId end,
                                               std::span<const PropertyEntry> properties) = 0;
     /// Whether anything changed. A deleted or absent entity: kEntityNotFound.
     virtual Result<bool> add_label(NodeId node, LabelId label) = 0;
@@ -71,14 +74,17 @@ public:
     /// attached when prepare() runs are kConstraintViolation.
     virtual Result<bool> delete_node(NodeId node) = 0;
     virtual Result<bool> delete_relationship(RelId relationship) = 0;
-    /// For MERGE: takes the lock that decides who may create a node with this label and these values,
-    /// and brings the view of index lookups up to what is committed. No index needed.
+    /// For MERGE: takes the lock that decides who may create a node with this label and these
+    /// values, and brings the view of index lookups up to what is committed. No index needed.
     virtual Result<> lock_for_merge(LabelId label, std::span<const PropertyEntry> properties) = 0;
-    /// Takes the write locks of both ends before relationships between them are looked for and created.
+    /// Takes the write locks of both ends before relationships between them are looked for and
+    /// created.
     virtual Result<> lock_node(NodeId node) = 0;
 
-    // ---- Schema. Alone in its transaction. kIndexAlreadyExists, kEquivalentSchemaRuleAlreadyExists,
-    // ---- kConstraintAlreadyExists, kConstraintCreationFailed (existing data does not fit), …NotFound.
+    // ---- Schema. Alone in its transaction. kIndexAlreadyExists,
+    // kEquivalentSchemaRuleAlreadyExists,
+    // ---- kConstraintAlreadyExists, kConstraintCreationFailed (existing data does not fit),
+    // …NotFound.
     virtual Result<> create_index(const IndexDefinition& definition) = 0;
     virtual Result<> create_constraint(const ConstraintDefinition& definition) = 0;
     virtual Result<> drop_index(std::string_view name) = 0;

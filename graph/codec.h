@@ -1,11 +1,12 @@
-// The stored form of values: what property records and WriteSets hold. Self-delimiting, versioned by
-// the record around it. Only storable types: scalars, temporals, points, bytes and lists of those.
+// The stored form of values: what property records and WriteSets hold. Self-delimiting, versioned
+// by the record around it. Only storable types: scalars, temporals, points, bytes and lists of
+// those.
 #pragma once
-
-#include <string>
 
 #include "base/bytes.h"
 #include "graph/value.h"
+
+#include <string>
 
 namespace nornic {
 

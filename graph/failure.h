@@ -1,19 +1,19 @@
-// How an Error looks to a Neo4j client: status code, GQL status, classification. The one place where
-// Neo4j's status codes are made; bolt and http both answer from here.
+// How an Error looks to a Neo4j client: status code, GQL status, classification. The one place
+// where Neo4j's status codes are made; bolt and http both answer from here.
 #pragma once
+
+#include "base/result.h"
+#include "graph/value.h"
 
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "base/result.h"
-#include "graph/value.h"
-
 namespace nornic {
 
 struct Failure {
-    std::string code;     // "Neo.ClientError.Statement.SyntaxError"
-    std::string message;  // for people
+    std::string code;        // "Neo.ClientError.Statement.SyntaxError"
+    std::string message;     // for people
     std::string gql_status;  // outermost: "42001"; "50N42" where nothing better is known
     std::string description;
     std::string classification;  // "CLIENT_ERROR", "TRANSIENT_ERROR", "DATABASE_ERROR"
@@ -27,13 +27,14 @@ std::string_view gql_description(std::string_view gql_status) noexcept;
 
 /// A remark on a query that worked: deprecation, missing label, cartesian product.
 struct Notification {
-    std::string code;         // "Neo.ClientNotification.Statement.UnknownLabelWarning"
-    std::string gql_status;   // "01N50"
+    std::string code;        // "Neo.ClientNotification.Statement.UnknownLabelWarning"
+    std::string gql_status;  // "01N50"
     std::string title;
-    std::string description;  // Neo4j's long text
+    std::string description;         // Neo4j's long text
     std::string status_description;  // GQL's text
-    std::string severity;        // "WARNING" or "INFORMATION"
-    std::string category;        // HINT UNRECOGNIZED UNSUPPORTED PERFORMANCE DEPRECATION GENERIC SCHEMA SECURITY TOPOLOGY
+    std::string severity;            // "WARNING" or "INFORMATION"
+    std::string category;  // HINT UNRECOGNIZED UNSUPPORTED PERFORMANCE DEPRECATION GENERIC SCHEMA
+                           // SECURITY TOPOLOGY
     std::optional<SourcePosition> position;
 };
 

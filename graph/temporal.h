@@ -1,13 +1,14 @@
 // Cypher's temporal types as plain numbers, their text (ISO 8601) and calendar arithmetic on days.
-// Functions of the language (date(), duration.between, truncation) live in cypher/functions/temporal.
+// Functions of the language (date(), duration.between, truncation) live in
+// cypher/functions/temporal.
 #pragma once
+
+#include "base/result.h"
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "base/result.h"
 
 namespace nornic {
 
@@ -31,7 +32,7 @@ struct Time {
     bool operator==(const Time&) const = default;
 };
 struct LocalDateTime {
-    std::int64_t seconds = 0;  // since 1970-01-01T00:00:00, local
+    std::int64_t seconds = 0;      // since 1970-01-01T00:00:00, local
     std::int32_t nanoseconds = 0;  // 0 … 999,999,999
     auto operator<=>(const LocalDateTime&) const = default;
 };
@@ -80,7 +81,7 @@ std::string to_text(Date value);
 std::string to_text(LocalTime value);
 std::string to_text(const Time& value);
 std::string to_text(const LocalDateTime& value);
-std::string to_text(const DateTime& value);  // 2024-01-02T03:04:05.006+01:00[Europe/Berlin]
+std::string to_text(const DateTime& value);       // 2024-01-02T03:04:05.006+01:00[Europe/Berlin]
 std::string to_text(const DurationValue& value);  // P1Y2M3DT4H5M6.7S
 
 }  // namespace nornic

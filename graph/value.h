@@ -5,6 +5,10 @@
 // shared between threads. Moving is free and leaves null behind.
 #pragma once
 
+#include "base/check.h"
+#include "base/ids.h"
+#include "graph/temporal.h"
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -16,10 +20,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "base/check.h"
-#include "base/ids.h"
-#include "graph/temporal.h"
 
 namespace nornic {
 
@@ -59,7 +59,7 @@ enum class ValueType : std::uint8_t {
 struct Point {
     static constexpr std::uint32_t kCartesian = 7203;
     static constexpr std::uint32_t kCartesian3D = 9157;
-    static constexpr std::uint32_t kWgs84 = 4326;    // x = longitude, y = latitude, degrees
+    static constexpr std::uint32_t kWgs84 = 4326;     // x = longitude, y = latitude, degrees
     static constexpr std::uint32_t kWgs84_3D = 4979;  // z = height, metres
 
     std::uint32_t srid = kCartesian;
@@ -67,7 +67,9 @@ struct Point {
     double y = 0;
     double z = 0;  // 0 where the system has two dimensions
     [[nodiscard]] bool is_3d() const noexcept { return srid == kCartesian3D || srid == kWgs84_3D; }
-    [[nodiscard]] bool is_geographic() const noexcept { return srid == kWgs84 || srid == kWgs84_3D; }
+    [[nodiscard]] bool is_geographic() const noexcept {
+        return srid == kWgs84 || srid == kWgs84_3D;
+    }
     bool operator==(const Point&) const = default;
 };
 
@@ -98,7 +100,9 @@ public:
     bool erase(std::string_view key);
     /// nullptr if absent.
     [[nodiscard]] const Value* find(std::string_view key) const noexcept;
-    [[nodiscard]] bool contains(std::string_view key) const noexcept { return find(key) != nullptr; }
+    [[nodiscard]] bool contains(std::string_view key) const noexcept {
+        return find(key) != nullptr;
+    }
     [[nodiscard]] std::size_t size() const noexcept;
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
     [[nodiscard]] const Entry* begin() const noexcept;
@@ -126,17 +130,22 @@ struct HeapBox : HeapHeader {
     T value;
 };
 
-constexpr std::uint32_t bit(ValueType t) { return 1U << static_cast<unsigned>(t); }
+constexpr std::uint32_t bit(ValueType t) {
+    return 1U << static_cast<unsigned>(t);
+}
 inline constexpr std::uint32_t kHeapTypes =
-    bit(ValueType::kString) | bit(ValueType::kBytes) | bit(ValueType::kList) | bit(ValueType::kMap) |
-    bit(ValueType::kTime) | bit(ValueType::kLocalDateTime) | bit(ValueType::kDateTime) |
-    bit(ValueType::kDuration) | bit(ValueType::kPoint) | bit(ValueType::kPathRef) |
-    bit(ValueType::kNode) | bit(ValueType::kRelationship) | bit(ValueType::kPath);
+    bit(ValueType::kString) | bit(ValueType::kBytes) | bit(ValueType::kList) |
+    bit(ValueType::kMap) | bit(ValueType::kTime) | bit(ValueType::kLocalDateTime) |
+    bit(ValueType::kDateTime) | bit(ValueType::kDuration) | bit(ValueType::kPoint) |
+    bit(ValueType::kPathRef) | bit(ValueType::kNode) | bit(ValueType::kRelationship) |
+    bit(ValueType::kPath);
 
 /// Characters follow the header in the same allocation.
 struct HeapString : HeapHeader {
     std::uint32_t size = 0;
-    [[nodiscard]] const char* data() const noexcept { return reinterpret_cast<const char*>(this + 1); }
+    [[nodiscard]] const char* data() const noexcept {
+        return reinterpret_cast<const char*>(this + 1);
+    }
     [[nodiscard]] char* data() noexcept { return reinterpret_cast<char*>(this + 1); }
 };
 
@@ -149,24 +158,30 @@ public:
     Value(std::int64_t v) noexcept : type_{ValueType::kInteger} { payload_.integer = v; }  // NOLINT
     Value(int v) noexcept : Value(static_cast<std::int64_t>(v)) {}                         // NOLINT
     Value(double v) noexcept : type_{ValueType::kFloat} { payload_.real = v; }             // NOLINT
-    Value(std::string_view v);                                                              // NOLINT
+    Value(std::string_view v);                                                             // NOLINT
     Value(const char* v) : Value(std::string_view{v}) {}                                   // NOLINT
     Value(const std::string& v) : Value(std::string_view{v}) {}                            // NOLINT
-    Value(List v);                                                                          // NOLINT
-    Value(Map v);                                                                           // NOLINT
+    Value(List v);                                                                         // NOLINT
+    Value(Map v);                                                                          // NOLINT
     Value(Date v) noexcept : type_{ValueType::kDate} { payload_.integer = v.days; }        // NOLINT
-    Value(LocalTime v) noexcept : type_{ValueType::kLocalTime} { payload_.integer = v.nanoseconds; }  // NOLINT
-    Value(Time v);             // NOLINT
-    Value(LocalDateTime v);    // NOLINT
-    Value(DateTime v);         // NOLINT
-    Value(DurationValue v);    // NOLINT
-    Value(Point v);            // NOLINT
-    Value(Node v);             // NOLINT
-    Value(Relationship v);     // NOLINT
-    Value(Path v);             // NOLINT
-    Value(PathRef v);          // NOLINT
-    Value(NodeId v) noexcept : type_{ValueType::kNodeRef} { payload_.integer = static_cast<std::int64_t>(v.value); }  // NOLINT
-    Value(RelId v) noexcept : type_{ValueType::kRelationshipRef} { payload_.integer = static_cast<std::int64_t>(v.value); }  // NOLINT
+    Value(LocalTime v) noexcept : type_{ValueType::kLocalTime} {
+        payload_.integer = v.nanoseconds;
+    }                        // NOLINT
+    Value(Time v);           // NOLINT
+    Value(LocalDateTime v);  // NOLINT
+    Value(DateTime v);       // NOLINT
+    Value(DurationValue v);  // NOLINT
+    Value(Point v);          // NOLINT
+    Value(Node v);           // NOLINT
+    Value(Relationship v);   // NOLINT
+    Value(Path v);           // NOLINT
+    Value(PathRef v);        // NOLINT
+    Value(NodeId v) noexcept : type_{ValueType::kNodeRef} {
+        payload_.integer = static_cast<std::int64_t>(v.value);
+    }  // NOLINT
+    Value(RelId v) noexcept : type_{ValueType::kRelationshipRef} {
+        payload_.integer = static_cast<std::int64_t>(v.value);
+    }  // NOLINT
     /// A pointer or a float-like number must not turn into a boolean by accident.
     template <class T>
     Value(T*) = delete;
@@ -210,7 +225,9 @@ public:
     [[nodiscard]] ValueType type() const noexcept { return type_; }
     [[nodiscard]] bool is(ValueType t) const noexcept { return type_ == t; }
     [[nodiscard]] bool is_null() const noexcept { return type_ == ValueType::kNull; }
-    [[nodiscard]] bool is_true() const noexcept { return type_ == ValueType::kBoolean && payload_.integer != 0; }
+    [[nodiscard]] bool is_true() const noexcept {
+        return type_ == ValueType::kBoolean && payload_.integer != 0;
+    }
     [[nodiscard]] bool is_number() const noexcept {
         return type_ == ValueType::kInteger || type_ == ValueType::kFloat;
     }
@@ -219,8 +236,12 @@ public:
     [[nodiscard]] bool is_map() const noexcept { return type_ == ValueType::kMap; }
 
     // Precondition of each: the type fits (checked).
-    [[nodiscard]] bool as_boolean() const { return expect(ValueType::kBoolean).payload_.integer != 0; }
-    [[nodiscard]] std::int64_t as_integer() const { return expect(ValueType::kInteger).payload_.integer; }
+    [[nodiscard]] bool as_boolean() const {
+        return expect(ValueType::kBoolean).payload_.integer != 0;
+    }
+    [[nodiscard]] std::int64_t as_integer() const {
+        return expect(ValueType::kInteger).payload_.integer;
+    }
     [[nodiscard]] double as_float() const { return expect(ValueType::kFloat).payload_.real; }
     /// Integer or float, as a float.
     [[nodiscard]] double as_number() const {
@@ -231,17 +252,32 @@ public:
     [[nodiscard]] const List& as_list() const { return boxed<List>(ValueType::kList); }
     [[nodiscard]] const Map& as_map() const { return boxed<Map>(ValueType::kMap); }
     [[nodiscard]] Date as_date() const { return Date{expect(ValueType::kDate).payload_.integer}; }
-    [[nodiscard]] LocalTime as_local_time() const { return LocalTime{expect(ValueType::kLocalTime).payload_.integer}; }
+    [[nodiscard]] LocalTime as_local_time() const {
+        return LocalTime{expect(ValueType::kLocalTime).payload_.integer};
+    }
     [[nodiscard]] const Time& as_time() const { return boxed<Time>(ValueType::kTime); }
-    [[nodiscard]] const LocalDateTime& as_local_date_time() const { return boxed<LocalDateTime>(ValueType::kLocalDateTime); }
-    [[nodiscard]] const DateTime& as_date_time() const { return boxed<DateTime>(ValueType::kDateTime); }
-    [[nodiscard]] const DurationValue& as_duration() const { return boxed<DurationValue>(ValueType::kDuration); }
+    [[nodiscard]] const LocalDateTime& as_local_date_time() const {
+        return boxed<LocalDateTime>(ValueType::kLocalDateTime);
+    }
+    [[nodiscard]] const DateTime& as_date_time() const {
+        return boxed<DateTime>(ValueType::kDateTime);
+    }
+    [[nodiscard]] const DurationValue& as_duration() const {
+        return boxed<DurationValue>(ValueType::kDuration);
+    }
     [[nodiscard]] const Point& as_point() const { return boxed<Point>(ValueType::kPoint); }
-    [[nodiscard]] NodeId as_node_ref() const { return NodeId{static_cast<std::uint64_t>(expect(ValueType::kNodeRef).payload_.integer)}; }
-    [[nodiscard]] RelId as_relationship_ref() const { return RelId{static_cast<std::uint64_t>(expect(ValueType::kRelationshipRef).payload_.integer)}; }
+    [[nodiscard]] NodeId as_node_ref() const {
+        return NodeId{static_cast<std::uint64_t>(expect(ValueType::kNodeRef).payload_.integer)};
+    }
+    [[nodiscard]] RelId as_relationship_ref() const {
+        return RelId{
+            static_cast<std::uint64_t>(expect(ValueType::kRelationshipRef).payload_.integer)};
+    }
     [[nodiscard]] const PathRef& as_path_ref() const { return boxed<PathRef>(ValueType::kPathRef); }
     [[nodiscard]] const Node& as_node() const { return boxed<Node>(ValueType::kNode); }
-    [[nodiscard]] const Relationship& as_relationship() const { return boxed<Relationship>(ValueType::kRelationship); }
+    [[nodiscard]] const Relationship& as_relationship() const {
+        return boxed<Relationship>(ValueType::kRelationship);
+    }
     [[nodiscard]] const Path& as_path() const { return boxed<Path>(ValueType::kPath); }
 
     /// Moves the list out if nobody else holds it, else copies it. For building lists in steps.
@@ -257,7 +293,10 @@ private:
         return ((detail::kHeapTypes >> static_cast<unsigned>(type_)) & 1U) != 0;
     }
     const Value& expect(ValueType t) const {
-        NORNIC_CHECK(type_ == t, "value type {} where {} was expected", static_cast<int>(type_), static_cast<int>(t));
+        NORNIC_CHECK(type_ == t,
+                     "value type {} where {} was expected",
+                     static_cast<int>(type_),
+                     static_cast<int>(t));
         return *this;
     }
     [[nodiscard]] std::string_view text(ValueType t) const {
@@ -316,12 +355,13 @@ bool equivalent(const Value& a, const Value& b) noexcept;
 /// equivalent(a, b) implies hash(a) == hash(b).
 std::size_t hash(const Value& value) noexcept;
 
-/// ORDER BY: a total order over all values: <0, 0, >0. Map, Node, Relationship, List, Path, DateTime,
-/// LocalDateTime, Date, Time, LocalTime, Duration, Point, String, Boolean, Number, NaN last of numbers,
-/// null last of all. Source: openCypher, "Orderability".
+/// ORDER BY: a total order over all values: <0, 0, >0. Map, Node, Relationship, List, Path,
+/// DateTime, LocalDateTime, Date, Time, LocalTime, Duration, Point, String, Boolean, Number, NaN
+/// last of numbers, null last of all. Source: openCypher, "Orderability".
 int compare_for_order(const Value& a, const Value& b) noexcept;
 
-/// a < b and its kind: -1, 0, 1, or kIncomparable where the answer is null (different types, null, NaN).
+/// a < b and its kind: -1, 0, 1, or kIncomparable where the answer is null (different types, null,
+/// NaN).
 inline constexpr int kIncomparable = 2;
 int compare(const Value& a, const Value& b) noexcept;
 

@@ -1,6 +1,10 @@
 // All that http asks of the rest of the product; server implements it, tests mock it.
 #pragma once
 
+#include "base/result.h"
+#include "graph/failure.h"
+#include "graph/value.h"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -9,10 +13,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/result.h"
-#include "graph/failure.h"
-#include "graph/value.h"
 
 namespace nornic::http {
 
@@ -70,16 +70,23 @@ public:
     /// kUnauthorized, kAuthRateLimit. Gives the user's name.
     virtual Result<std::string> authenticate(const Credentials& credentials) = 0;
 
-    /// A typed parameter of a temporal type: "Date", "Time", "LocalTime", "OffsetDateTime", "ZonedDateTime",
-    /// "LocalDateTime", "Duration" and its ISO 8601 text. kInvalidRequest.
+    /// A typed parameter of a temporal type: "Date", "Time", "LocalTime", "OffsetDateTime",
+    /// "ZonedDateTime", "LocalDateTime", "Duration" and its ISO 8601 text. kInvalidRequest.
     virtual Result<Value> parse_temporal(std::string_view type, std::string_view text) = 0;
 
     virtual void query(std::string user, QueryRequest request, Completion<QueryAnswer> done) = 0;
-    virtual void begin(std::string user, QueryRequest request, Completion<std::pair<OpenTransaction, QueryAnswer>> done) = 0;
+    virtual void begin(std::string user,
+                       QueryRequest request,
+                       Completion<std::pair<OpenTransaction, QueryAnswer>> done) = 0;
     /// kTransactionNotFound if it is unknown, expired or another user's.
-    virtual void query_in(std::string user, std::string transaction, QueryRequest request,
+    virtual void query_in(std::string user,
+                          std::string transaction,
+                          QueryRequest request,
                           Completion<std::pair<OpenTransaction, QueryAnswer>> done) = 0;
-    virtual void commit(std::string user, std::string transaction, QueryRequest request, Completion<QueryAnswer> done) = 0;
+    virtual void commit(std::string user,
+                        std::string transaction,
+                        QueryRequest request,
+                        Completion<QueryAnswer> done) = 0;
     virtual void rollback(std::string user, std::string transaction, Completion<void> done) = 0;
 };
 

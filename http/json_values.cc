@@ -1,11 +1,11 @@
 #include "http/json_values.h"
 
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
 #include <charconv>
 #include <cmath>
 #include <functional>
-
-#include <fmt/format.h>
-#include <openssl/evp.h>
 
 namespace nornic::http {
 namespace {
@@ -21,11 +21,18 @@ std::string base64(std::string_view bytes) {
 }
 
 std::string point_text(const Point& p) {
-    return p.is_3d() ? fmt::format("SRID={};POINT Z ({} {} {})", p.srid, format_float(p.x), format_float(p.y), format_float(p.z))
-                     : fmt::format("SRID={};POINT ({} {})", p.srid, format_float(p.x), format_float(p.y));
+    return p.is_3d()
+               ? fmt::format("SRID={};POINT Z ({} {} {})",
+                             p.srid,
+                             format_float(p.x),
+                             format_float(p.y),
+                             format_float(p.z))
+               : fmt::format("SRID={};POINT ({} {})", p.srid, format_float(p.x), format_float(p.y));
 }
 
-json::value typed(std::string_view type, json::value value) { return json::object{{"$type", type}, {"_value", std::move(value)}}; }
+json::value typed(std::string_view type, json::value value) {
+    return json::object{{"$type", type}, {"_value", std::move(value)}};
+}
 
 json::object properties(const Map& map, JsonStyle style) {
     json::object out;
@@ -41,9 +48,14 @@ json::value node_json(const Node& n, JsonStyle style) {
         labels.emplace_back(label);
     }
     if (style == JsonStyle::kTyped) {
-        return typed("Node", json::object{{"_element_id", n.element_id}, {"_labels", std::move(labels)}, {"_properties", properties(n.properties, style)}});
+        return typed("Node",
+                     json::object{{"_element_id", n.element_id},
+                                  {"_labels", std::move(labels)},
+                                  {"_properties", properties(n.properties, style)}});
     }
-    return json::object{{"elementId", n.element_id}, {"labels", std::move(labels)}, {"properties", properties(n.properties, style)}};
+    return json::object{{"elementId", n.element_id},
+                        {"labels", std::move(labels)},
+                        {"properties", properties(n.properties, style)}};
 }
 
 json::value relationship_json(const Relationship& r, JsonStyle style) {
@@ -70,7 +82,8 @@ json::value path_json(const Path& p, JsonStyle style) {
             out.push_back(relationship_json(p.relationships[i], style));
         }
     }
-    return style == JsonStyle::kTyped ? typed("Path", json::value(std::move(out))) : json::value(std::move(out));
+    return style == JsonStyle::kTyped ? typed("Path", json::value(std::move(out)))
+                                      : json::value(std::move(out));
 }
 
 json::value float_json(double v) {
@@ -86,12 +99,21 @@ json::value to_json(const Value& value, JsonStyle style) {
         return plain ? json::value(std::move(v)) : typed(type, json::value(std::move(v)));
     };
     switch (value.type()) {
-        case ValueType::kNull: return plain ? json::value(nullptr) : typed("Null", nullptr);
-        case ValueType::kBoolean: return plain ? json::value(value.as_boolean()) : typed("Boolean", json::value(value.as_boolean()));
-        case ValueType::kInteger: return plain ? json::value(value.as_integer()) : typed("Integer", json::value(std::to_string(value.as_integer())));
-        case ValueType::kFloat: return plain ? float_json(value.as_float()) : typed("Float", json::value(format_float(value.as_float())));
-        case ValueType::kString: return text("String", std::string{value.as_string()});
-        case ValueType::kBytes: return text("Base64", base64(value.as_bytes()));
+        case ValueType::kNull:
+            return plain ? json::value(nullptr) : typed("Null", nullptr);
+        case ValueType::kBoolean:
+            return plain ? json::value(value.as_boolean())
+                         : typed("Boolean", json::value(value.as_boolean()));
+        case ValueType::kInteger:
+            return plain ? json::value(value.as_integer())
+                         : typed("Integer", json::value(std::to_string(value.as_integer())));
+        case ValueType::kFloat:
+            return plain ? float_json(value.as_float())
+                         : typed("Float", json::value(format_float(value.as_float())));
+        case ValueType::kString:
+            return text("String", std::string{value.as_string()});
+        case ValueType::kBytes:
+            return text("Base64", base64(value.as_bytes()));
         case ValueType::kList: {
             json::array out;
             for (const Value& v : value.as_list()) {
@@ -103,20 +125,31 @@ json::value to_json(const Value& value, JsonStyle style) {
             json::object out = properties(value.as_map(), style);
             return plain ? json::value(std::move(out)) : typed("Map", json::value(std::move(out)));
         }
-        case ValueType::kDate: return text("Date", to_text(value.as_date()));
-        case ValueType::kLocalTime: return text("LocalTime", to_text(value.as_local_time()));
-        case ValueType::kTime: return text("Time", to_text(value.as_time()));
-        case ValueType::kLocalDateTime: return text("LocalDateTime", to_text(value.as_local_date_time()));
+        case ValueType::kDate:
+            return text("Date", to_text(value.as_date()));
+        case ValueType::kLocalTime:
+            return text("LocalTime", to_text(value.as_local_time()));
+        case ValueType::kTime:
+            return text("Time", to_text(value.as_time()));
+        case ValueType::kLocalDateTime:
+            return text("LocalDateTime", to_text(value.as_local_date_time()));
         case ValueType::kDateTime:
-            return text(value.as_date_time().zone.empty() ? "OffsetDateTime" : "ZonedDateTime", to_text(value.as_date_time()));
-        case ValueType::kDuration: return text("Duration", to_text(value.as_duration()));
-        case ValueType::kPoint: return text("Point", point_text(value.as_point()));
-        case ValueType::kNode: return node_json(value.as_node(), style);
-        case ValueType::kRelationship: return relationship_json(value.as_relationship(), style);
-        case ValueType::kPath: return path_json(value.as_path(), style);
+            return text(value.as_date_time().zone.empty() ? "OffsetDateTime" : "ZonedDateTime",
+                        to_text(value.as_date_time()));
+        case ValueType::kDuration:
+            return text("Duration", to_text(value.as_duration()));
+        case ValueType::kPoint:
+            return text("Point", point_text(value.as_point()));
+        case ValueType::kNode:
+            return node_json(value.as_node(), style);
+        case ValueType::kRelationship:
+            return relationship_json(value.as_relationship(), style);
+        case ValueType::kPath:
+            return path_json(value.as_path(), style);
         case ValueType::kNodeRef:
         case ValueType::kRelationshipRef:
-        case ValueType::kPathRef: break;
+        case ValueType::kPathRef:
+            break;
     }
     NORNIC_CHECK(false, "a reference left its query: type {}", static_cast<int>(value.type()));
     return nullptr;
@@ -124,9 +157,13 @@ json::value to_json(const Value& value, JsonStyle style) {
 
 namespace {
 
-Error bad(std::string text) { return Error{ErrorCode::kInvalidRequest, std::move(text)}; }
+Error bad(std::string text) {
+    return Error{ErrorCode::kInvalidRequest, std::move(text)};
+}
 
-Result<Value> typed_text(std::string_view type, std::string_view text, const ParseTemporal& parse_temporal) {
+Result<Value> typed_text(std::string_view type,
+                         std::string_view text,
+                         const ParseTemporal& parse_temporal) {
     if (type == "String") {
         return Value{text};
     }
@@ -174,13 +211,17 @@ Result<Value> typed_text(std::string_view type, std::string_view text, const Par
         Point p;
         double z = 0;
         const std::string owned{text};
-        if (std::sscanf(owned.c_str(), "SRID=%u;POINT Z (%lf %lf %lf)", &p.srid, &p.x, &p.y, &z) == 4) {
+        if (std::sscanf(owned.c_str(), "SRID=%u;POINT Z (%lf %lf %lf)", &p.srid, &p.x, &p.y, &z) ==
+            4) {
             p.z = z;
-        } else if (std::sscanf(owned.c_str(), "SRID=%u;POINT (%lf %lf)", &p.srid, &p.x, &p.y) != 3) {
-            return bad(fmt::format("'{}' is not a Point: it takes SRID=7203;POINT (1.0 2.0)", text));
+        } else if (std::sscanf(owned.c_str(), "SRID=%u;POINT (%lf %lf)", &p.srid, &p.x, &p.y) !=
+                   3) {
+            return bad(
+                fmt::format("'{}' is not a Point: it takes SRID=7203;POINT (1.0 2.0)", text));
         }
         const bool three = std::abs(z) > 0 || owned.find("POINT Z") != std::string::npos;
-        if (three != p.is_3d() || (p.srid != Point::kCartesian && p.srid != Point::kCartesian3D && p.srid != Point::kWgs84 && p.srid != Point::kWgs84_3D)) {
+        if (three != p.is_3d() || (p.srid != Point::kCartesian && p.srid != Point::kCartesian3D &&
+                                   p.srid != Point::kWgs84 && p.srid != Point::kWgs84_3D)) {
             return bad(fmt::format("'{}' names no coordinate system of its dimensions", text));
         }
         return Value{p};
@@ -190,14 +231,22 @@ Result<Value> typed_text(std::string_view type, std::string_view text, const Par
 
 }  // namespace
 
-Result<Value> from_json(const json::value& value, JsonStyle style, const ParseTemporal& parse_temporal) {
+Result<Value> from_json(const json::value& value,
+                        JsonStyle style,
+                        const ParseTemporal& parse_temporal) {
     switch (value.kind()) {
-        case json::kind::null: return Value{};
-        case json::kind::bool_: return Value{value.get_bool()};
-        case json::kind::int64: return Value{value.get_int64()};
-        case json::kind::uint64: return bad(fmt::format("{} is larger than an Integer holds", value.get_uint64()));
-        case json::kind::double_: return Value{value.get_double()};
-        case json::kind::string: return Value{std::string_view{value.get_string()}};
+        case json::kind::null:
+            return Value{};
+        case json::kind::bool_:
+            return Value{value.get_bool()};
+        case json::kind::int64:
+            return Value{value.get_int64()};
+        case json::kind::uint64:
+            return bad(fmt::format("{} is larger than an Integer holds", value.get_uint64()));
+        case json::kind::double_:
+            return Value{value.get_double()};
+        case json::kind::string:
+            return Value{std::string_view{value.get_string()}};
         case json::kind::array: {
             List out;
             out.reserve(value.get_array().size());
@@ -207,7 +256,8 @@ Result<Value> from_json(const json::value& value, JsonStyle style, const ParseTe
             }
             return Value{std::move(out)};
         }
-        case json::kind::object: break;
+        case json::kind::object:
+            break;
     }
     const json::object& object = value.get_object();
     if (style == JsonStyle::kTyped && object.contains("$type")) {

@@ -1,12 +1,12 @@
 #include "http/query_api.h"
 
-#include <vector>
+#include "http/json_values.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
-#include <utf8proc.h>
 
-#include "http/json_values.h"
+#include <utf8proc.h>
+#include <vector>
 
 namespace nornic::http {
 namespace {
@@ -32,9 +32,10 @@ bool is_utf8(std::string_view text) {
 }
 
 ApiResponse not_found(std::string_view path) {
-    json::object body{{"errors",
-                       json::array{json::object{{"code", "Neo.ClientError.Request.Invalid"},
-                                                {"message", fmt::format("There is nothing at '{}'.", path)}}}}};
+    json::object body{
+        {"errors",
+         json::array{json::object{{"code", "Neo.ClientError.Request.Invalid"},
+                                  {"message", fmt::format("There is nothing at '{}'.", path)}}}}};
     return {404, "application/json", json::serialize(body), {}, false};
 }
 
@@ -50,7 +51,9 @@ struct Parsed {
     JsonStyle reply = JsonStyle::kPlain;
 };
 
-Error bad(std::string text) { return Error{ErrorCode::kInvalidRequest, std::move(text)}; }
+Error bad(std::string text) {
+    return Error{ErrorCode::kInvalidRequest, std::move(text)};
+}
 
 Result<std::string> text_of(const json::value& v, std::string_view name) {
     if (!v.is_string()) {
@@ -59,12 +62,17 @@ Result<std::string> text_of(const json::value& v, std::string_view name) {
     return std::string{v.get_string()};
 }
 
-Result<Parsed> parse_body(Backend& backend, const ApiRequest& http, const std::string& database, bool statement_required) {
+Result<Parsed> parse_body(Backend& backend,
+                          const ApiRequest& http,
+                          const std::string& database,
+                          bool statement_required) {
     Parsed out;
     out.request.database = database;
     out.request.parameters = Value{Map{}};
-    const JsonStyle style = http.content_type.starts_with(kTypedJson) ? JsonStyle::kTyped : JsonStyle::kPlain;
-    out.reply = http.accept.find(kTypedJson) != std::string::npos ? JsonStyle::kTyped : JsonStyle::kPlain;
+    const JsonStyle style =
+        http.content_type.starts_with(kTypedJson) ? JsonStyle::kTyped : JsonStyle::kPlain;
+    out.reply =
+        http.accept.find(kTypedJson) != std::string::npos ? JsonStyle::kTyped : JsonStyle::kPlain;
     if (http.body.empty()) {
         if (statement_required) {
             return bad("The request has no body; it takes {\"statement\": …}.");
@@ -76,7 +84,8 @@ Result<Parsed> parse_body(Backend& backend, const ApiRequest& http, const std::s
     options.max_depth = 64;
     const json::value body = json::parse(http.body, error, {}, options);
     if (error || !body.is_object()) {
-        return bad("The request's body is not a JSON object: " + (error ? error.message() : std::string{"another kind of value"}));
+        return bad("The request's body is not a JSON object: " +
+                   (error ? error.message() : std::string{"another kind of value"}));
     }
     for (const auto& [key, value] : body.get_object()) {
         if (value.is_null()) {
@@ -90,9 +99,11 @@ Result<Parsed> parse_body(Backend& backend, const ApiRequest& http, const std::s
             }
             Map parameters;
             for (const auto& [name, item] : value.get_object()) {
-                NORNIC_TRY(Value v, from_json(item, style, [&](std::string_view type, std::string_view text) {
-                    return backend.parse_temporal(type, text);
-                }));
+                NORNIC_TRY(
+                    Value v,
+                    from_json(item, style, [&](std::string_view type, std::string_view text) {
+                        return backend.parse_temporal(type, text);
+                    }));
                 parameters.set(name, std::move(v));
             }
             out.request.parameters = Value{std::move(parameters)};
@@ -104,7 +115,8 @@ Result<Parsed> parse_body(Backend& backend, const ApiRequest& http, const std::s
         } else if (key == "accessMode") {
             NORNIC_TRY(const std::string mode, text_of(value, key));
             if (mode != "READ" && mode != "WRITE" && mode != "Read" && mode != "Write") {
-                return bad(fmt::format("Illegal value for field \"accessMode\": '{}' is not READ or WRITE.", mode));
+                return bad(fmt::format(
+                    "Illegal value for field \"accessMode\": '{}' is not READ or WRITE.", mode));
             }
             out.request.mode = mode.starts_with('R') ? AccessMode::kRead : AccessMode::kWrite;
         } else if (key == "bookmarks") {
@@ -157,16 +169,23 @@ json::object answer_json(const QueryAnswer& answer, const Parsed& asked) {
         }
         values.push_back(std::move(cells));
     }
-    json::object out{{"data", json::object{{"fields", std::move(fields)}, {"values", std::move(values)}}}};
+    json::object out{
+        {"data", json::object{{"fields", std::move(fields)}, {"values", std::move(values)}}}};
     if (asked.request.include_counters) {
         out["counters"] = counters_json(answer.summary.counters);
     }
     if (!answer.summary.notifications.empty()) {
         json::array notifications;
         for (const Notification& n : answer.summary.notifications) {
-            json::object item{{"code", n.code}, {"title", n.title}, {"description", n.description}, {"severity", n.severity}, {"category", n.category}};
+            json::object item{{"code", n.code},
+                              {"title", n.title},
+                              {"description", n.description},
+                              {"severity", n.severity},
+                              {"category", n.category}};
             if (n.position) {
-                item["position"] = json::object{{"offset", n.position->offset}, {"line", n.position->line}, {"column", n.position->column}};
+                item["position"] = json::object{{"offset", n.position->offset},
+                                                {"line", n.position->line},
+                                                {"column", n.position->column}};
             }
             notifications.push_back(std::move(item));
         }
@@ -189,7 +208,11 @@ json::object answer_json(const QueryAnswer& answer, const Parsed& asked) {
 }
 
 ApiResponse accepted(json::object body, JsonStyle style) {
-    return {kAccepted, std::string{style == JsonStyle::kTyped ? kTypedJson : "application/json"}, json::serialize(body), {}, false};
+    return {kAccepted,
+            std::string{style == JsonStyle::kTyped ? kTypedJson : "application/json"},
+            json::serialize(body),
+            {},
+            false};
 }
 
 std::vector<std::string> split(std::string_view path) {
@@ -206,13 +229,18 @@ std::vector<std::string> split(std::string_view path) {
 }
 
 /// /db/{name}/query/v2[/tx[/{id}[/commit]]], credentials already checked.
-void handle_query(Backend& backend, const std::string& user, const ApiRequest& request, const std::vector<std::string>& path, Respond respond) {
+void handle_query(Backend& backend,
+                  const std::string& user,
+                  const ApiRequest& request,
+                  const std::vector<std::string>& path,
+                  Respond respond) {
     const bool in_transactions = path.size() >= 5;
     const bool has_id = path.size() >= 6;
     const bool is_commit = path.size() == 7;
     if (has_id && !is_commit && request.method == "DELETE") {
         backend.rollback(user, path[5], [respond](Result<> done) {
-            respond(done ? ApiResponse{200, "application/json", "{}", {}, false} : error_response(done.error()));
+            respond(done ? ApiResponse{200, "application/json", "{}", {}, false}
+                         : error_response(done.error()));
         });
         return;
     }
@@ -233,13 +261,15 @@ void handle_query(Backend& backend, const std::string& user, const ApiRequest& r
         }
         respond(accepted(answer_json(result.value(), *asked), asked->reply));
     };
-    const auto answer_open = [asked, respond](Result<std::pair<OpenTransaction, QueryAnswer>> result) {
+    const auto answer_open = [asked,
+                              respond](Result<std::pair<OpenTransaction, QueryAnswer>> result) {
         if (!result) {
             respond(error_response(result.error()));
             return;
         }
         json::object body = answer_json(result.value().second, *asked);
-        body["transaction"] = json::object{{"id", result.value().first.id}, {"expires", result.value().first.expires}};
+        body["transaction"] = json::object{{"id", result.value().first.id},
+                                           {"expires", result.value().first.expires}};
         respond(accepted(std::move(body), asked->reply));
     };
     if (!in_transactions) {
@@ -249,7 +279,8 @@ void handle_query(Backend& backend, const std::string& user, const ApiRequest& r
     } else if (is_commit) {
         backend.commit(user, path[5], asked->request, answer);
     } else if (asked->request.statement.empty()) {
-        respond(error_response(bad("Illegal value for field \"statement\": Expected value to be non-null")));
+        respond(error_response(
+            bad("Illegal value for field \"statement\": Expected value to be non-null")));
     } else {
         backend.query_in(user, path[5], asked->request, answer_open);
     }
@@ -259,7 +290,8 @@ bool is_query_path(const std::vector<std::string>& path) {
     if (path.size() < 4 || path[0] != "db" || path[2] != "query" || path[3] != "v2") {
         return false;
     }
-    return path.size() == 4 || (path[4] == "tx" && (path.size() <= 6 || (path.size() == 7 && path[6] == "commit")));
+    return path.size() == 4 ||
+           (path[4] == "tx" && (path.size() <= 6 || (path.size() == 7 && path[6] == "commit")));
 }
 
 }  // namespace
@@ -273,26 +305,42 @@ ApiResponse error_response(const Error& error) {
             status = 401;
             ask = true;
             break;
-        case ErrorCode::kAuthRateLimit: status = 429; break;
+        case ErrorCode::kAuthRateLimit:
+            status = 429;
+            break;
         case ErrorCode::kForbidden:
-        case ErrorCode::kCredentialsExpired: status = 403; break;
+        case ErrorCode::kCredentialsExpired:
+            status = 403;
+            break;
         case ErrorCode::kTransactionNotFound:
-        case ErrorCode::kDatabaseNotFound: status = 404; break;
+        case ErrorCode::kDatabaseNotFound:
+            status = 404;
+            break;
         case ErrorCode::kDatabaseUnavailable:
         case ErrorCode::kStopping:
-        case ErrorCode::kBusy: status = 503; break;
-        default: break;
+        case ErrorCode::kBusy:
+            status = 503;
+            break;
+        default:
+            break;
     }
-    json::object body{{"errors", json::array{json::object{{"code", failure.code}, {"message", failure.message}}}}};
+    json::object body{
+        {"errors",
+         json::array{json::object{{"code", failure.code}, {"message", failure.message}}}}};
     return {status, "application/json", json::serialize(body), {}, ask};
 }
 
-bool may_block(const ApiRequest& request) { return request.path.starts_with("/db/"); }
+bool may_block(const ApiRequest& request) {
+    return request.path.starts_with("/db/");
+}
 
 void handle(Backend& backend, ApiRequest request, Respond respond) {
-    const auto document = [&](Document d) { respond({d.status, "application/json", std::move(d.json), {}, false}); };
+    const auto document = [&](Document d) {
+        respond({d.status, "application/json", std::move(d.json), {}, false});
+    };
     const bool reads = request.method == "GET" || request.method == "HEAD";
-    const bool known_document = request.path == "/" || request.path == "/health" || request.path == "/ready" || request.path == "/metrics";
+    const bool known_document = request.path == "/" || request.path == "/health" ||
+                                request.path == "/ready" || request.path == "/metrics";
     if (known_document && !reads) {
         respond(wrong_method("GET, HEAD"));
         return;
@@ -314,7 +362,8 @@ void handle(Backend& backend, ApiRequest request, Respond respond) {
         return;
     }
     if (!is_utf8(request.path)) {
-        respond(error_response(Error{ErrorCode::kInvalidRequest, "The request's path is not UTF-8."}));
+        respond(
+            error_response(Error{ErrorCode::kInvalidRequest, "The request's path is not UTF-8."}));
         return;
     }
     const std::vector<std::string> path = split(request.path);
@@ -323,7 +372,8 @@ void handle(Backend& backend, ApiRequest request, Respond respond) {
         return;
     }
     if (backend.authentication_enabled() && !request.credentials.present) {
-        respond(error_response(Error{ErrorCode::kUnauthorized, "No authentication header supplied."}));
+        respond(
+            error_response(Error{ErrorCode::kUnauthorized, "No authentication header supplied."}));
         return;
     }
     auto user = backend.authenticate(request.credentials);

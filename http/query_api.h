@@ -1,12 +1,12 @@
-// Neo4j's Query API: POST /db/{name}/query/v2 and its transactions, without sockets: a parsed request in, a
-// status and a body out.
+// Neo4j's Query API: POST /db/{name}/query/v2 and its transactions, without sockets: a parsed
+// request in, a status and a body out.
 #pragma once
+
+#include "http/backend.h"
 
 #include <functional>
 #include <string>
 #include <string_view>
-
-#include "http/backend.h"
 
 namespace nornic::http {
 
@@ -33,7 +33,8 @@ using Respond = std::function<void(ApiResponse)>;
 /// Answers any request of this server: the one table of paths. `respond` is called exactly once.
 void handle(Backend& backend, ApiRequest request, Respond respond);
 
-/// True where `handle` may compute for long: callers then make sure that another thread watches the sockets.
+/// True where `handle` may compute for long: callers then make sure that another thread watches the
+/// sockets.
 bool may_block(const ApiRequest& request);
 
 /// {"errors": [{"code": …, "message": …}]} with the status that fits.

@@ -1,16 +1,16 @@
 #include "modes/replica.h"
 
+#include "base/check.h"
+#include "base/mutex.h"
+#include "observability/log.h"
+
+#include <fmt/format.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <map>
 #include <thread>
-
-#include <fmt/format.h>
-
-#include "base/check.h"
-#include "base/mutex.h"
-#include "observability/log.h"
 
 namespace nornic::modes {
 namespace {
@@ -25,7 +25,11 @@ public:
                 engine::Log& log,
                 Clock& clock,
                 const ReplicaSettings& settings)
-        : strategy_{std::move(strategy)}, engine_{engine}, log_{log}, clock_{clock}, settings_{settings} {}
+        : strategy_{std::move(strategy)},
+          engine_{engine},
+          log_{log},
+          clock_{clock},
+          settings_{settings} {}
 
     ~ReplicaImpl() override { stop(); }
 
@@ -50,7 +54,9 @@ public:
         out.failed = failure_.has_value();
         return out;
     }
-    [[nodiscard]] std::optional<Deadline> sync_running_since() const override { return log_.sync_running_since(); }
+    [[nodiscard]] std::optional<Deadline> sync_running_since() const override {
+        return log_.sync_running_since();
+    }
     [[nodiscard]] std::optional<Error> failure() const override {
         const MutexLock lock{mutex_};
         return failure_;
@@ -109,14 +115,16 @@ Result<> ReplicaImpl::start() {
     const LogIndex last = log_.last_index();
     if (last < durable) {
         return fail(ErrorCode::kCorruption,
-                    fmt::format("the store holds changes up to log index {} but the log ends at {}: the log directory was lost or "
+                    fmt::format("the store holds changes up to log index {} but the log ends at "
+                                "{}: the log directory was lost or "
                                 "replaced; restore both from one backup",
                                 durable.value,
                                 last.value));
     }
     if (log_.first_index() > LogIndex{durable.value + 1}) {
         return fail(ErrorCode::kCorruption,
-                    fmt::format("the store ends at log index {} but the log begins at {}: entries between are missing; restore both "
+                    fmt::format("the store ends at log index {} but the log begins at {}: entries "
+                                "between are missing; restore both "
                                 "from one backup",
                                 durable.value,
                                 log_.first_index().value));
@@ -129,8 +137,13 @@ Result<> ReplicaImpl::start() {
             return outcome.has_value();
         }));
         NORNIC_TRY(std::move(outcome));
-        const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(clock_.now() - began).count();
-        log::info("Replayed {} log entries ({} to {}) in {} ms.", last.value - durable.value, durable.value + 1, last.value, ms);
+        const auto ms =
+            std::chrono::duration_cast<std::chrono::milliseconds>(clock_.now() - began).count();
+        log::info("Replayed {} log entries ({} to {}) in {} ms.",
+                  last.value - durable.value,
+                  durable.value + 1,
+                  last.value,
+                  ms);
     }
     {
         const MutexLock lock{mutex_};
@@ -160,7 +173,9 @@ void ReplicaImpl::stop() {
         }
         Completions completions;
         for (Reader& reader : readers_) {
-            completions.emplace_back([done = std::move(reader.done)] { done(fail(ErrorCode::kStopping, "the server is stopping")); });
+            completions.emplace_back([done = std::move(reader.done)] {
+                done(fail(ErrorCode::kStopping, "the server is stopping"));
+            });
         }
         readers_.clear();
         lock.unlock();
@@ -179,13 +194,15 @@ void ReplicaImpl::commit(std::string write_set, CommitDone done) {
     MutexLock lock{mutex_};
     std::optional<Error> refusal;
     if (failure_) {
-        refusal = Error{ErrorCode::kDatabaseUnavailable, "this member takes no writes since " + failure_->message()};
+        refusal = Error{ErrorCode::kDatabaseUnavailable,
+                        "this member takes no writes since " + failure_->message()};
     } else if (stopping_) {
         refusal = Error{ErrorCode::kStopping, "the server is stopping"};
     }
     if (!refusal) {
         const ProposalId id{next_proposal_++};
-        if (auto offered = strategy_->propose(id, std::move(write_set), next_hybrid_time()); offered) {
+        if (auto offered = strategy_->propose(id, std::move(write_set), next_hybrid_time());
+            offered) {
             proposed_.emplace(id, std::move(done));
             if (!pumping_) {
                 pump();
@@ -227,10 +244,13 @@ void ReplicaImpl::pump() {
     pumping_ = true;
     Completions completions;
     for (;;) {
-        if (const std::uint64_t cut = cut_before_.exchange(0, std::memory_order_relaxed); cut != 0 && !failure_) {
+        if (const std::uint64_t cut = cut_before_.exchange(0, std::memory_order_relaxed);
+            cut != 0 && !failure_) {
             mutex_.unlock();
             if (auto cut_done = log_.truncate_before(LogIndex{cut}); !cut_done) {
-                log::warn("The log could not be shortened before index {}: {}", cut, cut_done.error().message());
+                log::warn("The log could not be shortened before index {}: {}",
+                          cut,
+                          cut_done.error().message());
             }
             mutex_.lock();
         }
@@ -244,7 +264,8 @@ void ReplicaImpl::pump() {
         for (Refusal& refusal : ready.refused) {
             auto node = proposed_.extract(refusal.id);
             if (!node.empty()) {
-                completions.emplace_back([done = std::move(node.mapped()), error = refusal.error] { done(error); });
+                completions.emplace_back(
+                    [done = std::move(node.mapped()), error = refusal.error] { done(error); });
             }
         }
         const bool has_entries = !ready.entries.empty() || ready.hard_state.has_value();
@@ -253,8 +274,8 @@ void ReplicaImpl::pump() {
         if (!has_entries && !has_applies) {
             break;
         }
-        // What the last round made durable is applied and answered first; its clients need not wait for
-        // the next sync.
+        // What the last round made durable is applied and answered first; its clients need not wait
+        // for the next sync.
         if (has_applies) {
             apply(ready.committed, completions);
             // A single answer with nothing behind it waits for the end of the loop: it runs on this
@@ -269,7 +290,8 @@ void ReplicaImpl::pump() {
     }
     pumping_ = false;
     if (stopping_) {
-        changed_.notify_all();  // stop() waits for it; else nobody is woken, a commit costs no such call
+        changed_.notify_all();  // stop() waits for it; else nobody is woken, a commit costs no such
+                                // call
     }
     run(completions, Where::kHere);
 }
@@ -308,27 +330,31 @@ void ReplicaImpl::persist(Ready& ready, Completions& completions) {
     const Error error = done.error();
     if (error.code() == ErrorCode::kDiskFull && !log_.failed()) {
         if (!stats_.disk_full) {
-            log::error("The disk is full; writes are refused until there is room again: {}", error.message());
+            log::error("The disk is full; writes are refused until there is room again: {}",
+                       error.message());
         }
         stats_.disk_full = true;
         for (LogIndex index = first; index <= last; ++index) {
             auto node = waiting_.extract(index);
             if (!node.empty()) {
                 ++stats_.refused;
-                completions.emplace_back([waiter = std::move(node.mapped().done), error] { waiter(error); });
+                completions.emplace_back(
+                    [waiter = std::move(node.mapped().done), error] { waiter(error); });
             }
         }
         strategy_->not_persisted(first);
         return;
     }
-    log::error("The log cannot be written: {}. Restart this server: it verifies its log from disk.", error.message());
+    log::error("The log cannot be written: {}. Restart this server: it verifies its log from disk.",
+               error.message());
     fail_for_good(error, completions);
     strategy_->persisted(last);
 }
 
 void ReplicaImpl::fail_for_good(const Error& error, Completions& completions) {
     failure_ = error;
-    const Error unknown{ErrorCode::kUnknownCommit, "it is unknown whether the transaction was committed: " + error.message()};
+    const Error unknown{ErrorCode::kUnknownCommit,
+                        "it is unknown whether the transaction was committed: " + error.message()};
     for (auto& [index, waiter] : waiting_) {
         completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
     }
@@ -351,9 +377,10 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
     }
     mutex_.lock();
     if (!done) {
-        log::error("Log entry {} cannot be applied: {}. This server stops: going on would be divergence.",
-                   engine_.applied_index().value + 1,
-                   done.error().message());
+        log::error(
+            "Log entry {} cannot be applied: {}. This server stops: going on would be divergence.",
+            engine_.applied_index().value + 1,
+            done.error().message());
         fail_for_good(done.error(), completions);
         return;
     }
@@ -362,9 +389,9 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
     stats_.commits += batch.size();
     while (!waiting_.empty() && waiting_.begin()->first <= last) {
         auto node = waiting_.extract(waiting_.begin());
-        completions.emplace_back([waiter = std::move(node.mapped().done), result = Committed{node.key(), node.mapped().term}] {
-            waiter(result);
-        });
+        completions.emplace_back(
+            [waiter = std::move(node.mapped().done),
+             result = Committed{node.key(), node.mapped().term}] { waiter(result); });
     }
     release_readers(completions);
 }
@@ -391,8 +418,9 @@ void ReplicaImpl::run(Completions& completions, Where where) {
         // In slices: a hand-over for each answer would cost more than the answer.
         for (std::size_t begin = 0; begin < mine.size(); begin += kSliceCompletions) {
             const std::size_t end = std::min(mine.size(), begin + kSliceCompletions);
-            auto slice = std::make_shared<Completions>(std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(begin)),
-                                                       std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(end)));
+            auto slice = std::make_shared<Completions>(
+                std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(begin)),
+                std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(end)));
             settings_.post([slice] {
                 for (const auto& completion : *slice) {
                     completion();
@@ -418,9 +446,14 @@ void ReplicaImpl::watch() {
             if (reader.deadline > now) {
                 return false;
             }
-            completions.emplace_back([done = std::move(reader.done), wanted = reader.wanted, applied = engine_.applied_index()] {
+            completions.emplace_back([done = std::move(reader.done),
+                                      wanted = reader.wanted,
+                                      applied = engine_.applied_index()] {
                 done(fail(ErrorCode::kBookmarkTimeout,
-                          fmt::format("not up to the requested version: {}. Latest database version is {}", wanted.value, applied.value)));
+                          fmt::format(
+                              "not up to the requested version: {}. Latest database version is {}",
+                              wanted.value,
+                              applied.value)));
             });
             return true;
         });

@@ -1,6 +1,11 @@
-// Strategy: a replication mode as a deterministic state machine. It decides; modes::Replica, the one
-// driver, owns disk, network, timers and threads and carries any mode's Ready out in the one right order.
+// Strategy: a replication mode as a deterministic state machine. It decides; modes::Replica, the
+// one driver, owns disk, network, timers and threads and carries any mode's Ready out in the one
+// right order.
 #pragma once
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "engine/log.h"
 
 #include <cstdint>
 #include <functional>
@@ -9,10 +14,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/ids.h"
-#include "base/result.h"
-#include "engine/log.h"
 
 namespace nornic::modes {
 
@@ -65,12 +66,21 @@ struct Ready {
     std::vector<Placed> placed;                    //    Which entry carries which proposal.
 
     [[nodiscard]] bool empty() const noexcept {
-        return messages.empty() && !hard_state && entries.empty() && messages_after_persist.empty() && reads.empty() &&
-               refused.empty() && placed.empty();
+        return messages.empty() && !hard_state && entries.empty() &&
+               messages_after_persist.empty() && reads.empty() && refused.empty() && placed.empty();
     }
 };
 
-enum class Role : std::uint8_t { kStandalone, kLeader, kFollower, kCandidate, kLearner, kWitness, kPrimary, kStandby };
+enum class Role : std::uint8_t {
+    kStandalone,
+    kLeader,
+    kFollower,
+    kCandidate,
+    kLearner,
+    kWitness,
+    kPrimary,
+    kStandby
+};
 
 struct MemberView {
     NodeName id;
@@ -94,8 +104,8 @@ struct ClusterView {
     }
 };
 
-/// The same constructor arguments and the same calls in the same order give the same Ready values. So it
-/// holds no clock, socket, thread, disk or global random source. One caller at a time.
+/// The same constructor arguments and the same calls in the same order give the same Ready values.
+/// So it holds no clock, socket, thread, disk or global random source. One caller at a time.
 class Strategy {
 public:
     virtual ~Strategy() = default;
@@ -119,9 +129,10 @@ public:
     /// Takes all outstanding work. Precondition: the previous Ready's entries were persisted.
     virtual Ready take_ready() = 0;
     virtual void persisted(LogIndex last) = 0;  // Ready steps 1–3 are done up to `last`.
-    /// The disk had no room: nothing at or past `first` was logged. The driver has refused the proposals.
+    /// The disk had no room: nothing at or past `first` was logged. The driver has refused the
+    /// proposals.
     virtual void not_persisted(LogIndex first) = 0;
-    virtual void applied(LogIndex last) = 0;    // Ready step 4 is done up to `last`.
+    virtual void applied(LogIndex last) = 0;  // Ready step 4 is done up to `last`.
 
     [[nodiscard]] virtual ClusterView view() const = 0;
 };

@@ -9,20 +9,28 @@ namespace {
 
 spdlog::level::level_enum to_spdlog(Level level) {
     switch (level) {
-        case Level::kDebug: return spdlog::level::debug;
-        case Level::kInfo: return spdlog::level::info;
-        case Level::kWarn: return spdlog::level::warn;
-        case Level::kError: return spdlog::level::err;
+        case Level::kDebug:
+            return spdlog::level::debug;
+        case Level::kInfo:
+            return spdlog::level::info;
+        case Level::kWarn:
+            return spdlog::level::warn;
+        case Level::kError:
+            return spdlog::level::err;
     }
     return spdlog::level::info;
 }
 
 std::string_view name_of(spdlog::level::level_enum level) {
     switch (level) {
-        case spdlog::level::debug: return "DEBUG";
-        case spdlog::level::warn: return "WARN";
-        case spdlog::level::err: return "ERROR";
-        default: return "INFO";
+        case spdlog::level::debug:
+            return "DEBUG";
+        case spdlog::level::warn:
+            return "WARN";
+        case spdlog::level::err:
+            return "ERROR";
+        default:
+            return "INFO";
     }
 }
 
@@ -30,11 +38,21 @@ void append_json_text(std::string_view text, spdlog::memory_buf_t& out) {
     for (const char c : text) {
         const auto byte = static_cast<unsigned char>(c);
         switch (c) {
-            case '"': fmt::format_to(std::back_inserter(out), "\\\""); break;
-            case '\\': fmt::format_to(std::back_inserter(out), "\\\\"); break;
-            case '\n': fmt::format_to(std::back_inserter(out), "\\n"); break;
-            case '\t': fmt::format_to(std::back_inserter(out), "\\t"); break;
-            case '\r': fmt::format_to(std::back_inserter(out), "\\r"); break;
+            case '"':
+                fmt::format_to(std::back_inserter(out), "\\\"");
+                break;
+            case '\\':
+                fmt::format_to(std::back_inserter(out), "\\\\");
+                break;
+            case '\n':
+                fmt::format_to(std::back_inserter(out), "\\n");
+                break;
+            case '\t':
+                fmt::format_to(std::back_inserter(out), "\\t");
+                break;
+            case '\r':
+                fmt::format_to(std::back_inserter(out), "\\r");
+                break;
             default:
                 if (byte < 0x20) {
                     fmt::format_to(std::back_inserter(out), "\\u{:04x}", byte);
@@ -52,18 +70,31 @@ public:
     void format(const spdlog::details::log_msg& line, spdlog::memory_buf_t& out) override {
         const auto since_epoch = line.time.time_since_epoch();
         const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since_epoch);
-        const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch - seconds).count();
+        const auto ms =
+            std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch - seconds).count();
         const std::time_t time = static_cast<std::time_t>(seconds.count());
         std::tm utc{};
         gmtime_r(&time, &utc);
         char stamp[32];
-        std::strftime(stamp, sizeof stamp, format_ == Format::kText ? "%Y-%m-%d %H:%M:%S" : "%Y-%m-%dT%H:%M:%S", &utc);
+        std::strftime(stamp,
+                      sizeof stamp,
+                      format_ == Format::kText ? "%Y-%m-%d %H:%M:%S" : "%Y-%m-%dT%H:%M:%S",
+                      &utc);
         const std::string_view text{line.payload.data(), line.payload.size()};
         if (format_ == Format::kText) {
-            fmt::format_to(std::back_inserter(out), "{}.{:03}Z {:<5} {}\n", stamp, ms, name_of(line.level), text);
+            fmt::format_to(std::back_inserter(out),
+                           "{}.{:03}Z {:<5} {}\n",
+                           stamp,
+                           ms,
+                           name_of(line.level),
+                           text);
             return;
         }
-        fmt::format_to(std::back_inserter(out), R"({{"time":"{}.{:03}Z","level":"{}","message":")", stamp, ms, name_of(line.level));
+        fmt::format_to(std::back_inserter(out),
+                       R"({{"time":"{}.{:03}Z","level":"{}","message":")",
+                       stamp,
+                       ms,
+                       name_of(line.level));
         append_json_text(text, out);
         fmt::format_to(std::back_inserter(out), "\"}}\n");
     }
@@ -77,7 +108,8 @@ private:
 
 spdlog::logger& logger() {
     static const std::shared_ptr<spdlog::logger> instance = [] {
-        auto out = std::make_shared<spdlog::logger>("nornicdb", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+        auto out = std::make_shared<spdlog::logger>(
+            "nornicdb", std::make_shared<spdlog::sinks::stderr_sink_mt>());
         out->set_formatter(std::make_unique<LineFormatter>(Format::kText));
         out->set_level(spdlog::level::info);
         out->flush_on(spdlog::level::debug);
@@ -93,12 +125,16 @@ void configure(Level level, Format format) {
     logger().set_level(to_spdlog(level));
 }
 
-bool enabled(Level level) noexcept { return logger().should_log(to_spdlog(level)); }
+bool enabled(Level level) noexcept {
+    return logger().should_log(to_spdlog(level));
+}
 
 void write(Level level, std::string_view message) {
     logger().log(to_spdlog(level), spdlog::string_view_t{message.data(), message.size()});
 }
 
-void flush() { logger().flush(); }
+void flush() {
+    logger().flush();
+}
 
 }  // namespace nornic::log

@@ -1,18 +1,18 @@
-// Log lines: one facade over the sinks. A line says what happened, to what, and, where an operator can do
-// something, what.
+// Log lines: one facade over the sinks. A line says what happened, to what, and, where an operator
+// can do something, what.
 //
 // Text: "2026-01-02 03:04:05.678Z INFO  Bolt enabled on 127.0.0.1:7687." JSON: one object a line
 // with time, level, message. Lines go to standard error.
 #pragma once
 
+#include "base/result.h"
+
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
-
-#include <fmt/format.h>
-
-#include "base/result.h"
 
 namespace nornic::log {
 

@@ -1,12 +1,12 @@
 #include "observability/metrics.h"
 
-#include <mutex>
-
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
+
+#include <mutex>
 
 namespace nornic {
 namespace {
@@ -50,7 +50,9 @@ struct Metrics::Impl {
 Metrics::Metrics() : impl_{std::make_unique<Impl>()} {}
 Metrics::~Metrics() = default;
 
-Counter& Metrics::counter(const std::string& name, const std::string& help, const MetricLabels& labels) {
+Counter& Metrics::counter(const std::string& name,
+                          const std::string& help,
+                          const MetricLabels& labels) {
     const std::lock_guard lock{impl_->mutex};
     auto& slot = impl_->counters[{name, labels}];
     if (!slot) {
@@ -60,7 +62,9 @@ Counter& Metrics::counter(const std::string& name, const std::string& help, cons
     return *slot;
 }
 
-Gauge& Metrics::gauge(const std::string& name, const std::string& help, const MetricLabels& labels) {
+Gauge& Metrics::gauge(const std::string& name,
+                      const std::string& help,
+                      const MetricLabels& labels) {
     const std::lock_guard lock{impl_->mutex};
     auto& slot = impl_->gauges[{name, labels}];
     if (!slot) {
@@ -77,8 +81,11 @@ Histogram& Metrics::histogram(const std::string& name,
     const std::lock_guard lock{impl_->mutex};
     auto& slot = impl_->histograms[{name, labels}];
     if (!slot) {
-        slot = std::make_unique<PrometheusHistogram>(
-            prometheus::BuildHistogram().Name(name).Help(help).Register(impl_->registry).Add(labels, bounds));
+        slot = std::make_unique<PrometheusHistogram>(prometheus::BuildHistogram()
+                                                         .Name(name)
+                                                         .Help(help)
+                                                         .Register(impl_->registry)
+                                                         .Add(labels, bounds));
     }
     return *slot;
 }

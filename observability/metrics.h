@@ -28,7 +28,8 @@ public:
     virtual void observe(double value) = 0;
 };
 
-/// Thread-safe. What it gives lives as long as it does; asking twice for one name and labels gives the same.
+/// Thread-safe. What it gives lives as long as it does; asking twice for one name and labels gives
+/// the same.
 class Metrics {
 public:
     Metrics();
@@ -36,10 +37,14 @@ public:
     Metrics(const Metrics&) = delete;
     Metrics& operator=(const Metrics&) = delete;
 
-    Counter& counter(const std::string& name, const std::string& help, const MetricLabels& labels = {});
+    Counter& counter(const std::string& name,
+                     const std::string& help,
+                     const MetricLabels& labels = {});
     Gauge& gauge(const std::string& name, const std::string& help, const MetricLabels& labels = {});
     /// bounds: upper ends of the buckets, ascending.
-    Histogram& histogram(const std::string& name, const std::string& help, const std::vector<double>& bounds,
+    Histogram& histogram(const std::string& name,
+                         const std::string& help,
+                         const std::vector<double>& bounds,
                          const MetricLabels& labels = {});
     /// Counters and gauges that are cheaper to read when somebody asks. Called by text().
     void on_scrape(std::function<void()> refresh);

@@ -8,8 +8,14 @@ namespace nornic::server {
 std::unique_ptr<bolt::Session> BoltBackend::open_session(const bolt::ConnectionInfo& info) {
     return std::make_unique<QuerySession>(instance_, info);
 }
-bool BoltBackend::authentication_enabled() const { return instance_.users().enabled(); }
-std::string BoltBackend::server_agent() const { return std::string{kBoltServerAgent}; }
-std::string BoltBackend::advertised_address() const { return instance_.bolt_address(); }
+bool BoltBackend::authentication_enabled() const {
+    return instance_.users().enabled();
+}
+std::string BoltBackend::server_agent() const {
+    return std::string{kBoltServerAgent};
+}
+std::string BoltBackend::advertised_address() const {
+    return instance_.bolt_address();
+}
 
 }  // namespace nornic::server

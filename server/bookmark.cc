@@ -1,9 +1,9 @@
 #include "server/bookmark.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
-
-#include <fmt/format.h>
 
 namespace nornic::server {
 namespace {
@@ -11,7 +11,9 @@ constexpr std::string_view kPrefix = "nb1:";
 
 Error invalid(std::string_view bookmark, std::string_view why) {
     return Error{ErrorCode::kInvalidBookmark,
-                 fmt::format("Parsing of supplied bookmarks failed with message: '{}' {}", bookmark.substr(0, 100), why)};
+                 fmt::format("Parsing of supplied bookmarks failed with message: '{}' {}",
+                             bookmark.substr(0, 100),
+                             why)};
 }
 }  // namespace
 
@@ -33,7 +35,8 @@ Result<LogIndex> latest_of(const std::vector<std::string>& bookmarks, std::strin
         }
         const std::string_view digits = rest.substr(colon + 1);
         std::uint64_t index = 0;
-        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+        const auto [end, error] =
+            std::from_chars(digits.data(), digits.data() + digits.size(), index);
         if (error != std::errc{} || end != digits.data() + digits.size() || digits.empty()) {
             return invalid(bookmark, "has no index");
         }

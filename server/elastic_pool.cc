@@ -1,8 +1,8 @@
 #include "server/elastic_pool.h"
 
-#include <pthread.h>
-
 #include "observability/log.h"
+
+#include <pthread.h>
 
 namespace nornic::server {
 namespace {
@@ -12,9 +12,12 @@ constexpr std::chrono::seconds kIdleLife{10};
 constexpr int kCalmRounds = 20;
 }  // namespace
 
-ElasticPool::ElasticPool(Settings settings) : settings_{settings}, work_{boost::asio::make_work_guard(io_)} {}
+ElasticPool::ElasticPool(Settings settings)
+    : settings_{settings}, work_{boost::asio::make_work_guard(io_)} {}
 
-ElasticPool::~ElasticPool() { stop(); }
+ElasticPool::~ElasticPool() {
+    stop();
+}
 
 void ElasticPool::start() {
     for (std::size_t i = 0; i < settings_.threads_min; ++i) {
@@ -62,7 +65,8 @@ void ElasticPool::add_thread(bool extra) {
 
 void ElasticPool::enter() {
     const std::size_t blocked = blocked_.fetch_add(1) + 1;
-    if (blocked >= threads_.load(std::memory_order_relaxed) && !armed_.load(std::memory_order_relaxed) && !armed_.exchange(true)) {
+    if (blocked >= threads_.load(std::memory_order_relaxed) &&
+        !armed_.load(std::memory_order_relaxed) && !armed_.exchange(true)) {
         const std::lock_guard lock{mutex_};
         wake_.notify_one();
     }
@@ -85,7 +89,8 @@ void ElasticPool::watch() {
             const std::size_t threads = threads_.load();
             const bool saturated = blocked_.load() >= threads;
             calm = saturated ? 0 : calm + 1;
-            if (saturated && left_.load() == before && threads < settings_.threads_max && !stopping_) {
+            if (saturated && left_.load() == before && threads < settings_.threads_max &&
+                !stopping_) {
                 lock.unlock();
                 add_thread(true);
                 lock.lock();

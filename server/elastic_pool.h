@@ -1,7 +1,12 @@
 // The threads that run the io_context. A request works on the thread that received it, so a long or
-// blocked one occupies a thread; when all are occupied for a while another is added, so that sockets are
-// still watched (RESET, health checks). Extra threads leave when they have been idle.
+// blocked one occupies a thread; when all are occupied for a while another is added, so that
+// sockets are still watched (RESET, health checks). Extra threads leave when they have been idle.
 #pragma once
+
+#include "bolt/settings.h"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
 
 #include <atomic>
 #include <condition_variable>
@@ -9,11 +14,6 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-
-#include "bolt/settings.h"
 
 namespace nornic::server {
 
@@ -36,7 +36,9 @@ public:
     void enter() override;
     void leave() override;
 
-    [[nodiscard]] std::size_t threads() const noexcept { return threads_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::size_t threads() const noexcept {
+        return threads_.load(std::memory_order_relaxed);
+    }
 
 private:
     void add_thread(bool extra);

@@ -1,12 +1,12 @@
 #include "server/http_backend.h"
 
-#include <boost/json.hpp>
-#include <fmt/format.h>
-
 #include "cypher/functions/temporal.h"
 #include "cypher/query_error.h"
 #include "server/bookmark.h"
 #include "server/version.h"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
 
 namespace nornic::server {
 namespace {
@@ -38,7 +38,9 @@ boost::json::object replication_of(Instance& instance) {
     boost::json::array peers;
     for (const modes::MemberView& member : view.members) {
         if (member.id != view.self) {
-            peers.push_back(boost::json::object{{"id", member.id}, {"address", member.cluster_address}, {"healthy", member.healthy}});
+            peers.push_back(boost::json::object{{"id", member.id},
+                                                {"address", member.cluster_address},
+                                                {"healthy", member.healthy}});
         }
     }
     const bool failed = instance.replica().failure().has_value();
@@ -60,23 +62,29 @@ http::Document HttpBackend::discovery(const std::string& host) {
         const auto parsed = env::parse_host_port(address);
         return parsed && !host.empty() ? fmt::format("{}:{}", host, parsed->second) : address;
     };
-    const std::string bolt = instance_.settings().bolt_advertise_address.empty() ? at(instance_.bolt_address()) : instance_.bolt_address();
-    const std::string http = instance_.settings().http_advertise_address.empty() ? at(instance_.http_address()) : instance_.http_address();
+    const std::string bolt = instance_.settings().bolt_advertise_address.empty()
+                                 ? at(instance_.bolt_address())
+                                 : instance_.bolt_address();
+    const std::string http = instance_.settings().http_advertise_address.empty()
+                                 ? at(instance_.http_address())
+                                 : instance_.http_address();
     const std::string scheme = instance_.settings().http_tls.enabled ? "https" : "http";
     return {200,
-            boost::json::serialize(boost::json::object{{"bolt_routing", "neo4j://" + bolt},
-                                                       {"query", fmt::format("{}://{}/db/{{databaseName}}/query/v2", scheme, http)},
-                                                       {"transaction", fmt::format("{}://{}/db/{{databaseName}}/tx", scheme, http)},
-                                                       {"bolt_direct", "bolt://" + bolt},
-                                                       {"neo4j_version", kCompatibleVersion},
-                                                       {"neo4j_edition", "community"}})};
+            boost::json::serialize(boost::json::object{
+                {"bolt_routing", "neo4j://" + bolt},
+                {"query", fmt::format("{}://{}/db/{{databaseName}}/query/v2", scheme, http)},
+                {"transaction", fmt::format("{}://{}/db/{{databaseName}}/tx", scheme, http)},
+                {"bolt_direct", "bolt://" + bolt},
+                {"neo4j_version", kCompatibleVersion},
+                {"neo4j_edition", "community"}})};
 }
 
 http::Document HttpBackend::health() {
     const bool failed = instance_.replica().failure().has_value();
-    return {failed ? 503 : 200,
-            boost::json::serialize(
-                boost::json::object{{"status", failed ? "unhealthy" : "healthy"}, {"replication", replication_of(instance_)}})};
+    return {
+        failed ? 503 : 200,
+        boost::json::serialize(boost::json::object{{"status", failed ? "unhealthy" : "healthy"},
+                                                   {"replication", replication_of(instance_)}})};
 }
 
 http::Document HttpBackend::ready() {
@@ -91,17 +99,24 @@ http::Document HttpBackend::ready() {
     return {failure || full ? 503 : 200, boost::json::serialize(out)};
 }
 
-std::string HttpBackend::metrics() { return instance_.metrics().text(); }
+std::string HttpBackend::metrics() {
+    return instance_.metrics().text();
+}
 
-bool HttpBackend::authentication_enabled() const { return instance_.users().enabled(); }
+bool HttpBackend::authentication_enabled() const {
+    return instance_.users().enabled();
+}
 
 Result<std::string> HttpBackend::authenticate(const http::Credentials& credentials) {
     if (!instance_.users().enabled()) {
         return credentials.user.empty() ? std::string{"anonymous"} : credentials.user;
     }
-    NORNIC_TRY(const User user, instance_.users().authenticate(credentials.user, credentials.password));
+    NORNIC_TRY(const User user,
+               instance_.users().authenticate(credentials.user, credentials.password));
     if (user.password_change_required) {
-        return fail(ErrorCode::kForbidden, "The credentials are valid but must be changed before this server can be used.");
+        return fail(
+            ErrorCode::kForbidden,
+            "The credentials are valid but must be changed before this server can be used.");
     }
     return user.name;
 }
@@ -116,7 +131,8 @@ Result<Value> HttpBackend::parse_temporal(std::string_view type, std::string_vie
             return Value{cypher::temporal::parse_local_time(text)};
         }
         if (type == "Time") {
-            return Value{cypher::temporal::parse_time(text, utc, instance_.clock().wall_ns() / kNanosPerSecond)};
+            return Value{cypher::temporal::parse_time(
+                text, utc, instance_.clock().wall_ns() / kNanosPerSecond)};
         }
         if (type == "LocalDateTime") {
             return Value{cypher::temporal::parse_local_date_time(text)};
@@ -145,24 +161,33 @@ std::unique_ptr<QuerySession> HttpBackend::make_session(const std::string& user)
     return session;
 }
 
-void HttpBackend::collect(QuerySession& session, std::shared_ptr<http::QueryAnswer> answer, Answered done) {
+void HttpBackend::collect(QuerySession& session,
+                          std::shared_ptr<http::QueryAnswer> answer,
+                          Answered done) {
     auto collector = std::make_shared<Collector>(*answer);
-    session.pull(-1, -1, *collector, [answer, collector, done = std::move(done)](Result<bolt::Pulled> pulled) {
-        if (!pulled) {
-            done(pulled.error());
-            return;
-        }
-        if (collector->bytes > kAnswerBytesMax) {
-            done(fail(ErrorCode::kMemoryLimit,
-                      fmt::format("The answer is larger than {} MiB; use Bolt, which streams, or LIMIT.", kAnswerBytesMax >> 20)));
-            return;
-        }
-        answer->summary = std::move(pulled.value().summary);
-        if (!pulled.value().bookmark.empty()) {
-            answer->bookmarks = {pulled.value().bookmark};
-        }
-        done(std::move(*answer));
-    });
+    session.pull(
+        -1,
+        -1,
+        *collector,
+        [answer, collector, done = std::move(done)](Result<bolt::Pulled> pulled) {
+            if (!pulled) {
+                done(pulled.error());
+                return;
+            }
+            if (collector->bytes > kAnswerBytesMax) {
+                done(
+                    fail(ErrorCode::kMemoryLimit,
+                         fmt::format(
+                             "The answer is larger than {} MiB; use Bolt, which streams, or LIMIT.",
+                             kAnswerBytesMax >> 20)));
+                return;
+            }
+            answer->summary = std::move(pulled.value().summary);
+            if (!pulled.value().bookmark.empty()) {
+                answer->bookmarks = {pulled.value().bookmark};
+            }
+            done(std::move(*answer));
+        });
 }
 
 void HttpBackend::query(std::string user, http::QueryRequest request, Answered done) {
@@ -172,15 +197,20 @@ void HttpBackend::query(std::string user, http::QueryRequest request, Answered d
     options.mode = request.mode;
     options.bookmarks = request.bookmarks;
     options.impersonated_user = request.impersonated_user.value_or("");
-    session->run(request.statement, request.parameters, std::move(options), [this, session, done = std::move(done)](Result<bolt::Running> running) {
-        if (!running) {
-            done(running.error());
-            return;
-        }
-        auto answer = std::make_shared<http::QueryAnswer>();
-        answer->fields = running.value().fields;
-        collect(*session, answer, [session, done](Result<http::QueryAnswer> result) { done(std::move(result)); });
-    });
+    session->run(request.statement,
+                 request.parameters,
+                 std::move(options),
+                 [this, session, done = std::move(done)](Result<bolt::Running> running) {
+                     if (!running) {
+                         done(running.error());
+                         return;
+                     }
+                     auto answer = std::make_shared<http::QueryAnswer>();
+                     answer->fields = running.value().fields;
+                     collect(*session, answer, [session, done](Result<http::QueryAnswer> result) {
+                         done(std::move(result));
+                     });
+                 });
 }
 
 http::OpenTransaction HttpBackend::give_back(const OpenPtr& open) {
@@ -193,13 +223,16 @@ http::OpenTransaction HttpBackend::give_back(const OpenPtr& open) {
         }
     }
     DateTime time;
-    time.seconds = (instance_.clock().wall_ns() + std::chrono::nanoseconds{kTransactionLife}.count()) / kNanosPerSecond;
+    time.seconds =
+        (instance_.clock().wall_ns() + std::chrono::nanoseconds{kTransactionLife}.count()) /
+        kNanosPerSecond;
     return {open->id, to_text(time)};
 }
 
-void HttpBackend::begin(std::string user,
-                        http::QueryRequest request,
-                        http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) {
+void HttpBackend::begin(
+    std::string user,
+    http::QueryRequest request,
+    http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) {
     auto open = std::make_shared<Open>();
     open->user = user;
     open->id = make_uuid().substr(0, 8);
@@ -211,53 +244,63 @@ void HttpBackend::begin(std::string user,
     options.bookmarks = request.bookmarks;
     options.impersonated_user = request.impersonated_user.value_or("");
     auto shared = std::make_shared<http::QueryRequest>(std::move(request));
-    open->session->begin(std::move(options), [this, open, shared, done = std::move(done)](Result<bolt::Begun> begun) {
-        if (!begun) {
-            done(begun.error());
-            return;
-        }
-        {
-            const std::lock_guard lock{mutex_};
-            open_[open->id] = open;
-        }
-        if (shared->statement.empty()) {
-            done(std::pair{give_back(open), http::QueryAnswer{}});
-            return;
-        }
-        run_in(open, std::move(*shared), [this, open, done](Result<http::QueryAnswer> answer) {
-            if (!answer) {
-                forget(open->id);
-                done(answer.error());
+    open->session->begin(
+        std::move(options),
+        [this, open, shared, done = std::move(done)](Result<bolt::Begun> begun) {
+            if (!begun) {
+                done(begun.error());
                 return;
             }
-            done(std::pair{give_back(open), std::move(answer).value()});
+            {
+                const std::lock_guard lock{mutex_};
+                open_[open->id] = open;
+            }
+            if (shared->statement.empty()) {
+                done(std::pair{give_back(open), http::QueryAnswer{}});
+                return;
+            }
+            run_in(open, std::move(*shared), [this, open, done](Result<http::QueryAnswer> answer) {
+                if (!answer) {
+                    forget(open->id);
+                    done(answer.error());
+                    return;
+                }
+                done(std::pair{give_back(open), std::move(answer).value()});
+            });
         });
-    });
 }
 
 void HttpBackend::run_in(const OpenPtr& open, http::QueryRequest request, Answered done) {
-    open->session->run_in_transaction(request.statement, request.parameters, [this, open, done = std::move(done)](Result<bolt::Running> running) {
-        if (!running) {
-            done(running.error());
-            return;
-        }
-        auto answer = std::make_shared<http::QueryAnswer>();
-        answer->fields = running.value().fields;
-        collect(*open->session, answer, done);
-    });
+    open->session->run_in_transaction(
+        request.statement,
+        request.parameters,
+        [this, open, done = std::move(done)](Result<bolt::Running> running) {
+            if (!running) {
+                done(running.error());
+                return;
+            }
+            auto answer = std::make_shared<http::QueryAnswer>();
+            answer->fields = running.value().fields;
+            collect(*open->session, answer, done);
+        });
 }
 
-Result<HttpBackend::OpenPtr> HttpBackend::find(const std::string& user, const std::string& transaction) {
+Result<HttpBackend::OpenPtr> HttpBackend::find(const std::string& user,
+                                               const std::string& transaction) {
     const auto it = open_.find(transaction);
     if (it == open_.end() || it->second->user != user || it->second->doomed ||
         (!it->second->in_use && it->second->expires <= instance_.clock().now())) {
-        return fail(ErrorCode::kTransactionNotFound,
-                    fmt::format("Unable to locate the transaction '{}'. It may have been terminated or timed out.", transaction));
+        return fail(
+            ErrorCode::kTransactionNotFound,
+            fmt::format(
+                "Unable to locate the transaction '{}'. It may have been terminated or timed out.",
+                transaction));
     }
     return it->second;
 }
 
-Result<HttpBackend::OpenPtr> HttpBackend::take(const std::string& user, const std::string& transaction) {
+Result<HttpBackend::OpenPtr> HttpBackend::take(const std::string& user,
+                                               const std::string& transaction) {
     const std::lock_guard lock{mutex_};
     NORNIC_TRY(OpenPtr open, find(user, transaction));
     if (open->in_use) {
@@ -277,27 +320,33 @@ void HttpBackend::forget(const std::string& id) {
     }
 }
 
-void HttpBackend::query_in(std::string user,
-                           std::string transaction,
-                           http::QueryRequest request,
-                           http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) {
+void HttpBackend::query_in(
+    std::string user,
+    std::string transaction,
+    http::QueryRequest request,
+    http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) {
     auto taken = take(user, transaction);
     if (!taken) {
         done(taken.error());
         return;
     }
     const OpenPtr open = taken.value();
-    run_in(open, std::move(request), [this, open, done = std::move(done)](Result<http::QueryAnswer> answer) {
-        if (!answer) {
-            forget(open->id);
-            done(answer.error());
-            return;
-        }
-        done(std::pair{give_back(open), std::move(answer).value()});
-    });
+    run_in(open,
+           std::move(request),
+           [this, open, done = std::move(done)](Result<http::QueryAnswer> answer) {
+               if (!answer) {
+                   forget(open->id);
+                   done(answer.error());
+                   return;
+               }
+               done(std::pair{give_back(open), std::move(answer).value()});
+           });
 }
 
-void HttpBackend::commit(std::string user, std::string transaction, http::QueryRequest request, Answered done) {
+void HttpBackend::commit(std::string user,
+                         std::string transaction,
+                         http::QueryRequest request,
+                         Answered done) {
     auto taken = take(user, transaction);
     if (!taken) {
         done(taken.error());

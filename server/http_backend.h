@@ -1,14 +1,15 @@
-// HTTP's view of an instance: discovery, health, metrics, and Query API requests through QuerySessions.
+// HTTP's view of an instance: discovery, health, metrics, and Query API requests through
+// QuerySessions.
 #pragma once
+
+#include "http/backend.h"
+#include "server/instance.h"
+#include "server/query_session.h"
 
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
-
-#include "http/backend.h"
-#include "server/instance.h"
-#include "server/query_session.h"
 
 namespace nornic::server {
 
@@ -23,14 +24,17 @@ public:
     [[nodiscard]] bool authentication_enabled() const override;
     Result<std::string> authenticate(const http::Credentials& credentials) override;
     Result<Value> parse_temporal(std::string_view type, std::string_view text) override;
-    void query(std::string user, http::QueryRequest request, http::Completion<http::QueryAnswer> done) override;
+    void query(std::string user,
+               http::QueryRequest request,
+               http::Completion<http::QueryAnswer> done) override;
     void begin(std::string user,
                http::QueryRequest request,
                http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) override;
-    void query_in(std::string user,
-                  std::string transaction,
-                  http::QueryRequest request,
-                  http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) override;
+    void query_in(
+        std::string user,
+        std::string transaction,
+        http::QueryRequest request,
+        http::Completion<std::pair<http::OpenTransaction, http::QueryAnswer>> done) override;
     void commit(std::string user,
                 std::string transaction,
                 http::QueryRequest request,
@@ -58,10 +62,12 @@ private:
     /// Pulls the statement that runs into `answer`, then calls done.
     void collect(QuerySession& session, std::shared_ptr<http::QueryAnswer> answer, Answered done);
     void run_in(const OpenPtr& open, http::QueryRequest request, Answered done);
-    /// For one request alone, which ends with give_back() or forget(). A transaction in use is kInvalidRequest.
+    /// For one request alone, which ends with give_back() or forget(). A transaction in use is
+    /// kInvalidRequest.
     Result<OpenPtr> take(const std::string& user, const std::string& transaction);
     http::OpenTransaction give_back(const OpenPtr& open);
-    Result<OpenPtr> find(const std::string& user, const std::string& transaction);  // with mutex_ held
+    Result<OpenPtr> find(const std::string& user,
+                         const std::string& transaction);  // with mutex_ held
     void forget(const std::string& id);
 
     Instance& instance_;

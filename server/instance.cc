@@ -1,20 +1,19 @@
 #include "server/instance.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <filesystem>
-#include <fstream>
+#include "base/random.h"
+#include "engine/kv.h"
+#include "modes/standalone/standalone.h"
+#include "observability/log.h"
 
 #include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "base/random.h"
-#include "engine/kv.h"
-#include "modes/standalone/standalone.h"
-#include "observability/log.h"
+#include <fcntl.h>
+#include <filesystem>
+#include <fstream>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace nornic::server {
 namespace {
@@ -34,8 +33,8 @@ ElasticPool::Settings pool_settings(const env::Settings& settings) {
     return out;
 }
 
-/// The name of this member: drawn once and kept in node.json. Written beside and renamed, so that a crash
-/// leaves the old file or the new one.
+/// The name of this member: drawn once and kept in node.json. Written beside and renamed, so that a
+/// crash leaves the old file or the new one.
 Result<std::string> load_node_id(const std::string& directory, const std::string& wanted) {
     const std::string path = directory + "/node.json";
     std::string known;
@@ -43,15 +42,18 @@ Result<std::string> load_node_id(const std::string& directory, const std::string
         const std::string text{std::istreambuf_iterator<char>{file}, {}};
         boost::system::error_code error;
         const auto parsed = boost::json::parse(text, error);
-        if (error || !parsed.is_object() || !parsed.as_object().contains("node_id") || !parsed.at("node_id").is_string()) {
-            return fail(ErrorCode::kCorruption, fmt::format("'{}' is damaged: it should hold {{\"node_id\": …}}", path));
+        if (error || !parsed.is_object() || !parsed.as_object().contains("node_id") ||
+            !parsed.at("node_id").is_string()) {
+            return fail(ErrorCode::kCorruption,
+                        fmt::format("'{}' is damaged: it should hold {{\"node_id\": …}}", path));
         }
         known = std::string{parsed.at("node_id").as_string()};
     }
     if (!known.empty()) {
         if (!wanted.empty() && wanted != known) {
             return fail(ErrorCode::kInvalidArgument,
-                        fmt::format("NORNICDB_CLUSTER_NODE_ID='{}', but the data in '{}' belongs to '{}': use that name or another data directory",
+                        fmt::format("NORNICDB_CLUSTER_NODE_ID='{}', but the data in '{}' belongs "
+                                    "to '{}': use that name or another data directory",
                                     wanted,
                                     directory,
                                     known));
@@ -62,12 +64,15 @@ Result<std::string> load_node_id(const std::string& directory, const std::string
     const std::string text = boost::json::serialize(boost::json::object{{"node_id", known}}) + "\n";
     const std::string temporary = path + ".new";
     const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    const bool written = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
+    const bool written =
+        fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+        ::fsync(fd) == 0;
     if (fd >= 0) {
         ::close(fd);
     }
     if (!written || ::rename(temporary.c_str(), path.c_str()) != 0) {
-        return fail(ErrorCode::kIo, fmt::format("'{}' cannot be written: {}", path, std::strerror(errno)));
+        return fail(ErrorCode::kIo,
+                    fmt::format("'{}' cannot be written: {}", path, std::strerror(errno)));
     }
     return known;
 }
@@ -93,7 +98,9 @@ Instance::Instance(const env::Loaded& loaded, Clock& clock)
       pool_{pool_settings(loaded.settings)},
       transactions_{{loaded.settings.transactions_max}, clock} {}
 
-Instance::~Instance() { close(); }
+Instance::~Instance() {
+    close();
+}
 
 Result<std::unique_ptr<Instance>> Instance::open(const env::Loaded& loaded, Clock& clock) {
     std::unique_ptr<Instance> out{new Instance{loaded, clock}};
@@ -106,7 +113,10 @@ Result<> Instance::open_all() {
     std::error_code error;
     std::filesystem::create_directories(directory, error);
     if (error) {
-        return fail(ErrorCode::kIo, fmt::format("NORNICDB_DATA_DIR='{}' cannot be created: {}", directory, error.message()));
+        return fail(
+            ErrorCode::kIo,
+            fmt::format(
+                "NORNICDB_DATA_DIR='{}' cannot be created: {}", directory, error.message()));
     }
     NORNIC_TRY(node_id_, load_node_id(directory, settings_.cluster.node_id));
 
@@ -115,7 +125,8 @@ Result<> Instance::open_all() {
     log_settings.reserve_bytes = settings_.disk_reserve_bytes;
     NORNIC_TRY(log_, engine::open_segmented_log(log_settings, clock_));
     if (const std::uint64_t cut = log_->recovery().torn_bytes_cut; cut > 0) {
-        log::info("The log's end was torn by a crash; {} bytes that nobody was promised were cut.", cut);
+        log::info("The log's end was torn by a crash; {} bytes that nobody was promised were cut.",
+                  cut);
     }
 
     engine::RocksKvSettings kv_settings;
@@ -141,8 +152,11 @@ Result<> Instance::open_all() {
     start.hard_state = log_->recovery().hard_state;
     start.applied = engine_->applied_index();
     modes::ReplicaSettings replica_settings;
-    replica_settings.post = [this](std::function<void()> work) { boost::asio::post(pool_.io(), std::move(work)); };
-    replica_ = modes::make_replica(modes::make_standalone(start), *engine_, *log_, clock_, replica_settings);
+    replica_settings.post = [this](std::function<void()> work) {
+        boost::asio::post(pool_.io(), std::move(work));
+    };
+    replica_ = modes::make_replica(
+        modes::make_standalone(start), *engine_, *log_, clock_, replica_settings);
     NORNIC_TRY(replica_->start());
 
     UserSettings user_settings;
@@ -150,16 +164,21 @@ Result<> Instance::open_all() {
     user_settings.password_length_min = settings_.password_length_min;
     user_settings.failed_logins_max = settings_.failed_logins_max;
     user_settings.lockout = settings_.lockout_duration;
-    users_ = std::make_unique<Users>(*engine_, clock_, user_settings, [this](const std::string& key, const std::optional<Value>& row) {
-        return commit_catalog(key, row);
-    });
+    users_ =
+        std::make_unique<Users>(*engine_,
+                                clock_,
+                                user_settings,
+                                [this](const std::string& key, const std::optional<Value>& row) {
+                                    return commit_catalog(key, row);
+                                });
     NORNIC_TRY(make_first_user());
 
     // A transaction's own schema is that of its snapshot and never sees an index come online.
     cypher::GraphProcedureHooks hooks;
-    hooks.await_indexes = [this](std::string_view database, std::string_view index, Deadline deadline) {
-        return engine_->await_indexes(database, index, deadline);
-    };
+    hooks.await_indexes =
+        [this](std::string_view database, std::string_view index, Deadline deadline) {
+            return engine_->await_indexes(database, index, deadline);
+        };
     cypher::add_graph_procedures(procedures_, std::move(hooks));
     add_server_procedures(procedures_, *this);
     add_metrics();
@@ -168,7 +187,9 @@ Result<> Instance::open_all() {
 
 Result<> Instance::make_first_user() {
     if (!settings_.auth_enabled) {
-        log::warn("Authentication is off (NORNICDB_AUTH=none): whoever reaches the ports may read and write everything.");
+        log::warn(
+            "Authentication is off (NORNICDB_AUTH=none): whoever reaches the ports may read and "
+            "write everything.");
         return success();
     }
     if (users_->any()) {
@@ -180,7 +201,9 @@ Result<> Instance::make_first_user() {
     NORNIC_TRY(users_->create(settings_.auth_user, change, false));
     log::info("First user '{}' was made from NORNICDB_AUTH.", settings_.auth_user);
     if (!explicit_settings_.contains("NORNICDB_AUTH")) {
-        log::warn("Its password is the default one; change it with ALTER CURRENT USER SET PASSWORD FROM 'admin' TO '…'.");
+        log::warn(
+            "Its password is the default one; change it with ALTER CURRENT USER SET PASSWORD FROM "
+            "'admin' TO '…'.");
     }
     return success();
 }
@@ -205,7 +228,10 @@ void Instance::close() {
         replica_->stop();
         if (!replica_->failure()) {
             if (auto done = engine_->checkpoint(); !done) {
-                log::warn("The last checkpoint was not written ({}); the next start replays the log instead.", done.error().message());
+                log::warn(
+                    "The last checkpoint was not written ({}); the next start replays the log "
+                    "instead.",
+                    done.error().message());
             }
         }
         engine_->stop();
@@ -249,7 +275,8 @@ std::vector<Database> Instance::databases() const {
             aliases.emplace_back(alias);
         }
     }
-    return {{settings_.default_database, "standard", aliases, true}, {"system", "system", {}, false}};
+    return {{settings_.default_database, "standard", aliases, true},
+            {"system", "system", {}, false}};
 }
 
 void Instance::set_addresses(std::string bolt, std::string http) {

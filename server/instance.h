@@ -1,12 +1,6 @@
-// Instance: one running member, assembled. Everything that sessions need, nothing that knows of sockets.
+// Instance: one running member, assembled. Everything that sessions need, nothing that knows of
+// sockets.
 #pragma once
-
-#include <atomic>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <string>
-#include <string_view>
 
 #include "base/clock.h"
 #include "cypher/cypher.h"
@@ -18,6 +12,13 @@
 #include "server/elastic_pool.h"
 #include "server/transactions.h"
 #include "server/users.h"
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
 
 namespace nornic::bolt {
 class Server;
@@ -35,7 +36,8 @@ struct Database {
 
 class Instance {
 public:
-    /// Opens log and store, replays, makes the first user. The error's text is the one line for the operator.
+    /// Opens log and store, replays, makes the first user. The error's text is the one line for the
+    /// operator.
     static Result<std::unique_ptr<Instance>> open(const env::Loaded& loaded, Clock& clock);
     ~Instance();
 
@@ -43,7 +45,9 @@ public:
     void close();
 
     const env::Settings& settings() const noexcept { return settings_; }
-    const std::map<std::string, std::string>& explicit_settings() const noexcept { return explicit_settings_; }
+    const std::map<std::string, std::string>& explicit_settings() const noexcept {
+        return explicit_settings_;
+    }
     Clock& clock() noexcept { return clock_; }
     ElasticPool& pool() noexcept { return pool_; }
     engine::Engine& engine() noexcept { return *engine_; }

@@ -1,14 +1,14 @@
-// Procedures that need the process: dbms.*, and what SHOW and TERMINATE print of databases, transactions,
-// settings and users. User administration is in user_procedures.cc.
+// Procedures that need the process: dbms.*, and what SHOW and TERMINATE print of databases,
+// transactions, settings and users. User administration is in user_procedures.cc.
 #include "server/procedures.h"
-
-#include <algorithm>
-
-#include <fmt/format.h>
 
 #include "bolt/server.h"
 #include "server/instance.h"
 #include "server/version.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
 
 namespace nornic::server {
 
@@ -18,8 +18,12 @@ using cypher::ProcedureField;
 using cypher::ProcedureMode;
 using cypher::ProcedureRegistry;
 
-ProcedureField field(std::string name, std::string type) { return {std::move(name), std::move(type), cypher::types::kAny, std::nullopt, false}; }
-ProcedureField extra(std::string name, std::string type) { return {std::move(name), std::move(type), cypher::types::kAny, std::nullopt, true}; }
+ProcedureField field(std::string name, std::string type) {
+    return {std::move(name), std::move(type), cypher::types::kAny, std::nullopt, false};
+}
+ProcedureField extra(std::string name, std::string type) {
+    return {std::move(name), std::move(type), cypher::types::kAny, std::nullopt, true};
+}
 ProcedureField argument(std::string name, std::string type, std::optional<Value> default_value) {
     return {std::move(name), std::move(type), cypher::types::kAny, std::move(default_value), false};
 }
@@ -66,8 +70,6 @@ Value utc_time(std::int64_t wall_ns) {
 
 namespace {
 
-
-
 Value strings(const std::vector<std::string>& texts) {
     List out;
     for (const std::string& text : texts) {
@@ -92,7 +94,9 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
         {field("name", "STRING"), field("versions", "LIST<STRING>"), field("edition", "STRING")},
         [](ProcedureCall& call) -> Result<> {
             // Drivers and tools look for this row and its version.
-            call.emit({Value{"Neo4j Kernel"}, strings({std::string{kCompatibleVersion}}), Value{"community"}});
+            call.emit({Value{"Neo4j Kernel"},
+                       strings({std::string{kCompatibleVersion}}),
+                       Value{"community"}});
             return success();
         });
     add(registry,
@@ -108,7 +112,9 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
         "dbms.showCurrentUser",
         "Shows the current user.",
         {},
-        {field("username", "STRING"), field("roles", "LIST<STRING>"), field("flags", "LIST<STRING>")},
+        {field("username", "STRING"),
+         field("roles", "LIST<STRING>"),
+         field("flags", "LIST<STRING>")},
         [](ProcedureCall& call) -> Result<> {
             call.emit({Value{call.caller.user}, strings({"admin"}), strings({})});
             return success();
@@ -117,10 +123,12 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
         call.emit({Value{std::int64_t{300}}, routing_servers(instance.bolt_address())});
         return success();
     };
-    for (const char* name : {"dbms.routing.getRoutingTable", "dbms.cluster.routing.getRoutingTable"}) {
+    for (const char* name :
+         {"dbms.routing.getRoutingTable", "dbms.cluster.routing.getRoutingTable"}) {
         add(registry,
             name,
-            "Returns the advertised bolt capable endpoints for a given database, divided by each endpoint's capabilities.",
+            "Returns the advertised bolt capable endpoints for a given database, divided by each "
+            "endpoint's capabilities.",
             {argument("context", "MAP", std::nullopt), argument("database", "STRING", Value{})},
             {field("ttl", "INTEGER"), field("servers", "LIST<MAP>")},
             routing);
@@ -129,10 +137,15 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
         "dbms.cluster.overview",
         "Overview of all members of this cluster, their addresses and roles.",
         {},
-        {field("id", "STRING"), field("addresses", "LIST<STRING>"), field("role", "STRING"), field("groups", "LIST<STRING>"), field("database", "STRING")},
+        {field("id", "STRING"),
+         field("addresses", "LIST<STRING>"),
+         field("role", "STRING"),
+         field("groups", "LIST<STRING>"),
+         field("database", "STRING")},
         [&instance](ProcedureCall& call) -> Result<> {
             call.emit({Value{instance.node_id()},
-                       strings({"bolt://" + instance.bolt_address(), "http://" + instance.http_address()}),
+                       strings({"bolt://" + instance.bolt_address(),
+                                "http://" + instance.http_address()}),
                        Value{"LEADER"},
                        strings({}),
                        Value{instance.settings().default_database}});
@@ -142,15 +155,25 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
         "dbms.listConnections",
         "List all accepted network connections at this instance that are visible to the user.",
         {},
-        {field("connectionId", "STRING"), field("connectTime", "STRING"), field("connector", "STRING"), field("username", "STRING"),
-         field("userAgent", "STRING"), field("serverAddress", "STRING"), field("clientAddress", "STRING")},
+        {field("connectionId", "STRING"),
+         field("connectTime", "STRING"),
+         field("connector", "STRING"),
+         field("username", "STRING"),
+         field("userAgent", "STRING"),
+         field("serverAddress", "STRING"),
+         field("clientAddress", "STRING")},
         [&instance](ProcedureCall& call) -> Result<> {
             if (instance.bolt_server() == nullptr) {
                 return success();
             }
             for (const auto& c : instance.bolt_server()->connections()) {
-                if (!call.emit({Value{c.connection_id}, utc_time(c.connected_at_ms * 1'000'000), Value{"bolt"}, Value{c.user},
-                                Value{c.user_agent}, Value{c.server_address}, Value{c.client_address}})) {
+                if (!call.emit({Value{c.connection_id},
+                                utc_time(c.connected_at_ms * 1'000'000),
+                                Value{"bolt"},
+                                Value{c.user},
+                                Value{c.user_agent},
+                                Value{c.server_address},
+                                Value{c.client_address}})) {
                     break;
                 }
             }
@@ -162,34 +185,58 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
         {argument("id", "STRING", std::nullopt)},
         {field("connectionId", "STRING"), field("username", "STRING"), field("message", "STRING")},
         [&instance](ProcedureCall& call) -> Result<> {
-            const std::string id{call.arguments[0].is_string() ? call.arguments[0].as_string() : ""};
-            const bool found = instance.bolt_server() != nullptr && instance.bolt_server()->close_connection(id);
-            call.emit({Value{id}, Value{call.caller.user}, Value{found ? "Connection found" : "No connection found with this id"}});
+            const std::string id{call.arguments[0].is_string() ? call.arguments[0].as_string()
+                                                               : ""};
+            const bool found =
+                instance.bolt_server() != nullptr && instance.bolt_server()->close_connection(id);
+            call.emit({Value{id},
+                       Value{call.caller.user},
+                       Value{found ? "Connection found" : "No connection found with this id"}});
             return success();
         });
-    const auto settings_rows = [&instance](const std::function<bool(const env::SettingInfo&, const std::string&, bool)>& each) {
-        for (const env::SettingInfo& info : env::all_settings()) {
-            const auto it = instance.explicit_settings().find(info.name);
-            const bool set = it != instance.explicit_settings().end();
-            if (!each(info, set ? it->second : info.name == "NORNICDB_AUTH" ? "***" : info.default_text, set)) {
-                return;
+    const auto settings_rows =
+        [&instance](
+            const std::function<bool(const env::SettingInfo&, const std::string&, bool)>& each) {
+            for (const env::SettingInfo& info : env::all_settings()) {
+                const auto it = instance.explicit_settings().find(info.name);
+                const bool set = it != instance.explicit_settings().end();
+                if (!each(info,
+                          set                            ? it->second
+                          : info.name == "NORNICDB_AUTH" ? "***"
+                                                         : info.default_text,
+                          set)) {
+                    return;
+                }
             }
-        }
-    };
+        };
     add(registry,
         "dbms.listConfig",
         "List the currently active configuration settings.",
         {argument("searchString", "STRING", Value{""})},
-        {field("name", "STRING"), field("description", "STRING"), field("value", "STRING"), field("dynamic", "BOOLEAN"),
-         field("defaultValue", "STRING"), field("startupValue", "STRING"), field("explicitlySet", "BOOLEAN"), field("validValues", "STRING")},
+        {field("name", "STRING"),
+         field("description", "STRING"),
+         field("value", "STRING"),
+         field("dynamic", "BOOLEAN"),
+         field("defaultValue", "STRING"),
+         field("startupValue", "STRING"),
+         field("explicitlySet", "BOOLEAN"),
+         field("validValues", "STRING")},
         [settings_rows](ProcedureCall& call) -> Result<> {
-            const std::string search{!call.arguments.empty() && call.arguments[0].is_string() ? call.arguments[0].as_string() : ""};
+            const std::string search{!call.arguments.empty() && call.arguments[0].is_string()
+                                         ? call.arguments[0].as_string()
+                                         : ""};
             settings_rows([&](const env::SettingInfo& info, const std::string& value, bool set) {
                 if (info.name.find(search) == std::string::npos) {
                     return true;
                 }
-                return call.emit({Value{info.name}, Value{info.description}, Value{value}, Value{false}, Value{info.default_text},
-                                  Value{value}, Value{set}, Value{info.takes}});
+                return call.emit({Value{info.name},
+                                  Value{info.description},
+                                  Value{value},
+                                  Value{false},
+                                  Value{info.default_text},
+                                  Value{value},
+                                  Value{set},
+                                  Value{info.takes}});
             });
             return success();
         });
@@ -197,17 +244,31 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
         "internal.show.settings",
         "",
         {argument("filter", "ANY", Value{}), argument("names", "ANY", Value{})},
-        {field("name", "STRING"), field("value", "STRING"), field("isDynamic", "BOOLEAN"), field("defaultValue", "STRING"),
-         field("description", "STRING"), extra("startupValue", "STRING"), extra("isExplicitlySet", "BOOLEAN"), extra("validValues", "STRING"),
+        {field("name", "STRING"),
+         field("value", "STRING"),
+         field("isDynamic", "BOOLEAN"),
+         field("defaultValue", "STRING"),
+         field("description", "STRING"),
+         extra("startupValue", "STRING"),
+         extra("isExplicitlySet", "BOOLEAN"),
+         extra("validValues", "STRING"),
          extra("isDeprecated", "BOOLEAN")},
         [settings_rows](ProcedureCall& call) -> Result<> {
             const std::vector<std::string> wanted = names_in(call);
             settings_rows([&](const env::SettingInfo& info, const std::string& value, bool set) {
-                if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), info.name) == wanted.end()) {
+                if (!wanted.empty() &&
+                    std::find(wanted.begin(), wanted.end(), info.name) == wanted.end()) {
                     return true;
                 }
-                return call.emit({Value{info.name}, Value{value}, Value{false}, Value{info.default_text}, Value{info.description},
-                                  Value{value}, Value{set}, Value{info.takes}, Value{false}});
+                return call.emit({Value{info.name},
+                                  Value{value},
+                                  Value{false},
+                                  Value{info.default_text},
+                                  Value{info.description},
+                                  Value{value},
+                                  Value{set},
+                                  Value{info.takes},
+                                  Value{false}});
             });
             return success();
         });
@@ -215,50 +276,78 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
 
 void add_databases(ProcedureRegistry& registry, Instance& instance) {
     const auto columns = [](bool with_flags) {
-        std::vector<ProcedureField> out = {field("name", "STRING"),          field("type", "STRING"),
-                                           field("aliases", "LIST<STRING>"), field("access", "STRING"),
-                                           field("address", "STRING"),       field("role", "STRING"),
-                                           field("writer", "BOOLEAN"),       field("requestedStatus", "STRING"),
-                                           field("currentStatus", "STRING"), field("statusMessage", "STRING")};
+        std::vector<ProcedureField> out = {field("name", "STRING"),
+                                           field("type", "STRING"),
+                                           field("aliases", "LIST<STRING>"),
+                                           field("access", "STRING"),
+                                           field("address", "STRING"),
+                                           field("role", "STRING"),
+                                           field("writer", "BOOLEAN"),
+                                           field("requestedStatus", "STRING"),
+                                           field("currentStatus", "STRING"),
+                                           field("statusMessage", "STRING")};
         if (with_flags) {
             out.push_back(field("default", "BOOLEAN"));
             out.push_back(field("home", "BOOLEAN"));
         }
-        for (ProcedureField f : {field("constituents", "LIST<STRING>"), extra("databaseID", "STRING"), extra("serverID", "STRING"),
-                                 extra("currentPrimariesCount", "INTEGER"), extra("currentSecondariesCount", "INTEGER"),
-                                 extra("requestedPrimariesCount", "INTEGER"), extra("requestedSecondariesCount", "INTEGER"),
-                                 extra("creationTime", "ZONED DATETIME"), extra("lastStartTime", "ZONED DATETIME"),
-                                 extra("lastStopTime", "ZONED DATETIME"), extra("store", "STRING"), extra("lastCommittedTxn", "INTEGER"),
-                                 extra("replicationLag", "INTEGER"), extra("options", "MAP")}) {
+        for (ProcedureField f : {field("constituents", "LIST<STRING>"),
+                                 extra("databaseID", "STRING"),
+                                 extra("serverID", "STRING"),
+                                 extra("currentPrimariesCount", "INTEGER"),
+                                 extra("currentSecondariesCount", "INTEGER"),
+                                 extra("requestedPrimariesCount", "INTEGER"),
+                                 extra("requestedSecondariesCount", "INTEGER"),
+                                 extra("creationTime", "ZONED DATETIME"),
+                                 extra("lastStartTime", "ZONED DATETIME"),
+                                 extra("lastStopTime", "ZONED DATETIME"),
+                                 extra("store", "STRING"),
+                                 extra("lastCommittedTxn", "INTEGER"),
+                                 extra("replicationLag", "INTEGER"),
+                                 extra("options", "MAP")}) {
             out.push_back(std::move(f));
         }
         return out;
     };
-    const auto rows = [&instance](ProcedureCall& call, bool with_flags, bool only_default) -> Result<> {
+    const auto rows = [&instance](
+                          ProcedureCall& call, bool with_flags, bool only_default) -> Result<> {
         const std::vector<std::string> wanted = names_in(call);
         for (const Database& database : instance.databases()) {
             if ((only_default && !database.is_default) ||
-                (!wanted.empty() && std::find(wanted.begin(), wanted.end(), database.name) == wanted.end())) {
+                (!wanted.empty() &&
+                 std::find(wanted.begin(), wanted.end(), database.name) == wanted.end())) {
                 continue;
             }
-            std::vector<Value> row = {Value{database.name},
-                                      Value{database.type},
-                                      strings(database.aliases),
-                                      Value{instance.settings().read_only ? "read-only" : "read-write"},
-                                      Value{instance.bolt_address()},
-                                      Value{"primary"},
-                                      Value{true},
-                                      Value{"online"},
-                                      Value{"online"},
-                                      Value{""}};
+            std::vector<Value> row = {
+                Value{database.name},
+                Value{database.type},
+                strings(database.aliases),
+                Value{instance.settings().read_only ? "read-only" : "read-write"},
+                Value{instance.bolt_address()},
+                Value{"primary"},
+                Value{true},
+                Value{"online"},
+                Value{"online"},
+                Value{""}};
             if (with_flags) {
                 row.emplace_back(database.is_default);
                 row.emplace_back(database.is_default);
             }
-            const auto committed = static_cast<std::int64_t>(instance.engine().applied_index().value);
-            for (Value v : {strings({}), Value{instance.history()}, Value{instance.node_id()}, Value{std::int64_t{1}}, Value{std::int64_t{0}},
-                            Value{std::int64_t{1}}, Value{std::int64_t{0}}, Value{}, Value{}, Value{}, Value{"nornic-1"}, Value{committed},
-                            Value{std::int64_t{0}}, Value{Map{}}}) {
+            const auto committed =
+                static_cast<std::int64_t>(instance.engine().applied_index().value);
+            for (Value v : {strings({}),
+                            Value{instance.history()},
+                            Value{instance.node_id()},
+                            Value{std::int64_t{1}},
+                            Value{std::int64_t{0}},
+                            Value{std::int64_t{1}},
+                            Value{std::int64_t{0}},
+                            Value{},
+                            Value{},
+                            Value{},
+                            Value{"nornic-1"},
+                            Value{committed},
+                            Value{std::int64_t{0}},
+                            Value{Map{}}}) {
                 row.push_back(std::move(v));
             }
             if (!call.emit(std::move(row))) {
@@ -267,18 +356,24 @@ void add_databases(ProcedureRegistry& registry, Instance& instance) {
         }
         return success();
     };
-    const std::vector<ProcedureField> arguments = {argument("filter", "ANY", Value{}), argument("names", "ANY", Value{})};
+    const std::vector<ProcedureField> arguments = {argument("filter", "ANY", Value{}),
+                                                   argument("names", "ANY", Value{})};
     for (const char* name : {"internal.show.databases", "internal.show.database"}) {
-        add(registry, name, "", arguments, columns(true), [rows](ProcedureCall& call) { return rows(call, true, false); });
+        add(registry, name, "", arguments, columns(true), [rows](ProcedureCall& call) {
+            return rows(call, true, false);
+        });
     }
     for (const char* name : {"internal.show.default database", "internal.show.home database"}) {
-        add(registry, name, "", arguments, columns(false), [rows](ProcedureCall& call) { return rows(call, false, true); });
+        add(registry, name, "", arguments, columns(false), [rows](ProcedureCall& call) {
+            return rows(call, false, true);
+        });
     }
 }
 
 Value elapsed(const OpenTransaction& t, Clock& clock) {
     const std::int64_t ns = clock.wall_ns() - t.started_wall_ns;
-    return Value{DurationValue{0, 0, ns / kNanosPerSecond, static_cast<std::int32_t>(ns % kNanosPerSecond)}};
+    return Value{
+        DurationValue{0, 0, ns / kNanosPerSecond, static_cast<std::int32_t>(ns % kNanosPerSecond)}};
 }
 
 void add_transactions(ProcedureRegistry& registry, Instance& instance) {
@@ -293,34 +388,59 @@ void add_transactions(ProcedureRegistry& registry, Instance& instance) {
                 const std::lock_guard lock{t->text_mutex};
                 query = t->query;
             }
-            if (!call.emit({Value{t->origin.database}, Value{t->id}, Value{fmt::format("query-{}", t->number)}, Value{t->origin.connection_id},
-                            Value{t->origin.client_address}, Value{t->origin.user}, Value{query}, utc_time(t->started_wall_ns), Value{"Running"},
-                            elapsed(*t, instance.clock()), t->origin.metadata.is_map() ? t->origin.metadata : Value{Map{}}})) {
+            if (!call.emit({Value{t->origin.database},
+                            Value{t->id},
+                            Value{fmt::format("query-{}", t->number)},
+                            Value{t->origin.connection_id},
+                            Value{t->origin.client_address},
+                            Value{t->origin.user},
+                            Value{query},
+                            utc_time(t->started_wall_ns),
+                            Value{"Running"},
+                            elapsed(*t, instance.clock()),
+                            t->origin.metadata.is_map() ? t->origin.metadata : Value{Map{}}})) {
                 break;
             }
         }
         return success();
     };
-    const std::vector<ProcedureField> columns = {field("database", "STRING"),      field("transactionId", "STRING"),
-                                                 field("currentQueryId", "STRING"), field("connectionId", "STRING"),
-                                                 field("clientAddress", "STRING"), field("username", "STRING"),
-                                                 field("currentQuery", "STRING"),  field("startTime", "STRING"),
-                                                 field("status", "STRING"),        field("elapsedTime", "DURATION"),
+    const std::vector<ProcedureField> columns = {field("database", "STRING"),
+                                                 field("transactionId", "STRING"),
+                                                 field("currentQueryId", "STRING"),
+                                                 field("connectionId", "STRING"),
+                                                 field("clientAddress", "STRING"),
+                                                 field("username", "STRING"),
+                                                 field("currentQuery", "STRING"),
+                                                 field("startTime", "STRING"),
+                                                 field("status", "STRING"),
+                                                 field("elapsedTime", "DURATION"),
                                                  extra("metaData", "MAP")};
-    const std::vector<ProcedureField> arguments = {argument("filter", "ANY", Value{}), argument("names", "ANY", Value{})};
+    const std::vector<ProcedureField> arguments = {argument("filter", "ANY", Value{}),
+                                                   argument("names", "ANY", Value{})};
     add(registry, "internal.show.transactions", "", arguments, columns, rows);
     std::vector<ProcedureField> listed = columns;
     listed.back().hidden_by_default = false;
-    add(registry, "dbms.listTransactions", "List all transactions currently executing at this instance.", {}, listed, rows);
+    add(registry,
+        "dbms.listTransactions",
+        "List all transactions currently executing at this instance.",
+        {},
+        listed,
+        rows);
 
-    const auto terminate = [&instance](ProcedureCall& call, const std::vector<std::string>& ids) -> Result<> {
+    const auto terminate = [&instance](ProcedureCall& call,
+                                       const std::vector<std::string>& ids) -> Result<> {
         for (const std::string& id : ids) {
             const std::size_t cut = id.find("-transaction-");
             if (cut == std::string::npos || cut == 0) {
-                return fail(ErrorCode::kInvalidArgument, "Could not parse id (expected format: <databasename>-transaction-<id>)");
+                return fail(
+                    ErrorCode::kInvalidArgument,
+                    "Could not parse id (expected format: <databasename>-transaction-<id>)");
             }
-            const bool found = instance.transactions().terminate(id, "Explicitly terminated by the user.");
-            call.emit({Value{id}, found ? Value{call.caller.user} : Value{}, Value{found ? "Transaction terminated." : "Transaction not found."}});
+            const bool found =
+                instance.transactions().terminate(id, "Explicitly terminated by the user.");
+            call.emit({Value{id},
+                       found ? Value{call.caller.user} : Value{},
+                       Value{found ? "Transaction terminated." : "Transaction not found."}});
         }
         return success();
     };
@@ -329,7 +449,9 @@ void add_transactions(ProcedureRegistry& registry, Instance& instance) {
             name,
             "",
             {argument("ids", "ANY", Value{})},
-            {field("transactionId", "STRING"), field("username", "STRING"), field("message", "STRING")},
+            {field("transactionId", "STRING"),
+             field("username", "STRING"),
+             field("message", "STRING")},
             [terminate](ProcedureCall& call) { return terminate(call, names_in(call)); });
     }
     add(registry,
@@ -338,7 +460,9 @@ void add_transactions(ProcedureRegistry& registry, Instance& instance) {
         {argument("id", "STRING", std::nullopt)},
         {field("transactionId", "STRING"), field("username", "STRING"), field("message", "STRING")},
         [terminate](ProcedureCall& call) {
-            return terminate(call, {std::string{call.arguments[0].is_string() ? call.arguments[0].as_string() : ""}});
+            return terminate(
+                call,
+                {std::string{call.arguments[0].is_string() ? call.arguments[0].as_string() : ""}});
         });
 }
 

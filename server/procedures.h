@@ -1,12 +1,12 @@
 // Helpers that the files of server procedures share. Private to server.
 #pragma once
 
+#include "cypher/procedures/procedure.h"
+
 #include <functional>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "cypher/procedures/procedure.h"
 
 namespace nornic::server {
 
@@ -16,7 +16,9 @@ class Instance;
 cypher::ProcedureField field(std::string name, std::string type);
 cypher::ProcedureField extra(std::string name, std::string type);
 /// Without a default the caller must give it.
-cypher::ProcedureField argument(std::string name, std::string type, std::optional<Value> default_value);
+cypher::ProcedureField argument(std::string name,
+                                std::string type,
+                                std::optional<Value> default_value);
 
 void add(cypher::ProcedureRegistry& registry,
          std::string name,

@@ -1,12 +1,12 @@
 #include "server/query_session.h"
 
-#include <chrono>
+#include "observability/log.h"
+#include "server/bookmark.h"
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
 
-#include "observability/log.h"
-#include "server/bookmark.h"
+#include <chrono>
 
 namespace nornic::server {
 namespace {
@@ -50,9 +50,12 @@ struct QuerySession::Statement {
     Deadline last_event;
 };
 
-QuerySession::QuerySession(Instance& instance, bolt::ConnectionInfo info) : instance_{instance}, info_{std::move(info)} {}
+QuerySession::QuerySession(Instance& instance, bolt::ConnectionInfo info)
+    : instance_{instance}, info_{std::move(info)} {}
 
-QuerySession::~QuerySession() { close_transaction(); }
+QuerySession::~QuerySession() {
+    close_transaction();
+}
 
 // ---- Login ----
 
@@ -62,7 +65,9 @@ void QuerySession::login(const bolt::AuthToken& token, bolt::Completion<bolt::Lo
         done(bolt::Login{user_, false});
         return;
     }
-    const auto refuse = [&](std::string text) { done(fail(ErrorCode::kUnauthorized, "Unsupported authentication token, " + text)); };
+    const auto refuse = [&](std::string text) {
+        done(fail(ErrorCode::kUnauthorized, "Unsupported authentication token, " + text));
+    };
     if (token.scheme.empty()) {
         return refuse("missing key `scheme`");
     }
@@ -80,7 +85,10 @@ void QuerySession::login(const bolt::AuthToken& token, bolt::Completion<bolt::Lo
     }
     auto user = instance_.users().authenticate(token.principal, token.credentials);
     if (!user) {
-        log::warn("Login of user '{}' from {} was refused: {}", token.principal, info_.client_address, to_string(user.error().code()));
+        log::warn("Login of user '{}' from {} was refused: {}",
+                  token.principal,
+                  info_.client_address,
+                  to_string(user.error().code()));
         done(user.error());
         return;
     }
@@ -89,7 +97,9 @@ void QuerySession::login(const bolt::AuthToken& token, bolt::Completion<bolt::Lo
     done(bolt::Login{user_, credentials_expired_});
 }
 
-void QuerySession::login_as(std::string user) { user_ = std::move(user); }
+void QuerySession::login_as(std::string user) {
+    user_ = std::move(user);
+}
 
 void QuerySession::logoff() {
     user_.clear();
@@ -98,7 +108,8 @@ void QuerySession::logoff() {
 
 Result<> QuerySession::check_login() const {
     if (user_.empty()) {
-        return fail(ErrorCode::kUnauthorized, "The client is unauthorized due to authentication failure.");
+        return fail(ErrorCode::kUnauthorized,
+                    "The client is unauthorized due to authentication failure.");
     }
     return success();
 }
@@ -116,20 +127,26 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, Done
         return;
     }
     const Deadline deadline = instance_.clock().now() + kBookmarkPatience;
-    instance_.replica().read_point(modes::ReadConsistency::kOne, latest.value(), deadline, [this, then = std::move(then)](Result<LogIndex> point) {
-        // A statement may block for long; not on the thread that wakes waiters.
-        boost::asio::post(instance_.pool().io(), [this, then, point] {
-            instance_.pool().enter();
-            if (point) {
-                then(success());
-            } else if (point.error().code() == ErrorCode::kBookmarkTimeout) {
-                then(fail(ErrorCode::kBookmarkTimeout, "Database '" + instance_.settings().default_database + "' " + point.error().message()));
-            } else {
-                then(point.error());
-            }
-            instance_.pool().leave();
+    instance_.replica().read_point(
+        modes::ReadConsistency::kOne,
+        latest.value(),
+        deadline,
+        [this, then = std::move(then)](Result<LogIndex> point) {
+            // A statement may block for long; not on the thread that wakes waiters.
+            boost::asio::post(instance_.pool().io(), [this, then, point] {
+                instance_.pool().enter();
+                if (point) {
+                    then(success());
+                } else if (point.error().code() == ErrorCode::kBookmarkTimeout) {
+                    then(fail(ErrorCode::kBookmarkTimeout,
+                              "Database '" + instance_.settings().default_database + "' " +
+                                  point.error().message()));
+                } else {
+                    then(point.error());
+                }
+                instance_.pool().leave();
+            });
         });
-    });
 }
 
 Result<std::unique_ptr<engine::Transaction>> QuerySession::begin_engine_transaction() const {
@@ -149,14 +166,17 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
     NORNIC_TRY(check_login());
     if (!options.impersonated_user.empty()) {
         return fail(ErrorCode::kArgumentError,
-                    instance_.users().enabled() ? "Impersonation is not supported." : "Impersonation is not supported with auth disabled.");
+                    instance_.users().enabled()
+                        ? "Impersonation is not supported."
+                        : "Impersonation is not supported with auth disabled.");
     }
     NORNIC_TRY(database_, instance_.resolve(options.database));
     options_ = options;
     explicit_ = !autocommit;
     next_statement_ = 0;
     NORNIC_TRY(auto transaction, begin_engine_transaction());
-    TransactionOrigin origin{database_, user_, info_.connection_id, info_.client_address, options.metadata, kNoDeadline};
+    TransactionOrigin origin{
+        database_, user_, info_.connection_id, info_.client_address, options.metadata, kNoDeadline};
     if (options.timeout && options.timeout->count() > 0) {
         origin.deadline = instance_.clock().now() + *options.timeout;
     }
@@ -254,7 +274,8 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
     std::unique_lock use{open_->use};
     engine::Transaction& transaction = open_->transaction();
     if (!transaction.has_writes()) {
-        // At least what it saw; where its procedures changed users or inner transactions, that as well.
+        // At least what it saw; where its procedures changed users or inner transactions, that as
+        // well.
         const LogIndex seen = instance_.engine().applied_index();
         const Result<> alive = still_alive();
         transaction.finish();
@@ -266,7 +287,9 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
         done(make_bookmark(instance_.history(), seen));
         return;
     }
-    Result<std::string> write_set = fail(ErrorCode::kReadOnly, "No write operations are allowed on this server: NORNICDB_READ_ONLY is set.");
+    Result<std::string> write_set =
+        fail(ErrorCode::kReadOnly,
+             "No write operations are allowed on this server: NORNICDB_READ_ONLY is set.");
     if (!instance_.settings().read_only) {
         // One that timed out was let go of already and has nothing to prepare.
         if (const Result<> alive = still_alive(); alive) {
@@ -283,22 +306,25 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
     // From here its locks stay until the outcome is known, whatever its deadline is.
     open_->committing = true;
     use.unlock();
-    instance_.replica().commit(std::move(write_set).value(), [this, done = std::move(done)](Result<modes::Committed> committed) {
-        {
-            const std::lock_guard lock{open_->use};
-            open_->transaction().finish();
-        }
-        if (!committed) {
-            done(committed.error());
-            return;
-        }
-        done(make_bookmark(instance_.history(), committed.value().index));
-    });
+    instance_.replica().commit(
+        std::move(write_set).value(),
+        [this, done = std::move(done)](Result<modes::Committed> committed) {
+            {
+                const std::lock_guard lock{open_->use};
+                open_->transaction().finish();
+            }
+            if (!committed) {
+                done(committed.error());
+                return;
+            }
+            done(make_bookmark(instance_.history(), committed.value().index));
+        });
 }
 
 // ---- Statements ----
 
-Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(std::string query, Value parameters) {
+Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(std::string query,
+                                                                              Value parameters) {
     auto statement = std::make_unique<Statement>();
     statement->started = instance_.clock().now();
     statement->last_event = statement->started;
@@ -312,38 +338,53 @@ Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(st
     }
     instance_.counters().statements->add();
     NORNIC_TRY(statement->query,
-               instance_.plans(database_).prepare(statement->text, statement->parameters, open_->transaction()));
+               instance_.plans(database_).prepare(
+                   statement->text, statement->parameters, open_->transaction()));
     const cypher::PreparedInfo& info = cypher::info(*statement->query);
     if (!info.use_graph.empty()) {
         NORNIC_TRY(const std::string graph, instance_.resolve(info.use_graph));
         if (graph != database_) {
             return fail(ErrorCode::kUnsupported,
-                        fmt::format("USE {}: a statement cannot leave its session's database '{}'; open a session on '{}'.", info.use_graph, database_, graph));
+                        fmt::format("USE {}: a statement cannot leave its session's database '{}'; "
+                                    "open a session on '{}'.",
+                                    info.use_graph,
+                                    database_,
+                                    graph));
         }
     }
     if (credentials_expired_ && !info.administration) {
         return fail(ErrorCode::kCredentialsExpired,
-                    fmt::format("ACCESS on database '{}' is not allowed.\n\nThe credentials you provided were valid, but must be changed "
-                                "before you can use this instance. If this is the first time you are using Neo4j, this is to ensure you "
-                                "are not using the default credentials in production. If you are not using default credentials, you are "
-                                "getting this message because an administrator requires a password change.\nChanging your password is "
-                                "easy to do via the Neo4j Browser.\nIf you are connecting via a shell or programmatically via a driver, "
-                                "just issue a `ALTER CURRENT USER SET PASSWORD FROM 'current password' TO 'new password'` statement "
-                                "against the system database in the current session, and then restart your driver with the new password "
+                    fmt::format("ACCESS on database '{}' is not allowed.\n\nThe credentials you "
+                                "provided were valid, but must be changed "
+                                "before you can use this instance. If this is the first time you "
+                                "are using Neo4j, this is to ensure you "
+                                "are not using the default credentials in production. If you are "
+                                "not using default credentials, you are "
+                                "getting this message because an administrator requires a password "
+                                "change.\nChanging your password is "
+                                "easy to do via the Neo4j Browser.\nIf you are connecting via a "
+                                "shell or programmatically via a driver, "
+                                "just issue a `ALTER CURRENT USER SET PASSWORD FROM 'current "
+                                "password' TO 'new password'` statement "
+                                "against the system database in the current session, and then "
+                                "restart your driver with the new password "
                                 "configured.",
                                 database_));
     }
     const bool writes = info.writes || info.schema;
     if (writes && options_.mode == AccessMode::kRead && !info.explain_only) {
         return fail(ErrorCode::kAccessMode,
-                    fmt::format("Writing in read access mode not allowed. Attempted write to {}", database_));
+                    fmt::format("Writing in read access mode not allowed. Attempted write to {}",
+                                database_));
     }
     if (writes && instance_.settings().read_only && !info.explain_only) {
-        return fail(ErrorCode::kReadOnly, "No write operations are allowed on this server: NORNICDB_READ_ONLY is set.");
+        return fail(ErrorCode::kReadOnly,
+                    "No write operations are allowed on this server: NORNICDB_READ_ONLY is set.");
     }
     if (info.in_transactions && explicit_ && !info.explain_only) {
         return fail(ErrorCode::kTransactionStartFailed,
-                    "A query with 'CALL { ... } IN TRANSACTIONS' can only be executed in an implicit transaction, but tried to execute "
+                    "A query with 'CALL { ... } IN TRANSACTIONS' can only be executed in an "
+                    "implicit transaction, but tried to execute "
                     "in an explicit transaction.");
     }
     statement->autocommit = !explicit_;
@@ -370,7 +411,8 @@ Result<> QuerySession::start_execution(Statement& statement) {
         inner.finish();
         return success();
     };
-    NORNIC_TRY(statement.execution, cypher::start(statement.query, std::move(services), statement.parameters));
+    NORNIC_TRY(statement.execution,
+               cypher::start(statement.query, std::move(services), statement.parameters));
     return success();
 }
 
@@ -410,8 +452,14 @@ Result<> QuerySession::finish_earlier_work() {
     return success();
 }
 
-void QuerySession::run(std::string query, Value parameters, bolt::TransactionOptions options, bolt::Completion<bolt::Running> done) {
-    const auto start = [this](std::string text, Value values, const bolt::TransactionOptions& opts, const bolt::Completion<bolt::Running>& answer) {
+void QuerySession::run(std::string query,
+                       Value parameters,
+                       bolt::TransactionOptions options,
+                       bolt::Completion<bolt::Running> done) {
+    const auto start = [this](std::string text,
+                              Value values,
+                              const bolt::TransactionOptions& opts,
+                              const bolt::Completion<bolt::Running>& answer) {
         Result<> ready = open_transaction(opts, true);
         if (!ready) {
             close_transaction();
@@ -452,21 +500,22 @@ void QuerySession::run(std::string query, Value parameters, bolt::TransactionOpt
             answer(error);
             return;
         }
-        commit_transaction([this, answer, running = std::move(running)](Result<std::string> bookmark) mutable {
-            Statement& ran = *statements_.back();
-            if (!bookmark) {
-                statement_failed(ran, bookmark.error());
-                const Error error = describe(bookmark.error());
-                close_transaction();
-                answer(error);
-                return;
-            }
-            ran.committed = true;
-            ran.bookmark = std::move(bookmark).value();
-            running.available_after_ms = ms_since(ran.started, instance_.clock());
-            ran.last_event = instance_.clock().now();
-            answer(std::move(running));
-        });
+        commit_transaction(
+            [this, answer, running = std::move(running)](Result<std::string> bookmark) mutable {
+                Statement& ran = *statements_.back();
+                if (!bookmark) {
+                    statement_failed(ran, bookmark.error());
+                    const Error error = describe(bookmark.error());
+                    close_transaction();
+                    answer(error);
+                    return;
+                }
+                ran.committed = true;
+                ran.bookmark = std::move(bookmark).value();
+                running.available_after_ms = ms_since(ran.started, instance_.clock());
+                ran.last_event = instance_.clock().now();
+                answer(std::move(running));
+            });
     };
     if (options.bookmarks.empty()) {
         start(std::move(query), std::move(parameters), options, done);
@@ -474,7 +523,12 @@ void QuerySession::run(std::string query, Value parameters, bolt::TransactionOpt
     }
     auto shared = std::make_shared<bolt::TransactionOptions>(std::move(options));
     after_bookmarks(*shared,
-                    [this, start, shared, text = std::move(query), values = std::move(parameters), done = std::move(done)](Result<> ready) {
+                    [this,
+                     start,
+                     shared,
+                     text = std::move(query),
+                     values = std::move(parameters),
+                     done = std::move(done)](Result<> ready) {
                         if (!ready) {
                             done(describe(ready.error()));
                             return;
@@ -483,7 +537,9 @@ void QuerySession::run(std::string query, Value parameters, bolt::TransactionOpt
                     });
 }
 
-void QuerySession::run_in_transaction(std::string query, Value parameters, bolt::Completion<bolt::Running> done) {
+void QuerySession::run_in_transaction(std::string query,
+                                      Value parameters,
+                                      bolt::Completion<bolt::Running> done) {
     if (!open_) {
         done(fail(ErrorCode::kInvalidRequest, "There is no open transaction."));
         return;
@@ -516,17 +572,27 @@ void QuerySession::run_in_transaction(std::string query, Value parameters, bolt:
     done(std::move(running));
 }
 
-bool QuerySession::has_open_statement() const { return !statements_.empty(); }
+bool QuerySession::has_open_statement() const {
+    return !statements_.empty();
+}
 
-void QuerySession::pull(std::int64_t statement_id, std::int64_t count, bolt::RecordSink& sink, bolt::Completion<bolt::Pulled> done) {
+void QuerySession::pull(std::int64_t statement_id,
+                        std::int64_t count,
+                        bolt::RecordSink& sink,
+                        bolt::Completion<bolt::Pulled> done) {
     pull_into(statement_id, count, &sink, std::move(done));
 }
 
-void QuerySession::discard(std::int64_t statement_id, std::int64_t count, bolt::Completion<bolt::Pulled> done) {
+void QuerySession::discard(std::int64_t statement_id,
+                           std::int64_t count,
+                           bolt::Completion<bolt::Pulled> done) {
     pull_into(statement_id, count, nullptr, std::move(done));
 }
 
-void QuerySession::pull_into(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done) {
+void QuerySession::pull_into(std::int64_t statement_id,
+                             std::int64_t count,
+                             bolt::RecordSink* sink,
+                             bolt::Completion<bolt::Pulled> done) {
     const std::int64_t wanted = statement_id == -1 ? last_statement_ : statement_id;
     Statement* statement = nullptr;
     for (const auto& candidate : statements_) {
@@ -561,7 +627,8 @@ void QuerySession::pull_into(std::int64_t statement_id, std::int64_t count, bolt
         stream(*statement, count, sink, std::move(done));
         return;
     }
-    commit_transaction([this, statement, count, sink, done = std::move(done)](Result<std::string> bookmark) mutable {
+    commit_transaction([this, statement, count, sink, done = std::move(done)](
+                           Result<std::string> bookmark) mutable {
         if (!bookmark) {
             statement_failed(*statement, bookmark.error());
             const Error error = describe(bookmark.error());
@@ -575,7 +642,10 @@ void QuerySession::pull_into(std::int64_t statement_id, std::int64_t count, bolt
     });
 }
 
-void QuerySession::stream(Statement& statement, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done) {
+void QuerySession::stream(Statement& statement,
+                          std::int64_t count,
+                          bolt::RecordSink* sink,
+                          bolt::Completion<bolt::Pulled> done) {
     bolt::Pulled pulled;
     const std::uint64_t rows_max = count < 0 ? UINT64_MAX : static_cast<std::uint64_t>(count);
     Result<cypher::PullStatus> status = cypher::PullStatus::kFinished;
@@ -602,7 +672,9 @@ void QuerySession::stream(Statement& statement, std::int64_t count, bolt::Record
         return;
     }
     if (status.value() != cypher::PullStatus::kFinished) {
-        pulled.outcome = status.value() == cypher::PullStatus::kPaused ? bolt::PullOutcome::kPaused : bolt::PullOutcome::kHasMore;
+        pulled.outcome = status.value() == cypher::PullStatus::kPaused
+                             ? bolt::PullOutcome::kPaused
+                             : bolt::PullOutcome::kHasMore;
         done(std::move(pulled));
         return;
     }
@@ -631,7 +703,8 @@ void QuerySession::stream(Statement& statement, std::int64_t count, bolt::Record
         return;
     }
     // It only read (or committed as it went, CALL … IN TRANSACTIONS): nothing goes to the log here.
-    commit_transaction([this, pulled = std::move(pulled), done = std::move(done)](Result<std::string> bookmark) mutable {
+    commit_transaction([this, pulled = std::move(pulled), done = std::move(done)](
+                           Result<std::string> bookmark) mutable {
         close_transaction();
         if (!bookmark) {
             done(describe(bookmark.error()));
@@ -644,8 +717,12 @@ void QuerySession::stream(Statement& statement, std::int64_t count, bolt::Record
 
 void QuerySession::statement_failed(const Statement& statement, const Error& error) {
     instance_.counters().failures->add();
-    if (error.code() == ErrorCode::kInternal || error.code() == ErrorCode::kCorruption || error.code() == ErrorCode::kIo) {
-        log::error("Statement of user '{}' failed: {}: {}", user_, to_string(error.code()), error.message());
+    if (error.code() == ErrorCode::kInternal || error.code() == ErrorCode::kCorruption ||
+        error.code() == ErrorCode::kIo) {
+        log::error("Statement of user '{}' failed: {}: {}",
+                   user_,
+                   to_string(error.code()),
+                   error.message());
     }
     static_cast<void>(statement);
 }
@@ -669,8 +746,11 @@ void QuerySession::statement_ended(const Statement& statement) {
 Error QuerySession::describe(Error error) const {
     switch (error.code()) {
         case ErrorCode::kBusy:
-        case ErrorCode::kStopping: return Error{ErrorCode::kDatabaseUnavailable, "The database is not available: " + error.message()};
-        default: return error;
+        case ErrorCode::kStopping:
+            return Error{ErrorCode::kDatabaseUnavailable,
+                         "The database is not available: " + error.message()};
+        default:
+            return error;
     }
 }
 
@@ -694,11 +774,13 @@ void QuerySession::route(Value context,
         auto resolved = instance_.resolve(*name);
         if (!resolved) {
             done(fail(ErrorCode::kDatabaseNotFound,
-                      fmt::format("Unable to get a routing table for database '{}' because this database does not exist", *name)));
+                      fmt::format("Unable to get a routing table for database '{}' because this "
+                                  "database does not exist",
+                                  *name)));
             return;
         }
-        // One member is writer, reader and router. Without an advertised address of its own it answers the
-        // one that the client came by, as that one is known to work.
+        // One member is writer, reader and router. Without an advertised address of its own it
+        // answers the one that the client came by, as that one is known to work.
         std::string address = instance_.bolt_address();
         if (instance_.settings().bolt_advertise_address.empty() && asked->is_map()) {
             const Value* own = asked->as_map().find("address");

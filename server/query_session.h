@@ -1,16 +1,16 @@
-// What one client does: logs in, runs statements, opens transactions. Bolt connections and the HTTP Query API
-// both come through here; there is no second way into the engine.
+// What one client does: logs in, runs statements, opens transactions. Bolt connections and the HTTP
+// Query API both come through here; there is no second way into the engine.
 #pragma once
-
-#include <memory>
-#include <mutex>
-#include <string>
-#include <vector>
 
 #include "bolt/backend.h"
 #include "cypher/cypher.h"
 #include "server/instance.h"
 #include "server/transactions.h"
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
 
 namespace nornic::server {
 
@@ -21,13 +21,23 @@ public:
 
     void login(const bolt::AuthToken& token, bolt::Completion<bolt::Login> done) override;
     void logoff() override;
-    void run(std::string query, Value parameters, bolt::TransactionOptions options, bolt::Completion<bolt::Running> done) override;
+    void run(std::string query,
+             Value parameters,
+             bolt::TransactionOptions options,
+             bolt::Completion<bolt::Running> done) override;
     void begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) override;
-    void run_in_transaction(std::string query, Value parameters, bolt::Completion<bolt::Running> done) override;
+    void run_in_transaction(std::string query,
+                            Value parameters,
+                            bolt::Completion<bolt::Running> done) override;
     void commit(bolt::Completion<std::string> done) override;
     void rollback(bolt::Completion<void> done) override;
-    void pull(std::int64_t statement_id, std::int64_t count, bolt::RecordSink& sink, bolt::Completion<bolt::Pulled> done) override;
-    void discard(std::int64_t statement_id, std::int64_t count, bolt::Completion<bolt::Pulled> done) override;
+    void pull(std::int64_t statement_id,
+              std::int64_t count,
+              bolt::RecordSink& sink,
+              bolt::Completion<bolt::Pulled> done) override;
+    void discard(std::int64_t statement_id,
+                 std::int64_t count,
+                 bolt::Completion<bolt::Pulled> done) override;
     [[nodiscard]] bool has_open_statement() const override;
     void route(Value context,
                std::vector<std::string> bookmarks,
@@ -57,8 +67,14 @@ private:
     Result<> do_work(Statement& statement);
     Result<> finish_earlier_work();
     void commit_transaction(std::function<void(Result<std::string>)> done);
-    void pull_into(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done);
-    void stream(Statement& statement, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done);
+    void pull_into(std::int64_t statement_id,
+                   std::int64_t count,
+                   bolt::RecordSink* sink,
+                   bolt::Completion<bolt::Pulled> done);
+    void stream(Statement& statement,
+                std::int64_t count,
+                bolt::RecordSink* sink,
+                bolt::Completion<bolt::Pulled> done);
     void close_transaction();
     void statement_failed(const Statement& statement, const Error& error);
     void statement_ended(const Statement& statement);

@@ -1,11 +1,5 @@
 #include "server/serve.h"
 
-#include <csignal>
-#include <cstdlib>
-#include <thread>
-
-#include <fmt/format.h>
-
 #include "bolt/server.h"
 #include "http/server.h"
 #include "observability/log.h"
@@ -14,13 +8,20 @@
 #include "server/instance.h"
 #include "server/version.h"
 
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <thread>
+
 namespace nornic::server {
 namespace {
 
 constexpr int kExitRefused = 1;
 constexpr int kExitFailed = 70;  // EX_SOFTWARE: restarting verifies the log from disk
 constexpr std::chrono::milliseconds kWatchInterval{200};
-// Between the end of a transaction that took too long and the end of its connection: time for its answer.
+// Between the end of a transaction that took too long and the end of its connection: time for its
+// answer.
 constexpr std::chrono::seconds kLastAnswerGrace{1};
 
 log::Level level_of(const std::string& name) {
@@ -33,14 +34,19 @@ log::Level level_of(const std::string& name) {
     return name == "error" ? log::Level::kError : log::Level::kInfo;
 }
 
-void warn_line(std::string_view line) { log::write(log::Level::kWarn, line); }
+void warn_line(std::string_view line) {
+    log::write(log::Level::kWarn, line);
+}
 
 bolt::Settings bolt_settings(const env::Settings& settings, Instance& instance) {
     bolt::Settings out;
     out.address = settings.address;
     out.port = settings.bolt_port;
     out.connections_max = static_cast<std::size_t>(settings.bolt_connections_max);
-    out.tls = {settings.bolt_tls.enabled, settings.bolt_tls.required, settings.bolt_tls.certificate_file, settings.bolt_tls.key_file,
+    out.tls = {settings.bolt_tls.enabled,
+               settings.bolt_tls.required,
+               settings.bolt_tls.certificate_file,
+               settings.bolt_tls.key_file,
                settings.bolt_tls.client_ca_file};
     out.blocking_scope = &instance.pool();
     out.log_warning = warn_line;
@@ -51,7 +57,10 @@ http::Settings http_settings(const env::Settings& settings, Instance& instance) 
     http::Settings out;
     out.address = settings.address;
     out.port = settings.http_port;
-    out.tls = {settings.http_tls.enabled, settings.http_tls.required, settings.http_tls.certificate_file, settings.http_tls.key_file,
+    out.tls = {settings.http_tls.enabled,
+               settings.http_tls.required,
+               settings.http_tls.certificate_file,
+               settings.http_tls.key_file,
                settings.http_tls.client_ca_file};
     out.enter_blocking = [&instance] { instance.pool().enter(); };
     out.leave_blocking = [&instance] { instance.pool().leave(); };
@@ -63,10 +72,12 @@ std::string host_to_advertise(const env::Settings& settings) {
     if (const auto cluster = env::parse_host_port(settings.cluster.advertise_address)) {
         return cluster->first;
     }
-    return settings.address == "0.0.0.0" || settings.address == "::" ? "localhost" : settings.address;
+    return settings.address == "0.0.0.0" || settings.address == "::" ? "localhost"
+                                                                     : settings.address;
 }
 
-/// Waits for SIGTERM or SIGINT; every 200 ms looks whether the member can go on. Returns false if it cannot.
+/// Waits for SIGTERM or SIGINT; every 200 ms looks whether the member can go on. Returns false if
+/// it cannot.
 bool wait_for_end(Instance& instance, HttpBackend& http, const sigset_t& signals) {
     const timespec interval{0, std::chrono::nanoseconds{kWatchInterval}.count()};
     for (;;) {
@@ -87,7 +98,8 @@ bool wait_for_end(Instance& instance, HttpBackend& http, const sigset_t& signals
 
 int serve(const env::Loaded& loaded) {
     const env::Settings& settings = loaded.settings;
-    log::configure(level_of(settings.log_level), settings.log_format == "json" ? log::Format::kJson : log::Format::kText);
+    log::configure(level_of(settings.log_level),
+                   settings.log_format == "json" ? log::Format::kJson : log::Format::kText);
     std::signal(SIGPIPE, SIG_IGN);
     // Blocked before any thread starts, so that this one alone gets them.
     sigset_t signals;
@@ -96,7 +108,10 @@ int serve(const env::Loaded& loaded) {
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-    log::info("nornicdb {} starting in mode {}; data in '{}'.", kVersion, settings.cluster.mode, settings.data_directory);
+    log::info("nornicdb {} starting in mode {}; data in '{}'.",
+              kVersion,
+              settings.cluster.mode,
+              settings.data_directory);
     for (const std::string& warning : loaded.warnings) {
         warn_line(warning);
     }
@@ -105,8 +120,11 @@ int serve(const env::Loaded& loaded) {
         return kExitRefused;
     };
     if (settings.cluster.mode != "standalone") {
-        return refuse(Error{ErrorCode::kUnsupported,
-                            fmt::format("NORNICDB_CLUSTER_MODE='{}': version {} serves standalone alone", settings.cluster.mode, kVersion)});
+        return refuse(
+            Error{ErrorCode::kUnsupported,
+                  fmt::format("NORNICDB_CLUSTER_MODE='{}': version {} serves standalone alone",
+                              settings.cluster.mode,
+                              kVersion)});
     }
 
     auto opened = Instance::open(loaded, system_clock());
@@ -116,11 +134,13 @@ int serve(const env::Loaded& loaded) {
     Instance& instance = *opened.value();
     BoltBackend bolt_backend{instance};
     HttpBackend http_backend{instance};
-    auto bolt = bolt::Server::start(instance.pool().io(), bolt_settings(settings, instance), bolt_backend);
+    auto bolt =
+        bolt::Server::start(instance.pool().io(), bolt_settings(settings, instance), bolt_backend);
     if (!bolt) {
         return refuse(bolt.error());
     }
-    auto http = http::Server::start(instance.pool().io(), http_settings(settings, instance), http_backend);
+    auto http =
+        http::Server::start(instance.pool().io(), http_settings(settings, instance), http_backend);
     if (!http) {
         bolt.value()->stop(system_clock().now());
         return refuse(http.error());
@@ -139,17 +159,21 @@ int serve(const env::Loaded& loaded) {
 
     const bool clean = wait_for_end(instance, http_backend, signals);
     if (!clean) {
-        log::error("This server cannot go on and exits with code {}: {}. Restart it; nothing acknowledged is lost.",
-                   kExitFailed,
-                   instance.replica().failure()->message());
+        log::error(
+            "This server cannot go on and exits with code {}: {}. Restart it; nothing acknowledged "
+            "is lost.",
+            kExitFailed,
+            instance.replica().failure()->message());
         log::flush();
         std::_Exit(kExitFailed);
     }
     const Deadline deadline = system_clock().now() + settings.shutdown_timeout;
-    // What runs may end by itself until the deadline; then it is told why it cannot, and its client with it.
+    // What runs may end by itself until the deadline; then it is told why it cannot, and its client
+    // with it.
     std::thread last_call{[&instance, deadline] {
         if (!instance.transactions().wait_until_idle(deadline)) {
-            log::warn("{} transactions did not end in time and are rolled back.", instance.transactions().count());
+            log::warn("{} transactions did not end in time and are rolled back.",
+                      instance.transactions().count());
             instance.transactions().stop();
         }
     }};
@@ -159,7 +183,10 @@ int serve(const env::Loaded& loaded) {
     http_backend.close_all();
     instance.set_bolt_server(nullptr);
     if (left > 0) {
-        log::warn("{} connections did not end in time; what they had open is rolled back by the next start.", left);
+        log::warn(
+            "{} connections did not end in time; what they had open is rolled back by the next "
+            "start.",
+            left);
         log::flush();
         std::_Exit(0);
     }

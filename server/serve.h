@@ -5,8 +5,8 @@
 
 namespace nornic::server {
 
-/// Returns the process's exit code: 0 after a clean stop, 1 if the start was refused (one log line says why),
-/// 70 if the member had to stop itself.
+/// Returns the process's exit code: 0 after a clean stop, 1 if the start was refused (one log line
+/// says why), 70 if the member had to stop itself.
 int serve(const env::Loaded& loaded);
 
 }  // namespace nornic::server

@@ -1,8 +1,8 @@
 #include "server/transactions.h"
 
-#include <pthread.h>
-
 #include <fmt/format.h>
+
+#include <pthread.h>
 
 namespace nornic::server {
 namespace {
@@ -11,7 +11,8 @@ constexpr std::chrono::milliseconds kSweepInterval{250};
 
 Error terminated(ErrorCode code, std::string_view reason) {
     return Error{code,
-                 fmt::format("The transaction has been terminated. Retry your operation in a new transaction, and you should see a "
+                 fmt::format("The transaction has been terminated. Retry your operation in a new "
+                             "transaction, and you should see a "
                              "successful result. {} ",
                              reason)};
 }
@@ -48,16 +49,19 @@ void OpenTransaction::terminate(const Error& reason) {
     }
 }
 
-Result<OpenTransactionPtr> Transactions::open(TransactionOrigin origin, std::unique_ptr<engine::Transaction> transaction) {
+Result<OpenTransactionPtr> Transactions::open(TransactionOrigin origin,
+                                              std::unique_ptr<engine::Transaction> transaction) {
     auto out = std::make_shared<OpenTransaction>(std::move(origin), std::move(transaction));
     out->started_wall_ns = clock_.wall_ns();
     const std::lock_guard lock{mutex_};
     if (stopping_) {
-        return fail(ErrorCode::kDatabaseUnavailable, "The server is stopping and takes no new transactions.");
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    "The server is stopping and takes no new transactions.");
     }
     if (open_.size() >= static_cast<std::size_t>(settings_.open_max)) {
         return fail(ErrorCode::kTransactionLimit,
-                    fmt::format("Unable to start new transaction since the maximum number of concurrently executing transactions is "
+                    fmt::format("Unable to start new transaction since the maximum number of "
+                                "concurrently executing transactions is "
                                 "reached ({}; NORNICDB_MAX_TRANSACTIONS).",
                                 settings_.open_max));
     }
@@ -139,7 +143,8 @@ void Transactions::sweep() {
             const std::unique_lock use{t->use, std::try_to_lock};
             if (use && !t->committing) {
                 t->terminate(terminated(ErrorCode::kTransactionTimedOutByClient,
-                                        "The transaction has not completed within the timeout specified at its start by the client. "
+                                        "The transaction has not completed within the timeout "
+                                        "specified at its start by the client. "
                                         "You may want to retry with a longer timeout."));
                 t->transaction().finish();
             }

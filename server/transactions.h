@@ -1,5 +1,10 @@
-// The transactions that clients have open: numbered, listed (SHOW TRANSACTIONS), killed and timed out.
+// The transactions that clients have open: numbered, listed (SHOW TRANSACTIONS), killed and timed
+// out.
 #pragma once
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/transaction.h"
 
 #include <chrono>
 #include <condition_variable>
@@ -11,10 +16,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#include "base/clock.h"
-#include "base/result.h"
-#include "engine/transaction.h"
 
 namespace nornic::server {
 
@@ -28,8 +29,8 @@ struct TransactionOrigin {
     Deadline deadline = kNoDeadline;
 };
 
-/// One transaction and its client. The engine transaction is touched only with `use` held; terminate() is for
-/// any thread at any time.
+/// One transaction and its client. The engine transaction is touched only with `use` held;
+/// terminate() is for any thread at any time.
 class OpenTransaction {
 public:
     OpenTransaction(TransactionOrigin client, std::unique_ptr<engine::Transaction> begun)
@@ -54,7 +55,8 @@ public:
     std::string query;  // what runs or ran last
 
 private:
-    std::unique_ptr<engine::Transaction> transaction_;  // replaced with `use` and pointer_mutex_ held
+    std::unique_ptr<engine::Transaction>
+        transaction_;  // replaced with `use` and pointer_mutex_ held
     std::mutex pointer_mutex_;
     std::optional<Error> reason_;  // with pointer_mutex_ held
 };
@@ -71,7 +73,8 @@ public:
     ~Transactions();
 
     /// kTransactionLimit.
-    Result<OpenTransactionPtr> open(TransactionOrigin origin, std::unique_ptr<engine::Transaction> transaction);
+    Result<OpenTransactionPtr> open(TransactionOrigin origin,
+                                    std::unique_ptr<engine::Transaction> transaction);
     void close(const OpenTransactionPtr& transaction);
     [[nodiscard]] std::vector<OpenTransactionPtr> all() const;
     [[nodiscard]] std::size_t count() const;
@@ -83,7 +86,8 @@ public:
     bool wait_until_idle(Deadline deadline);
 
 private:
-    /// Ends those whose deadline passed while their client was silent, so that their locks do not stay.
+    /// Ends those whose deadline passed while their client was silent, so that their locks do not
+    /// stay.
     void sweep();
 
     const Settings settings_;

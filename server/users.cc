@@ -1,10 +1,9 @@
 #include "server/users.h"
 
+#include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
-
-#include <fmt/format.h>
 
 namespace nornic::server {
 namespace {
@@ -15,7 +14,9 @@ constexpr std::size_t kHashBytes = 32;
 constexpr std::size_t kSaltBytes = 16;
 constexpr std::size_t kFailuresTrackedMax = 10'000;
 
-const unsigned char* bytes_of(std::string_view s) { return reinterpret_cast<const unsigned char*>(s.data()); }
+const unsigned char* bytes_of(std::string_view s) {
+    return reinterpret_cast<const unsigned char*>(s.data());
+}
 
 std::string slow_hash(std::string_view password, std::string_view salt, int iterations) {
     std::string out(kHashBytes, '\0');
@@ -30,12 +31,19 @@ std::string slow_hash(std::string_view password, std::string_view salt, int iter
     return out;
 }
 
-std::string quick_digest(std::string_view salt, std::string_view stored, std::string_view password) {
+std::string quick_digest(std::string_view salt,
+                         std::string_view stored,
+                         std::string_view password) {
     std::string text;
     text.append(salt).append(stored).append(password);
     std::string out(kHashBytes, '\0');
     unsigned size = 0;
-    EVP_Digest(text.data(), text.size(), reinterpret_cast<unsigned char*>(out.data()), &size, EVP_sha256(), nullptr);
+    EVP_Digest(text.data(),
+               text.size(),
+               reinterpret_cast<unsigned char*>(out.data()),
+               &size,
+               EVP_sha256(),
+               nullptr);
     return out;
 }
 
@@ -87,18 +95,24 @@ void apply_change(Map& row, const Users::Change& change) {
 Users::Users(engine::Engine& engine, Clock& clock, UserSettings settings, Commit commit)
     : engine_{engine}, clock_{clock}, settings_{settings}, commit_{std::move(commit)} {}
 
-bool Users::any() const { return !engine_.catalog_range(kKeyPrefix).empty(); }
+bool Users::any() const {
+    return !engine_.catalog_range(kKeyPrefix).empty();
+}
 
-std::optional<Value> Users::row(std::string_view name) const { return engine_.catalog(std::string{kKeyPrefix}.append(name)); }
+std::optional<Value> Users::row(std::string_view name) const {
+    return engine_.catalog(std::string{kKeyPrefix}.append(name));
+}
 
 Result<User> Users::authenticate(std::string_view name, std::string_view password) {
-    const Error refused{ErrorCode::kUnauthorized, "The client is unauthorized due to authentication failure."};
+    const Error refused{ErrorCode::kUnauthorized,
+                        "The client is unauthorized due to authentication failure."};
     {
         const std::lock_guard lock{mutex_};
         const auto it = failures_.find(name);
         if (it != failures_.end() && it->second.locked_until > clock_.now()) {
             return fail(ErrorCode::kAuthRateLimit,
-                        "The client has provided incorrect authentication details too many times in a row.");
+                        "The client has provided incorrect authentication details too many times "
+                        "in a row.");
         }
     }
     const std::optional<Value> stored = row(name);
@@ -116,13 +130,17 @@ Result<User> Users::authenticate(std::string_view name, std::string_view passwor
             const auto it = proven_.find(name);
             proven = it != proven_.end() && same(it->second, digest);
         }
-        proven = proven || same(slow_hash(password, salt->as_bytes(), static_cast<int>(iterations->as_integer())), hash->as_bytes());
+        proven =
+            proven ||
+            same(slow_hash(password, salt->as_bytes(), static_cast<int>(iterations->as_integer())),
+                 hash->as_bytes());
     } else {
         slow_hash(password, "no such user, same time", kIterations);
     }
     const std::lock_guard lock{mutex_};
     if (!proven || flag(fields, "suspended")) {
-        if (settings_.failed_logins_max > 0 && (failures_.size() < kFailuresTrackedMax || failures_.contains(name))) {
+        if (settings_.failed_logins_max > 0 &&
+            (failures_.size() < kFailuresTrackedMax || failures_.contains(name))) {
             Failures& failures = failures_[std::string{name}];
             if (++failures.in_a_row >= settings_.failed_logins_max) {
                 failures.locked_until = clock_.now() + settings_.lockout;
@@ -138,18 +156,24 @@ Result<User> Users::authenticate(std::string_view name, std::string_view passwor
 
 Result<> Users::check_password(const std::string& password) const {
     if (static_cast<std::int64_t>(password.size()) < settings_.password_length_min) {
-        return fail(ErrorCode::kArgumentError, fmt::format("A password must be at least {} characters.", settings_.password_length_min));
+        return fail(ErrorCode::kArgumentError,
+                    fmt::format("A password must be at least {} characters.",
+                                settings_.password_length_min));
     }
     return success();
 }
 
 Result<> Users::create(const std::string& name, const Change& change, bool check_length) {
     if (row(name)) {
-        return fail(ErrorCode::kArgumentError, fmt::format("Failed to create the specified user '{}': User already exists.", name));
+        return fail(
+            ErrorCode::kArgumentError,
+            fmt::format("Failed to create the specified user '{}': User already exists.", name));
     }
     if (name.empty() || name.size() > 256 || name.find_first_of(",: \t\n/") != std::string::npos) {
         return fail(ErrorCode::kArgumentError,
-                    fmt::format("Username '{}' contains illegal characters. Use simple ascii characters and numbers.", name));
+                    fmt::format("Username '{}' contains illegal characters. Use simple ascii "
+                                "characters and numbers.",
+                                name));
     }
     if (check_length) {
         NORNIC_TRY(check_password(change.password.value_or("")));
@@ -163,7 +187,9 @@ Result<> Users::create(const std::string& name, const Change& change, bool check
 Result<> Users::alter(const std::string& name, const Change& change) {
     const std::optional<Value> stored = row(name);
     if (!stored) {
-        return fail(ErrorCode::kArgumentError, fmt::format("Failed to alter the specified user '{}': User does not exist.", name));
+        return fail(
+            ErrorCode::kArgumentError,
+            fmt::format("Failed to alter the specified user '{}': User does not exist.", name));
     }
     if (change.password) {
         NORNIC_TRY(check_password(*change.password));
@@ -175,7 +201,9 @@ Result<> Users::alter(const std::string& name, const Change& change) {
 
 Result<> Users::drop(const std::string& name) {
     if (!row(name)) {
-        return fail(ErrorCode::kArgumentError, fmt::format("Failed to delete the specified user '{}': User does not exist.", name));
+        return fail(
+            ErrorCode::kArgumentError,
+            fmt::format("Failed to delete the specified user '{}': User does not exist.", name));
     }
     return commit_(std::string{kKeyPrefix} + name, std::nullopt);
 }
@@ -183,25 +211,42 @@ Result<> Users::drop(const std::string& name) {
 Result<> Users::rename(const std::string& from, const std::string& to) {
     const std::optional<Value> stored = row(from);
     if (!stored) {
-        return fail(ErrorCode::kArgumentError,
-                    fmt::format("Failed to rename the specified user '{}' to '{}': The user '{}' does not exist.", from, to, from));
+        return fail(
+            ErrorCode::kArgumentError,
+            fmt::format(
+                "Failed to rename the specified user '{}' to '{}': The user '{}' does not exist.",
+                from,
+                to,
+                from));
     }
     if (row(to)) {
-        return fail(ErrorCode::kArgumentError,
-                    fmt::format("Failed to rename the specified user '{}' to '{}': User '{}' already exists.", from, to, to));
+        return fail(
+            ErrorCode::kArgumentError,
+            fmt::format(
+                "Failed to rename the specified user '{}' to '{}': User '{}' already exists.",
+                from,
+                to,
+                to));
     }
     NORNIC_TRY(commit_(std::string{kKeyPrefix} + to, *stored));
     return commit_(std::string{kKeyPrefix} + from, std::nullopt);
 }
 
-Result<> Users::change_own_password(const std::string& name, std::string_view old_password, const std::string& password) {
+Result<> Users::change_own_password(const std::string& name,
+                                    std::string_view old_password,
+                                    const std::string& password) {
     if (auto known = authenticate(name, old_password); !known) {
-        return fail(ErrorCode::kArgumentError,
-                    fmt::format("User '{}' failed to alter their own password: Invalid principal or credentials.", name));
+        return fail(
+            ErrorCode::kArgumentError,
+            fmt::format(
+                "User '{}' failed to alter their own password: Invalid principal or credentials.",
+                name));
     }
     if (old_password == password) {
         return fail(ErrorCode::kArgumentError,
-                    fmt::format("User '{}' failed to alter their own password: Old password and new password cannot be the same.", name));
+                    fmt::format("User '{}' failed to alter their own password: Old password and "
+                                "new password cannot be the same.",
+                                name));
     }
     Change change;
     change.password = password;

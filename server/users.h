@@ -1,6 +1,10 @@
-// Users and their passwords. Rows of the catalogue ("user/<name>"), so they replicate like everything else;
-// passwords are kept as salted PBKDF2-HMAC-SHA256.
+// Users and their passwords. Rows of the catalogue ("user/<name>"), so they replicate like
+// everything else; passwords are kept as salted PBKDF2-HMAC-SHA256.
 #pragma once
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/engine.h"
 
 #include <functional>
 #include <map>
@@ -9,10 +13,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/clock.h"
-#include "base/result.h"
-#include "engine/engine.h"
 
 namespace nornic::server {
 
@@ -30,8 +30,8 @@ struct UserSettings {
     Duration lockout = std::chrono::seconds{5};
 };
 
-/// Reads from the engine's catalogue; writes go through `commit`, which orders and applies a catalogue change.
-/// Thread-safe.
+/// Reads from the engine's catalogue; writes go through `commit`, which orders and applies a
+/// catalogue change. Thread-safe.
 class Users {
 public:
     /// Puts (or, with nullopt, erases) one catalogue row and returns when it is durable.
@@ -56,7 +56,9 @@ public:
     Result<> drop(const std::string& name);
     Result<> rename(const std::string& from, const std::string& to);
     /// ALTER CURRENT USER SET PASSWORD.
-    Result<> change_own_password(const std::string& name, std::string_view old_password, const std::string& password);
+    Result<> change_own_password(const std::string& name,
+                                 std::string_view old_password,
+                                 const std::string& password);
 
     [[nodiscard]] std::vector<User> all() const;
     [[nodiscard]] std::optional<User> find(std::string_view name) const;
@@ -75,8 +77,8 @@ private:
     const Commit commit_;
     std::mutex mutex_;
     std::map<std::string, Failures, std::less<>> failures_;
-    // What was proven lately, as a digest over salt and password, so that a pool of connections pays for the
-    // slow hash once.
+    // What was proven lately, as a digest over salt and password, so that a pool of connections
+    // pays for the slow hash once.
     std::map<std::string, std::string, std::less<>> proven_;
 };
 

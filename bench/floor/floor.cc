@@ -1,26 +1,26 @@
-// The floor under one client's durable writes: a minimal server that for each 100-byte request over loopback TCP
-// appends 300 bytes to a zero-written file, syncs it and answers. Nothing that a database does is in it, so no
-// database on this machine with one client and a sync a write is faster. Prints one JSON line.
+// The floor under one client's durable writes: a minimal server that for each 100-byte request over
+// loopback TCP appends 300 bytes to a zero-written file, syncs it and answers. Nothing that a
+// database does is in it, so no database on this machine with one client and a sync a write is
+// faster. Prints one JSON line.
 //
 //   floor FOLDER [SECONDS]
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
+#include <arpa/inet.h>
 #include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -46,7 +46,8 @@ int check(int result, const char* what) {
 
 void transfer_all(int socket, char* bytes, std::size_t size, bool sending) {
     while (size > 0) {
-        const ssize_t moved = sending ? send(socket, bytes, size, MSG_NOSIGNAL) : recv(socket, bytes, size, 0);
+        const ssize_t moved =
+            sending ? send(socket, bytes, size, MSG_NOSIGNAL) : recv(socket, bytes, size, 0);
         if (moved <= 0) {
             if (!sending && moved == 0) {
                 return;  // The client is done; the caller sees the short read by its own means.
@@ -137,7 +138,8 @@ int main(int argc, char** argv) {
     std::vector<Clock::duration> latencies;
     latencies.reserve(1 << 20);
     const auto start = Clock::now();
-    const auto end = start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+    const auto end =
+        start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
     auto began = start;
     while (began < end) {
         transfer_all(client, bytes.data(), bytes.size(), true);
@@ -151,14 +153,17 @@ int main(int argc, char** argv) {
     server.join();
     rusage usage{};
     check(getrusage(RUSAGE_SELF, &usage), "getrusage");
-    const double cpu_micros = static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
-                              static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    const double cpu_micros =
+        static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
+        static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
     std::ranges::sort(latencies);
     const auto count = static_cast<double>(latencies.size());
-    std::printf("{\"workload\":\"floor\",\"per_second\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"both_ends_cpu_us\":%.1f}\n",
-                count / took,
-                millis(latencies[latencies.size() / 2]),
-                millis(latencies[latencies.size() * 99 / 100]),
-                cpu_micros / count);
+    std::printf(
+        "{\"workload\":\"floor\",\"per_second\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"both_ends_"
+        "cpu_us\":%.1f}\n",
+        count / took,
+        millis(latencies[latencies.size() / 2]),
+        millis(latencies[latencies.size() * 99 / 100]),
+        cpu_micros / count);
     return 0;
 }

@@ -1,11 +1,11 @@
 // Apply, point read and expand: the engine without disk and network.
 
-#include <array>
-#include <cstdint>
-
 #include "bench/micro/memory_graph.h"
 
 #include <benchmark/benchmark.h>
+
+#include <array>
+#include <cstdint>
 
 namespace nornic::bench {
 namespace {
@@ -22,7 +22,8 @@ void commit_one_node(benchmark::State& state) {
         const LabelId label = transaction->label_or_create("W").value();
         const std::array properties{
             engine::PropertyEntry{transaction->property_key_or_create("id").value(), Value{next++}},
-            engine::PropertyEntry{transaction->property_key_or_create("v").value(), Value{std::string("some value")}}};
+            engine::PropertyEntry{transaction->property_key_or_create("v").value(),
+                                  Value{std::string("some value")}}};
         benchmark::DoNotOptimize(transaction->create_node(std::span{&label, 1}, properties));
         graph.commit(*transaction);
     }
@@ -37,8 +38,10 @@ void apply_nodes(benchmark::State& state) {
         auto transaction = graph.begin();
         const LabelId label = transaction->label_or_create("W").value();
         for (std::int64_t i = 0; i < state.range(0); ++i) {
-            const engine::PropertyEntry id{transaction->property_key_or_create("id").value(), Value{i}};
-            benchmark::DoNotOptimize(transaction->create_node(std::span{&label, 1}, std::span{&id, 1}));
+            const engine::PropertyEntry id{transaction->property_key_or_create("id").value(),
+                                           Value{i}};
+            benchmark::DoNotOptimize(
+                transaction->create_node(std::span{&label, 1}, std::span{&id, 1}));
         }
         std::string write_set = transaction->prepare().value();
         state.ResumeTiming();
@@ -89,8 +92,8 @@ void expand(benchmark::State& state) {
         for (int batch = 0; batch < 100 && from < nodes.size(); ++batch, ++from) {
             for (std::int64_t i = 0; i < state.range(0); ++i) {
                 random = random * 6364136223846793005U + 1442695040888963407U;
-                benchmark::DoNotOptimize(
-                    transaction->create_relationship(nodes[from], type, nodes[(random >> 33U) % nodes.size()], {}));
+                benchmark::DoNotOptimize(transaction->create_relationship(
+                    nodes[from], type, nodes[(random >> 33U) % nodes.size()], {}));
             }
         }
         graph.commit(*transaction);

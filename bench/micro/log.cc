@@ -1,13 +1,14 @@
 // The log on a real disk, in the working directory: append alone, and append with its sync.
 
+#include "engine/log.h"
+
+#include "base/clock.h"
+
+#include <benchmark/benchmark.h>
+
 #include <filesystem>
 #include <string>
 #include <vector>
-
-#include "base/clock.h"
-#include "engine/log.h"
-
-#include <benchmark/benchmark.h>
 
 namespace nornic::bench {
 namespace {

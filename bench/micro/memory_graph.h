@@ -1,5 +1,10 @@
-// An engine over MemoryKv whose log is only a counter: what is left when disk and network cost nothing.
+// An engine over MemoryKv whose log is only a counter: what is left when disk and network cost
+// nothing.
 #pragma once
+
+#include "base/check.h"
+#include "engine/engine.h"
+#include "engine/kv.h"
 
 #include <memory>
 #include <span>
@@ -7,10 +12,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "base/check.h"
-#include "engine/engine.h"
-#include "engine/kv.h"
 
 namespace nornic::bench {
 
@@ -54,7 +55,8 @@ public:
             const PropertyKeyId key = transaction->property_key_or_create("id").value();
             for (int i = 0; i < 1000 && std::ssize(nodes) < count; ++i) {
                 const engine::PropertyEntry id{key, Value{static_cast<std::int64_t>(nodes.size())}};
-                nodes.push_back(transaction->create_node(std::span{&label, 1}, std::span{&id, 1}).value());
+                nodes.push_back(
+                    transaction->create_node(std::span{&label, 1}, std::span{&id, 1}).value());
             }
             commit(*transaction);
         }

@@ -1,10 +1,10 @@
 // Values to bytes and back.
 
-#include <string>
-
 #include "bolt/packstream.h"
 
 #include <benchmark/benchmark.h>
+
+#include <string>
 
 namespace nornic::bench {
 namespace {

@@ -1,10 +1,10 @@
 #include "cli/shell/format.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include <boost/json.hpp>
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
 
 namespace nornic::cli {
 namespace {
@@ -14,7 +14,9 @@ constexpr std::size_t kRowsMeasured = 1000;
 
 /// Characters as a terminal shows them: continuation bytes of UTF-8 take no room.
 std::size_t width_of(std::string_view text) {
-    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+        return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+    }));
 }
 
 std::string render(const Value& value);
@@ -39,14 +41,18 @@ std::string render_node(const Node& node) {
 }
 
 std::string render_relationship(const Relationship& r) {
-    return "[:" + r.type + (r.properties.empty() ? "" : " " + render_properties(r.properties)) + "]";
+    return "[:" + r.type + (r.properties.empty() ? "" : " " + render_properties(r.properties)) +
+           "]";
 }
 
-/// A value as people who know cypher-shell expect it: text in double quotes, NULL and TRUE in capitals.
+/// A value as people who know cypher-shell expect it: text in double quotes, NULL and TRUE in
+/// capitals.
 std::string render(const Value& value) {
     switch (value.type()) {
-        case ValueType::kNull: return "NULL";
-        case ValueType::kBoolean: return value.as_boolean() ? "TRUE" : "FALSE";
+        case ValueType::kNull:
+            return "NULL";
+        case ValueType::kBoolean:
+            return value.as_boolean() ? "TRUE" : "FALSE";
         case ValueType::kString: {
             std::string out = "\"";
             for (const char c : value.as_string()) {
@@ -64,21 +70,27 @@ std::string render(const Value& value) {
             }
             return out + "]";
         }
-        case ValueType::kMap: return render_properties(value.as_map());
-        case ValueType::kNode: return render_node(value.as_node());
-        case ValueType::kRelationship: return render_relationship(value.as_relationship());
+        case ValueType::kMap:
+            return render_properties(value.as_map());
+        case ValueType::kNode:
+            return render_node(value.as_node());
+        case ValueType::kRelationship:
+            return render_relationship(value.as_relationship());
         case ValueType::kPath: {
             const Path& p = value.as_path();
             std::string out = render_node(p.nodes.front());
             for (std::size_t i = 0; i < p.relationships.size(); ++i) {
                 const bool forward = p.relationships[i].start == p.nodes[i].id;
-                out += (forward ? "-" : "<-") + render_relationship(p.relationships[i]) + (forward ? "->" : "-") + render_node(p.nodes[i + 1]);
+                out += (forward ? "-" : "<-") + render_relationship(p.relationships[i]) +
+                       (forward ? "->" : "-") + render_node(p.nodes[i + 1]);
             }
             return out;
         }
         case ValueType::kPoint:
-        case ValueType::kBytes: return to_cypher_text(value);
-        default: return to_plain_text(value);
+        case ValueType::kBytes:
+            return to_cypher_text(value);
+        default:
+            return to_plain_text(value);
     }
 }
 
@@ -149,9 +161,10 @@ public:
         }
         out_ << fmt::format("{} {}\n", rows, rows == 1 ? "row" : "rows");
         const Value* consumed = summary.find("t_last");
-        out_ << fmt::format("ready to start consuming query after {} ms, results consumed after another {} ms\n",
-                            available_ms,
-                            consumed != nullptr && consumed->is(ValueType::kInteger) ? consumed->as_integer() : 0);
+        out_ << fmt::format(
+            "ready to start consuming query after {} ms, results consumed after another {} ms\n",
+            available_ms,
+            consumed != nullptr && consumed->is(ValueType::kInteger) ? consumed->as_integer() : 0);
         if (const std::string changes = describe_counters(summary); !changes.empty()) {
             out_ << changes << '\n';
         }
@@ -171,7 +184,9 @@ private:
         out_ << '|';
         for (std::size_t i = 0; i < cells.size(); ++i) {
             const std::size_t w = width_of(cells[i]);
-            out_ << ' ' << cells[i] << std::string(i < widths_.size() && widths_[i] > w ? widths_[i] - w : 0, ' ') << " |";
+            out_ << ' ' << cells[i]
+                 << std::string(i < widths_.size() && widths_[i] > w ? widths_[i] - w : 0, ' ')
+                 << " |";
         }
         out_ << '\n';
     }
@@ -194,11 +209,17 @@ private:
 
 json::value to_json(const Value& value) {
     switch (value.type()) {
-        case ValueType::kNull: return nullptr;
-        case ValueType::kBoolean: return json::value(value.as_boolean());
-        case ValueType::kInteger: return json::value(value.as_integer());
-        case ValueType::kFloat: return std::isfinite(value.as_float()) ? json::value(value.as_float()) : json::value(format_float(value.as_float()));
-        case ValueType::kString: return json::value(value.as_string());
+        case ValueType::kNull:
+            return nullptr;
+        case ValueType::kBoolean:
+            return json::value(value.as_boolean());
+        case ValueType::kInteger:
+            return json::value(value.as_integer());
+        case ValueType::kFloat:
+            return std::isfinite(value.as_float()) ? json::value(value.as_float())
+                                                   : json::value(format_float(value.as_float()));
+        case ValueType::kString:
+            return json::value(value.as_string());
         case ValueType::kList: {
             json::array out;
             for (const Value& v : value.as_list()) {
@@ -219,7 +240,9 @@ json::value to_json(const Value& value) {
             for (const std::string& label : n.labels) {
                 labels.emplace_back(label);
             }
-            return json::object{{"elementId", n.element_id}, {"labels", std::move(labels)}, {"properties", to_json(Value{n.properties})}};
+            return json::object{{"elementId", n.element_id},
+                                {"labels", std::move(labels)},
+                                {"properties", to_json(Value{n.properties})}};
         }
         case ValueType::kRelationship: {
             const Relationship& r = value.as_relationship();
@@ -240,7 +263,8 @@ json::value to_json(const Value& value) {
             }
             return out;
         }
-        default: return json::value(to_plain_text(value));
+        default:
+            return json::value(to_plain_text(value));
     }
 }
 
@@ -303,8 +327,11 @@ private:
 std::string describe_plan(const Map& summary) {
     for (const char* key : {"plan", "profile"}) {
         const Value* plan = summary.find(key);
-        const Value* arguments = plan != nullptr && plan->is_map() ? plan->as_map().find("args") : nullptr;
-        const Value* drawn = arguments != nullptr && arguments->is_map() ? arguments->as_map().find("string-representation") : nullptr;
+        const Value* arguments =
+            plan != nullptr && plan->is_map() ? plan->as_map().find("args") : nullptr;
+        const Value* drawn = arguments != nullptr && arguments->is_map()
+                                 ? arguments->as_map().find("string-representation")
+                                 : nullptr;
         if (drawn != nullptr && drawn->is_string()) {
             return std::string{drawn->as_string()};
         }
@@ -342,10 +369,14 @@ std::string describe_counters(const Map& summary) {
 
 std::unique_ptr<Printer> make_printer(Format format, std::ostream& out) {
     switch (format) {
-        case Format::kPlain: return std::make_unique<PlainPrinter>(out);
-        case Format::kTable: return std::make_unique<TablePrinter>(out);
-        case Format::kJson: return std::make_unique<JsonPrinter>(out);
-        case Format::kCsv: return std::make_unique<CsvPrinter>(out);
+        case Format::kPlain:
+            return std::make_unique<PlainPrinter>(out);
+        case Format::kTable:
+            return std::make_unique<TablePrinter>(out);
+        case Format::kJson:
+            return std::make_unique<JsonPrinter>(out);
+        case Format::kCsv:
+            return std::make_unique<CsvPrinter>(out);
     }
     return nullptr;
 }

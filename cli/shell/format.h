@@ -1,6 +1,8 @@
 // Results as text: plain, table, JSON lines or CSV.
 #pragma once
 
+#include "graph/value.h"
+
 #include <cstdint>
 #include <memory>
 #include <ostream>
@@ -8,13 +10,12 @@
 #include <string_view>
 #include <vector>
 
-#include "graph/value.h"
-
 namespace nornic::cli {
 
 enum class Format : std::uint8_t { kPlain, kTable, kJson, kCsv };
 
-/// Prints one result as its rows come. Tables look at the first thousand rows for the width of their columns.
+/// Prints one result as its rows come. Tables look at the first thousand rows for the width of
+/// their columns.
 class Printer {
 public:
     virtual ~Printer() = default;

@@ -1,20 +1,19 @@
 #include "cli/shell/shell.h"
 
-#include <editline/readline.h>
-#include <unistd.h>
+#include "cli/cli.h"
+#include "cli/shell/splitter.h"
+
+#include <boost/program_options.hpp>
+#include <fmt/format.h>
 
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <editline/readline.h>
 #include <fstream>
 #include <iostream>
-
-#include <boost/program_options.hpp>
-#include <fmt/format.h>
-
-#include "cli/cli.h"
-#include "cli/shell/splitter.h"
+#include <unistd.h>
 
 namespace nornic::cli {
 namespace {
@@ -55,7 +54,10 @@ std::string trimmed(std::string_view text) {
 
 }  // namespace
 
-Shell::Shell(ShellSettings settings, std::unique_ptr<bolt::Client> client, std::ostream& out, std::ostream& errors)
+Shell::Shell(ShellSettings settings,
+             std::unique_ptr<bolt::Client> client,
+             std::ostream& out,
+             std::ostream& errors)
     : settings_{std::move(settings)}, client_{std::move(client)}, out_{out}, errors_{errors} {}
 
 void Shell::print_failure(const Error& error) {
@@ -72,7 +74,8 @@ bool Shell::reconnect() {
     }
     auto fresh = bolt::Client::connect(settings_.connection);
     if (!fresh) {
-        errors_ << "The connection is lost and cannot be made again: " << fresh.error().message() << '\n';
+        errors_ << "The connection is lost and cannot be made again: " << fresh.error().message()
+                << '\n';
         return false;
     }
     client_ = std::move(fresh).value();
@@ -93,7 +96,9 @@ bool Shell::run_statement(const std::string& statement) {
         print_failure(columns.error());
         return false;
     }
-    const auto available = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count();
+    const auto available = std::chrono::duration_cast<std::chrono::milliseconds>(
+                               std::chrono::steady_clock::now() - began)
+                               .count();
     const auto printer = make_printer(settings_.format, out_);
     printer->columns(columns.value());
     std::int64_t rows = 0;
@@ -117,9 +122,12 @@ bool Shell::set_parameter(const std::string& text) {
     const std::size_t arrow = text.find("=>");
     const bool is_map = text.starts_with("{");
     const std::string name = is_map ? "" : trimmed(text.substr(0, arrow));
-    const std::string expression = is_map ? text : arrow == std::string::npos ? "" : trimmed(text.substr(arrow + 2));
+    const std::string expression = is_map                       ? text
+                                   : arrow == std::string::npos ? ""
+                                                                : trimmed(text.substr(arrow + 2));
     if (expression.empty() || (!is_map && name.empty())) {
-        errors_ << "Incorrect usage.\nusage: :param name => expression, or :param {name: expression}\n";
+        errors_
+            << "Incorrect usage.\nusage: :param name => expression, or :param {name: expression}\n";
         return false;
     }
     if (!reconnect()) {
@@ -208,7 +216,8 @@ Shell::After Shell::run_command(const std::string& line, bool& ok) {
             std::fclose(file);
         }
     } else {
-        errors_ << "Could not find command " << command_line << ", use :help to see available commands\n";
+        errors_ << "Could not find command " << command_line
+                << ", use :help to see available commands\n";
         ok = false;
     }
     out_.flush();
@@ -284,7 +293,10 @@ int Shell::run_file(std::FILE* file) {
 
 std::string Shell::prompt() const {
     const std::string database = settings_.database.empty() ? "neo4j" : settings_.database;
-    return fmt::format("{}@{}{} ", settings_.connection.user.empty() ? "anonymous" : settings_.connection.user, database, client_->in_transaction() ? "#" : ">");
+    return fmt::format("{}@{}{} ",
+                       settings_.connection.user.empty() ? "anonymous" : settings_.connection.user,
+                       database,
+                       client_->in_transaction() ? "#" : ">");
 }
 
 int Shell::run_interactive() {
@@ -298,16 +310,19 @@ int Shell::run_interactive() {
     interrupted_client = client_.get();
     std::signal(SIGINT, on_interrupt);
     const Value* agent = client_->server_info().find("server");
-    out_ << fmt::format("Connected to {} at bolt://{} as user {}.\nType :help for a list of available commands or :exit to exit the shell.\n"
-                        "Note that Cypher queries must end with a semicolon.\n",
-                        agent != nullptr && agent->is_string() ? agent->as_string() : "the server",
-                        settings_.address,
-                        settings_.connection.user.empty() ? "anonymous" : settings_.connection.user);
+    out_ << fmt::format(
+        "Connected to {} at bolt://{} as user {}.\nType :help for a list of available commands or "
+        ":exit to exit the shell.\n"
+        "Note that Cypher queries must end with a semicolon.\n",
+        agent != nullptr && agent->is_string() ? agent->as_string() : "the server",
+        settings_.address,
+        settings_.connection.user.empty() ? "anonymous" : settings_.connection.user);
     out_.flush();
     Splitter splitter;
     std::string entered;
     for (;;) {
-        const std::string text = splitter.in_statement() ? std::string(prompt().size(), ' ') : prompt();
+        const std::string text =
+            splitter.in_statement() ? std::string(prompt().size(), ' ') : prompt();
         char* line = readline(text.c_str());
         if (line == nullptr) {
             out_ << "\nBye!\n";
@@ -356,7 +371,8 @@ Result<> read_address(const std::string& text, ShellSettings& settings) {
             settings.connection.tls = true;
             settings.connection.tls_verify = false;
         } else if (scheme != "bolt" && scheme != "neo4j") {
-            return fail(ErrorCode::kInvalidArgument, fmt::format("'{}': it takes bolt://host:port or neo4j://host:port", text));
+            return fail(ErrorCode::kInvalidArgument,
+                        fmt::format("'{}': it takes bolt://host:port or neo4j://host:port", text));
         }
     }
     if (rest.find(':') == std::string::npos) {
@@ -388,7 +404,8 @@ Result<Format> read_format(const std::string& text, bool interactive) {
     if (text == "csv") {
         return Format::kCsv;
     }
-    return fail(ErrorCode::kInvalidArgument, fmt::format("--format '{}': it takes auto, plain, table, json or csv", text));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--format '{}': it takes auto, plain, table, json or csv", text));
 }
 
 }  // namespace
@@ -403,17 +420,25 @@ int shell(const std::vector<std::string>& arguments) {
     ShellSettings settings;
     po::options_description options{"Options"};
     auto add = options.add_options();
-    add("address,a", po::value(&address)->default_value("bolt://localhost:7687"), "server to connect to");
+    add("address,a",
+        po::value(&address)->default_value("bolt://localhost:7687"),
+        "server to connect to");
     add("username,u", po::value(&settings.connection.user), "user to log in as");
     add("password,p", po::value(&settings.connection.password), "its password");
-    add("database,d", po::value(&settings.database), "database to use; by default the user's home database");
-    add("format", po::value(&format)->default_value("auto"), "auto, plain, table, json or csv; auto is table on a terminal, else plain");
+    add("database,d",
+        po::value(&settings.database),
+        "database to use; by default the user's home database");
+    add("format",
+        po::value(&format)->default_value("auto"),
+        "auto, plain, table, json or csv; auto is table on a terminal, else plain");
     add("param,P", po::value(&parameters), "'name => expression'; may be repeated");
     add("file,f", po::value(&file), "run the statements of this file and exit");
     add("fail-fast", "exit at the first error of a script (default)");
     add("fail-at-end", "go on after errors and exit with 1 at the end");
     add("non-interactive", "never prompt, also on a terminal");
-    add("tls-ca", po::value(&settings.connection.tls_ca_file), "PEM file of the authorities to trust (bolt+s://)");
+    add("tls-ca",
+        po::value(&settings.connection.tls_ca_file),
+        "PEM file of the authorities to trust (bolt+s://)");
     add("help,h", "this text");
     po::options_description hidden;
     hidden.add_options()("statement", po::value(&statements));
@@ -427,18 +452,21 @@ int shell(const std::vector<std::string>& arguments) {
         return 2;
     };
     try {
-        po::store(po::command_line_parser(arguments).options(all).positional(positional).run(), given);
+        po::store(po::command_line_parser(arguments).options(all).positional(positional).run(),
+                  given);
         po::notify(given);
     } catch (const po::error& e) {
         return refuse(std::string{e.what()} + "; see `nornicdb shell --help`");
     }
     if (given.contains("help")) {
-        std::cout << "Usage: nornicdb shell [options] [statement]\n\nRuns Cypher against a server: the statement given, a file, standard input, "
+        std::cout << "Usage: nornicdb shell [options] [statement]\n\nRuns Cypher against a server: "
+                     "the statement given, a file, standard input, "
                      "or what is typed.\n\n"
                   << options;
         return 0;
     }
-    settings.interactive = isatty(STDIN_FILENO) != 0 && statements.empty() && file.empty() && !given.contains("non-interactive");
+    settings.interactive = isatty(STDIN_FILENO) != 0 && statements.empty() && file.empty() &&
+                           !given.contains("non-interactive");
     settings.fail_fast = !given.contains("fail-at-end");
     if (auto read = read_address(address, settings); !read) {
         return refuse(read.error().message());
@@ -448,7 +476,8 @@ int shell(const std::vector<std::string>& arguments) {
         return refuse(chosen.error().message());
     }
     settings.format = chosen.value();
-    if (settings.interactive && !settings.connection.user.empty() && settings.connection.password.empty()) {
+    if (settings.interactive && !settings.connection.user.empty() &&
+        settings.connection.password.empty()) {
         if (const char* typed = getpass("password: ")) {
             settings.connection.password = typed;
         }

@@ -1,13 +1,14 @@
-// `nornicdb shell`: statements and commands from a terminal, a file or standard input, against any Bolt server.
+// `nornicdb shell`: statements and commands from a terminal, a file or standard input, against any
+// Bolt server.
 #pragma once
+
+#include "bolt/client.h"
+#include "cli/shell/format.h"
 
 #include <cstdio>
 #include <iosfwd>
 #include <memory>
 #include <string>
-
-#include "bolt/client.h"
-#include "cli/shell/format.h"
 
 namespace nornic::cli {
 
@@ -23,7 +24,10 @@ struct ShellSettings {
 
 class Shell {
 public:
-    Shell(ShellSettings settings, std::unique_ptr<bolt::Client> client, std::ostream& out, std::ostream& errors);
+    Shell(ShellSettings settings,
+          std::unique_ptr<bolt::Client> client,
+          std::ostream& out,
+          std::ostream& errors);
 
     /// Runs statements and commands as they come; returns the exit code.
     int run_text(const std::string& text);

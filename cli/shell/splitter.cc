@@ -87,6 +87,8 @@ std::optional<std::string> Splitter::rest() {
     return text;
 }
 
-bool Splitter::in_statement() const { return skip_blank(pending_, 0) < pending_.size(); }
+bool Splitter::in_statement() const {
+    return skip_blank(pending_, 0) < pending_.size();
+}
 
 }  // namespace nornic::cli

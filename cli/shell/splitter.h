@@ -10,7 +10,8 @@ namespace nornic::cli {
 class Splitter {
 public:
     void feed(std::string_view text) { pending_.append(text); }
-    /// The next complete statement without its semicolon, or a whole ":command" line; nullopt: more is needed.
+    /// The next complete statement without its semicolon, or a whole ":command" line; nullopt: more
+    /// is needed.
     std::optional<std::string> next();
     /// What is left at the end of the input: a last statement without a semicolon.
     std::optional<std::string> rest();

@@ -1,11 +1,11 @@
 #include "modes/standalone/standalone.h"
 
-#include <algorithm>
-#include <deque>
+#include "base/check.h"
 
 #include <fmt/format.h>
 
-#include "base/check.h"
+#include <algorithm>
+#include <deque>
 
 namespace nornic::modes {
 namespace {
@@ -18,7 +18,8 @@ public:
           last_{start.last_index},
           persisted_{start.last_index},
           applied_{start.applied} {
-        // Everything the disk holds was synced or is about to be replayed: with one member, both commit it.
+        // Everything the disk holds was synced or is about to be replayed: with one member, both
+        // commit it.
         committed_ = last_;
     }
 
@@ -28,15 +29,19 @@ public:
 
     Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override {
         if (last_.value - applied_.value >= start_.inflight_max ||
-            (inflight_bytes_ > 0 && inflight_bytes_ + write_set.size() > start_.inflight_bytes_max)) {
+            (inflight_bytes_ > 0 &&
+             inflight_bytes_ + write_set.size() > start_.inflight_bytes_max)) {
             return fail(ErrorCode::kBusy,
-                        fmt::format("{} writes ({} bytes) are waiting for the disk", last_.value - applied_.value, inflight_bytes_));
+                        fmt::format("{} writes ({} bytes) are waiting for the disk",
+                                    last_.value - applied_.value,
+                                    inflight_bytes_));
         }
         ++last_;
         inflight_bytes_ += write_set.size();
         sizes_.push_back(write_set.size());
         ready_.placed.push_back({id, last_, term_});
-        ready_.entries.push_back({term_, last_, hybrid_time, EntryKind::kWriteSet, std::move(write_set)});
+        ready_.entries.push_back(
+            {term_, last_, hybrid_time, EntryKind::kWriteSet, std::move(write_set)});
         return success();
     }
 
@@ -56,7 +61,11 @@ public:
     }
 
     void persisted(LogIndex last) override {
-        NORNIC_CHECK(last >= persisted_ && last <= last_, "persisted {} outside {}..{}", last.value, persisted_.value, last_.value);
+        NORNIC_CHECK(last >= persisted_ && last <= last_,
+                     "persisted {} outside {}..{}",
+                     last.value,
+                     persisted_.value,
+                     last_.value);
         persisted_ = last;
         taken_ = last;
         committed_ = last;  // A majority of one.
@@ -67,7 +76,8 @@ public:
         // Proposals that came in meanwhile stand behind the ones that failed; renumber them.
         const std::uint64_t lost = taken_.value - persisted_.value;
         for (std::uint64_t n = 0; n < lost; ++n) {
-            const auto it = sizes_.begin() + static_cast<std::ptrdiff_t>(persisted_.value - applied_.value);
+            const auto it =
+                sizes_.begin() + static_cast<std::ptrdiff_t>(persisted_.value - applied_.value);
             inflight_bytes_ -= *it;
             sizes_.erase(it);
         }
@@ -82,7 +92,11 @@ public:
     }
 
     void applied(LogIndex last) override {
-        NORNIC_CHECK(last >= applied_ && last <= committed_, "applied {} outside {}..{}", last.value, applied_.value, committed_.value);
+        NORNIC_CHECK(last >= applied_ && last <= committed_,
+                     "applied {} outside {}..{}",
+                     last.value,
+                     applied_.value,
+                     committed_.value);
         for (std::uint64_t n = last.value - applied_.value; n > 0 && !sizes_.empty(); --n) {
             inflight_bytes_ -= sizes_.front();
             sizes_.pop_front();
@@ -105,7 +119,7 @@ public:
 private:
     const StrategyStart start_;
     const Term term_;
-    LogIndex last_;       // of the log as it will be once ready_ is persisted
+    LogIndex last_;  // of the log as it will be once ready_ is persisted
     LogIndex taken_ = start_.last_index;
     LogIndex persisted_;  // applied_ <= committed_ == persisted_ <= last_
     LogIndex committed_;
@@ -117,6 +131,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Strategy> make_standalone(const StrategyStart& start) { return std::make_unique<Standalone>(start); }
+std::unique_ptr<Strategy> make_standalone(const StrategyStart& start) {
+    return std::make_unique<Standalone>(start);
+}
 
 }  // namespace nornic::modes

@@ -1,9 +1,10 @@
-// Standalone: one member, no peers. A write is committed once it is synced here; every read is current.
+// Standalone: one member, no peers. A write is committed once it is synced here; every read is
+// current.
 #pragma once
 
-#include <memory>
-
 #include "modes/strategy.h"
+
+#include <memory>
 
 namespace nornic::modes {
 

@@ -1,11 +1,11 @@
 // nornicdb: one binary, its subcommands.
-#include <cstdio>
-#include <string>
-#include <vector>
-
 #include "cli/cli.h"
 #include "server/serve.h"
 #include "server/version.h"
+
+#include <cstdio>
+#include <string>
+#include <vector>
 
 namespace {
 
@@ -25,7 +25,8 @@ int run_serve(const std::vector<std::string>& arguments) {
     auto source = nornic::cli::parse_serve(arguments);
     if (!source) {
         const bool asked_for_help = source.error().code() == nornic::ErrorCode::kNotFound;
-        return asked_for_help ? print(source.error().message()) : usage_error(source.error().message());
+        return asked_for_help ? print(source.error().message())
+                              : usage_error(source.error().message());
     }
     auto loaded = nornic::env::load(source.value());
     if (!loaded) {
@@ -47,7 +48,8 @@ int main(int argc, char** argv) {
     } else if (!arguments.empty() && arguments.front() == "--version") {
         command = "version";
     }
-    const bool wants_help = !arguments.empty() && (arguments.front() == "--help" || arguments.front() == "-h");
+    const bool wants_help =
+        !arguments.empty() && (arguments.front() == "--help" || arguments.front() == "-h");
     if (command == "serve") {
         return run_serve(arguments);
     }
@@ -56,12 +58,15 @@ int main(int argc, char** argv) {
     }
     if (command == "version") {
         return print(wants_help ? "Usage: nornicdb version\n\nPrints the version.\n"
-                                : "nornicdb " + std::string{nornic::server::kVersion} + " (speaks as Neo4j " +
+                                : "nornicdb " + std::string{nornic::server::kVersion} +
+                                      " (speaks as Neo4j " +
                                       std::string{nornic::server::kCompatibleVersion} + ")\n");
     }
     if (command == "settings") {
         if (wants_help) {
-            return print("Usage: nornicdb settings [--markdown]\n\nPrints the settings, their defaults and what they take.\n");
+            return print(
+                "Usage: nornicdb settings [--markdown]\n\nPrints the settings, their defaults and "
+                "what they take.\n");
         }
         const bool markdown = !arguments.empty() && arguments.front() == "--markdown";
         return print(markdown ? nornic::cli::settings_markdown() : nornic::cli::serve_help());
@@ -69,5 +74,6 @@ int main(int argc, char** argv) {
     if (command == "help") {
         return print(nornic::cli::general_help());
     }
-    return usage_error("there is no command '" + command + "'; it takes serve, shell, settings or version");
+    return usage_error("there is no command '" + command +
+                       "'; it takes serve, shell, settings or version");
 }

@@ -1,10 +1,10 @@
 // The state machine, message by message, against what a Neo4j 5.26 answers.
 #include "bolt/conversation.h"
 
+#include "support.h"
+
 #include <chrono>
 #include <tuple>
-
-#include "support.h"
 
 namespace nornic::bolt {
 namespace {
@@ -21,7 +21,10 @@ constexpr const char* kUnclassified =
     "Unexpected error has occurred. See debug log for details.'}";
 
 std::string unclassified(std::string_view code, std::string_view message) {
-    return fmt::format("FAILURE {{neo4j_code: '{}', message: {}, {}", code, to_cypher_text(Value{message}), kUnclassified);
+    return fmt::format("FAILURE {{neo4j_code: '{}', message: {}, {}",
+                       code,
+                       to_cypher_text(Value{message}),
+                       kUnclassified);
 }
 
 // ---- HELLO, LOGON, LOGOFF ----
@@ -30,11 +33,18 @@ TEST_F(ConversationTest, HelloAndLogonOfEachVersion) {
     const std::string hints = "hints: {`connection.recv_timeout_seconds`: 120}";
     const auto first = [&](Version version) {
         start(version);
-        return send({hello(map_of({{"scheme", "basic"}, {"principal", "neo4j"}, {"credentials", "x"}}))})[0];
+        return send({hello(
+            map_of({{"scheme", "basic"}, {"principal", "neo4j"}, {"credentials", "x"}}))})[0];
     };
-    for (const Version v : {Version{4, 3}, Version{4, 4}, Version{5, 0}, Version{5, 1}, Version{5, 4}, Version{5, 7}}) {
+    for (const Version v : {Version{4, 3},
+                            Version{4, 4},
+                            Version{5, 0},
+                            Version{5, 1},
+                            Version{5, 4},
+                            Version{5, 7}}) {
         const std::string answer = first(v);
-        EXPECT_THAT(answer, HasSubstr("server: 'Neo4j/5.26.0', connection_id: 'bolt-7', hints: {")) << v.to_text();
+        EXPECT_THAT(answer, HasSubstr("server: 'Neo4j/5.26.0', connection_id: 'bolt-7', hints: {"))
+            << v.to_text();
         EXPECT_THAT(answer, HasSubstr("120}")) << v.to_text();
         EXPECT_THAT(answer, ::testing::Not(HasSubstr("protocol_version"))) << v.to_text();
         EXPECT_EQ(conversation_->authenticated(), v < (Version{5, 1})) << v.to_text();
@@ -54,7 +64,8 @@ TEST_F(ConversationTest, ProtocolVersionIsSaidAfterAManifestOnly) {
 
 TEST_F(ConversationTest, FourFourAgreesOnUtcWhenAsked) {
     start({4, 4});
-    EXPECT_THAT(send({hello(map_of({{"patch_bolt", List{"utc"}}, {"scheme", "basic"}, {"credentials", "x"}}))})[0],
+    EXPECT_THAT(send({hello(map_of(
+                    {{"patch_bolt", List{"utc"}}, {"scheme", "basic"}, {"credentials", "x"}}))})[0],
                 HasSubstr("patch_bolt: ['utc']"));
     rows_ = {{Value{DateTime{0, 0, 0, ""}}}};
     send({run()});
@@ -75,19 +86,24 @@ TEST_F(ConversationTest, TheSessionLearnsWhoConnects) {
 
 TEST_F(ConversationTest, HelloWithoutUserAgentFailsAndMayBeRepeated) {
     EXPECT_THAT(send({request(MessageTag::kHello, {Map{}})}),
-                ElementsAre(unclassified("Neo.ClientError.Request.Invalid",
-                                         "Illegal value for field \"user_agent\": Expected value to be non-null")));
+                ElementsAre(unclassified(
+                    "Neo.ClientError.Request.Invalid",
+                    "Illegal value for field \"user_agent\": Expected value to be non-null")));
     EXPECT_EQ(conversation_->state(), Conversation::State::kNegotiation);
-    EXPECT_THAT(send({reset()}), ElementsAre(unclassified("Neo.ClientError.Request.Invalid",
-                                                          "Message of type ResetMessage cannot be handled by a session "
-                                                          "in the NEGOTIATION state.")));
+    EXPECT_THAT(
+        send({reset()}),
+        ElementsAre(unclassified("Neo.ClientError.Request.Invalid",
+                                 "Message of type ResetMessage cannot be handled by a session "
+                                 "in the NEGOTIATION state.")));
     EXPECT_TRUE(transport_.closed);
 }
 
 TEST_F(ConversationTest, HelloWithoutBoltAgentFailsFromFiveThreeOn) {
     const std::string bare = request(MessageTag::kHello, {map_of({{"user_agent", "x"}})});
     const std::string answer = send({bare})[0];
-    EXPECT_THAT(answer, HasSubstr("Illegal value for field \"bolt_agent\": Must be a map with string keys and string values."));
+    EXPECT_THAT(answer,
+                HasSubstr("Illegal value for field \"bolt_agent\": Must be a map with string keys "
+                          "and string values."));
     EXPECT_THAT(answer, HasSubstr("gql_status: '08N06'"));
     EXPECT_THAT(answer, HasSubstr("gql_status: '22G03'"));
     EXPECT_THAT(answer, HasSubstr("gql_status: '22N01'"));
@@ -96,20 +112,25 @@ TEST_F(ConversationTest, HelloWithoutBoltAgentFailsFromFiveThreeOn) {
 }
 
 TEST_F(ConversationTest, RunBeforeHelloAndBeforeLogonCloses) {
-    EXPECT_THAT(send({run()}), ElementsAre(unclassified("Neo.ClientError.Request.Invalid",
-                                                        "Message of type RunMessage cannot be handled by a session in "
-                                                        "the NEGOTIATION state.")));
+    EXPECT_THAT(
+        send({run()}),
+        ElementsAre(unclassified("Neo.ClientError.Request.Invalid",
+                                 "Message of type RunMessage cannot be handled by a session in "
+                                 "the NEGOTIATION state.")));
     EXPECT_TRUE(transport_.closed);
     start({5, 8});
     const Answers answers = send({hello(), run(), pull()});
     ASSERT_EQ(answers.size(), 2U);
-    EXPECT_THAT(answers[1], HasSubstr("RunMessage cannot be handled by a session in the AUTHENTICATION state."));
+    EXPECT_THAT(
+        answers[1],
+        HasSubstr("RunMessage cannot be handled by a session in the AUTHENTICATION state."));
     EXPECT_TRUE(transport_.closed);
 }
 
 TEST_F(ConversationTest, ASecondHelloCloses) {
     log_in();
-    EXPECT_THAT(send({hello()})[0], HasSubstr("HelloMessage cannot be handled by a session in the READY state."));
+    EXPECT_THAT(send({hello()})[0],
+                HasSubstr("HelloMessage cannot be handled by a session in the READY state."));
     EXPECT_TRUE(transport_.closed);
 }
 
@@ -121,18 +142,22 @@ TEST_F(ConversationTest, AnUnknownMessageClosesWithoutAWord) {
 
 TEST_F(ConversationTest, GoodbyeClosesAfterWhatCameBeforeIt) {
     log_in();
-    EXPECT_THAT(send({run(), pull(), request(MessageTag::kGoodbye)}), ElementsAre(StartsWith("SUCCESS"), StartsWith("SUCCESS")));
+    EXPECT_THAT(send({run(), pull(), request(MessageTag::kGoodbye)}),
+                ElementsAre(StartsWith("SUCCESS"), StartsWith("SUCCESS")));
     EXPECT_TRUE(transport_.closed);
 }
 
 TEST_F(ConversationTest, ARefusedLoginIsAnsweredThenCloses) {
     send({hello()});
-    EXPECT_CALL(*session_, login(_, _)).WillOnce(Invoke([](const AuthToken& token, Completion<Login> done) {
-        EXPECT_EQ(token.principal, "neo4j");
-        EXPECT_EQ(token.credentials, "secret");
-        done(fail(ErrorCode::kUnauthorized, "The client is unauthorized due to authentication failure."));
-    }));
-    EXPECT_THAT(send({logon(), run()}), ElementsAre(HasSubstr("Neo.ClientError.Security.Unauthorized")));
+    EXPECT_CALL(*session_, login(_, _))
+        .WillOnce(Invoke([](const AuthToken& token, Completion<Login> done) {
+            EXPECT_EQ(token.principal, "neo4j");
+            EXPECT_EQ(token.credentials, "secret");
+            done(fail(ErrorCode::kUnauthorized,
+                      "The client is unauthorized due to authentication failure."));
+        }));
+    EXPECT_THAT(send({logon(), run()}),
+                ElementsAre(HasSubstr("Neo.ClientError.Security.Unauthorized")));
     EXPECT_TRUE(transport_.closed);
     EXPECT_EQ(metrics_.authentication_failures.load(), 1U);
 }
@@ -162,9 +187,9 @@ TEST_F(ConversationTest, WithAuthenticationOffAnyTokenReachesTheSession) {
 
 TEST_F(ConversationTest, ExpiredCredentialsAreSaid) {
     send({hello()});
-    ON_CALL(*session_, login(_, _)).WillByDefault(Invoke([](const AuthToken&, Completion<Login> done) {
-        done(Login{"neo4j", true});
-    }));
+    ON_CALL(*session_, login(_, _))
+        .WillByDefault(
+            Invoke([](const AuthToken&, Completion<Login> done) { done(Login{"neo4j", true}); }));
     EXPECT_THAT(send({logon()})[0], HasSubstr("credentials_expired: true"));
 }
 
@@ -172,7 +197,9 @@ TEST_F(ConversationTest, LogoffAndLogonChangeTheUser) {
     log_in();
     EXPECT_CALL(*session_, logoff());
     EXPECT_THAT(send({request(MessageTag::kLogoff), logon(), run(), pull()}),
-                ElementsAre("SUCCESS {}", "SUCCESS {advertised_address: 'localhost:7687'}", StartsWith("SUCCESS"),
+                ElementsAre("SUCCESS {}",
+                            "SUCCESS {advertised_address: 'localhost:7687'}",
+                            StartsWith("SUCCESS"),
                             StartsWith("SUCCESS")));
     start({5, 0});
     log_in();
@@ -184,7 +211,8 @@ TEST_F(ConversationTest, BeforeLoginAMessageIsBounded) {
     send({hello()});
     conversation_->receive(bytes_of("FFFF 00"));
     conversation_->work();
-    EXPECT_THAT(take_answers(), ElementsAre(HasSubstr("Value of size 65535 exceeded limit of 8192")));
+    EXPECT_THAT(take_answers(),
+                ElementsAre(HasSubstr("Value of size 65535 exceeded limit of 8192")));
     EXPECT_TRUE(transport_.closed);
     start({5, 8});
     log_in();
@@ -199,15 +227,19 @@ TEST_F(ConversationTest, RunAndPullAreAnsweredInOneWrite) {
     summary_.records = 2;
     transport_.writes = 0;
     EXPECT_THAT(send({run(), pull()}),
-                ElementsAre("SUCCESS {t_first: 1, fields: ['n'], db: 'neo4j'}", "RECORD [1]", "RECORD [2]",
-                            "SUCCESS {bookmark: 'FB:kcw=', type: 'r', t_last: 0, db: 'neo4j', statuses: [{gql_status: "
+                ElementsAre("SUCCESS {t_first: 1, fields: ['n'], db: 'neo4j'}",
+                            "RECORD [1]",
+                            "RECORD [2]",
+                            "SUCCESS {bookmark: 'FB:kcw=', type: 'r', t_last: 0, db: 'neo4j', "
+                            "statuses: [{gql_status: "
                             "'00000', status_description: 'note: successful completion'}]}"));
     EXPECT_EQ(transport_.writes, 1);
 }
 
 TEST_F(ConversationTest, TheDatabaseIsSaidOnlyIfTheClientNamedNone) {
     log_in();
-    EXPECT_THAT(send({run("RETURN 1", {}, map_of({{"db", "neo4j"}})), pull()})[0], "SUCCESS {t_first: 1, fields: ['n']}");
+    EXPECT_THAT(send({run("RETURN 1", {}, map_of({{"db", "neo4j"}})), pull()})[0],
+                "SUCCESS {t_first: 1, fields: ['n']}");
     EXPECT_THAT(send({begin()})[0], "SUCCESS {db: 'neo4j'}");
     send({rollback()});
     EXPECT_THAT(send({begin(map_of({{"db", "neo4j"}}))})[0], "SUCCESS {}");
@@ -220,7 +252,9 @@ TEST_F(ConversationTest, TheDatabaseIsSaidOnlyIfTheClientNamedNone) {
 TEST_F(ConversationTest, PullCountsAndSaysThatThereIsMore) {
     log_in();
     rows_ = {{1}, {2}, {3}};
-    EXPECT_THAT(send({run(), pull(2)}), ElementsAre(StartsWith("SUCCESS"), "RECORD [1]", "RECORD [2]", "SUCCESS {has_more: true}"));
+    EXPECT_THAT(
+        send({run(), pull(2)}),
+        ElementsAre(StartsWith("SUCCESS"), "RECORD [1]", "RECORD [2]", "SUCCESS {has_more: true}"));
     EXPECT_EQ(conversation_->state(), Conversation::State::kAutoCommit);
     EXPECT_THAT(send({pull(2)}), ElementsAre("RECORD [3]", HasSubstr("bookmark: 'FB:kcw='")));
     EXPECT_EQ(conversation_->state(), Conversation::State::kReady);
@@ -229,7 +263,9 @@ TEST_F(ConversationTest, PullCountsAndSaysThatThereIsMore) {
 TEST_F(ConversationTest, OptionsReachTheSession) {
     log_in();
     EXPECT_CALL(*session_, run(_, _, _, _))
-        .WillOnce(Invoke([](const std::string& query, const Value& parameters, const TransactionOptions& options,
+        .WillOnce(Invoke([](const std::string& query,
+                            const Value& parameters,
+                            const TransactionOptions& options,
                             Completion<Running> done) {
             EXPECT_EQ(query, "RETURN $x");
             EXPECT_EQ(to_cypher_text(parameters), "{x: [1, 'a']}");
@@ -242,19 +278,27 @@ TEST_F(ConversationTest, OptionsReachTheSession) {
             EXPECT_EQ(options.notifications.minimum_severity, NotificationSeverity::kOff);
             done(Running{});
         }));
-    send({run("RETURN $x", map_of({{"x", List{1, "a"}}}),
-              map_of({{"db", "db1"}, {"mode", "r"}, {"bookmarks", List{"a", "b"}}, {"tx_timeout", 300},
-                      {"tx_metadata", map_of({{"app", "x"}})}, {"imp_user", "bob"}, {"unknown", 1},
+    send({run("RETURN $x",
+              map_of({{"x", List{1, "a"}}}),
+              map_of({{"db", "db1"},
+                      {"mode", "r"},
+                      {"bookmarks", List{"a", "b"}},
+                      {"tx_timeout", 300},
+                      {"tx_metadata", map_of({{"app", "x"}})},
+                      {"imp_user", "bob"},
+                      {"unknown", 1},
                       {"notifications_minimum_severity", "OFF"}}))});
 }
 
 TEST_F(ConversationTest, TimeoutsOfZeroAndBelowMeanNone) {
     log_in();
-    for (const std::int64_t ms : {std::int64_t{0}, std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()}) {
-        EXPECT_CALL(*session_, begin(_, _)).WillOnce(Invoke([](const TransactionOptions& o, Completion<Begun> done) {
-            EXPECT_EQ(o.timeout, std::optional<Duration>{Duration{0}});
-            done(Begun{});
-        }));
+    for (const std::int64_t ms :
+         {std::int64_t{0}, std::int64_t{-1}, std::numeric_limits<std::int64_t>::max()}) {
+        EXPECT_CALL(*session_, begin(_, _))
+            .WillOnce(Invoke([](const TransactionOptions& o, Completion<Begun> done) {
+                EXPECT_EQ(o.timeout, std::optional<Duration>{Duration{0}});
+                done(Begun{});
+            }));
         send({begin(map_of({{"tx_timeout", ms}})), rollback()});
     }
 }
@@ -262,12 +306,20 @@ TEST_F(ConversationTest, TimeoutsOfZeroAndBelowMeanNone) {
 TEST_F(ConversationTest, FieldsThatDoNotDecodeFailButTheStateStays) {
     log_in();
     const std::tuple<std::string, std::string, const char*> rows[] = {
-        {run("RETURN 1", {}, map_of({{"mode", "q"}})), "Illegal value for field \"mode\": Expecting access mode value to be \\'r\\' or \\'w\\'", "22N04"},
+        {run("RETURN 1", {}, map_of({{"mode", "q"}})),
+         "Illegal value for field \"mode\": Expecting access mode value to be \\'r\\' or \\'w\\'",
+         "22N04"},
         {begin(map_of({{"tx_timeout", "x"}})), "Illegal value for field \"tx_timeout\"", "22N01"},
-        {begin(map_of({{"notifications_minimum_severity", "LOUD"}})), "Illegal value for field \"notifications_minimum_severity\"", "08N06"},
+        {begin(map_of({{"notifications_minimum_severity", "LOUD"}})),
+         "Illegal value for field \"notifications_minimum_severity\"",
+         "08N06"},
         {request(MessageTag::kRun, {"RETURN 1", Map{}}), "Illegal struct size", "50N42"},
-        {run("RETURN 1", map_of({{"x", Value{Node{}}}})), "Illegal value for field \"params\": Unexpected struct tag: 0x4E", "22N97"},
-        {request(MessageTag::kRun, {1, Map{}, Map{}}), "Illegal value for field \"statement\"", "22N01"},
+        {run("RETURN 1", map_of({{"x", Value{Node{}}}})),
+         "Illegal value for field \"params\": Unexpected struct tag: 0x4E",
+         "22N97"},
+        {request(MessageTag::kRun, {1, Map{}, Map{}}),
+         "Illegal value for field \"statement\"",
+         "22N01"},
         {request(MessageTag::kTelemetry, {4}), "Unknown driver interface type 4", "50N42"},
     };
     for (const auto& [message, text, gql] : rows) {
@@ -280,7 +332,8 @@ TEST_F(ConversationTest, FieldsThatDoNotDecodeFailButTheStateStays) {
     // A PULL pipelined behind it violates the state.
     const Answers answers = send({run("RETURN 1", {}, map_of({{"mode", "q"}})), pull()});
     ASSERT_EQ(answers.size(), 2U);
-    EXPECT_THAT(answers[1], HasSubstr("PullMessage cannot be handled by a session in the READY state."));
+    EXPECT_THAT(answers[1],
+                HasSubstr("PullMessage cannot be handled by a session in the READY state."));
     EXPECT_TRUE(transport_.closed);
 }
 
@@ -295,8 +348,10 @@ TEST_F(ConversationTest, PullNeedsACount) {
     log_in();
     send({run()});
     EXPECT_THAT(send({pull(0)})[0],
-                HasSubstr("Illegal value for field \"meta\": Illegal value for field \"n\": Expecting size to be at least 1, but got: 0"));
-    EXPECT_THAT(send({request(MessageTag::kPull, {Map{}})})[0], HasSubstr("\"n\": Expected value to be non-null"));
+                HasSubstr("Illegal value for field \"meta\": Illegal value for field \"n\": "
+                          "Expecting size to be at least 1, but got: 0"));
+    EXPECT_THAT(send({request(MessageTag::kPull, {Map{}})})[0],
+                HasSubstr("\"n\": Expected value to be non-null"));
     EXPECT_THAT(send({pull()}), ElementsAre(StartsWith("SUCCESS")));
 }
 
@@ -311,9 +366,15 @@ TEST_F(ConversationTest, MessagesOutOfStateCloseWithTheStatesName) {
         {{}, commit(), "CommitMessage cannot be handled by a session in the READY state."},
         {{run()}, run(), "RunMessage cannot be handled by a session in the AUTO_COMMIT state."},
         {{run()}, begin(), "BeginMessage cannot be handled by a session in the AUTO_COMMIT state."},
-        {{begin()}, begin(), "BeginMessage cannot be handled by a session in the IN_TRANSACTION state."},
-        {{begin()}, request(MessageTag::kRoute, {Map{}, List{}, Map{}}), "RouteMessage cannot be handled by a session in the IN_TRANSACTION state."},
-        {{begin()}, request(MessageTag::kTelemetry, {0}), "TelemetryMessage cannot be handled by a session in the IN_TRANSACTION state."},
+        {{begin()},
+         begin(),
+         "BeginMessage cannot be handled by a session in the IN_TRANSACTION state."},
+        {{begin()},
+         request(MessageTag::kRoute, {Map{}, List{}, Map{}}),
+         "RouteMessage cannot be handled by a session in the IN_TRANSACTION state."},
+        {{begin()},
+         request(MessageTag::kTelemetry, {0}),
+         "TelemetryMessage cannot be handled by a session in the IN_TRANSACTION state."},
         {{}, logon(), "LogonMessage cannot be handled by a session in the READY state."},
     };
     for (const auto& [before, message, text] : rows) {
@@ -331,9 +392,12 @@ TEST_F(ConversationTest, StatementsOfATransactionAreNumbered) {
     log_in();
     rows_ = {{1}};
     EXPECT_THAT(send({begin(), run(), pull(), run(), discard(), commit()}),
-                ElementsAre("SUCCESS {db: 'neo4j'}", "SUCCESS {t_first: 1, fields: ['n'], qid: 0}", "RECORD [1]",
+                ElementsAre("SUCCESS {db: 'neo4j'}",
+                            "SUCCESS {t_first: 1, fields: ['n'], qid: 0}",
+                            "RECORD [1]",
                             AllOf(HasSubstr("type: 'r'"), ::testing::Not(HasSubstr("bookmark"))),
-                            "SUCCESS {t_first: 1, fields: ['n'], qid: 1}", StartsWith("SUCCESS {type"),
+                            "SUCCESS {t_first: 1, fields: ['n'], qid: 1}",
+                            StartsWith("SUCCESS {type"),
                             "SUCCESS {bookmark: 'FB:kcw='}"));
     EXPECT_EQ(conversation_->state(), Conversation::State::kReady);
     EXPECT_THAT(send({begin(), run(), commit()}), ElementsAre(_, _, HasSubstr("bookmark")));
@@ -343,26 +407,35 @@ TEST_F(ConversationTest, StatementsOfATransactionAreNumbered) {
 TEST_F(ConversationTest, AnUnknownStatementIsTheSessionsFailure) {
     log_in();
     send({begin(), run()});
-    EXPECT_CALL(*session_, pull(7, -1, _, _)).WillOnce(Invoke([](auto, auto, RecordSink&, Completion<Pulled> done) {
-        done(fail(ErrorCode::kInvalidFormat, "No such statement: 7"));
-    }));
+    EXPECT_CALL(*session_, pull(7, -1, _, _))
+        .WillOnce(Invoke([](auto, auto, RecordSink&, Completion<Pulled> done) {
+            done(fail(ErrorCode::kInvalidFormat, "No such statement: 7"));
+        }));
     EXPECT_THAT(send({request(MessageTag::kPull, {map_of({{"n", -1}, {"qid", 7}})})})[0],
-                AllOf(HasSubstr("Neo.ClientError.Request.InvalidFormat"), HasSubstr("No such statement: 7")));
+                AllOf(HasSubstr("Neo.ClientError.Request.InvalidFormat"),
+                      HasSubstr("No such statement: 7")));
 }
 
 // ---- failures, IGNORED, RESET ----
 
 TEST_F(ConversationTest, AfterAFailureEverythingIsIgnoredUntilReset) {
     log_in();
-    EXPECT_CALL(*session_, run(_, _, _, _)).WillOnce(Invoke([](auto, auto, auto, Completion<Running> done) {
-        done(fail(ErrorCode::kSyntaxError, "bad"));
-    }));
+    EXPECT_CALL(*session_, run(_, _, _, _))
+        .WillOnce(Invoke([](auto, auto, auto, Completion<Running> done) {
+            done(fail(ErrorCode::kSyntaxError, "bad"));
+        }));
     EXPECT_CALL(*session_, reset()).Times(1);
-    EXPECT_THAT(send({run(), pull()}), ElementsAre(HasSubstr("Neo.ClientError.Statement.SyntaxError"), "IGNORED"));
-    EXPECT_THAT(send({rollback(), commit(), begin(), request(MessageTag::kLogoff), request(MessageTag::kRoute, {Map{}, List{}, Map{}})}),
+    EXPECT_THAT(send({run(), pull()}),
+                ElementsAre(HasSubstr("Neo.ClientError.Statement.SyntaxError"), "IGNORED"));
+    EXPECT_THAT(send({rollback(),
+                      commit(),
+                      begin(),
+                      request(MessageTag::kLogoff),
+                      request(MessageTag::kRoute, {Map{}, List{}, Map{}})}),
                 ElementsAre("IGNORED", "IGNORED", "IGNORED", "IGNORED", "IGNORED"));
     EXPECT_THAT(send({reset()}), ElementsAre("SUCCESS {}"));
-    EXPECT_CALL(*session_, run(_, _, _, _)).WillOnce(Invoke([](auto, auto, auto, Completion<Running> done) { done(Running{}); }));
+    EXPECT_CALL(*session_, run(_, _, _, _))
+        .WillOnce(Invoke([](auto, auto, auto, Completion<Running> done) { done(Running{}); }));
     EXPECT_THAT(send({run()}), ElementsAre(StartsWith("SUCCESS")));
 }
 
@@ -370,16 +443,24 @@ TEST_F(ConversationTest, FailureMapsOfEachVersion) {
     const auto failure = [this](Version version) {
         start(version);
         log_in();
-        ON_CALL(*session_, run(_, _, _, _)).WillByDefault(Invoke([](auto, auto, auto, Completion<Running> done) {
-            done(boost::outcome_v2::failure(Error{ErrorCode::kSyntaxError, "bad", SourcePosition{7, 1, 8}, "42001>42N62"}));
-        }));
+        ON_CALL(*session_, run(_, _, _, _))
+            .WillByDefault(Invoke([](auto, auto, auto, Completion<Running> done) {
+                done(boost::outcome_v2::failure(
+                    Error{ErrorCode::kSyntaxError, "bad", SourcePosition{7, 1, 8}, "42001>42N62"}));
+            }));
         return send({run()})[0];
     };
-    EXPECT_EQ(failure({5, 6}), "FAILURE {code: 'Neo.ClientError.Statement.SyntaxError', message: 'bad'}");
-    EXPECT_EQ(failure({4, 4}), "FAILURE {code: 'Neo.ClientError.Statement.SyntaxError', message: 'bad'}");
+    EXPECT_EQ(failure({5, 6}),
+              "FAILURE {code: 'Neo.ClientError.Statement.SyntaxError', message: 'bad'}");
+    EXPECT_EQ(failure({4, 4}),
+              "FAILURE {code: 'Neo.ClientError.Statement.SyntaxError', message: 'bad'}");
     const std::string newest = failure({5, 7});
-    EXPECT_THAT(newest, StartsWith("FAILURE {neo4j_code: 'Neo.ClientError.Statement.SyntaxError', message: 'bad', gql_status: '42001', description: '"));
-    EXPECT_THAT(newest, HasSubstr("diagnostic_record: {_classification: 'CLIENT_ERROR', _position: {offset: 7, column: 8, line: 1}}"));
+    EXPECT_THAT(newest,
+                StartsWith("FAILURE {neo4j_code: 'Neo.ClientError.Statement.SyntaxError', message: "
+                           "'bad', gql_status: '42001', description: '"));
+    EXPECT_THAT(newest,
+                HasSubstr("diagnostic_record: {_classification: 'CLIENT_ERROR', _position: "
+                          "{offset: 7, column: 8, line: 1}}"));
     EXPECT_THAT(newest, HasSubstr("cause: {message: "));
     EXPECT_THAT(newest, HasSubstr("gql_status: '42N62'"));
 }
@@ -387,12 +468,12 @@ TEST_F(ConversationTest, FailureMapsOfEachVersion) {
 TEST_F(ConversationTest, ARefusalBeforeAnythingWasTriedMayBeRetriedByTheDriver) {
     log_in();
     const auto refuse = [this](ErrorCode code) {
-        ON_CALL(*session_, run(_, _, _, _)).WillByDefault(Invoke([code](auto, auto, auto, Completion<Running> done) {
-            done(fail(code, "no"));
-        }));
-        ON_CALL(*session_, run_in_transaction(_, _, _)).WillByDefault(Invoke([code](auto, auto, Completion<Running> done) {
-            done(fail(code, "no"));
-        }));
+        ON_CALL(*session_, run(_, _, _, _))
+            .WillByDefault(Invoke(
+                [code](auto, auto, auto, Completion<Running> done) { done(fail(code, "no")); }));
+        ON_CALL(*session_, run_in_transaction(_, _, _))
+            .WillByDefault(
+                Invoke([code](auto, auto, Completion<Running> done) { done(fail(code, "no")); }));
     };
     refuse(ErrorCode::kNotLeader);
     EXPECT_THAT(send({run()})[0], HasSubstr("_idempotent: true"));
@@ -422,34 +503,42 @@ TEST_F(ConversationTest, ResetRollsAnOpenTransactionBack) {
 TEST_F(ConversationTest, ResetInterruptsARunningCallAndIgnoresWhatIsQueuedBeforeIt) {
     log_in();
     Completion<Pulled> running;
-    EXPECT_CALL(*session_, pull(_, _, _, _)).WillOnce(Invoke([&](auto, auto, RecordSink&, Completion<Pulled> done) {
-        running = std::move(done);
-    }));
+    EXPECT_CALL(*session_, pull(_, _, _, _))
+        .WillOnce(Invoke(
+            [&](auto, auto, RecordSink&, Completion<Pulled> done) { running = std::move(done); }));
     EXPECT_THAT(send({run(), pull()}), ElementsAre());
-    EXPECT_EQ(send({request(MessageTag::kTelemetry, {0}), request(MessageTag::kTelemetry, {0})}), Answers{});
+    EXPECT_EQ(send({request(MessageTag::kTelemetry, {0}), request(MessageTag::kTelemetry, {0})}),
+              Answers{});
     EXPECT_CALL(*session_, interrupt()).Times(1);
     EXPECT_CALL(*session_, reset()).Times(1);
     EXPECT_EQ(send({reset()}), Answers{});
     running(fail(ErrorCode::kTerminated, {}));
     transport_.run_tasks();
-    EXPECT_THAT(take_answers(), ElementsAre(StartsWith("SUCCESS {t_first"), HasSubstr("Neo.ClientError.Transaction.Terminated"),
-                                            "IGNORED", "IGNORED", "SUCCESS {}"));
+    EXPECT_THAT(take_answers(),
+                ElementsAre(StartsWith("SUCCESS {t_first"),
+                            HasSubstr("Neo.ClientError.Transaction.Terminated"),
+                            "IGNORED",
+                            "IGNORED",
+                            "SUCCESS {}"));
     EXPECT_EQ(conversation_->state(), Conversation::State::kReady);
 }
 
 TEST_F(ConversationTest, AnInterruptThatCompletesTheCallItselfIsSafe) {
     log_in();
     Completion<Pulled> running;
-    EXPECT_CALL(*session_, pull(_, _, _, _)).WillOnce(Invoke([&](auto, auto, RecordSink&, Completion<Pulled> done) {
-        running = std::move(done);
-    }));
+    EXPECT_CALL(*session_, pull(_, _, _, _))
+        .WillOnce(Invoke(
+            [&](auto, auto, RecordSink&, Completion<Pulled> done) { running = std::move(done); }));
     send({run(), pull()});
-    EXPECT_CALL(*session_, interrupt()).WillOnce(Invoke([&] { running(fail(ErrorCode::kTerminated, {})); }));
+    EXPECT_CALL(*session_, interrupt()).WillOnce(Invoke([&] {
+        running(fail(ErrorCode::kTerminated, {}));
+    }));
     send({reset()});
     transport_.run_tasks();
     conversation_->work();
     EXPECT_EQ(conversation_->state(), Conversation::State::kReady);
-    EXPECT_THAT(take_answers(), ElementsAre(StartsWith("SUCCESS {t_first"), HasSubstr("Terminated"), "SUCCESS {}"));
+    EXPECT_THAT(take_answers(),
+                ElementsAre(StartsWith("SUCCESS {t_first"), HasSubstr("Terminated"), "SUCCESS {}"));
 }
 
 TEST_F(ConversationTest, AWholeExchangeBeforeResetIsIgnoredWhenItArrivesTogether) {
@@ -461,7 +550,9 @@ TEST_F(ConversationTest, AWholeExchangeBeforeResetIsIgnoredWhenItArrivesTogether
 TEST_F(ConversationTest, CallsMayCompleteLaterAndGoOnElsewhere) {
     log_in();
     Completion<std::string> committing;
-    EXPECT_CALL(*session_, commit(_)).WillOnce(Invoke([&](Completion<std::string> done) { committing = std::move(done); }));
+    EXPECT_CALL(*session_, commit(_)).WillOnce(Invoke([&](Completion<std::string> done) {
+        committing = std::move(done);
+    }));
     EXPECT_THAT(send({begin(), commit(), run(), pull()}), ElementsAre());
     EXPECT_NE(conversation_->busy_since(), 0);
     // The completing thread must not make further calls: they are posted.
@@ -470,7 +561,11 @@ TEST_F(ConversationTest, CallsMayCompleteLaterAndGoOnElsewhere) {
     ::testing::Mock::VerifyAndClearExpectations(session_);
     play_working_session(*session_);
     transport_.run_tasks();
-    EXPECT_THAT(take_answers(), ElementsAre(_, "SUCCESS {bookmark: 'FB:x'}", StartsWith("SUCCESS {t_first"), StartsWith("SUCCESS {bookmark")));
+    EXPECT_THAT(take_answers(),
+                ElementsAre(_,
+                            "SUCCESS {bookmark: 'FB:x'}",
+                            StartsWith("SUCCESS {t_first"),
+                            StartsWith("SUCCESS {bookmark")));
     EXPECT_EQ(conversation_->busy_since(), 0);
 }
 
@@ -545,7 +640,8 @@ TEST_F(ConversationTest, ResetEndsAPullThatWaitsForASlowReader) {
     transport_.output.clear();
     transport_.blocked = false;
     conversation_->on_writable();
-    EXPECT_THAT(take_answers(), ElementsAre(HasSubstr("Neo.ClientError.Transaction.Terminated"), "SUCCESS {}"));
+    EXPECT_THAT(take_answers(),
+                ElementsAre(HasSubstr("Neo.ClientError.Transaction.Terminated"), "SUCCESS {}"));
 }
 
 TEST_F(ConversationTest, ReadingPausesWhenTooMuchIsQueued) {
@@ -553,9 +649,9 @@ TEST_F(ConversationTest, ReadingPausesWhenTooMuchIsQueued) {
     start({5, 8});
     log_in();
     Completion<Running> running;
-    EXPECT_CALL(*session_, run(_, _, _, _)).WillOnce(Invoke([&](auto, auto, auto, Completion<Running> done) {
-        running = std::move(done);
-    }));
+    EXPECT_CALL(*session_, run(_, _, _, _))
+        .WillOnce(
+            Invoke([&](auto, auto, auto, Completion<Running> done) { running = std::move(done); }));
     send({run()});
     EXPECT_TRUE(conversation_->wants_input());
     send({run(std::string(2000, ' '))});
@@ -568,9 +664,9 @@ TEST_F(ConversationTest, ReadingPausesWhenTooMuchIsQueued) {
 TEST_F(ConversationTest, APeerThatLeavesInterruptsWhatRuns) {
     log_in();
     Completion<Pulled> running;
-    EXPECT_CALL(*session_, pull(_, _, _, _)).WillOnce(Invoke([&](auto, auto, RecordSink&, Completion<Pulled> done) {
-        running = std::move(done);
-    }));
+    EXPECT_CALL(*session_, pull(_, _, _, _))
+        .WillOnce(Invoke(
+            [&](auto, auto, RecordSink&, Completion<Pulled> done) { running = std::move(done); }));
     send({run(), pull()});
     EXPECT_CALL(*session_, interrupt()).Times(1);
     conversation_->terminate(false);
@@ -598,12 +694,16 @@ TEST_F(ConversationTest, AStopWaitsForAnOpenTransaction) {
 TEST_F(ConversationTest, RouteOfEachVersion) {
     log_in();
     EXPECT_CALL(*session_, route(_, _, "db1", "bob", _));
-    send({request(MessageTag::kRoute, {Map{}, List{"bm"}, map_of({{"db", "db1"}, {"imp_user", "bob"}})})});
+    send({request(MessageTag::kRoute,
+                  {Map{}, List{"bm"}, map_of({{"db", "db1"}, {"imp_user", "bob"}})})});
     start({5, 8});
     log_in();
-    EXPECT_THAT(send({request(MessageTag::kRoute, {Map{}, List{}, Map{}})}),
-                ElementsAre("SUCCESS {rt: {servers: [{addresses: ['h:1'], role: 'WRITE'}, {addresses: ['h:1', 'h:2'], "
-                            "role: 'READ'}, {addresses: ['h:1'], role: 'ROUTE'}], ttl: 300, db: 'neo4j'}}"));
+    EXPECT_THAT(
+        send({request(MessageTag::kRoute, {Map{}, List{}, Map{}})}),
+        ElementsAre(
+            "SUCCESS {rt: {servers: [{addresses: ['h:1'], role: 'WRITE'}, {addresses: ['h:1', "
+            "'h:2'], "
+            "role: 'READ'}, {addresses: ['h:1'], role: 'ROUTE'}], ttl: 300, db: 'neo4j'}}"));
     start({4, 3});
     log_in();
     EXPECT_THAT(send({request(MessageTag::kRoute, {Map{}, List{}, Value{}})})[0],
@@ -640,15 +740,20 @@ Notification note(std::string gql, std::string severity, std::string category) {
 }
 
 TEST_F(ConversationTest, StatusesAreOrderedAndNotificationsOfOlderVersionsAreNot) {
-    summary_.notifications = {note("03N90", "INFORMATION", "PERFORMANCE"), note("01N50", "WARNING", "UNRECOGNIZED")};
+    summary_.notifications = {note("03N90", "INFORMATION", "PERFORMANCE"),
+                              note("01N50", "WARNING", "UNRECOGNIZED")};
     log_in();
     std::string last = send({run(), pull()})[1];
     const auto at = [&](const char* what) { return last.find(what); };
     EXPECT_LT(at("'02000'"), at("'01N50'"));
     EXPECT_LT(at("'01N50'"), at("'03N90'"));
-    EXPECT_THAT(last, HasSubstr("{gql_status: '01N50', neo4j_code: 'Neo.ClientNotification.X', status_description: 's', "
-                                "title: 't', description: 'd', diagnostic_record: {_classification: 'UNRECOGNIZED', "
-                                "_severity: 'WARNING', _position: {offset: 3, line: 1, column: 4}}}"));
+    EXPECT_THAT(
+        last,
+        HasSubstr(
+            "{gql_status: '01N50', neo4j_code: 'Neo.ClientNotification.X', status_description: "
+            "'s', "
+            "title: 't', description: 'd', diagnostic_record: {_classification: 'UNRECOGNIZED', "
+            "_severity: 'WARNING', _position: {offset: 3, line: 1, column: 4}}}"));
     rows_ = {{1}};
     last = send({run(), pull()})[2];
     EXPECT_LT(at("'01N50'"), at("'00000'"));
@@ -659,23 +764,34 @@ TEST_F(ConversationTest, StatusesAreOrderedAndNotificationsOfOlderVersionsAreNot
     start({5, 4});
     log_in();
     EXPECT_THAT(send({run(), pull()})[1],
-                HasSubstr("notifications: [{code: 'Neo.ClientNotification.X', title: 't', description: 'd', severity: "
-                          "'INFORMATION', category: 'PERFORMANCE', position: {offset: 3, line: 1, column: 4}}, "));
+                HasSubstr("notifications: [{code: 'Neo.ClientNotification.X', title: 't', "
+                          "description: 'd', severity: "
+                          "'INFORMATION', category: 'PERFORMANCE', position: {offset: 3, line: 1, "
+                          "column: 4}}, "));
     summary_.notifications.clear();
     EXPECT_THAT(send({run(), pull()})[1], ::testing::Not(HasSubstr("notifications")));
 }
 
 TEST_F(ConversationTest, NotificationFiltersOfHelloAndRun) {
-    summary_.notifications = {note("03N90", "INFORMATION", "PERFORMANCE"), note("01N50", "WARNING", "UNRECOGNIZED")};
+    summary_.notifications = {note("03N90", "INFORMATION", "PERFORMANCE"),
+                              note("01N50", "WARNING", "UNRECOGNIZED")};
     send({hello(map_of({{"notifications_minimum_severity", "WARNING"}})), logon()});
-    EXPECT_THAT(send({run(), pull()})[1], AllOf(HasSubstr("01N50"), ::testing::Not(HasSubstr("03N90"))));
-    EXPECT_THAT(send({run("x", {}, map_of({{"notifications_disabled_classifications", List{"UNRECOGNIZED"}}})), pull()})[1],
-                ::testing::Not(HasSubstr("01N50")));
+    EXPECT_THAT(send({run(), pull()})[1],
+                AllOf(HasSubstr("01N50"), ::testing::Not(HasSubstr("03N90"))));
+    EXPECT_THAT(
+        send({run("x",
+                  {},
+                  map_of({{"notifications_disabled_classifications", List{"UNRECOGNIZED"}}})),
+              pull()})[1],
+        ::testing::Not(HasSubstr("01N50")));
     // The old key is not looked at any more.
-    EXPECT_THAT(send({run("x", {}, map_of({{"notifications_disabled_categories", List{"UNRECOGNIZED"}}})), pull()})[1],
-                HasSubstr("01N50"));
-    EXPECT_THAT(send({run("x", {}, map_of({{"notifications_minimum_severity", "OFF"}})), pull()})[1],
-                AllOf(HasSubstr("02000"), ::testing::Not(HasSubstr("01N50"))));
+    EXPECT_THAT(
+        send({run("x", {}, map_of({{"notifications_disabled_categories", List{"UNRECOGNIZED"}}})),
+              pull()})[1],
+        HasSubstr("01N50"));
+    EXPECT_THAT(
+        send({run("x", {}, map_of({{"notifications_minimum_severity", "OFF"}})), pull()})[1],
+        AllOf(HasSubstr("02000"), ::testing::Not(HasSubstr("01N50"))));
 }
 
 TEST_F(ConversationTest, CountersPlansAndTypesAreInTheSummary) {
@@ -683,12 +799,16 @@ TEST_F(ConversationTest, CountersPlansAndTypesAreInTheSummary) {
     summary_.type = StatementType::kReadWrite;
     summary_.counters.nodes_created = 2;
     summary_.counters.labels_added = 1;
-    summary_.plan = Value{Map{{"operatorType", "ProduceResults@neo4j"},
-                              {"children", List{Value{Map{{"operatorType", "AllNodesScan@neo4j"}, {"children", List{}}}}}}}};
-    EXPECT_THAT(send({run(), pull()})[1],
-                HasSubstr("type: 'rw', t_last: 0, db: 'neo4j', stats: {`nodes-created`: 2, `labels-added`: 1, "
-                          "`contains-updates`: true}, plan: {operatorType: 'ProduceResults@neo4j', children: "
-                          "[{operatorType: 'AllNodesScan@neo4j'}]}, statuses"));
+    summary_.plan = Value{
+        Map{{"operatorType", "ProduceResults@neo4j"},
+            {"children",
+             List{Value{Map{{"operatorType", "AllNodesScan@neo4j"}, {"children", List{}}}}}}}};
+    EXPECT_THAT(
+        send({run(), pull()})[1],
+        HasSubstr(
+            "type: 'rw', t_last: 0, db: 'neo4j', stats: {`nodes-created`: 2, `labels-added`: 1, "
+            "`contains-updates`: true}, plan: {operatorType: 'ProduceResults@neo4j', children: "
+            "[{operatorType: 'AllNodesScan@neo4j'}]}, statuses"));
     summary_ = {};
     summary_.type = StatementType::kSchema;
     summary_.counters.system_updates = 1;
@@ -702,15 +822,17 @@ TEST_F(ConversationTest, AMillionRecordsArePackedInWellUnderATenthOfAMicrosecond
     log_in();
     constexpr std::int64_t kRecords = 1'000'000;
     std::chrono::nanoseconds best = std::chrono::hours{1};
-    ON_CALL(*session_, pull(_, _, _, _)).WillByDefault(Invoke([&](auto, auto, RecordSink& sink, Completion<Pulled> done) {
-        const auto begin = std::chrono::steady_clock::now();
-        for (std::int64_t i = 0; i < kRecords; ++i) {
-            const Value v{i};
-            sink.record({&v, 1});
-        }
-        best = std::min<std::chrono::nanoseconds>(best, std::chrono::steady_clock::now() - begin);
-        done(Pulled{});
-    }));
+    ON_CALL(*session_, pull(_, _, _, _))
+        .WillByDefault(Invoke([&](auto, auto, RecordSink& sink, Completion<Pulled> done) {
+            const auto begin = std::chrono::steady_clock::now();
+            for (std::int64_t i = 0; i < kRecords; ++i) {
+                const Value v{i};
+                sink.record({&v, 1});
+            }
+            best =
+                std::min<std::chrono::nanoseconds>(best, std::chrono::steady_clock::now() - begin);
+            done(Pulled{});
+        }));
     for (int i = 0; i < 5; ++i) {
         conversation_->receive(run() + pull());
         conversation_->work();

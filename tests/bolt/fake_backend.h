@@ -1,13 +1,13 @@
 // A backend for tests over real sockets: a few statements, real waiting, real interruption.
 #pragma once
 
+#include "bolt/backend.h"
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <string>
-
-#include "bolt/backend.h"
 
 namespace nornic::bolt {
 
@@ -20,22 +20,31 @@ public:
 
     void login(const AuthToken& token, Completion<Login> done) override {
         if (token.credentials != "secret") {
-            done(fail(ErrorCode::kUnauthorized, "The client is unauthorized due to authentication failure."));
+            done(fail(ErrorCode::kUnauthorized,
+                      "The client is unauthorized due to authentication failure."));
             return;
         }
         done(Login{token.principal, false});
     }
     void logoff() override {}
-    void run(std::string query, Value parameters, TransactionOptions, Completion<Running> done) override {
+    void run(std::string query,
+             Value parameters,
+             TransactionOptions,
+             Completion<Running> done) override {
         start(query, parameters, done);
     }
     void begin(TransactionOptions, Completion<Begun> done) override { done(Begun{"neo4j"}); }
-    void run_in_transaction(std::string query, Value parameters, Completion<Running> done) override {
+    void run_in_transaction(std::string query,
+                            Value parameters,
+                            Completion<Running> done) override {
         start(query, parameters, done);
     }
     void commit(Completion<std::string> done) override { done(std::string{"FB:1"}); }
     void rollback(Completion<void> done) override { done(success()); }
-    void pull(std::int64_t, std::int64_t count, RecordSink& sink, Completion<Pulled> done) override {
+    void pull(std::int64_t,
+              std::int64_t count,
+              RecordSink& sink,
+              Completion<Pulled> done) override {
         if (query_ == "WAIT") {
             std::unique_lock lock{mutex_};
             changed_.wait(lock, [this] { return interrupted_; });
@@ -49,7 +58,8 @@ public:
                 done(std::move(pulled));
                 return;
             }
-            const Value v = query_ == "ECHO" ? echo_ : (query_ == "TEXT" ? text_ : Value{total_ - left_});
+            const Value v =
+                query_ == "ECHO" ? echo_ : (query_ == "TEXT" ? text_ : Value{total_ - left_});
             --left_;
             ++pulled.records;
             if (!sink.record({&v, 1})) {
@@ -69,7 +79,11 @@ public:
         done(Pulled{});
     }
     bool has_open_statement() const override { return left_ > 0; }
-    void route(Value, std::vector<std::string>, std::string, std::string, Completion<RoutingTable> done) override {
+    void route(Value,
+               std::vector<std::string>,
+               std::string,
+               std::string,
+               Completion<RoutingTable> done) override {
         RoutingTable table;
         table.database = "neo4j";
         table.servers = {{"WRITE", {"h:1"}}};
@@ -114,7 +128,9 @@ private:
 
 class FakeBackend final : public Backend {
 public:
-    std::unique_ptr<Session> open_session(const ConnectionInfo&) override { return std::make_unique<FakeSession>(live); }
+    std::unique_ptr<Session> open_session(const ConnectionInfo&) override {
+        return std::make_unique<FakeSession>(live);
+    }
     bool authentication_enabled() const override { return true; }
     std::string server_agent() const override { return "Neo4j/5.26.0"; }
     std::string advertised_address() const override { return "localhost:7687"; }

@@ -5,7 +5,9 @@
 namespace nornic::bolt {
 namespace {
 
-std::vector<std::string> fed(std::string_view bytes, std::size_t piece, std::size_t limit = 1 << 20) {
+std::vector<std::string> fed(std::string_view bytes,
+                             std::size_t piece,
+                             std::size_t limit = 1 << 20) {
     ChunkReader reader;
     std::vector<std::string> out;
     for (std::size_t i = 0; i < bytes.size(); i += piece) {
@@ -22,7 +24,8 @@ std::vector<std::string> fed(std::string_view bytes, std::size_t piece, std::siz
 }
 
 TEST(ChunkReader, MessagesComeOutWhereverTheBytesAreCut) {
-    const std::string bytes = bytes_of("0003 414243 0000 0000 0000 0002 4445 0001 46 0000 0001 47 0000");
+    const std::string bytes =
+        bytes_of("0003 414243 0000 0000 0000 0002 4445 0001 46 0000 0001 47 0000");
     for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
         EXPECT_EQ(fed(bytes, piece), (std::vector<std::string>{"ABC", "DEF", "G"})) << piece;
     }
@@ -30,11 +33,13 @@ TEST(ChunkReader, MessagesComeOutWhereverTheBytesAreCut) {
 
 TEST(ChunkReader, AMessageBeyondTheLimitIsRefusedBeforeItIsStored) {
     EXPECT_EQ(fed(bytes_of("FFFF"), 2, 8192), std::vector<std::string>{"too large: 65535"});
-    EXPECT_EQ(fed(bytes_of("0002 4142 0002 4344 0000"), 3, 3), std::vector<std::string>{"too large: 4"});
+    EXPECT_EQ(fed(bytes_of("0002 4142 0002 4344 0000"), 3, 3),
+              std::vector<std::string>{"too large: 4"});
 }
 
 TEST(MessageFramer, LargeMessagesAreSplitAndComeBack) {
-    for (const std::size_t size : {std::size_t{65535}, std::size_t{65536}, std::size_t{131070}, std::size_t{200001}}) {
+    for (const std::size_t size :
+         {std::size_t{65535}, std::size_t{65536}, std::size_t{131070}, std::size_t{200001}}) {
         std::string body(size, '\0');
         for (std::size_t i = 0; i < size; ++i) {
             body[i] = static_cast<char>(i * 31 + i / 251);

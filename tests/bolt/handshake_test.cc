@@ -26,8 +26,14 @@ TEST(Handshake, AnswersAsNeo4jDoes) {
         {"00000404 00000405 00000000 00000000", Outcome::kAgreed, "00000404", {4, 4}},
         {"00000405 000001FF 00000000 00000000", Outcome::kAgreed, "00000405", {5, 4}},
         {"00000004 00000000 00000000 00000000", Outcome::kAgreed, "00000004", {4, 0}},
-        {"000001FF 00080805 00020404 00000003", Outcome::kNeedMore, "000001FF0300040404000404050002080500", {}},
-        {"00000003 000001FF 00000000 00000000", Outcome::kNeedMore, "000001FF0300040404000404050002080500", {}},
+        {"000001FF 00080805 00020404 00000003",
+         Outcome::kNeedMore,
+         "000001FF0300040404000404050002080500",
+         {}},
+        {"00000003 000001FF 00000000 00000000",
+         Outcome::kNeedMore,
+         "000001FF0300040404000404050002080500",
+         {}},
     };
     for (const Row& row : rows) {
         const std::string bytes = bytes_of(std::string{"6060B017"} + row.sent);
@@ -81,7 +87,11 @@ TEST(Handshake, TheManifestsChoiceMayBePipelinedWithHello) {
 }
 
 TEST(Handshake, AManifestChoiceThatWasNotOfferedIsRefused) {
-    for (const char* choice : {"00000505 00", "00000000 00", "00000006 00", "00080805 00", "00000805 FFFFFFFFFFFFFFFFFFFF"}) {
+    for (const char* choice : {"00000505 00",
+                               "00000000 00",
+                               "00000006 00",
+                               "00080805 00",
+                               "00000805 FFFFFFFFFFFFFFFFFFFF"}) {
         Handshake handshake;
         std::string rest;
         EXPECT_EQ(choose(choice, handshake, rest), Outcome::kRefused) << choice;

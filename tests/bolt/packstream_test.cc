@@ -1,8 +1,8 @@
 #include "bolt/packstream.h"
 
-#include <limits>
-
 #include "support.h"
+
+#include <limits>
 
 namespace nornic::bolt {
 namespace {
@@ -23,7 +23,9 @@ struct Unpacked {
     std::string message;
     std::string gql;
 };
-Unpacked unpacked(std::string_view hex, Dialect dialect = kNow, Unpacker::Entities entities = Unpacker::Entities::kRefused) {
+Unpacked unpacked(std::string_view hex,
+                  Dialect dialect = kNow,
+                  Unpacker::Entities entities = Unpacker::Entities::kRefused) {
     const std::string bytes = bytes_of(hex);
     Unpacker in{bytes, dialect, entities};
     Unpacked u;
@@ -96,7 +98,8 @@ TEST(PackStream, EachTypeHasItsBytes) {
         {Value{LocalDateTime{-1, 500000000}}, "B264FFCA1DCD6500"},
         {Value{DateTime{1704157445, 6, 7200, ""}}, "B349CA6593610506C91C20"},
         {Value{DurationValue{1, 2, 0, 500000000}}, "B445010200CA1DCD6500"},
-        {Value{Point{Point::kCartesian, 1, 2, 0}}, "B358C91C23C13FF0000000000000C14000000000000000"},
+        {Value{Point{Point::kCartesian, 1, 2, 0}},
+         "B358C91C23C13FF0000000000000C14000000000000000"},
         {Value{Point{Point::kWgs84_3D, 1, 2, 3}},
          "B459C91373C13FF0000000000000C14000000000000000C14008000000000000"},
     };
@@ -134,7 +137,8 @@ TEST(PackStream, PathsSendEachEntityOnceAndSignTheDirection) {
     const std::string node1 = "B34E01918141A1816B01";
     const std::string node2 = "B34E02918141A1816B01";
     // Forward along 7 to the second node, then 8 against its direction back to the first.
-    EXPECT_EQ(packed(Value{p}, kOld), "B35092" + node1 + node2 + "92B372078154A0B372088154A0" + "940101FE00");
+    EXPECT_EQ(packed(Value{p}, kOld),
+              "B35092" + node1 + node2 + "92B372078154A0B372088154A0" + "940101FE00");
 }
 
 TEST(PackStream, APathComesBackAsItWas) {
@@ -155,7 +159,8 @@ TEST(PackStream, APathComesBackAsItWas) {
 
 TEST(PackStream, PathIndicesOutOfRangeAreRefused) {
     for (const char* walk : {"920201", "92FE00", "920002", "9101", "920005"}) {
-        const Unpacked u = unpacked(std::string{"B35091B34E0190A091B372078154A0"} + walk, kOld, Unpacker::Entities::kTaken);
+        const Unpacked u = unpacked(
+            std::string{"B35091B34E0190A091B372078154A0"} + walk, kOld, Unpacker::Entities::kTaken);
         EXPECT_FALSE(u.good) << walk;
     }
 }
@@ -196,11 +201,14 @@ TEST(PackStream, WhatIsWrongIsSaidInNeo4jsWords) {
         {"B35801C13FF0000000000000C14000000000000000",
          "Illegal value for field \"crs\": Illegal coordinate reference system: \"1\"",
          "08N06>22N00>22N03"},
-        {"B369000086 4E6F70652F58", "Illegal value for field \"tz_id\": Illegal zone identifier: \"Nope/X\"",
+        {"B369000086 4E6F70652F58",
+         "Illegal value for field \"tz_id\": Illegal zone identifier: \"Nope/X\"",
          "08N06>22N00>22N03"},
         {"D2FFFFFFFF", "Value of size 4294967295 exceeded limit of 2147483647", "08N06>22N56"},
         {"A10101", "Unexpected type: Expected STRING but got INT", "08N06>22G03>22N01"},
-        {"B2440102", "Illegal struct size: Expected struct to be 1 fields but got 2", "08N06>22N00>22N97"},
+        {"B2440102",
+         "Illegal struct size: Expected struct to be 1 fields but got 2",
+         "08N06>22N00>22N97"},
         {"C7", "Unexpected marker byte: 0xC7", "50N42"},
         {"B1748", "Unexpected end of message", "50N42"},
     };
@@ -220,7 +228,8 @@ TEST(PackStream, LegacyDateTimesAreTakenByOldVersionsOnly) {
 }
 
 TEST(PackStream, SizesThatHaveNoBytesBehindThemAllocateNothing) {
-    for (const char* hex : {"D67FFFFFFF01", "DA7FFFFFFF8161", "D27FFFFFFF61", "CE7FFFFFFF61", "D60FFFFFFF"}) {
+    for (const char* hex :
+         {"D67FFFFFFF01", "DA7FFFFFFF8161", "D27FFFFFFF61", "CE7FFFFFFF61", "D60FFFFFFF"}) {
         const Unpacked u = unpacked(hex);
         EXPECT_FALSE(u.good) << hex;
         EXPECT_EQ(u.message, "Unexpected end of message") << hex;
@@ -244,7 +253,8 @@ TEST(PackStream, NestingIsBounded) {
 TEST(PackStream, EveryPrefixOfAValueIsRefused) {
     std::string bytes;
     Packer{bytes, kNow}.value(
-        Value{Map{{"a", List{1, "text", 2.5, DateTime{1, 2, 3600, "Europe/Berlin"}}}, {"b", Point{Point::kWgs84, 1, 2, 0}}}});
+        Value{Map{{"a", List{1, "text", 2.5, DateTime{1, 2, 3600, "Europe/Berlin"}}},
+                  {"b", Point{Point::kWgs84, 1, 2, 0}}}});
     for (std::size_t n = 0; n < bytes.size(); ++n) {
         Unpacker in{std::string_view{bytes}.substr(0, n)};
         Value v;

@@ -1,23 +1,22 @@
 // The server over real sockets, spoken to by our own client and by raw bytes.
 #include "bolt/server.h"
 
+#include "bolt/client.h"
+#include "bolt/websocket.h"
+#include "fake_backend.h"
+#include "support.h"
+
+#include <boost/asio.hpp>
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
-#include <boost/asio.hpp>
-
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <thread>
-
-#include "bolt/client.h"
-#include "bolt/websocket.h"
-#include "fake_backend.h"
-#include "support.h"
 
 namespace nornic::bolt {
 namespace {
@@ -39,9 +38,16 @@ Certificate make_certificate(const std::filesystem::path& folder, const std::str
     X509_gmtime_adj(X509_getm_notAfter(x), 3600);
     X509_set_pubkey(x, key);
     X509_NAME* subject = X509_get_subject_name(x);
-    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
+    X509_NAME_add_entry_by_txt(subject,
+                               "CN",
+                               MBSTRING_ASC,
+                               reinterpret_cast<const unsigned char*>("localhost"),
+                               -1,
+                               -1,
+                               0);
     X509_set_issuer_name(x, subject);
-    X509_EXTENSION* names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
+    X509_EXTENSION* names =
+        X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
     X509_add_ext(x, names, -1);
     X509_EXTENSION_free(names);
     X509_sign(x, key, EVP_sha256());
@@ -72,7 +78,8 @@ bool eventually(Condition condition) {
 class BoltServerTest : public ::testing::Test {
 protected:
     void SetUp() override {
-        folder_ = std::filesystem::temp_directory_path() / ("bolt_test_" + std::to_string(::getpid()));
+        folder_ =
+            std::filesystem::temp_directory_path() / ("bolt_test_" + std::to_string(::getpid()));
         std::filesystem::create_directories(folder_);
         settings_.port = 0;
         settings_.sweep_interval = 10ms;
@@ -189,7 +196,8 @@ protected:
     };
     std::filesystem::path folder_;
     asio::io_context io_;
-    std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work_{asio::make_work_guard(io_)};
+    std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work_{
+        asio::make_work_guard(io_)};
     FakeBackend backend_;
     Settings settings_;
     std::unique_ptr<Server> server_;
@@ -198,8 +206,17 @@ protected:
 
 TEST_F(BoltServerTest, EveryVersionRunsAStatement) {
     serve();
-    for (const Version v : {Version{4, 2}, Version{4, 3}, Version{4, 4}, Version{5, 0}, Version{5, 1}, Version{5, 2}, Version{5, 3}, Version{5, 4},
-                            Version{5, 6}, Version{5, 7}, Version{5, 8}}) {
+    for (const Version v : {Version{4, 2},
+                            Version{4, 3},
+                            Version{4, 4},
+                            Version{5, 0},
+                            Version{5, 1},
+                            Version{5, 2},
+                            Version{5, 3},
+                            Version{5, 4},
+                            Version{5, 6},
+                            Version{5, 7},
+                            Version{5, 8}}) {
         ClientSettings c = client_settings();
         c.only_version = v;
         auto client = connect(c);
@@ -219,7 +236,13 @@ TEST_F(BoltServerTest, EveryVersionRunsAStatement) {
 TEST_F(BoltServerTest, ValuesGoThereAndBack) {
     serve();
     auto client = connect();
-    const std::vector<Value> values{1, 2.5, "x", List{1, Value{}}, Map{{"k", true}}, DateTime{1, 2, 3600, "Europe/Berlin"}, std::string(300'000, 'y')};
+    const std::vector<Value> values{1,
+                                    2.5,
+                                    "x",
+                                    List{1, Value{}},
+                                    Map{{"k", true}},
+                                    DateTime{1, 2, 3600, "Europe/Berlin"},
+                                    std::string(300'000, 'y')};
     for (const Value& v : values) {
         ASSERT_TRUE(client->run("ECHO", map_of({{"x", v}})));
         const auto record = client->next();
@@ -248,7 +271,8 @@ TEST_F(BoltServerTest, TransactionsAndFailures) {
     EXPECT_EQ(client->route().value().as_map().find("ttl")->as_integer(), 300);
     ASSERT_TRUE(client->logon("other", "secret"));
     EXPECT_EQ(server_->connections().at(0).user, "other");
-    EXPECT_EQ(client->logon("other", "wrong").error().hint(), "Neo.ClientError.Security.Unauthorized");
+    EXPECT_EQ(client->logon("other", "wrong").error().hint(),
+              "Neo.ClientError.Security.Unauthorized");
 }
 
 TEST_F(BoltServerTest, AWrongPasswordIsAnswered) {
@@ -272,7 +296,8 @@ TEST_F(BoltServerTest, ARunningStatementIsInterruptedByReset) {
         waiter.interrupt(*client);
         const std::optional<Error> error = waiter.error();
         ASSERT_TRUE(error);
-        EXPECT_TRUE(error->code() == ErrorCode::kTerminated || error->hint() == "Neo.ClientError.Transaction.Terminated")
+        EXPECT_TRUE(error->code() == ErrorCode::kTerminated ||
+                    error->hint() == "Neo.ClientError.Transaction.Terminated")
             << error->message();
         ASSERT_TRUE(client->run("ROWS 1"));
         EXPECT_EQ(count_rows(*client), 1);
@@ -323,7 +348,8 @@ TEST_F(BoltServerTest, AWebSocketMayBeginItsFramesBesideAFullHead) {
 
 TEST_F(BoltServerTest, TlsWebSocketAndBothOnOnePort) {
     const Certificate own = make_certificate(folder_, "server");
-    settings_.tls = {.enabled = true, .certificate_file = own.certificate_file, .key_file = own.key_file};
+    settings_.tls = {
+        .enabled = true, .certificate_file = own.certificate_file, .key_file = own.key_file};
     serve();
     for (const bool tls : {false, true}) {
         for (const bool websocket : {false, true}) {
@@ -346,7 +372,10 @@ TEST_F(BoltServerTest, TlsWebSocketAndBothOnOnePort) {
 
 TEST_F(BoltServerTest, TlsThatIsRequiredRefusesPlainPeers) {
     const Certificate own = make_certificate(folder_, "server");
-    settings_.tls = {.enabled = true, .required = true, .certificate_file = own.certificate_file, .key_file = own.key_file};
+    settings_.tls = {.enabled = true,
+                     .required = true,
+                     .certificate_file = own.certificate_file,
+                     .key_file = own.key_file};
     serve();
     EXPECT_EQ(Client::connect(client_settings()).error().code(), ErrorCode::kIo);
     ClientSettings c = client_settings();
@@ -360,7 +389,10 @@ TEST_F(BoltServerTest, TlsThatIsRequiredRefusesPlainPeers) {
 TEST_F(BoltServerTest, ClientCertificatesAreAskedFor) {
     const Certificate own = make_certificate(folder_, "server");
     const Certificate client = make_certificate(folder_, "client");
-    settings_.tls = {.enabled = true, .required = true, .certificate_file = own.certificate_file, .key_file = own.key_file,
+    settings_.tls = {.enabled = true,
+                     .required = true,
+                     .certificate_file = own.certificate_file,
+                     .key_file = own.key_file,
                      .client_ca_file = client.certificate_file};
     serve();
     ClientSettings c = client_settings();
@@ -373,7 +405,8 @@ TEST_F(BoltServerTest, ClientCertificatesAreAskedFor) {
 }
 
 TEST_F(BoltServerTest, ACertificateThatCannotBeReadStopsTheStart) {
-    settings_.tls = {.enabled = true, .certificate_file = "/nowhere.crt", .key_file = "/nowhere.key"};
+    settings_.tls = {
+        .enabled = true, .certificate_file = "/nowhere.crt", .key_file = "/nowhere.key"};
     const auto started = Server::start(io_, settings_, backend_);
     ASSERT_FALSE(started);
     EXPECT_NE(started.error().message().find("/nowhere.crt"), std::string::npos);
@@ -388,7 +421,8 @@ TEST_F(BoltServerTest, AHttpGetIsAnswered) {
     asio::write(socket, asio::buffer(std::string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n"}));
     const std::string answer = read_all(socket);
     EXPECT_EQ(answer,
-              "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\naccess-control-allow-origin: *\r\ncontent-length: 0\r\n\r\n");
+              "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\naccess-control-allow-origin: "
+              "*\r\ncontent-length: 0\r\n\r\n");
 }
 
 TEST_F(BoltServerTest, JunkClosesWithoutAByte) {
@@ -484,14 +518,19 @@ TEST_F(BoltServerTest, AClientThatVanishesEndsItsStatement) {
     {
         auto socket = raw();
         std::string bytes = bytes_of("6060B017 00000805 00000000 00000000 00000000");
-        bytes += request(MessageTag::kHello, {map_of({{"user_agent", "x"}, {"bolt_agent", map_of({{"product", "x"}})}})});
-        bytes += request(MessageTag::kLogon, {map_of({{"scheme", "basic"}, {"principal", "n"}, {"credentials", "secret"}})});
+        bytes +=
+            request(MessageTag::kHello,
+                    {map_of({{"user_agent", "x"}, {"bolt_agent", map_of({{"product", "x"}})}})});
+        bytes +=
+            request(MessageTag::kLogon,
+                    {map_of({{"scheme", "basic"}, {"principal", "n"}, {"credentials", "secret"}})});
         bytes += request(MessageTag::kRun, {"WAIT", Map{}, Map{}});
         bytes += request(MessageTag::kPull, {map_of({{"n", -1}})});
         asio::write(socket, asio::buffer(bytes));
         EXPECT_TRUE(eventually([&] { return backend_.live.load() == 1; }));
     }
-    EXPECT_TRUE(eventually([&] { return backend_.live.load() == 0 && server_->connections().empty(); }));
+    EXPECT_TRUE(
+        eventually([&] { return backend_.live.load() == 0 && server_->connections().empty(); }));
 }
 
 TEST_F(BoltServerTest, CloseConnectionEndsTheStatementOfOne) {

@@ -84,7 +84,9 @@ std::vector<std::string> answers_of(std::string_view output, Dialect dialect) {
     return out;
 }
 
-Map map_of(std::initializer_list<Map::Entry> entries) { return Map{entries}; }
+Map map_of(std::initializer_list<Map::Entry> entries) {
+    return Map{entries};
+}
 
 void ConversationTest::start(Version version, bool by_manifest) {
     dialect_ = Dialect{version, false};
@@ -103,60 +105,75 @@ void ConversationTest::start(Version version, bool by_manifest) {
     conversation_.reset();
     transport_.output.clear();
     transport_.closed = false;
-    conversation_ = std::make_unique<Conversation>(backend_, settings_, metrics_, transport_, info, dialect_, by_manifest);
+    conversation_ = std::make_unique<Conversation>(
+        backend_, settings_, metrics_, transport_, info, dialect_, by_manifest);
 }
 
 void ConversationTest::play_working_session(NiceMock<MockSession>& session) {
     summary_.database = "neo4j";
-    ON_CALL(session, login(_, _)).WillByDefault(Invoke([](const AuthToken& token, Completion<Login> done) {
-        done(Login{token.principal, false});
-    }));
+    ON_CALL(session, login(_, _))
+        .WillByDefault(Invoke([](const AuthToken& token, Completion<Login> done) {
+            done(Login{token.principal, false});
+        }));
     ON_CALL(session, run(_, _, _, _))
-        .WillByDefault(Invoke([this](const std::string&, const Value&, const TransactionOptions&, Completion<Running> done) {
+        .WillByDefault(Invoke([this](const std::string&,
+                                     const Value&,
+                                     const TransactionOptions&,
+                                     Completion<Running> done) {
             next_row_ = 0;
             done(Running{0, fields_, "neo4j", 1});
         }));
-    ON_CALL(session, begin(_, _)).WillByDefault(Invoke([this](const TransactionOptions&, Completion<Begun> done) {
-        next_statement_ = 0;
-        done(Begun{"neo4j"});
-    }));
+    ON_CALL(session, begin(_, _))
+        .WillByDefault(Invoke([this](const TransactionOptions&, Completion<Begun> done) {
+            next_statement_ = 0;
+            done(Begun{"neo4j"});
+        }));
     ON_CALL(session, run_in_transaction(_, _, _))
         .WillByDefault(Invoke([this](const std::string&, const Value&, Completion<Running> done) {
             next_row_ = 0;
             done(Running{next_statement_++, fields_, "neo4j", 1});
         }));
-    ON_CALL(session, commit(_)).WillByDefault(Invoke([](Completion<std::string> done) { done(std::string{"FB:kcw="}); }));
-    ON_CALL(session, rollback(_)).WillByDefault(Invoke([](Completion<void> done) { done(success()); }));
+    ON_CALL(session, commit(_)).WillByDefault(Invoke([](Completion<std::string> done) {
+        done(std::string{"FB:kcw="});
+    }));
+    ON_CALL(session, rollback(_)).WillByDefault(Invoke([](Completion<void> done) {
+        done(success());
+    }));
     ON_CALL(session, pull(_, _, _, _))
-        .WillByDefault(Invoke([this](std::int64_t, std::int64_t n, RecordSink& sink, Completion<Pulled> done) {
+        .WillByDefault(
+            Invoke([this](std::int64_t, std::int64_t n, RecordSink& sink, Completion<Pulled> done) {
+                Pulled pulled;
+                while (next_row_ < rows_.size()) {
+                    if (n >= 0 && pulled.records == n) {
+                        pulled.outcome = PullOutcome::kHasMore;
+                        done(std::move(pulled));
+                        return;
+                    }
+                    ++pulled.records;
+                    if (!sink.record(rows_[next_row_++])) {
+                        pulled.outcome = PullOutcome::kPaused;
+                        done(std::move(pulled));
+                        return;
+                    }
+                }
+                pulled.summary = summary_;
+                pulled.bookmark = "FB:kcw=";
+                done(std::move(pulled));
+            }));
+    ON_CALL(session, discard(_, _, _))
+        .WillByDefault(Invoke([this](std::int64_t, std::int64_t, Completion<Pulled> done) {
             Pulled pulled;
-            while (next_row_ < rows_.size()) {
-                if (n >= 0 && pulled.records == n) {
-                    pulled.outcome = PullOutcome::kHasMore;
-                    done(std::move(pulled));
-                    return;
-                }
-                ++pulled.records;
-                if (!sink.record(rows_[next_row_++])) {
-                    pulled.outcome = PullOutcome::kPaused;
-                    done(std::move(pulled));
-                    return;
-                }
-            }
+            pulled.records = static_cast<std::int64_t>(rows_.size() - next_row_);
+            next_row_ = rows_.size();
             pulled.summary = summary_;
             pulled.bookmark = "FB:kcw=";
             done(std::move(pulled));
         }));
-    ON_CALL(session, discard(_, _, _)).WillByDefault(Invoke([this](std::int64_t, std::int64_t, Completion<Pulled> done) {
-        Pulled pulled;
-        pulled.records = static_cast<std::int64_t>(rows_.size() - next_row_);
-        next_row_ = rows_.size();
-        pulled.summary = summary_;
-        pulled.bookmark = "FB:kcw=";
-        done(std::move(pulled));
-    }));
     ON_CALL(session, route(_, _, _, _, _))
-        .WillByDefault(Invoke([](const Value&, const std::vector<std::string>&, const std::string&, const std::string&,
+        .WillByDefault(Invoke([](const Value&,
+                                 const std::vector<std::string>&,
+                                 const std::string&,
+                                 const std::string&,
                                  Completion<RoutingTable> done) {
             RoutingTable table;
             table.database = "neo4j";
@@ -177,7 +194,8 @@ void ConversationTest::log_in() {
     if (dialect_.has_logon()) {
         send({hello(), logon()});
     } else {
-        send({hello(map_of({{"scheme", "basic"}, {"principal", "neo4j"}, {"credentials", "secret"}}))});
+        send({hello(
+            map_of({{"scheme", "basic"}, {"principal", "neo4j"}, {"credentials", "secret"}}))});
     }
     ASSERT_EQ(conversation_->state(), Conversation::State::kReady);
 }

@@ -1,6 +1,12 @@
 // A conversation over in-memory buffers, a mocked backend, and messages as text.
 #pragma once
 
+#include "bolt/backend.h"
+#include "bolt/conversation.h"
+#include "bolt/framing.h"
+#include "bolt/messages.h"
+#include "bolt/packstream.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,27 +17,31 @@
 #include <string_view>
 #include <vector>
 
-#include "bolt/backend.h"
-#include "bolt/conversation.h"
-#include "bolt/framing.h"
-#include "bolt/messages.h"
-#include "bolt/packstream.h"
-
 namespace nornic::bolt {
 
 class MockSession : public Session {
 public:
     MOCK_METHOD(void, login, (const AuthToken&, Completion<Login>), (override));
     MOCK_METHOD(void, logoff, (), (override));
-    MOCK_METHOD(void, run, (std::string, Value, TransactionOptions, Completion<Running>), (override));
+    MOCK_METHOD(void,
+                run,
+                (std::string, Value, TransactionOptions, Completion<Running>),
+                (override));
     MOCK_METHOD(void, begin, (TransactionOptions, Completion<Begun>), (override));
     MOCK_METHOD(void, run_in_transaction, (std::string, Value, Completion<Running>), (override));
     MOCK_METHOD(void, commit, (Completion<std::string>), (override));
     MOCK_METHOD(void, rollback, (Completion<void>), (override));
-    MOCK_METHOD(void, pull, (std::int64_t, std::int64_t, RecordSink&, Completion<Pulled>), (override));
+    MOCK_METHOD(void,
+                pull,
+                (std::int64_t, std::int64_t, RecordSink&, Completion<Pulled>),
+                (override));
     MOCK_METHOD(void, discard, (std::int64_t, std::int64_t, Completion<Pulled>), (override));
     MOCK_METHOD(bool, has_open_statement, (), (const, override));
-    MOCK_METHOD(void, route, (Value, std::vector<std::string>, std::string, std::string, Completion<RoutingTable>), (override));
+    MOCK_METHOD(
+        void,
+        route,
+        (Value, std::vector<std::string>, std::string, std::string, Completion<RoutingTable>),
+        (override));
     MOCK_METHOD(void, interrupt, (), (override));
     MOCK_METHOD(void, reset, (), (override));
 };
@@ -96,13 +106,25 @@ protected:
     std::vector<std::string> take_answers();
 
     static std::string hello(Map extra = {});
-    static std::string logon() { return request(MessageTag::kLogon, {map_of({{"scheme", "basic"}, {"principal", "neo4j"}, {"credentials", "secret"}})}); }
-    static std::string run(std::string_view query = "RETURN 1 AS n", Map parameters = {}, Map extra = {}) {
+    static std::string logon() {
+        return request(
+            MessageTag::kLogon,
+            {map_of({{"scheme", "basic"}, {"principal", "neo4j"}, {"credentials", "secret"}})});
+    }
+    static std::string run(std::string_view query = "RETURN 1 AS n",
+                           Map parameters = {},
+                           Map extra = {}) {
         return request(MessageTag::kRun, {query, std::move(parameters), std::move(extra)});
     }
-    static std::string begin(Map extra = {}) { return request(MessageTag::kBegin, {std::move(extra)}); }
-    static std::string pull(std::int64_t n = -1) { return request(MessageTag::kPull, {map_of({{"n", n}})}); }
-    static std::string discard(std::int64_t n = -1) { return request(MessageTag::kDiscard, {map_of({{"n", n}})}); }
+    static std::string begin(Map extra = {}) {
+        return request(MessageTag::kBegin, {std::move(extra)});
+    }
+    static std::string pull(std::int64_t n = -1) {
+        return request(MessageTag::kPull, {map_of({{"n", n}})});
+    }
+    static std::string discard(std::int64_t n = -1) {
+        return request(MessageTag::kDiscard, {map_of({{"n", n}})});
+    }
     static std::string reset() { return request(MessageTag::kReset); }
     static std::string commit() { return request(MessageTag::kCommit); }
     static std::string rollback() { return request(MessageTag::kRollback); }

@@ -1,5 +1,6 @@
-// Preloaded into a server by sync_fault_test.py: fdatasync does what the file named by FAULTY_SYNC says, each time
-// it is called. "fail": input/output error. "hang": waits until the file says something else. Else: the real one.
+// Preloaded into a server by sync_fault_test.py: fdatasync does what the file named by FAULTY_SYNC
+// says, each time it is called. "fail": input/output error. "hang": waits until the file says
+// something else. Else: the real one.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,11 +1,11 @@
 // Requests in, status and body out, over a backend that is a mock.
 #include "http/query_api.h"
 
+#include "http/json_values.h"
+
 #include <boost/json.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include "http/json_values.h"
 
 namespace nornic::http {
 namespace {
@@ -24,9 +24,21 @@ public:
     MOCK_METHOD(Result<std::string>, authenticate, (const Credentials&), (override));
     MOCK_METHOD(Result<Value>, parse_temporal, (std::string_view, std::string_view), (override));
     MOCK_METHOD(void, query, (std::string, QueryRequest, Completion<QueryAnswer>), (override));
-    MOCK_METHOD(void, begin, (std::string, QueryRequest, (Completion<std::pair<OpenTransaction, QueryAnswer>>)), (override));
-    MOCK_METHOD(void, query_in, (std::string, std::string, QueryRequest, (Completion<std::pair<OpenTransaction, QueryAnswer>>)), (override));
-    MOCK_METHOD(void, commit, (std::string, std::string, QueryRequest, Completion<QueryAnswer>), (override));
+    MOCK_METHOD(void,
+                begin,
+                (std::string, QueryRequest, (Completion<std::pair<OpenTransaction, QueryAnswer>>)),
+                (override));
+    MOCK_METHOD(void,
+                query_in,
+                (std::string,
+                 std::string,
+                 QueryRequest,
+                 (Completion<std::pair<OpenTransaction, QueryAnswer>>)),
+                (override));
+    MOCK_METHOD(void,
+                commit,
+                (std::string, std::string, QueryRequest, Completion<QueryAnswer>),
+                (override));
     MOCK_METHOD(void, rollback, (std::string, std::string, Completion<void>), (override));
 };
 
@@ -34,23 +46,31 @@ class QueryApi : public testing::Test {
 protected:
     QueryApi() {
         ON_CALL(backend, authentication_enabled).WillByDefault(Return(true));
-        ON_CALL(backend, authenticate).WillByDefault([](const Credentials& c) -> Result<std::string> {
-            if (c.user == "admin" && c.password == "right") {
-                return c.user;
-            }
-            return fail(ErrorCode::kUnauthorized, "The client is unauthorized due to authentication failure.");
-        });
-        ON_CALL(backend, query).WillByDefault([this](const std::string&, QueryRequest request, const Completion<QueryAnswer>& done) {
-            seen = std::move(request);
-            QueryAnswer answer;
-            answer.fields = {"x"};
-            answer.rows = {{Value{std::int64_t{7}}}};
-            answer.bookmarks = {"nb1:h:3"};
-            answer.summary.counters.nodes_created = 1;
-            done(std::move(answer));
-        });
+        ON_CALL(backend, authenticate)
+            .WillByDefault([](const Credentials& c) -> Result<std::string> {
+                if (c.user == "admin" && c.password == "right") {
+                    return c.user;
+                }
+                return fail(ErrorCode::kUnauthorized,
+                            "The client is unauthorized due to authentication failure.");
+            });
+        ON_CALL(backend, query)
+            .WillByDefault([this](const std::string&,
+                                  QueryRequest request,
+                                  const Completion<QueryAnswer>& done) {
+                seen = std::move(request);
+                QueryAnswer answer;
+                answer.fields = {"x"};
+                answer.rows = {{Value{std::int64_t{7}}}};
+                answer.bookmarks = {"nb1:h:3"};
+                answer.summary.counters.nodes_created = 1;
+                done(std::move(answer));
+            });
     }
-    ApiResponse send(const std::string& method, const std::string& path, const std::string& body = {}, const std::string& type = "application/json") {
+    ApiResponse send(const std::string& method,
+                     const std::string& path,
+                     const std::string& body = {},
+                     const std::string& type = "application/json") {
         ApiRequest request;
         request.method = method;
         request.path = path;
@@ -73,8 +93,10 @@ protected:
 };
 
 TEST_F(QueryApi, AStatementIsAnsweredWithFieldsValuesAndBookmark) {
-    const ApiResponse r =
-        send("POST", "/db/neo4j/query/v2", R"({"statement":"RETURN $a","parameters":{"a":[1,2.5,"t",null,{"k":true}]},"includeCounters":true,"accessMode":"READ","bookmarks":["b"]})");
+    const ApiResponse r = send(
+        "POST",
+        "/db/neo4j/query/v2",
+        R"({"statement":"RETURN $a","parameters":{"a":[1,2.5,"t",null,{"k":true}]},"includeCounters":true,"accessMode":"READ","bookmarks":["b"]})");
     EXPECT_EQ(r.status, 202);
     const auto json = boost::json::parse(r.body).as_object();
     EXPECT_EQ(boost::json::serialize(json.at("data")), R"({"fields":["x"],"values":[[7]]})");
@@ -86,9 +108,11 @@ TEST_F(QueryApi, AStatementIsAnsweredWithFieldsValuesAndBookmark) {
 }
 
 TEST_F(QueryApi, TypedJsonCarriesTypesBothWays) {
-    const ApiResponse r = send("POST", "/db/neo4j/query/v2",
-                               R"x({"statement":"RETURN $a","parameters":{"a":{"$type":"Integer","_value":"9223372036854775807"},"b":{"$type":"Point","_value":"SRID=7203;POINT (1.0 2.0)"}}})x",
-                               "application/vnd.neo4j.query");
+    const ApiResponse r = send(
+        "POST",
+        "/db/neo4j/query/v2",
+        R"x({"statement":"RETURN $a","parameters":{"a":{"$type":"Integer","_value":"9223372036854775807"},"b":{"$type":"Point","_value":"SRID=7203;POINT (1.0 2.0)"}}})x",
+        "application/vnd.neo4j.query");
     EXPECT_EQ(r.status, 202);
     EXPECT_EQ(r.content_type, "application/vnd.neo4j.query");
     EXPECT_EQ(seen.parameters.as_map().find("a")->as_integer(), INT64_MAX);
@@ -110,21 +134,35 @@ TEST_P(BadRequests, AreAnsweredWithWhatIsWrong) {
     EXPECT_EQ(r.status, GetParam().status);
     EXPECT_NE(r.body.find(GetParam().words), std::string::npos) << r.body;
 }
-INSTANTIATE_TEST_SUITE_P(All, BadRequests,
-                         testing::Values(BadRequest{"no_body", "POST", "/db/neo4j/query/v2", "", 400, "no body"},
-                                         BadRequest{"not_json", "POST", "/db/neo4j/query/v2", "{", 400, "not a JSON object"},
-                                         BadRequest{"a_list", "POST", "/db/neo4j/query/v2", "[]", 400, "not a JSON object"},
-                                         BadRequest{"no_statement", "POST", "/db/neo4j/query/v2", "{}", 400, "statement"},
-                                         BadRequest{"bad_parameters", "POST", "/db/neo4j/query/v2", R"({"statement":"x","parameters":[]})", 400, "parameters"},
-                                         BadRequest{"bad_mode", "POST", "/db/neo4j/query/v2", R"({"statement":"x","accessMode":"q"})", 400, "accessMode"},
-                                         BadRequest{"get", "GET", "/db/neo4j/query/v2", "", 405, "POST"},
-                                         BadRequest{"unknown", "GET", "/nothing", "", 404, "/nothing"},
-                                         BadRequest{"post_health", "POST", "/health", "", 405, "GET"},
-                                         BadRequest{"deep", "POST", "/db/neo4j/query/v2/tx/1/commit/more", "{}", 404, "nothing"}),
-                         [](const auto& info) { return std::string{info.param.name}; });
+INSTANTIATE_TEST_SUITE_P(
+    All,
+    BadRequests,
+    testing::Values(
+        BadRequest{"no_body", "POST", "/db/neo4j/query/v2", "", 400, "no body"},
+        BadRequest{"not_json", "POST", "/db/neo4j/query/v2", "{", 400, "not a JSON object"},
+        BadRequest{"a_list", "POST", "/db/neo4j/query/v2", "[]", 400, "not a JSON object"},
+        BadRequest{"no_statement", "POST", "/db/neo4j/query/v2", "{}", 400, "statement"},
+        BadRequest{"bad_parameters",
+                   "POST",
+                   "/db/neo4j/query/v2",
+                   R"({"statement":"x","parameters":[]})",
+                   400,
+                   "parameters"},
+        BadRequest{"bad_mode",
+                   "POST",
+                   "/db/neo4j/query/v2",
+                   R"({"statement":"x","accessMode":"q"})",
+                   400,
+                   "accessMode"},
+        BadRequest{"get", "GET", "/db/neo4j/query/v2", "", 405, "POST"},
+        BadRequest{"unknown", "GET", "/nothing", "", 404, "/nothing"},
+        BadRequest{"post_health", "POST", "/health", "", 405, "GET"},
+        BadRequest{"deep", "POST", "/db/neo4j/query/v2/tx/1/commit/more", "{}", 404, "nothing"}),
+    [](const auto& info) { return std::string{info.param.name}; });
 
 TEST_F(QueryApi, DeepJsonIsRefusedNotFollowed) {
-    const std::string deep = R"({"statement":"x","parameters":{"a":)" + std::string(100'000, '[') + std::string(100'000, ']') + "}}";
+    const std::string deep = R"({"statement":"x","parameters":{"a":)" + std::string(100'000, '[') +
+                             std::string(100'000, ']') + "}}";
     EXPECT_EQ(send("POST", "/db/neo4j/query/v2", deep).status, 400);
 }
 
@@ -156,13 +194,17 @@ TEST_F(QueryApi, TransactionsBeginRunCommitAndRollBack) {
     const ApiResponse begun = send("POST", "/db/neo4j/query/v2/tx", "");
     EXPECT_EQ(begun.status, 202);
     EXPECT_NE(begun.body.find(R"("transaction":{"id":"t1")"), std::string::npos);
-    EXPECT_CALL(backend, query_in(_, std::string{"t1"}, _, _)).WillOnce([](auto, auto, auto, auto done) {
-        done(fail(ErrorCode::kTransactionNotFound, "gone"));
-    });
+    EXPECT_CALL(backend, query_in(_, std::string{"t1"}, _, _))
+        .WillOnce([](auto, auto, auto, auto done) {
+            done(fail(ErrorCode::kTransactionNotFound, "gone"));
+        });
     EXPECT_EQ(send("POST", "/db/neo4j/query/v2/tx/t1", R"({"statement":"x"})").status, 404);
-    EXPECT_CALL(backend, commit(_, std::string{"t1"}, _, _)).WillOnce([](auto, auto, auto, auto done) { done(QueryAnswer{}); });
+    EXPECT_CALL(backend, commit(_, std::string{"t1"}, _, _))
+        .WillOnce([](auto, auto, auto, auto done) { done(QueryAnswer{}); });
     EXPECT_EQ(send("POST", "/db/neo4j/query/v2/tx/t1/commit", "").status, 202);
-    EXPECT_CALL(backend, rollback(_, std::string{"t1"}, _)).WillOnce([](auto, auto, auto done) { done(success()); });
+    EXPECT_CALL(backend, rollback(_, std::string{"t1"}, _)).WillOnce([](auto, auto, auto done) {
+        done(success());
+    });
     EXPECT_EQ(send("DELETE", "/db/neo4j/query/v2/tx/t1").status, 200);
 }
 
@@ -186,7 +228,8 @@ TEST(JsonValues, PlainValuesReadAsPeopleExpect) {
     for (const auto& [value, want] : kCases) {
         EXPECT_EQ(boost::json::serialize(to_json(value, JsonStyle::kPlain)), want);
     }
-    EXPECT_EQ(boost::json::serialize(to_json(Value{std::int64_t{5}}, JsonStyle::kTyped)), R"({"$type":"Integer","_value":"5"})");
+    EXPECT_EQ(boost::json::serialize(to_json(Value{std::int64_t{5}}, JsonStyle::kTyped)),
+              R"({"$type":"Integer","_value":"5"})");
 }
 
 }  // namespace

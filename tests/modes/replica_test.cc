@@ -1,13 +1,13 @@
 // The driver and standalone over a log in memory and an engine that is a mock.
 #include "modes/replica.h"
 
-#include <condition_variable>
-#include <thread>
+#include "modes/standalone/standalone.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "modes/standalone/standalone.h"
+#include <condition_variable>
+#include <thread>
 
 namespace nornic::modes {
 namespace {
@@ -23,7 +23,8 @@ public:
         if (entry.payload == fail_on) {
             return fail(ErrorCode::kCorruption, "not understood");
         }
-        EXPECT_EQ(entry.index.value, applied_.value + 1) << "entries are applied in order, each once";
+        EXPECT_EQ(entry.index.value, applied_.value + 1)
+            << "entries are applied in order, each once";
         applied_ = entry.index;
         payloads.push_back(entry.payload);
         return success();
@@ -33,13 +34,21 @@ public:
         return applied_;
     }
     LogIndex durable_index() const override { return LogIndex{0}; }
-    void on_checkpoint(std::function<void(LogIndex)> callback) override { checkpoint_callback = std::move(callback); }
+    void on_checkpoint(std::function<void(LogIndex)> callback) override {
+        checkpoint_callback = std::move(callback);
+    }
     Result<> checkpoint() override { return success(); }
-    Result<std::unique_ptr<engine::Transaction>> begin(const engine::BeginOptions&) override { return fail(ErrorCode::kUnsupported, "not here"); }
+    Result<std::unique_ptr<engine::Transaction>> begin(const engine::BeginOptions&) override {
+        return fail(ErrorCode::kUnsupported, "not here");
+    }
     std::vector<engine::DatabaseInfo> databases() const override { return {}; }
     std::optional<Value> catalog(std::string_view) const override { return std::nullopt; }
-    std::vector<std::pair<std::string, Value>> catalog_range(std::string_view) const override { return {}; }
-    Result<> await_indexes(std::string_view, std::string_view, Deadline) override { return success(); }
+    std::vector<std::pair<std::string, Value>> catalog_range(std::string_view) const override {
+        return {};
+    }
+    Result<> await_indexes(std::string_view, std::string_view, Deadline) override {
+        return success();
+    }
     engine::EngineStats stats() const override { return {}; }
     Result<std::uint64_t> digest() override { return std::uint64_t{0}; }
     void stop() override {}
@@ -65,7 +74,9 @@ public:
         }
         return inner_->append(entries);
     }
-    Result<> set_hard_state(const engine::HardState& state) override { return inner_->set_hard_state(state); }
+    Result<> set_hard_state(const engine::HardState& state) override {
+        return inner_->set_hard_state(state);
+    }
     Result<> sync() override {
         std::unique_lock lock{mutex_};
         ++syncs;
@@ -78,7 +89,9 @@ public:
         return inner_->sync();
     }
     bool failed() const override { return broken_; }
-    Result<> read(LogIndex from, LogIndex to, const std::function<bool(const engine::LogEntry&)>& visit) override {
+    Result<> read(LogIndex from,
+                  LogIndex to,
+                  const std::function<bool(const engine::LogEntry&)>& visit) override {
         return inner_->read(from, to, visit);
     }
     Result<Term> term_at(LogIndex index) override { return inner_->term_at(index); }
@@ -186,7 +199,8 @@ TEST_F(ReplicaTest, AFailedSyncIsUnknownAndFinal) {
     const auto after = replica->commit_and_wait("c");
     ASSERT_FALSE(after);
     EXPECT_EQ(after.error().code(), ErrorCode::kDatabaseUnavailable);
-    EXPECT_EQ(engine.payloads, (std::vector<std::string>{"a"})) << "what may not be durable is not shown";
+    EXPECT_EQ(engine.payloads, (std::vector<std::string>{"a"}))
+        << "what may not be durable is not shown";
 }
 
 TEST_F(ReplicaTest, AnEntryThatCannotBeAppliedStopsTheMember) {
@@ -202,7 +216,8 @@ TEST_F(ReplicaTest, AnEntryThatCannotBeAppliedStopsTheMember) {
 TEST_F(ReplicaTest, StartReplaysWhatTheEngineLacks) {
     std::vector<engine::LogEntry> entries;
     for (std::uint64_t i = 1; i <= 3; ++i) {
-        entries.push_back({Term{1}, LogIndex{i}, i, engine::EntryKind::kWriteSet, std::to_string(i)});
+        entries.push_back(
+            {Term{1}, LogIndex{i}, i, engine::EntryKind::kWriteSet, std::to_string(i)});
     }
     ASSERT_TRUE(log.append(entries));
     ASSERT_TRUE(log.sync());
@@ -256,10 +271,11 @@ TEST_F(ReplicaTest, AReaderWaitsForItsBookmarkUpToItsDeadline) {
 TEST_F(ReplicaTest, AfterStopEverythingIsAnswered) {
     start();
     bool answered = false;
-    replica->read_point(ReadConsistency::kOne, LogIndex{5}, kNoDeadline, [&](Result<LogIndex> answer) {
-        answered = true;
-        EXPECT_EQ(answer.error().code(), ErrorCode::kStopping);
-    });
+    replica->read_point(
+        ReadConsistency::kOne, LogIndex{5}, kNoDeadline, [&](Result<LogIndex> answer) {
+            answered = true;
+            EXPECT_EQ(answer.error().code(), ErrorCode::kStopping);
+        });
     replica->stop();
     EXPECT_TRUE(answered);
     EXPECT_EQ(replica->commit_and_wait("late").error().code(), ErrorCode::kStopping);

@@ -1,9 +1,9 @@
 #include "server/elastic_pool.h"
 
-#include <condition_variable>
-
 #include <boost/asio/post.hpp>
 #include <gtest/gtest.h>
+
+#include <condition_variable>
 
 namespace nornic::server {
 namespace {

@@ -1,4 +1,12 @@
-// Sessions on a real instance in this process: what other threads may do to a session's transaction.
+// Sessions on a real instance in this process: what other threads may do to a session's
+// transaction.
+#include "server/http_backend.h"
+#include "server/instance.h"
+#include "server/query_session.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
 #include <atomic>
 #include <filesystem>
 #include <functional>
@@ -6,15 +14,8 @@
 #include <memory>
 #include <string>
 #include <thread>
-#include <vector>
-
-#include <fmt/format.h>
-#include <gtest/gtest.h>
 #include <unistd.h>
-
-#include "server/http_backend.h"
-#include "server/instance.h"
-#include "server/query_session.h"
+#include <vector>
 
 namespace nornic::server {
 namespace {
@@ -46,10 +47,13 @@ class SessionsTest : public testing::Test {
 protected:
     void SetUp() override {
         directory_ = std::filesystem::temp_directory_path() /
-                     fmt::format("sessions_test.{}.{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
+                     fmt::format("sessions_test.{}.{}",
+                                 ::getpid(),
+                                 testing::UnitTest::GetInstance()->current_test_info()->name());
         std::filesystem::remove_all(directory_);
         env::Source source;
-        source.environment = {{"NORNICDB_DATA_DIR", directory_.string()}, {"NORNICDB_AUTH", "none"}};
+        source.environment = {{"NORNICDB_DATA_DIR", directory_.string()},
+                              {"NORNICDB_AUTH", "none"}};
         auto loaded = env::load(source);
         ASSERT_TRUE(loaded) << loaded.error().message();
         auto opened = Instance::open(loaded.value(), system_clock());
@@ -72,13 +76,15 @@ protected:
     }
     /// An autocommit statement and all its records.
     static Result<Table> run(QuerySession& session, const std::string& query) {
-        NORNIC_TRY(wait<bolt::Running>([&](auto done) { session.run(query, Value{Map{}}, {}, done); }));
+        NORNIC_TRY(
+            wait<bolt::Running>([&](auto done) { session.run(query, Value{Map{}}, {}, done); }));
         Rows rows;
         NORNIC_TRY(wait<bolt::Pulled>([&](auto done) { session.pull(-1, -1, rows, done); }));
         return std::move(rows.table);
     }
     static Result<bolt::Running> run_in(QuerySession& session, const std::string& query) {
-        return wait<bolt::Running>([&](auto done) { session.run_in_transaction(query, Value{Map{}}, done); });
+        return wait<bolt::Running>(
+            [&](auto done) { session.run_in_transaction(query, Value{Map{}}, done); });
     }
     static Result<std::string> commit(QuerySession& session) {
         return wait<std::string>([&](auto done) { session.commit(done); });
@@ -141,13 +147,17 @@ TEST_F(SessionsTest, TransactionsAreListedAndTerminatedWhileTheirStatementsRunAg
         threads.emplace_back([&, w] {
             const auto mine = session();
             const std::string query = fmt::format(
-                "MATCH (a:C {{id: {}}}) SET a.n = a.n + 1 WITH a MATCH (b:C {{id: {}}}) SET b.n = b.n + 1 RETURN b.n", w % 2, 1 - w % 2);
+                "MATCH (a:C {{id: {}}}) SET a.n = a.n + 1 WITH a MATCH (b:C {{id: {}}}) SET b.n = "
+                "b.n + 1 RETURN b.n",
+                w % 2,
+                1 - w % 2);
             for (int i = 0; i < kRounds; ++i) {
                 const auto done = run(*mine, query);
                 if (done) {
                     succeeded.fetch_add(1);
                 } else {
-                    EXPECT_EQ(done.error().code(), ErrorCode::kTerminated) << done.error().message();
+                    EXPECT_EQ(done.error().code(), ErrorCode::kTerminated)
+                        << done.error().message();
                     mine->reset();
                 }
             }
@@ -160,7 +170,8 @@ TEST_F(SessionsTest, TransactionsAreListedAndTerminatedWhileTheirStatementsRunAg
             EXPECT_TRUE(run(*watcher, "SHOW TRANSACTIONS YIELD *"));
             for (const OpenTransactionPtr& t : instance_->transactions().all()) {
                 if (t->number % 7 == 0) {
-                    static_cast<void>(instance_->transactions().terminate(t->id, "test"));  // It may be over by now.
+                    static_cast<void>(instance_->transactions().terminate(
+                        t->id, "test"));  // It may be over by now.
                 }
             }
         }
@@ -185,14 +196,16 @@ TEST_F(SessionsTest, OneRequestAtATimeUsesAnHttpTransaction) {
         return out;
     };
     for (int round = 0; round < 20; ++round) {
-        const auto begun = wait<Begun>([&](auto done) { http.begin("tester", request("CREATE (:H)"), done); });
+        const auto begun =
+            wait<Begun>([&](auto done) { http.begin("tester", request("CREATE (:H)"), done); });
         ASSERT_TRUE(begun) << begun.error().message();
         const std::string id = begun.value().first.id;
         std::atomic<int> committed{0};
         std::vector<std::thread> threads;
         for (int i = 0; i < 3; ++i) {
             threads.emplace_back([&] {
-                const auto answer = wait<http::QueryAnswer>([&](auto done) { http.commit("tester", id, request(""), done); });
+                const auto answer = wait<http::QueryAnswer>(
+                    [&](auto done) { http.commit("tester", id, request(""), done); });
                 if (answer) {
                     committed.fetch_add(1);
                     return;
@@ -219,23 +232,30 @@ TEST_F(SessionsTest, ARollbackEndsTheRequestThatUsesItsTransaction) {
         out.parameters = Value{Map{}};
         return out;
     };
-    const auto begun = wait<Begun>([&](auto done) { http.begin("tester", request("CREATE (:R)"), done); });
+    const auto begun =
+        wait<Begun>([&](auto done) { http.begin("tester", request("CREATE (:R)"), done); });
     ASSERT_TRUE(begun);
     const std::string id = begun.value().first.id;
     std::thread long_one{[&] {
         for (;;) {
             const auto answer = wait<Begun>([&](auto done) {
-                http.query_in("tester", id, request("UNWIND range(1, 1000000000000) AS x RETURN sum(x)"), done);
+                http.query_in("tester",
+                              id,
+                              request("UNWIND range(1, 1000000000000) AS x RETURN sum(x)"),
+                              done);
             });
             ASSERT_FALSE(answer);
-            if (answer.error().code() != ErrorCode::kInvalidRequest) {  // A probe was in the transaction: try again.
-                EXPECT_EQ(answer.error().code(), ErrorCode::kTerminated) << answer.error().message();
+            if (answer.error().code() !=
+                ErrorCode::kInvalidRequest) {  // A probe was in the transaction: try again.
+                EXPECT_EQ(answer.error().code(), ErrorCode::kTerminated)
+                    << answer.error().message();
                 break;
             }
         }
     }};
     for (;;) {
-        const auto probe = wait<Begun>([&](auto done) { http.query_in("tester", id, request("RETURN 1"), done); });
+        const auto probe =
+            wait<Begun>([&](auto done) { http.query_in("tester", id, request("RETURN 1"), done); });
         if (!probe) {
             EXPECT_EQ(probe.error().code(), ErrorCode::kInvalidRequest) << probe.error().message();
             break;
@@ -244,7 +264,8 @@ TEST_F(SessionsTest, ARollbackEndsTheRequestThatUsesItsTransaction) {
     }
     EXPECT_TRUE(wait<void>([&](auto done) { http.rollback("tester", id, done); }));
     long_one.join();
-    const auto gone = wait<Begun>([&](auto done) { http.query_in("tester", id, request("RETURN 1"), done); });
+    const auto gone =
+        wait<Begun>([&](auto done) { http.query_in("tester", id, request("RETURN 1"), done); });
     ASSERT_FALSE(gone);
     EXPECT_EQ(gone.error().code(), ErrorCode::kTransactionNotFound);
     EXPECT_EQ(instance_->transactions().count(), 0U);
