@@ -4,6 +4,7 @@
 #include "http/server.h"
 #include "observability/log.h"
 #include "server/bolt_backend.h"
+#include "server/file_limit.h"
 #include "server/http_backend.h"
 #include "server/instance.h"
 #include "server/version.h"
@@ -38,11 +39,13 @@ void warn_line(std::string_view line) {
     log::write(log::Level::kWarn, line);
 }
 
-bolt::Settings bolt_settings(const env::Settings& settings, Instance& instance) {
+bolt::Settings bolt_settings(const env::Settings& settings,
+                             std::size_t connections_max,
+                             Instance& instance) {
     bolt::Settings out;
     out.address = settings.address;
     out.port = settings.bolt_port;
-    out.connections_max = static_cast<std::size_t>(settings.bolt_connections_max);
+    out.connections_max = connections_max;
     out.tls = {settings.bolt_tls.enabled,
                settings.bolt_tls.required,
                settings.bolt_tls.certificate_file,
@@ -53,10 +56,13 @@ bolt::Settings bolt_settings(const env::Settings& settings, Instance& instance) 
     return out;
 }
 
-http::Settings http_settings(const env::Settings& settings, Instance& instance) {
+http::Settings http_settings(const env::Settings& settings,
+                             std::size_t connections_max,
+                             Instance& instance) {
     http::Settings out;
     out.address = settings.address;
     out.port = settings.http_port;
+    out.connections_max = connections_max;
     out.tls = {settings.http_tls.enabled,
                settings.http_tls.required,
                settings.http_tls.certificate_file,
@@ -115,6 +121,17 @@ int serve(const env::Loaded& loaded) {
     for (const std::string& warning : loaded.warnings) {
         warn_line(warning);
     }
+    const ConnectionLimits wanted{static_cast<std::size_t>(settings.bolt_connections_max),
+                                  http::Settings{}.connections_max};
+    const std::size_t files = raise_file_limit();
+    const ConnectionLimits connections = connection_limits(files, wanted);
+    if (connections.bolt < wanted.bolt) {
+        warn_line(fmt::format("This process may open {} files (ulimit -n): {} Bolt connections are taken, not the {} of "
+                              "NORNICDB_BOLT_MAX_CONNECTIONS.",
+                              files,
+                              connections.bolt,
+                              wanted.bolt));
+    }
     const auto refuse = [](const Error& error) {
         log::error("Start refused: {}", error.message());
         return kExitRefused;
@@ -135,12 +152,16 @@ int serve(const env::Loaded& loaded) {
     BoltBackend bolt_backend{instance};
     HttpBackend http_backend{instance};
     auto bolt =
-        bolt::Server::start(instance.pool().io(), bolt_settings(settings, instance), bolt_backend);
+        bolt::Server::start(instance.pool().io(),
+                            bolt_settings(settings, connections.bolt, instance),
+                            bolt_backend);
     if (!bolt) {
         return refuse(bolt.error());
     }
     auto http =
-        http::Server::start(instance.pool().io(), http_settings(settings, instance), http_backend);
+        http::Server::start(instance.pool().io(),
+                            http_settings(settings, connections.http, instance),
+                            http_backend);
     if (!http) {
         bolt.value()->stop(system_clock().now());
         return refuse(http.error());
