@@ -15,14 +15,17 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAST_LINE = re.compile(r"(\d+) passed, (\d+) failed, (\d+) skipped")
 Count = collections.namedtuple("Count", "passed failed skipped")
+SCRIPT_SECONDS = 900  # A suite that takes longer hangs; ctest's limit for a room is in tests/CMakeLists.txt.
 
 # ThreadSanitizer cannot see into Debian's uninstrumented RocksDB.
 SANITIZER_ENV = {
@@ -69,14 +72,28 @@ def room_tests(preset, targets):
 
 
 def script(*command):
-    """Runs a suite, echoing it; its count is its last line."""
-    process = subprocess.Popen([sys.executable, "-u", *command], cwd=TOP, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, errors="replace")
+    """Runs a suite, echoing it; its count is its last line. One that hangs is killed with all it started."""
+    process = subprocess.Popen([sys.executable, "-u", *command], cwd=TOP, stdout=subprocess.PIPE, env=dict(os.environ, **SANITIZER_ENV),
+                               stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+
+    def kill():
+        print(f"{command[0]}: no end after {SCRIPT_SECONDS} s; killed", flush=True)
+        os.killpg(process.pid, signal.SIGKILL)
+
+    watchdog = threading.Timer(SCRIPT_SECONDS, kill)
+    watchdog.daemon = True
+    watchdog.start()
     last = None
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        last = LAST_LINE.fullmatch(line.strip()) or last
-    status = process.wait()
+    try:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            last = LAST_LINE.fullmatch(line.strip()) or last
+        status = process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        watchdog.cancel()
     if last is None:
         print(f"{command[0]}: ended with status {status} and without a count")
         return Count(0, 1, 0)
@@ -85,7 +102,6 @@ def script(*command):
         print(f"{command[0]}: ended with status {status}")
         return count._replace(failed=1)
     return count
-
 
 
 SUITES = collections.OrderedDict([
@@ -99,6 +115,7 @@ SUITES = collections.OrderedDict([
     ("tck", lambda: script("tests/tck/run.py")),
     ("kill", lambda: script("tests/cluster/kill_test.py")),
     ("counter", lambda: script("tests/cluster/counter_test.py")),
+    ("mixed", lambda: script("tests/cluster/mixed_test.py")),
     ("disk_full", lambda: script("tests/cluster/disk_full_test.py")),
     ("sync_fault", lambda: script("tests/cluster/sync_fault_test.py")),
     ("shell", lambda: script("tests/cluster/shell_test.py")),

@@ -109,29 +109,6 @@ def prepare_go():
     return ["go", "tool", "test2json", program, "-test.v", "-test.timeout=20m"], environment
 
 
-def prepare_javascript():
-    need("node", "npm")
-    folder = os.path.join(BUILD, "npm")
-    recipe = read("javascript/package.json")
-    if not prepared(folder, recipe):
-        os.makedirs(folder, exist_ok=True)
-        shutil.copy(os.path.join(HERE, "javascript/package.json"), folder)
-        attempt(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=folder)
-        mark_prepared(folder, recipe)
-    return (["node", "--test", "--test-reporter=tap", os.path.join(HERE, "javascript/suite.test.js")],
-            {"NODE_PATH": os.path.join(folder, "node_modules")})
-
-
-def prepare_go():
-    need("go")
-    flags = attempt(["go", "env", "GOFLAGS"]).strip()
-    # Without cgo no C compiler is asked for.
-    environment = {"CGO_ENABLED": "0", "GOMODCACHE": os.path.join(BUILD, "go/mod"), "GOCACHE": os.path.join(BUILD, "go/cache"), "GOFLAGS": (flags + " -modcacherw").strip()}  # So that `make clean` may delete it.
-    program = os.path.join(BUILD, "go/drivers.test")
-    attempt(["go", "test", "-c", "-o", program, "."], cwd=os.path.join(HERE, "go"), env={**os.environ, **environment})
-    return ["go", "tool", "test2json", program, "-test.v", "-test.timeout=20m"], environment
-
-
 def prepare_java():
     need("javac", "java", "mvn")
     folder = os.path.join(BUILD, "java")
