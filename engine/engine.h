@@ -45,7 +45,6 @@ struct DatabaseInfo {
 
 struct EngineStats {
     std::size_t cache_bytes = 0;
-    std::uint64_t cache_hits = 0;
     std::uint64_t cache_misses = 0;
     std::uint64_t checkpoints = 0;
     LogIndex checkpoint_index;

@@ -225,7 +225,6 @@ EngineStats EngineImpl::stats() const {
     stats.cache_bytes = static_cast<std::size_t>(
         std::max<std::int64_t>(0, cache_.bytes.load(std::memory_order_relaxed)));
     stats.cache_misses = cache_.misses.load(std::memory_order_relaxed);
-    stats.cache_hits = cache_.hits.load(std::memory_order_relaxed);
     stats.checkpoints = checkpoints_.load(std::memory_order_relaxed);
     stats.checkpoint_index = durable_index();
     {

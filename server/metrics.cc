@@ -62,7 +62,6 @@ void Instance::add_metrics() {
     auto& disk_full =
         metrics_.gauge("nornicdb_disk_full", "1 while writes are refused for lack of disk space.");
     auto& cache_bytes = metrics_.gauge("nornicdb_cache_bytes", "Decoded pages in memory.");
-    auto& cache_hits = metrics_.gauge("nornicdb_cache_hits_total", "Pages found in memory.");
     auto& cache_misses =
         metrics_.gauge("nornicdb_cache_misses_total", "Pages read from the store.");
     auto& checkpoints =
@@ -101,7 +100,6 @@ void Instance::add_metrics() {
                         &log_bytes,
                         &disk_full,
                         &cache_bytes,
-                        &cache_hits,
                         &cache_misses,
                         &checkpoints,
                         &checkpoint_index,
@@ -131,7 +129,6 @@ void Instance::add_metrics() {
         log_bytes.set(static_cast<double>(stats.log_bytes));
         disk_full.set(stats.disk_full ? 1 : 0);
         cache_bytes.set(static_cast<double>(engine_stats.cache_bytes));
-        cache_hits.set(static_cast<double>(engine_stats.cache_hits));
         cache_misses.set(static_cast<double>(engine_stats.cache_misses));
         checkpoints.set(static_cast<double>(engine_stats.checkpoints));
         checkpoint_index.set(static_cast<double>(engine_stats.checkpoint_index.value));

@@ -32,7 +32,6 @@ struct CacheBudget {
     const std::int64_t bytes_max;
     std::atomic<std::int64_t> bytes{0};
     std::atomic<std::int64_t> dirty_bytes{0};  // of pages that wait for a checkpoint
-    std::atomic<std::uint64_t> hits{0};
     std::atomic<std::uint64_t> misses{0};
     [[nodiscard]] bool over() const noexcept {
         return bytes.load(std::memory_order_relaxed) > bytes_max;

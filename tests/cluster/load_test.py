@@ -56,6 +56,7 @@ def main():
     parser.add_argument("--relationships", type=int, default=5_000_000)
     parser.add_argument("--batch", type=int, default=10_000)
     parser.add_argument("--limit-mib", type=int, default=0, help="fail if the server's memory passes this")
+    parser.add_argument("--cache", help="NORNICDB_CACHE_SIZE of the server, to see a graph larger than its cache")
     parser.add_argument("--data", help="data folder, kept (default: a temporary one)")
     arguments = parser.parse_args()
     checks = Checks()
@@ -73,7 +74,8 @@ def main():
         return rows
 
     port = free_port()
-    with Server(data_dir=arguments.data, bolt_port=port, http_port=free_port()) as server:
+    environment = {"NORNICDB_CACHE_SIZE": arguments.cache} if arguments.cache else {}
+    with Server(data_dir=arguments.data, bolt_port=port, http_port=free_port(), environment=environment) as server:
         with Connection(port, timeout=600) as connection:
             connection.run("CREATE CONSTRAINT load_id IF NOT EXISTS FOR (n:L) REQUIRE n.id IS UNIQUE")
             peak = send(connection, server, "nodes", "UNWIND $rows AS r CREATE (:L {id: r.id, name: r.name, score: r.score})",
