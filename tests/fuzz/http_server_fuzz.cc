@@ -9,8 +9,11 @@
 
 #include <arpa/inet.h>
 #include <array>
+#include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -53,9 +56,16 @@ int dial(std::uint16_t port) {
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    // The sockets API takes every address family through one pointer type.
-    NORNIC_CHECK(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0,
-                 "the server is gone");
+    int error = EADDRNOTAVAIL;
+    // A port of our own to speak from may be wanting for a moment, after a hundred thousand connections.
+    for (int tries = 0; error == EADDRNOTAVAIL && tries < 1000; ++tries) {
+        if (tries > 0) {
+            std::this_thread::sleep_for(std::chrono::milliseconds{10});
+        }
+        // The sockets API takes every address family through one pointer type.
+        error = ::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
+    }
+    NORNIC_CHECK(error == 0, "the server is gone: {}", std::strerror(error));
     // No TIME_WAIT, or a long run would use up the ports.
     const linger at_once{1, 0};
     NORNIC_CHECK(::setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0,
