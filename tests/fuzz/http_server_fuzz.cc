@@ -56,10 +56,11 @@ int dial(std::uint16_t port) {
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int error = EADDRNOTAVAIL;
-    // A port of our own to speak from may be wanting for a moment, after a hundred thousand connections.
-    for (int tries = 0; error == EADDRNOTAVAIL && tries < 1000; ++tries) {
-        if (tries > 0) {
+    int error = EINTR;
+    // The fuzzer's alarm may interrupt it, and a port of our own to speak from may be wanting for a moment after a
+    // hundred thousand connections.
+    for (int tries = 0; (error == EINTR || error == EADDRNOTAVAIL) && tries < 1000; ++tries) {
+        if (error == EADDRNOTAVAIL) {
             std::this_thread::sleep_for(std::chrono::milliseconds{10});
         }
         // The sockets API takes every address family through one pointer type.
