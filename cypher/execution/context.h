@@ -119,6 +119,16 @@ public:
         held_ += bytes;
         context_->take_memory(bytes);
     }
+    /// Takes or gives back what is missing to `bytes`.
+    void hold(std::size_t bytes) {
+        if (bytes > held_) {
+            take(bytes - held_);
+        } else {
+            context_->give_memory(held_ - bytes);
+            held_ = bytes;
+        }
+    }
+    [[nodiscard]] std::size_t held() const noexcept { return held_; }
     void release() noexcept {
         context_->give_memory(held_);
         held_ = 0;

@@ -2,12 +2,32 @@
 
 #include "cypher/execution/expressions.h"
 #include "cypher/execution/operator.h"
+#include "cypher/functions/registry.h"
 
 #include <fmt/format.h>
 
 #include <array>
 
 namespace nornic::cypher {
+
+namespace {
+
+/// A long list in an expression is no way around RESET and time-outs.
+class Steps {
+public:
+    explicit Steps(const ExecContext& context) noexcept : context_{context} {}
+    void count() {
+        if ((++n_ & 1023U) == 0) {
+            context_.check_killed();
+        }
+    }
+
+private:
+    const ExecContext& context_;
+    std::uint32_t n_ = 0;
+};
+
+}  // namespace
 
 void throw_deleted(std::string_view kind, std::uint64_t id) {
     throw QueryError{ErrorCode::kEntityNotFound,
@@ -256,11 +276,27 @@ const Value& TypeCheckExpr::eval(Row row, ExecContext& context, Value& scratch) 
     return scratch = Value{is_of_type(a_->eval(row, context, x), *type_) != negated_};
 }
 
+void check_joined(const Value& a, const Value& b, ExecContext& context) {
+    if (a.is_list() || b.is_list()) {
+        check_memory(
+            context,
+            ((a.is_list() ? a.as_list().size() : 1) + (b.is_list() ? b.as_list().size() : 1)) *
+                sizeof(Value));
+    } else if (a.is_string() || b.is_string()) {
+        // Of the two, what is no string is short.
+        check_text(context,
+                   (a.is_string() ? a.as_string().size() : 0) +
+                       (b.is_string() ? b.as_string().size() : 0));
+    }
+}
+
 const Value& ListExpr::eval(Row row, ExecContext& context, Value& scratch) const {
     List out;
     out.reserve(items_.size());
+    MemoryShare memory{context};
     for (const CompiledPtr& e : items_) {
         out.push_back(e->get(row, context));
+        memory.take(sizeof(Value) + out.back().heap_bytes());
     }
     return scratch = Value{std::move(out)};
 }
@@ -268,8 +304,11 @@ const Value& ListExpr::eval(Row row, ExecContext& context, Value& scratch) const
 const Value& MapExpr::eval(Row row, ExecContext& context, Value& scratch) const {
     Map out;
     out.reserve(entries_.size());
+    MemoryShare memory{context};
     for (const auto& [k, e] : entries_) {
-        out.set(k, e->get(row, context));
+        Value v = e->get(row, context);
+        memory.take(v.heap_bytes());
+        out.set(k, std::move(v));
     }
     return scratch = Value{std::move(out)};
 }
@@ -372,12 +411,16 @@ const Value& ListComprehensionExpr::eval(Row row, ExecContext& context, Value& s
         return scratch = Value{};
     }
     List out;
+    MemoryShare memory{context};
+    Steps steps{context};
     for (const Value& v : *list) {
+        steps.count();
         row[slot_] = v;
         if (where_ != nullptr && !where_->is_true(row, context)) {
             continue;
         }
         out.push_back(projection_ == nullptr ? v : projection_->get(row, context));
+        memory.take(sizeof(Value) + (projection_ == nullptr ? 0 : out.back().heap_bytes()));
     }
     row[slot_] = Value{};
     return scratch = Value{std::move(out)};
@@ -392,7 +435,9 @@ const Value& QuantifierExpr::eval(Row row, ExecContext& context, Value& scratch)
     std::size_t hits = 0;
     std::size_t misses = 0;
     std::size_t unknown = 0;
+    Steps steps{context};
     for (const Value& v : *list) {
+        steps.count();
         row[slot_] = v;
         Value x;
         const Value& answer = where_->eval(row, context, x);
@@ -425,7 +470,9 @@ const Value& ReduceExpr::eval(Row row, ExecContext& context, Value& scratch) con
         return scratch = Value{};
     }
     Value accumulator = initial_->get(row, context);
+    Steps steps{context};
     for (const Value& v : *list) {
+        steps.count();
         row[accumulator_] = std::move(accumulator);
         row[slot_] = v;
         accumulator = step_->get(row, context);
@@ -555,6 +602,7 @@ const Value& NestedPlanExpr::eval(Row row, ExecContext& context, Value& scratch)
     }
     std::int64_t count = 0;
     List list;
+    MemoryShare memory{context};
     Value first;
     Batch& batch = *state.batch;
     for (batch.begin_fill(); state.root->next(batch); batch.begin_fill()) {
@@ -565,6 +613,9 @@ const Value& NestedPlanExpr::eval(Row row, ExecContext& context, Value& scratch)
         if (kind_ == Kind::kCollect) {
             const Value* column = batch.column(result_);
             list.insert(list.end(), column, column + batch.rows);
+            for (std::uint32_t i = 0; i < batch.rows; ++i) {
+                memory.take(sizeof(Value) + column[i].heap_bytes());
+            }
         } else if (kind_ == Kind::kFirst) {
             first = batch.column(result_)[0];
             break;

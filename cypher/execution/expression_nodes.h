@@ -45,13 +45,23 @@ private:
     CompiledPtr b_;
 };
 
-class AddExpr final : public CompiledExpr {
+/// Throws kMemoryLimit if a + b, texts or lists, would be too large.
+void check_joined(const Value& a, const Value& b, ExecContext& context);
+
+/// a + b, and a || b.
+template <auto kJoin>
+class JoinExpr final : public CompiledExpr {
 public:
-    AddExpr(CompiledPtr a, CompiledPtr b) : a_{std::move(a)}, b_{std::move(b)} {}
+    JoinExpr(CompiledPtr a, CompiledPtr b) : a_{std::move(a)}, b_{std::move(b)} {}
     const Value& eval(Row row, ExecContext& context, Value& scratch) const override {
         Value x;
         Value y;
-        return scratch = add(a_->eval(row, context, x), b_->eval(row, context, y));
+        const Value& a = a_->eval(row, context, x);
+        const Value& b = b_->eval(row, context, y);
+        if (!a.is_number() || !b.is_number()) {
+            check_joined(a, b, context);
+        }
+        return scratch = kJoin(a, b);
     }
 
 private:

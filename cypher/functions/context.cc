@@ -42,6 +42,11 @@ engine::GraphReader* graph_of(EvalContext& context) {
     return context.reader;
 }
 
+namespace {
+// A value keeps the size of its text in 32 bits; what a caller adds to a text must fit too.
+constexpr std::size_t kTextBytesMax = std::size_t{1} << 31;
+}  // namespace
+
 void check_memory(EvalContext& context, std::size_t bytes) {
     const std::size_t held = context.memory_bytes < context.memory_bytes_max
                                  ? context.memory_bytes
@@ -51,6 +56,16 @@ void check_memory(EvalContext& context, std::size_t bytes) {
                          "The allocation of " + std::to_string(bytes) +
                              " bytes would exceed the limit of " +
                              std::to_string(context.memory_bytes_max) + " bytes of this query"};
+    }
+}
+
+void check_text(EvalContext& context, std::size_t bytes) {
+    check_memory(context, bytes);
+    if (bytes > kTextBytesMax) {
+        throw QueryError{ErrorCode::kMemoryLimit,
+                         "A text of " + std::to_string(bytes) +
+                             " bytes is too large; the maximum is " +
+                             std::to_string(kTextBytesMax) + " bytes"};
     }
 }
 

@@ -28,6 +28,8 @@ void add_aggregate_functions(FunctionList& list);
                               const Value& got);
 /// kMemoryLimit if the query could not hold `bytes` more.
 void check_memory(EvalContext& context, std::size_t bytes);
+/// The same for a text, which has a largest size of its own.
+void check_text(EvalContext& context, std::size_t bytes);
 
 inline bool any_null(Args args) {
     for (const Value& v : args) {

@@ -148,6 +148,7 @@ Value replace(Args args, EvalContext& context) {
     std::string out;
     if (from.empty()) {
         // As Java: between all characters, and at both ends.
+        check_text(context, s.size() + (s.size() + 1) * to.size());
         for (std::size_t i = 0; i < s.size(); ++i) {
             if (is_start(s[i])) {
                 out += to;
@@ -155,9 +156,14 @@ Value replace(Args args, EvalContext& context) {
             out += s[i];
         }
         out += to;
-        check_memory(context, out.size());
         return Value{out};
     }
+    std::size_t hits = 0;
+    for (std::size_t hit = s.find(from); hit != std::string_view::npos;
+         hit = s.find(from, hit + from.size())) {
+        ++hits;
+    }
+    check_text(context, s.size() + hits * to.size());
     std::size_t at = 0;
     for (;;) {
         const std::size_t hit = s.find(from, at);
@@ -169,7 +175,6 @@ Value replace(Args args, EvalContext& context) {
         at = hit + from.size();
     }
     out += s.substr(at);
-    check_memory(context, out.size());
     return Value{out};
 }
 

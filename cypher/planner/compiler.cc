@@ -401,7 +401,10 @@ CompiledPtr Compiler::binary(const Binary& expr) {
                                                                             std::move(b));
             break;
         case BinaryOp::kAdd:
-            out = std::make_shared<AddExpr>(std::move(a), std::move(b));
+            out = std::make_shared<JoinExpr<&add>>(std::move(a), std::move(b));
+            break;
+        case BinaryOp::kConcat:
+            out = std::make_shared<JoinExpr<&concatenate>>(std::move(a), std::move(b));
             break;
         default: {
             BinaryFn fn = nullptr;
@@ -411,9 +414,6 @@ CompiledPtr Compiler::binary(const Binary& expr) {
                     break;
                 case BinaryOp::kNotEqual:
                     fn = &not_equal;
-                    break;
-                case BinaryOp::kConcat:
-                    fn = &concatenate;
                     break;
                 case BinaryOp::kSubtract:
                     fn = [](const Value& x, const Value& y) { return subtract(x, y); };

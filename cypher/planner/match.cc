@@ -512,6 +512,9 @@ void Planner::add_leaf(Graph& graph, PlanPtr& plan, const Leaf& leaf) {
                 node->slot = r.symbol;
                 seek(*node);
                 ends(*node, r);
+                if (both) {
+                    node->name.replace(0, std::string_view{"Directed"}.size(), "Undirected");
+                }
                 push(plan, std::move(node), {r.symbol, r.left, r.right});
             }
             // A seek by id knows nothing of the type.

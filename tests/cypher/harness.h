@@ -116,6 +116,7 @@ public:
         out.procedures = &registry_;
         out.caller.database = "neo4j";
         out.memory_bytes_max = memory_bytes_max;
+        out.import_directory = import_directory;
         out.begin_inner = [this]() -> Result<std::unique_ptr<engine::Transaction>> {
             return engine_.begin();
         };
@@ -127,6 +128,7 @@ public:
     ProcedureRegistry& registry() { return registry_; }
 
     std::size_t memory_bytes_max = std::size_t{1} << 30;
+    std::string import_directory;
 
 private:
     engine::testing::Harness engine_;

@@ -163,7 +163,6 @@ private:
         }
     }
     void number_groups(Batch& batch, std::vector<Value>& key, std::vector<std::size_t>& group_of) {
-        const std::size_t before = table_.size();
         for (std::uint32_t i = 0; i < batch.rows; ++i) {
             for (std::size_t k = 0; k < key.size(); ++k) {
                 Value scratch;
@@ -173,11 +172,9 @@ private:
             const auto [group, fresh] = table_.add(key);
             group_of[i] = group;
             if (fresh) {
+                memory_.take(key_bytes(key) + plan_.aggregates.size() * kGroupBytes);
                 new_group();
             }
-        }
-        for (std::size_t n = before; n < table_.size(); ++n) {
-            memory_.take(key_bytes(table_.key(n)) + plan_.aggregates.size() * 64);
         }
     }
     template <class A>
@@ -233,7 +230,6 @@ private:
                     break;
             }
         }
-        std::int64_t grown = 0;
         for (std::uint32_t i = 0; i < batch.rows; ++i) {
             Aggregator& g = *groups_[group_of[i] * width + a];
             if (item.parameter != nullptr) {
@@ -241,23 +237,15 @@ private:
             }
             Value scratch;
             const Value& v = item.argument->eval(Row{&batch, i}, context_, scratch);
-            if (!v.is_null()) {
-                // What it will hold at most: a list or set of all values.
-                grown += static_cast<std::int64_t>(sizeof(Value) + v.heap_bytes());
-            }
+            const std::size_t before = g.heap_bytes();
             g.add(v);
-        }
-        if (item.kind == AggregateKind::kCollect || item.kind == AggregateKind::kPercentileCont ||
-            item.kind == AggregateKind::kPercentileDisc) {
-            memory_.take(static_cast<std::size_t>(grown));
-        } else if (item.distinct && plan_.keys.empty()) {
-            const std::size_t held = groups_[a]->heap_bytes();
-            if (held > distinct_held_) {
-                memory_.take(held - distinct_held_);
-                distinct_held_ = held;
+            if (const std::size_t after = g.heap_bytes(); after > before) {
+                memory_.take(after - before);
             }
         }
     }
+
+    static constexpr std::size_t kGroupBytes = 96;  // an aggregator and the pointer to it
 
     const AggregationPlan& plan_;
     ExecContext& context_;
@@ -265,7 +253,6 @@ private:
     KeyTable table_;
     std::vector<std::unique_ptr<Aggregator>> groups_;
     MemoryShare memory_;
-    std::size_t distinct_held_ = 0;
     std::size_t at_ = 0;
     bool filled_ = false;
 };

@@ -52,8 +52,9 @@ private:
             }
         }
         RowStore group{input_.live()};
+        MemoryShare held{context_};
         while (group.size() < size_ && input_.advance()) {
-            group.add(input_.row());
+            held.take(group.add(input_.row()));
         }
         if (group.size() == 0) {
             return false;
@@ -87,6 +88,7 @@ private:
         report.set("transactionId",
                    Value{fmt::format("{}-transaction-{}", context_.database, inner->id().value)});
         RowStore rows{plan_.live};
+        MemoryShare held{context_};
         std::optional<Error> error;
         context_.switch_transaction(inner.get());
         try {
@@ -100,12 +102,12 @@ private:
                 for (batch_.begin_fill(); nested->next(batch_); batch_.begin_fill()) {
                     for (std::uint32_t r = 0; !plan_.unit && r < batch_.rows; ++r) {
                         copy_row(Row{&batch_, r}, one, 0, plan_.introduced);
-                        rows.add(Row{&one, 0});
+                        held.take(rows.add(Row{&one, 0}));
                     }
                 }
                 batch_.rows = 0;
                 if (plan_.unit) {
-                    rows.add(Row{&one, 0});
+                    held.take(rows.add(Row{&one, 0}));
                 }
             }
             nested.reset();

@@ -80,10 +80,11 @@ private:
 class RowMaker : public Operator {
 public:
     RowMaker(const PlanNode& plan, ExecContext& context)
-        : context_{context}, input_{plan.child(), context} {}
+        : context_{context}, input_{plan.child(), context}, emitted_{context} {}
     bool next(Batch& out) final {
         context_.check_killed();
-        while (!out.full()) {
+        emitted_.release();  // The rows of the batch before are used up, or others count them.
+        while (has_room(out)) {
             if (!active_) {
                 if (!input_.advance()) {
                     break;
@@ -99,10 +100,19 @@ public:
     }
     void reset() override {
         active_ = false;
+        emitted_.release();
         input_.reset();
     }
 
 protected:
+    /// A batch of large values is handed on before it is full.
+    static constexpr std::size_t kBatchBytes = std::size_t{1} << 20;
+    [[nodiscard]] bool has_room(const Batch& out) const noexcept {
+        return !out.full() && (emitted_.held() < kBatchBytes || out.rows == 0);
+    }
+    /// What the row being made holds outside its slots.
+    void count_emitted(std::size_t bytes) { emitted_.take(bytes); }
+
     /// A new input row; false: it gives nothing.
     virtual bool begin(Row row) = 0;
     /// Adds rows until `out` is full or the input row is used up; true: it has more. Called only
@@ -113,6 +123,7 @@ protected:
     Input input_;
 
 private:
+    MemoryShare emitted_;
     bool active_ = false;
 };
 

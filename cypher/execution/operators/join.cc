@@ -56,10 +56,15 @@ private:
                         continue;
                     }
                     table_.emplace(hash_of(key), std::pair{rows_.size(), key});
-                    memory_.take(64 + key.size() * sizeof(Value));
+                    std::size_t bytes = 64;
+                    for (const Value& v : key) {
+                        bytes += sizeof(Value) + v.heap_bytes();
+                    }
+                    memory_.take(bytes);
                 }
                 memory_.take(rows_.add(row));
             }
+            context_.check_killed();
         }
     }
     bool begin(Row row) override {

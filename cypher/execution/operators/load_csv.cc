@@ -11,6 +11,8 @@ namespace {
 
 /// One record may span lines inside quotes; longer ones than this are refused.
 constexpr std::size_t kRecordBytesMax = std::size_t{16} << 20;
+/// A field's value, its string's header and its key in the row's map.
+constexpr std::size_t kFieldBytes = 64;
 
 class LoadCsvOperator final : public RowMaker {
 public:
@@ -69,6 +71,11 @@ private:
             root / std::filesystem::path{decode_percent(path)}.relative_path(), error);
         const auto relative = file.lexically_relative(root);
         if (error || relative.empty() || *relative.begin() == "..") {
+            refuse(text, "file URL points outside configured import directory");
+        }
+        // Opening anything else may wait for ever, and reading a directory looks like an empty
+        // file.
+        if (!std::filesystem::is_regular_file(file, error)) {
             refuse(text, fmt::format("Couldn't load the external resource at: {} ()", text));
         }
         stream_ = std::ifstream{file, std::ios::binary};
@@ -90,12 +97,13 @@ private:
         return true;
     }
     bool produce(Batch& out) override {
-        while (!out.full()) {
+        while (has_room(out)) {
             if (!read_record()) {
                 stream_.close();
                 return false;
             }
             input_.copy_to(out, out.rows);
+            count_emitted(record_bytes_ + (header_.size() + fields_.size()) * kFieldBytes);
             const auto field = [](const std::optional<std::string>& f) {
                 return f ? Value{*f} : Value{};
             };
@@ -124,7 +132,7 @@ private:
         bool quoted = false;
         bool was_quoted = false;
         bool any = false;
-        std::size_t bytes = 0;
+        record_bytes_ = 0;
         std::streambuf& in = *stream_.rdbuf();
         const auto finish_field = [&] {
             fields_.push_back(field.empty() && !was_quoted ? std::nullopt : std::optional{field});
@@ -143,7 +151,7 @@ private:
                 finish_field();
                 return true;
             }
-            if (++bytes > kRecordBytesMax) {
+            if (++record_bytes_ > kRecordBytesMax) {
                 refuse(url_, fmt::format("a record is longer than {} bytes", kRecordBytesMax));
             }
             const char ch = static_cast<char>(c);
@@ -187,6 +195,7 @@ private:
     const LoadCsvPlan& plan_;
     std::ifstream stream_;
     std::string url_;
+    std::size_t record_bytes_ = 0;
     std::vector<std::optional<std::string>> header_;
     std::vector<std::optional<std::string>> fields_;
 };

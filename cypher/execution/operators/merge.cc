@@ -15,11 +15,13 @@ public:
           plan_{plan},
           search_{make_operator(*plan.children[1], context)},
           batch_{context.slots},
-          found_{plan.introduced} {}
+          found_{plan.introduced},
+          memory_{context} {}
 
 private:
     bool begin(Row row) override {
         found_.clear();
+        memory_.release();
         at_ = 0;
         check_properties(row);
         search(row);
@@ -59,32 +61,47 @@ private:
         used_ = true;
         for (batch_.begin_fill(); search_->next(batch_); batch_.begin_fill()) {
             for (std::uint32_t i = 0; i < batch_.rows; ++i) {
-                found_.add(Row{&batch_, i});
+                memory_.take(found_.add(Row{&batch_, i}));
             }
         }
         batch_.rows = 0;
     }
     void check_properties(Row row) {
-        const auto check = [&](const PropertySource& source, std::string_view kind) {
+        // `text` makes the pattern as the error shows it, out of the name of the property.
+        const auto check = [&](const PropertySource& source,
+                               std::string_view kind,
+                               const auto& text) {
             for (const auto& [key, expr] : source.fixed) {
                 Value scratch;
                 if (expr->eval(row, context_, scratch).is_null()) {
                     const std::string& name = context_.names->keys[key];
                     throw QueryError{ErrorCode::kSemanticError,
                                      fmt::format("Cannot merge the following {} because of null "
-                                                 "property value for '{}': ({{{}: null}})",
+                                                 "property value for '{}': {}",
                                                  kind,
                                                  name,
-                                                 name),
+                                                 text(name)),
                                      "22N31"};
                 }
             }
         };
         for (const CreateNodeItem& n : plan_.items.nodes) {
-            check(n.properties, "node");
+            check(n.properties, "node", [&](const std::string& key) {
+                std::string labels;
+                for (const TokenIndex label : n.labels) {
+                    labels += ":" + context_.names->labels[label];
+                }
+                return fmt::format("({}{}{{{}: null}})", labels, labels.empty() ? "" : " ", key);
+            });
         }
         for (const CreateRelItem& r : plan_.items.relationships) {
-            check(r.properties, "relationship");
+            check(r.properties, "relationship", [&](const std::string& key) {
+                return fmt::format("({})-[:{} {{{}: null}}]->({})",
+                                   r.start_name,
+                                   context_.names->types[r.type],
+                                   key,
+                                   r.end_name);
+            });
         }
     }
     void lock(Row row) {
@@ -121,6 +138,7 @@ private:
     OperatorPtr search_;
     Batch batch_;
     RowStore found_;
+    MemoryShare memory_;
     std::size_t at_ = 0;
     bool used_ = false;
 };

@@ -58,8 +58,12 @@ private:
 class ProjectionOperator final : public Operator {
 public:
     ProjectionOperator(const ProjectionPlan& plan, ExecContext& context)
-        : plan_{plan}, context_{context}, child_{make_operator(*plan.child(), context)} {}
+        : plan_{plan},
+          context_{context},
+          child_{make_operator(*plan.child(), context)},
+          made_{context} {}
     bool next(Batch& out) override {
+        made_.release();  // The rows of the batch before are used up, or others count them.
         if (!child_->next(out)) {
             return false;
         }
@@ -75,6 +79,10 @@ public:
                 Value scratch;
                 const Value& v = expr->eval(Row{&out, i}, context_, scratch);
                 if (&v == &scratch) {
+                    // Short strings are not worth the counting; a batch holds few of them.
+                    if (v.is_list() || v.is_map() || (v.is_string() && v.as_string().size() > 64)) {
+                        made_.take(v.heap_bytes());
+                    }
                     column[i] = std::move(scratch);
                 } else {
                     column[i] = v;
@@ -83,12 +91,16 @@ public:
         }
         return true;
     }
-    void reset() override { child_->reset(); }
+    void reset() override {
+        made_.release();
+        child_->reset();
+    }
 
 private:
     const ProjectionPlan& plan_;
     ExecContext& context_;
     OperatorPtr child_;
+    MemoryShare made_;  // by the values in the batch that were computed here
 };
 
 /// Reads a property of all nodes of a batch at once, which shares pages and look-ups.

@@ -21,7 +21,7 @@ Direction opposite(Direction d) {
 class ShortestPathOperator final : public RowMaker {
 public:
     ShortestPathOperator(const ShortestPathPlan& plan, ExecContext& context)
-        : RowMaker{plan, context}, plan_{plan} {}
+        : RowMaker{plan, context}, plan_{plan}, memory_{context} {}
 
 private:
     struct Parent {
@@ -32,6 +32,10 @@ private:
         std::uint64_t distance = 0;
         std::vector<Parent> parents;
     };
+    struct Level {
+        std::vector<Adjacent> edges;
+        std::size_t at = 0;
+    };
     struct Side {
         std::unordered_map<NodeId, Seen> seen;
         std::vector<NodeId> frontier;
@@ -41,6 +45,8 @@ private:
 
     bool begin(Row row) override {
         paths_.clear();
+        levels_.clear();
+        memory_.release();
         at_ = 0;
         const Value& from = row[plan_.from];
         const Value& to = row[plan_.to];
@@ -117,6 +123,7 @@ private:
                 }
                 const auto [at, fresh] = side.seen.try_emplace(e.other);
                 if (fresh) {
+                    memory_.take(kSeenBytes);
                     at->second.distance = side.depth + 1;
                     next.push_back(e.other);
                     if (other.seen.contains(e.other)) {
@@ -124,6 +131,7 @@ private:
                     }
                 }
                 if (fresh || (plan_.all && at->second.distance == side.depth + 1)) {
+                    memory_.take(kParentBytes);
                     at->second.parents.push_back({node, e.relationship});
                 }
             }
@@ -152,9 +160,8 @@ private:
             for (const NodeId m : met) {
                 std::vector<PathRef> heads;
                 std::vector<PathRef> tails;
-                PathRef seed{{m}, {}};
-                walk_back(left, m, seed, heads);
-                walk_back(right, m, seed, tails);
+                walk_back(left, m, heads);
+                walk_back(right, m, tails);
                 for (const PathRef& head : heads) {
                     for (const PathRef& tail : tails) {
                         PathRef path;
@@ -166,7 +173,7 @@ private:
                         path.relationships.insert(path.relationships.end(),
                                                   tail.relationships.begin(),
                                                   tail.relationships.end());
-                        paths_.push_back(std::move(path));
+                        keep(std::move(path), paths_);
                         if (!plan_.all) {
                             return;
                         }
@@ -176,76 +183,126 @@ private:
             return;
         }
     }
-    void walk_back(const Side& side, NodeId node, PathRef& path, std::vector<PathRef>& out) {
-        const Seen& seen = side.seen.at(node);
-        if (seen.parents.empty()) {
-            out.push_back(path);
-            return;
-        }
-        for (const Parent& p : seen.parents) {
-            path.nodes.push_back(p.node);
-            path.relationships.push_back(p.relationship);
-            walk_back(side, p.node, path, out);
+    /// Adds to `out` the ways from `node` back to where the side began, along its parents. Without
+    /// recursion: a shortest path may be a million steps long.
+    void walk_back(const Side& side, NodeId node, std::vector<PathRef>& out) {
+        struct Step {
+            const Seen* seen;
+            std::size_t next;
+        };
+        PathRef path{{node}, {}};
+        std::vector<Step> steps{{&side.seen.at(node), 0}};
+        while (!steps.empty()) {
+            Step& top = steps.back();
+            if (top.seen->parents.empty()) {
+                keep(path, out);
+            } else if (top.next < top.seen->parents.size()) {
+                const Parent& p = top.seen->parents[top.next++];
+                path.nodes.push_back(p.node);
+                path.relationships.push_back(p.relationship);
+                steps.push_back({&side.seen.at(p.node), 0});
+                continue;
+            }
+            if (!plan_.all && !out.empty()) {
+                return;
+            }
+            steps.pop_back();
             path.nodes.pop_back();
-            path.relationships.pop_back();
-            if (!plan_.all) {
-                return;
+            if (!path.relationships.empty()) {
+                path.relationships.pop_back();
             }
         }
     }
-    void exhaustive(Row row, NodeId a, NodeId b) {
-        for (std::uint64_t limit = std::max<std::uint64_t>(plan_.min, 1); limit <= plan_.max;
-             ++limit) {
-            PathRef path{{a}, {}};
-            deeper_ = false;
-            trails(row, a, b, limit, path);
-            if (!paths_.empty() || !deeper_) {
-                return;
-            }
-        }
-    }
-    void trails(Row row, NodeId at, NodeId b, std::uint64_t left, PathRef& path) {
-        std::vector<Adjacent> edges;
-        context_.reader->expand(at, plan_.direction, types_.ids, edges);
+    void keep(PathRef path, std::vector<PathRef>& out) {
+        memory_.take(sizeof(PathRef) +
+                     (path.nodes.size() + path.relationships.size()) * sizeof(NodeId));
         context_.check_killed();
-        for (const Adjacent& e : edges) {
+        out.push_back(std::move(path));
+    }
+    /// Trails of one length after the other, until one length has a path that is accepted.
+    void exhaustive(Row row, NodeId a, NodeId b) {
+        for (std::uint64_t length = std::max<std::uint64_t>(plan_.min, 1); length <= plan_.max;
+             ++length) {
+            const bool deeper = trails(row, a, b, length);
+            if (!paths_.empty() || !deeper) {
+                return;
+            }
+        }
+    }
+    /// Depth first to exactly `length`; whether any trail is that long.
+    bool trails(Row row, NodeId a, NodeId b, std::uint64_t length) {
+        PathRef path{{a}, {}};
+        std::size_t depth = 0;
+        bool deeper = false;
+        const auto descend = [&](NodeId node) {
+            if (levels_.size() == depth) {
+                levels_.emplace_back();
+            }
+            Level& level = levels_[depth++];
+            const std::size_t room = level.edges.capacity();
+            level.edges.clear();
+            level.at = 0;
+            context_.check_killed();
+            context_.reader->expand(node, plan_.direction, types_.ids, level.edges);
+            context_.db_hits += level.edges.size() + 1;
+            memory_.take((level.edges.capacity() - room) * sizeof(Adjacent));
+        };
+        const auto ascend = [&] {
+            path.relationships.pop_back();
+            path.nodes.pop_back();
+        };
+        descend(a);
+        while (depth > 0) {
+            Level& level = levels_[depth - 1];
+            if (level.at == level.edges.size()) {
+                if (--depth > 0) {
+                    ascend();
+                }
+                continue;
+            }
+            const Adjacent e = level.edges[level.at++];
             if (std::ranges::find(path.relationships, e.relationship) != path.relationships.end() ||
                 !passes(e, row)) {
                 continue;
             }
             path.relationships.push_back(e.relationship);
             path.nodes.push_back(e.other);
-            if (left == 1) {
-                deeper_ = true;
-                if (e.other == b && accepted(row, path)) {
-                    paths_.push_back(path);
+            if (depth < length) {
+                descend(e.other);
+                continue;
+            }
+            deeper = true;
+            if (e.other == b && accepted(row, path)) {
+                keep(path, paths_);
+                if (!plan_.all) {
+                    return true;
                 }
-            } else {
-                trails(row, e.other, b, left - 1, path);
             }
-            path.relationships.pop_back();
-            path.nodes.pop_back();
-            if (!plan_.all && !paths_.empty()) {
-                return;
-            }
+            ascend();
         }
+        return deeper;
     }
     bool produce(Batch& out) override {
-        while (at_ < paths_.size() && !out.full()) {
+        while (at_ < paths_.size() && has_room(out)) {
             input_.copy_to(out, out.rows);
+            count_emitted(paths_[at_].nodes.size() * (2 * sizeof(NodeId) + sizeof(Value)));
             put(Row{&out, out.rows}, paths_[at_++]);
             ++out.rows;
         }
         return at_ < paths_.size();
     }
 
+    static constexpr std::size_t kSeenBytes = 80;  // a node of the hash map, its bucket, its place
+    static constexpr std::size_t kParentBytes = 32;  // the smallest allocation
+
     const ShortestPathPlan& plan_;
+    MemoryShare memory_;
     TypeSetCache types_;
     std::vector<PathRef> paths_;
     std::size_t at_ = 0;
     std::vector<Adjacent> edges_;
+    std::vector<Level> levels_;
     std::uint64_t expansions_ = 0;
-    bool deeper_ = false;
 };
 
 }  // namespace

@@ -14,7 +14,7 @@ using engine::Adjacent;
 class VarExpandOperator final : public RowMaker {
 public:
     VarExpandOperator(const VarExpandPlan& plan, ExecContext& context)
-        : RowMaker{plan, context}, plan_{plan} {}
+        : RowMaker{plan, context}, plan_{plan}, memory_{context} {}
 
 private:
     struct Level {
@@ -58,8 +58,11 @@ private:
         Level& level = levels_[depth_++];
         level.edges.clear();
         level.at = 0;
+        const std::size_t room = level.edges.capacity();
         context_.reader->expand(node, plan_.direction, types_.ids, level.edges);
         context_.db_hits += level.edges.size() + 1;
+        // Levels keep their room for the next descent.
+        memory_.take((level.edges.capacity() - room) * sizeof(Adjacent));
         if ((++expansions_ & 255U) == 0) {
             context_.check_killed();
         }
@@ -91,6 +94,7 @@ private:
             if (plan_.reversed) {
                 std::ranges::reverse(list);
             }
+            count_emitted(list.size() * sizeof(Value));
             out.column(plan_.relationships)[out.rows] = Value{std::move(list)};
         }
         out.column(plan_.to)[out.rows] = Value{end};
@@ -109,7 +113,7 @@ private:
     bool produce_trails(Batch& out) {
         const Row row = input_.row();
         while (depth_ > 0) {
-            if (out.full()) {
+            if (!has_room(out)) {
                 return true;
             }
             Level& level = levels_[depth_ - 1];
@@ -153,6 +157,9 @@ private:
                 if ((++expansions_ & 255U) == 0) {
                     context_.check_killed();
                 }
+                memory_.hold(seen_.size() * kSeenBytes + edges_.capacity() * sizeof(Adjacent) +
+                             (frontier_.capacity() + next.capacity() + found_.capacity()) *
+                                 sizeof(NodeId));
                 for (const Adjacent& e : edges_) {
                     if (seen_.contains(e.other) || !passes(e, row)) {
                         continue;
@@ -177,7 +184,10 @@ private:
         return found_at_ < found_.size();
     }
 
+    static constexpr std::size_t kSeenBytes = 48;  // a node of the hash set and its bucket
+
     const VarExpandPlan& plan_;
+    MemoryShare memory_;
     TypeSetCache types_;
     NodeId start_;
     NodeId target_;

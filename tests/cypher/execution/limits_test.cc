@@ -1,0 +1,170 @@
+// What ends a statement before it has finished: the memory it may hold, and being killed.
+#include "tests/cypher/harness.h"
+
+#include <atomic>
+#include <thread>
+
+namespace nornic::cypher {
+namespace {
+
+using testing::Database;
+
+constexpr std::size_t kKiB = 1024;
+
+/// Two hubs of 5,000 leaves each and no way from one to the other; 40 x 40 ways from :S to :T; a
+/// ring of twelve nodes that all know each other.
+void build(Database& db) {
+    for (const char* text :
+         {"CREATE (a:Hub {k: 1}), (b:Hub {k: 2}) "
+          "FOREACH (i IN range(1, 5000) | CREATE (a)-[:R]->(:Leaf), (b)-[:R]->(:Leaf))",
+          "CREATE (s:S), (t:T) FOREACH (i IN range(1, 40) | CREATE (s)-[:P]->(:X)) "
+          "FOREACH (i IN range(1, 40) | CREATE (:Y)-[:P]->(t))",
+          "MATCH (x:X), (y:Y) CREATE (x)-[:P]->(y)",
+          "FOREACH (i IN range(0, 11) | CREATE (:K {i: i}))",
+          "MATCH (a:K), (b:K) WHERE a.i < b.i CREATE (a)-[:Q]->(b)"}) {
+        const auto a = db.run(text);
+        ASSERT_FALSE(a.error) << text << ": " << a.text();
+    }
+}
+
+struct Case {
+    const char* query;
+    std::size_t limit;
+};
+
+const Case kTooMuch[] = {
+    // Walks.
+    {"MATCH (h:Hub {k: 1}) WITH h MATCH (h)-[:R*1..2]->(x) RETURN count(*)", 64 * kKiB},
+    {"MATCH (h:Hub {k: 1}) WITH h MATCH (h)-[:R*1..2]->(x) RETURN count(DISTINCT x)", 256 * kKiB},
+    {"MATCH (a:Hub {k: 1}), (b:Hub {k: 2}), p = shortestPath((a)-[:R*]-(b)) RETURN length(p)",
+     256 * kKiB},
+    {"MATCH (a:S), (b:T), p = allShortestPaths((a)-[:P*]-(b)) RETURN count(p)", 128 * kKiB},
+    // Aggregates, within groups as well as without.
+    {"UNWIND range(1, 20000) AS i RETURN i % 3 AS g, count(DISTINCT i) AS c", 256 * kKiB},
+    {"UNWIND range(1, 20000) AS i RETURN count(DISTINCT i) AS c", 256 * kKiB},
+    {"UNWIND range(1, 20000) AS i RETURN i % 3 AS g, sum(DISTINCT i) AS c", 256 * kKiB},
+    {"UNWIND range(1, 20000) AS i RETURN i % 3 AS g, collect(DISTINCT i) AS c", 256 * kKiB},
+    {"UNWIND range(1, 20000) AS i RETURN i % 3 AS g, size(collect(i)) AS c", 256 * kKiB},
+    {"UNWIND range(1, 20000) AS i RETURN i % 3 AS g, percentileCont(i, 0.5) AS c", 256 * kKiB},
+    {"UNWIND range(1, 20000) AS i RETURN i AS g, count(*) AS c", 256 * kKiB},
+    {"UNWIND range(1, 20000) AS i RETURN DISTINCT i", 256 * kKiB},
+    // Rows kept aside.
+    {"UNWIND range(1, 20000) AS i RETURN i ORDER BY i", 256 * kKiB},
+    {"MATCH (a:Leaf), (b:Leaf) RETURN count(*)", 32 * kKiB},
+    {"UNWIND range(1, 20000) AS i WITH i UNWIND range(1, 2) AS j CREATE (:Z) RETURN i", 256 * kKiB},
+    {"MERGE (n:Leaf) RETURN count(n)", 64 * kKiB},
+    {"UNWIND range(1, 20000) AS i CALL { WITH i CREATE (:Z {i: i}) } IN TRANSACTIONS OF 20000 ROWS",
+     128 * kKiB},
+    {"RETURN size(COLLECT { MATCH (n:Leaf) RETURN n })", 64 * kKiB},
+    // Values: each would pass by itself, all of a batch or a list do not.
+    {"UNWIND range(1, 1000) AS i WITH range(i, i + 1000) AS l RETURN count(l)", 1024 * kKiB},
+    {"UNWIND range(1, 50) AS i RETURN size([x IN range(1, 500) | range(i, i + 500)])", 1024 * kKiB},
+    {"UNWIND [1000] AS i RETURN size([range(1, i), range(2, i), range(3, i)])", 40 * kKiB},
+    {"RETURN size(reduce(s = 'x', i IN range(1, 40) | s + s))", 1024 * kKiB},
+    {"RETURN size(reduce(s = [1], i IN range(1, 40) | s + s))", 1024 * kKiB},
+    {"RETURN size(reduce(s = 'xy', i IN range(1, 40) | replace(s, 'x', s)))", 1024 * kKiB},
+    {"RETURN size(reduce(s = 'x', i IN range(1, 40) | s || s))", 1024 * kKiB},
+};
+
+TEST(Limits, WhatAStatementHoldsIsCounted) {
+    Database db;
+    build(db);
+    for (const Case& c : kTooMuch) {
+        db.memory_bytes_max = c.limit;
+        const auto a = db.run(c.query);
+        ASSERT_TRUE(a.error) << c.query;
+        EXPECT_EQ(a.error->code(), ErrorCode::kMemoryLimit) << c.query << ": " << a.text();
+    }
+    EXPECT_EQ(db.run("MATCH (z:Z) RETURN count(*)").text(), "0\n") << "what failed left nothing";
+}
+
+TEST(Limits, WhatIsUsedUpIsGivenBack) {
+    Database db;
+    build(db);
+    db.memory_bytes_max = 512 * kKiB;
+    for (const char* query : {
+             // Hundreds of searches, sorts and lists one after the other, none of which is large.
+             "UNWIND range(1, 300) AS i MATCH (a:K {i: 0})-[:Q*1..3]->(x) RETURN count(*) > 0",
+             "UNWIND range(1, 300) AS i MATCH (a:K {i: 0}), (b:K {i: 11}), "
+             "p = shortestPath((a)-[:Q*]-(b)) RETURN sum(length(p)) > 0",
+             "UNWIND range(1, 300) AS i CALL { MATCH (k:K) RETURN k ORDER BY k.i LIMIT 5 } "
+             "RETURN count(*) > 0",
+             "UNWIND range(1, 100000) AS i WITH [i, i + 1] AS l RETURN sum(l[0]) > 0",
+             "UNWIND range(1, 3000) AS i RETURN sum(size([x IN range(1, 500) | x + i])) > 0",
+             "UNWIND range(1, 300) AS i RETURN sum(size(COLLECT { MATCH (k:K) RETURN k })) > 0",
+         }) {
+        EXPECT_EQ(db.run(query).text(), "true\n") << query;
+    }
+}
+
+TEST(Limits, AShortestPathMayBeLong) {
+    Database db;
+    ASSERT_FALSE(db.run("CREATE (:C {i: 0})").error);
+    ASSERT_FALSE(db.run("UNWIND range(1, 60000) AS i CREATE (:C {i: i})").error);
+    ASSERT_FALSE(db.run("CREATE INDEX c FOR (c:C) ON (c.i)").error);
+    ASSERT_FALSE(db.run("UNWIND range(1, 60000) AS i MATCH (a:C {i: i - 1}), (b:C {i: i}) "
+                        "CREATE (a)-[:N]->(b)")
+                     .error);
+    EXPECT_EQ(db.run("MATCH (a:C {i: 0}), (b:C {i: 60000}), p = shortestPath((a)-[:N*]->(b)) "
+                     "RETURN length(p)")
+                  .text(),
+              "60000\n");
+}
+
+TEST(Limits, AllShortestPathsAreAllOfThem) {
+    Database db;
+    build(db);
+    EXPECT_EQ(db.run("MATCH (a:S), (b:T), p = allShortestPaths((a)-[:P*]-(b)) "
+                     "RETURN count(DISTINCT p), min(length(p)), max(length(p))")
+                  .text(),
+              "1600 | 3 | 3\n");
+    // A predicate over the whole path: the shortest of those that pass.
+    EXPECT_EQ(db.run("MATCH (a:K {i: 0}), (b:K {i: 3}), p = allShortestPaths((a)-[:Q*]->(b)) "
+                     "WHERE length(p) > 1 RETURN [n IN nodes(p) | n.i] AS l ORDER BY l")
+                  .text(),
+              "[0, 1, 3]\n[0, 2, 3]\n");
+}
+
+TEST(Limits, AKilledStatementEndsWhereverItIs) {
+    Database db;
+    build(db);
+    std::atomic<bool> running{false};
+    Procedure started;
+    started.name = "test.started";
+    started.run = [&](ProcedureCall&) -> Result<> {
+        running = true;
+        return success();
+    };
+    db.registry().add(std::move(started));
+    for (const char* query : {
+             "UNWIND range(1, 1000000000000) AS i RETURN count(i)",
+             "UNWIND range(1, 1000000000000) AS i WITH i WHERE i < 0 RETURN i",
+             "MATCH (a:K)-[:Q*]-(b) RETURN count(*)",
+             "MATCH (a:Leaf), (b:Leaf), (c:Leaf) RETURN count(*)",
+             "MATCH (a:K {i: 0}), (b:K {i: 11}), p = shortestPath((a)-[:Q*]-(b)) "
+             "WHERE length(p) > 60 RETURN p",
+             "RETURN size([x IN range(1, 1000000) WHERE all(y IN range(1, 1000000) WHERE y > 0)])",
+             "RETURN reduce(s = 0, x IN range(1, 1000000) | "
+             "reduce(t = s, y IN range(1, 1000000) | t % 7 + y))",
+             "UNWIND range(1, 1000000000000) AS i FOREACH (x IN [] | CREATE (:Z))",
+         }) {
+        running = false;
+        const auto transaction = db.engine().begin();
+        std::thread killer{[&] {
+            while (!running) {
+                std::this_thread::yield();
+            }
+            transaction->terminate(Error{ErrorCode::kTerminated, "stop it"});
+        }};
+        const auto a = db.run_in(*transaction, std::string{"CALL test.started() "} + query);
+        if (!running) {
+            running = true;  // It failed before it began: the thread must end all the same.
+        }
+        killer.join();
+        ASSERT_TRUE(a.error) << query;
+        EXPECT_EQ(a.error->code(), ErrorCode::kTerminated) << query << ": " << a.text();
+    }
+}
+
+}  // namespace
+}  // namespace nornic::cypher
