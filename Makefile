@@ -62,7 +62,7 @@ tck: packages-tests
 	@python3 scripts/run_tests.py --only tck
 
 cluster-tests: packages-tests
-	@python3 scripts/run_tests.py --only kill,counter,mixed,disk_full,sync_fault,nonsense,shell
+	@python3 scripts/run_tests.py --only kill,counter,mixed,disk_full,sync_fault,nonsense,merge,shell
 
 bench: packages-tests
 	@scripts/build bench nornicdb benchmarks

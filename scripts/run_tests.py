@@ -118,6 +118,7 @@ SUITES = collections.OrderedDict([
     ("mixed", lambda: script("tests/cluster/mixed_test.py")),
     ("disk_full", lambda: script("tests/cluster/disk_full_test.py")),
     ("nonsense", lambda: script("tests/cluster/nonsense_test.py")),
+    ("merge", lambda: script("tests/cluster/merge_test.py")),
     ("sync_fault", lambda: script("tests/cluster/sync_fault_test.py")),
     ("shell", lambda: script("tests/cluster/shell_test.py")),
 ])

@@ -7,12 +7,16 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <thread>
 
 namespace nornic::server {
 namespace {
 
 constexpr std::chrono::seconds kBookmarkPatience{30};
-constexpr std::int64_t kDeadlockRerunsMax = 100;
+// How long an autocommit statement that keeps losing to others is run again before its client hears
+// of it.
+constexpr std::chrono::seconds kRerunPatience{30};
+constexpr std::int64_t kBackOffDoublingsMax = 6;
 
 std::int64_t ms_since(Deadline start, Clock& clock) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(clock.now() - start).count();
@@ -51,7 +55,9 @@ struct QuerySession::Statement {
 };
 
 QuerySession::QuerySession(Instance& instance, bolt::ConnectionInfo info)
-    : instance_{instance}, info_{std::move(info)} {}
+    : instance_{instance},
+      info_{std::move(info)},
+      random_{static_cast<std::uint64_t>(instance.clock().now().time_since_epoch().count())} {}
 
 QuerySession::~QuerySession() {
     close_transaction();
@@ -424,7 +430,8 @@ Result<> QuerySession::do_work(Statement& statement) {
             return success();
         }
         const ErrorCode code = worked.error().code();
-        const bool again = statement.autocommit && attempt < kDeadlockRerunsMax &&
+        const bool again = statement.autocommit &&
+                           instance_.clock().now() - statement.started < kRerunPatience &&
                            (code == ErrorCode::kConflict || code == ErrorCode::kDeadlock);
         if (!again) {
             return worked.error();
@@ -435,7 +442,11 @@ Result<> QuerySession::do_work(Statement& statement) {
             // It keeps the locks it has, so nobody can win these rows again.
             open_->transaction().restart_keeping_locks();
         } else {
-            // The victim of a deadlock lets go of everything, so that the others get through.
+            // The victim of a deadlock lets go of everything, so that the others get through, and
+            // waits a moment of its own length: those that met once would meet again.
+            open_->transaction().finish();
+            const auto longest = std::uint64_t{1000} << std::min(attempt, kBackOffDoublingsMax);
+            std::this_thread::sleep_for(std::chrono::microseconds{random_.below(longest)});
             NORNIC_TRY(auto fresh, begin_engine_transaction());
             open_->replace(std::move(fresh));
         }

@@ -2,6 +2,7 @@
 // Query API both come through here; there is no second way into the engine.
 #pragma once
 
+#include "base/random.h"
 #include "bolt/backend.h"
 #include "cypher/cypher.h"
 #include "server/instance.h"
@@ -82,6 +83,7 @@ private:
 
     Instance& instance_;
     const bolt::ConnectionInfo info_;
+    Random random_;     // for waits alone
     std::string user_;  // empty: not logged in
     bool credentials_expired_ = false;
 
