@@ -1,13 +1,18 @@
 // The front door of Cypher: text in, rows out.
 //
-//   auto prepared = cache.prepare(text, parameters, *transaction);   // parse, analyse, plan: cached
-//   auto execution = start(prepared, services, parameters);
-//   while (execution->pull(n, sink) == kMore) …
-//   execution->summary()
+//   auto prepared = cache.prepare(text, parameters, *transaction);   // parse, analyse, plan:
+//   cached auto execution = start(prepared, services, parameters); while (execution->pull(n, sink)
+//   == kMore) … execution->summary()
 //
 // Inside, errors of a running query are thrown (cypher/query_error.h) and end the query; here they
 // come out as an Error.
 #pragma once
+
+#include "base/result.h"
+#include "cypher/procedures/procedure.h"
+#include "engine/transaction.h"
+#include "graph/failure.h"
+#include "graph/value.h"
 
 #include <cstdint>
 #include <functional>
@@ -17,25 +22,19 @@
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
-#include "cypher/procedures/procedure.h"
-#include "engine/transaction.h"
-#include "graph/failure.h"
-#include "graph/value.h"
-
 namespace nornic::cypher {
 
-/// A planned statement: immutable, shared between sessions, valid while schema version and statistics
-/// are near what it was planned for.
+/// A planned statement: immutable, shared between sessions, valid while schema version and
+/// statistics are near what it was planned for.
 class PreparedQuery;
 
 /// What callers must know before they run it.
 struct PreparedInfo {
     StatementType type = StatementType::kRead;
     std::vector<std::string> columns;
-    bool writes = false;          // needs a transaction of mode kWrite
-    bool schema = false;          // CREATE/DROP INDEX/CONSTRAINT
-    bool administration = false;  // users, databases: runs whichever database was named
+    bool writes = false;           // needs a transaction of mode kWrite
+    bool schema = false;           // CREATE/DROP INDEX/CONSTRAINT
+    bool administration = false;   // users, databases: runs whichever database was named
     bool in_transactions = false;  // CALL { … } IN TRANSACTIONS: autocommit only
     bool explain_only = false;
     std::string use_graph;  // USE …; empty: none
@@ -46,7 +45,7 @@ const PreparedInfo& info(const PreparedQuery& query) noexcept;
 struct PlanCacheSettings {
     std::size_t entries_max = 1000;
     std::size_t text_bytes_max = 1 << 20;  // longer statements are planned each time
-    std::uint32_t disabled_rules = 0;      // optimizer rules by bit (optimizer/optimizer.h); tests only
+    std::uint32_t disabled_rules = 0;  // optimizer rules by bit (optimizer/optimizer.h); tests only
 };
 
 /// Thread-safe. One a database.
@@ -54,8 +53,10 @@ class PlanCache {
 public:
     PlanCache(const ProcedureRegistry& procedures, PlanCacheSettings settings);
     ~PlanCache();
-    /// parameters take part by their static types. kSyntaxError, kSemanticError, kParameterMissing, …
-    Result<std::shared_ptr<const PreparedQuery>> prepare(std::string_view text, const Map& parameters,
+    /// parameters take part by their static types. kSyntaxError, kSemanticError, kParameterMissing,
+    /// …
+    Result<std::shared_ptr<const PreparedQuery>> prepare(std::string_view text,
+                                                         const Map& parameters,
                                                          engine::GraphReader& reader);
     void clear();
     [[nodiscard]] std::uint64_t hits() const noexcept;
@@ -73,7 +74,8 @@ struct ExecutionServices {
     Caller caller;
     std::int64_t transaction_wall_ns = 0;
     std::size_t memory_bytes_max = std::size_t{1} << 30;
-    /// CALL { … } IN TRANSACTIONS: a fresh transaction, and its commit (blocks until it is durable).
+    /// CALL { … } IN TRANSACTIONS: a fresh transaction, and its commit (blocks until it is
+    /// durable).
     std::function<Result<std::unique_ptr<engine::Transaction>>()> begin_inner;
     std::function<Result<>(engine::Transaction&)> commit_inner;
     /// LOAD CSV: false refuses file:// and http:// alike.
@@ -90,7 +92,8 @@ public:
 
 enum class PullStatus : std::uint8_t { kPaused, kLimitReached, kFinished };
 
-/// One run of a statement. Entities in rows are complete (Node, Relationship, Path), never references.
+/// One run of a statement. Entities in rows are complete (Node, Relationship, Path), never
+/// references.
 class Execution {
 public:
     virtual ~Execution() = default;
@@ -103,7 +106,8 @@ public:
 };
 
 /// The transaction and the services must outlive the execution.
-Result<std::unique_ptr<Execution>> start(std::shared_ptr<const PreparedQuery> query, ExecutionServices services,
+Result<std::unique_ptr<Execution>> start(std::shared_ptr<const PreparedQuery> query,
+                                         ExecutionServices services,
                                          Map parameters);
 
 }  // namespace nornic::cypher

@@ -2,7 +2,8 @@
 
 namespace nornic::cypher {
 
-SubqueryExpr::SubqueryExpr(SourcePosition p, SubqueryKind k) : Expr{ExprKind::kSubquery, p}, subquery{k} {}
+SubqueryExpr::SubqueryExpr(SourcePosition p, SubqueryKind k)
+    : Expr{ExprKind::kSubquery, p}, subquery{k} {}
 SubqueryExpr::~SubqueryExpr() = default;
 
 SubqueryClause::SubqueryClause() = default;

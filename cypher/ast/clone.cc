@@ -6,7 +6,9 @@
 namespace nornic::cypher {
 namespace {
 
-ExprPtr copy(const ExprPtr& e) { return e ? clone(*e) : nullptr; }
+ExprPtr copy(const ExprPtr& e) {
+    return e ? clone(*e) : nullptr;
+}
 
 std::vector<ExprPtr> copy(const std::vector<ExprPtr>& list) {
     std::vector<ExprPtr> out;
@@ -21,7 +23,13 @@ std::vector<SetItem> copy(const std::vector<SetItem>& items) {
     std::vector<SetItem> out;
     out.reserve(items.size());
     for (const auto& i : items) {
-        out.push_back(SetItem{i.kind, copy(i.target), i.key, copy(i.dynamic_key), i.labels, copy(i.value), i.position});
+        out.push_back(SetItem{i.kind,
+                              copy(i.target),
+                              i.key,
+                              copy(i.dynamic_key),
+                              i.labels,
+                              copy(i.value),
+                              i.position});
     }
     return out;
 }
@@ -31,7 +39,8 @@ Projection copy(const Projection& p) {
     out.distinct = p.distinct;
     out.star = p.star;
     for (const auto& i : p.items) {
-        out.items.push_back(ProjectionItem{copy(i.expression), i.alias, i.aliased, i.symbol, i.position});
+        out.items.push_back(
+            ProjectionItem{copy(i.expression), i.alias, i.aliased, i.symbol, i.position});
     }
     for (const auto& s : p.order_by) {
         out.order_by.push_back(SortItem{copy(s.expression), s.descending});
@@ -53,9 +62,15 @@ std::vector<PathPattern> copy(const std::vector<PathPattern>& patterns) {
 Clause copy(const Clause& clause);
 
 struct BodyCopier {
-    ClauseBody operator()(const MatchClause& c) const { return MatchClause{c.optional, copy(c.patterns), c.hints, copy(c.where)}; }
-    ClauseBody operator()(const UnwindClause& c) const { return UnwindClause{copy(c.list), c.variable, c.symbol}; }
-    ClauseBody operator()(const WithClause& c) const { return WithClause{copy(c.projection), copy(c.where)}; }
+    ClauseBody operator()(const MatchClause& c) const {
+        return MatchClause{c.optional, copy(c.patterns), c.hints, copy(c.where)};
+    }
+    ClauseBody operator()(const UnwindClause& c) const {
+        return UnwindClause{copy(c.list), c.variable, c.symbol};
+    }
+    ClauseBody operator()(const WithClause& c) const {
+        return WithClause{copy(c.projection), copy(c.where)};
+    }
     ClauseBody operator()(const ReturnClause& c) const { return ReturnClause{copy(c.projection)}; }
     ClauseBody operator()(const FinishClause&) const { return FinishClause{}; }
     ClauseBody operator()(const CreateClause& c) const { return CreateClause{copy(c.patterns)}; }
@@ -63,12 +78,17 @@ struct BodyCopier {
     ClauseBody operator()(const RemoveClause& c) const {
         RemoveClause out;
         for (const auto& i : c.items) {
-            out.items.push_back(RemoveItem{i.kind, copy(i.target), i.key, copy(i.dynamic_key), i.labels, i.position});
+            out.items.push_back(RemoveItem{
+                i.kind, copy(i.target), i.key, copy(i.dynamic_key), i.labels, i.position});
         }
         return out;
     }
-    ClauseBody operator()(const DeleteClause& c) const { return DeleteClause{c.detach, copy(c.expressions)}; }
-    ClauseBody operator()(const MergeClause& c) const { return MergeClause{clone(c.pattern), copy(c.on_create), copy(c.on_match)}; }
+    ClauseBody operator()(const DeleteClause& c) const {
+        return DeleteClause{c.detach, copy(c.expressions)};
+    }
+    ClauseBody operator()(const MergeClause& c) const {
+        return MergeClause{clone(c.pattern), copy(c.on_create), copy(c.on_match)};
+    }
     ClauseBody operator()(const CallClause& c) const {
         CallClause out;
         out.procedure = c.procedure;
@@ -92,8 +112,11 @@ struct BodyCopier {
         out.import_symbols = c.import_symbols;
         if (c.in_transactions) {
             const auto& t = *c.in_transactions;
-            out.in_transactions =
-                InTransactions{copy(t.batch_size), t.on_error, t.report_variable, t.report_symbol, copy(t.concurrency)};
+            out.in_transactions = InTransactions{copy(t.batch_size),
+                                                 t.on_error,
+                                                 t.report_variable,
+                                                 t.report_symbol,
+                                                 copy(t.concurrency)};
         }
         return out;
     }
@@ -110,7 +133,9 @@ struct BodyCopier {
     ClauseBody operator()(const UseClause& c) const { return c; }
 };
 
-Clause copy(const Clause& clause) { return Clause{clause.position, std::visit(BodyCopier{}, clause.body)}; }
+Clause copy(const Clause& clause) {
+    return Clause{clause.position, std::visit(BodyCopier{}, clause.body)};
+}
 
 template <class T>
 const T& as(const Expr& e) {
@@ -130,9 +155,11 @@ ExprPtr clone_node(const Expr& expr) {
             return out;
         }
         case ExprKind::kProperty:
-            return std::make_unique<Property>(p, copy(as<Property>(expr).base), as<Property>(expr).key);
+            return std::make_unique<Property>(
+                p, copy(as<Property>(expr).base), as<Property>(expr).key);
         case ExprKind::kLabelCheck:
-            return std::make_unique<LabelCheck>(p, copy(as<LabelCheck>(expr).base), as<LabelCheck>(expr).labels);
+            return std::make_unique<LabelCheck>(
+                p, copy(as<LabelCheck>(expr).base), as<LabelCheck>(expr).labels);
         case ExprKind::kUnary:
             return std::make_unique<Unary>(p, as<Unary>(expr).op, copy(as<Unary>(expr).operand));
         case ExprKind::kBinary: {
@@ -140,7 +167,8 @@ ExprPtr clone_node(const Expr& expr) {
             return std::make_unique<Binary>(p, e.op, copy(e.left), copy(e.right));
         }
         case ExprKind::kIsNull:
-            return std::make_unique<IsNull>(p, copy(as<IsNull>(expr).operand), as<IsNull>(expr).negated);
+            return std::make_unique<IsNull>(
+                p, copy(as<IsNull>(expr).operand), as<IsNull>(expr).negated);
         case ExprKind::kTypeCheck: {
             const auto& e = as<TypeCheck>(expr);
             return std::make_unique<TypeCheck>(p, copy(e.operand), e.type, e.negated);
@@ -162,7 +190,8 @@ ExprPtr clone_node(const Expr& expr) {
             return out;
         }
         case ExprKind::kIndex:
-            return std::make_unique<IndexAccess>(p, copy(as<IndexAccess>(expr).base), copy(as<IndexAccess>(expr).index));
+            return std::make_unique<IndexAccess>(
+                p, copy(as<IndexAccess>(expr).base), copy(as<IndexAccess>(expr).index));
         case ExprKind::kSlice: {
             const auto& e = as<Slice>(expr);
             return std::make_unique<Slice>(p, copy(e.base), copy(e.from), copy(e.to));
@@ -272,11 +301,24 @@ PathPattern clone(const PathPattern& p) {
     out.symbol = p.symbol;
     out.selector = p.selector;
     for (const auto& n : p.nodes) {
-        out.nodes.push_back(NodePattern{n.position, n.variable, n.symbol, n.bound_before, n.labels, copy(n.properties), copy(n.where)});
+        out.nodes.push_back(NodePattern{n.position,
+                                        n.variable,
+                                        n.symbol,
+                                        n.bound_before,
+                                        n.labels,
+                                        copy(n.properties),
+                                        copy(n.where)});
     }
     for (const auto& r : p.relationships) {
-        out.relationships.push_back(RelPattern{r.position, r.variable, r.symbol, r.bound_before, r.direction, r.types, r.length,
-                                               copy(r.properties), copy(r.where)});
+        out.relationships.push_back(RelPattern{r.position,
+                                               r.variable,
+                                               r.symbol,
+                                               r.bound_before,
+                                               r.direction,
+                                               r.types,
+                                               r.length,
+                                               copy(r.properties),
+                                               copy(r.where)});
     }
     return out;
 }

@@ -1,7 +1,6 @@
 // same_expression: whether two parts of a query say the same, so that one may stand for the other.
 
 #include "cypher/ast/walk.h"
-
 #include "cypher/lexer/keywords.h"
 
 namespace nornic::cypher {
@@ -32,7 +31,9 @@ bool same_optional(const ExprPtr& a, const ExprPtr& b) {
     return (a == nullptr) == (b == nullptr) && (!a || same_expression(*a, *b));
 }
 
-bool same_literal(const Value& a, const Value& b) { return a.type() == b.type() && equivalent(a, b); }
+bool same_literal(const Value& a, const Value& b) {
+    return a.type() == b.type() && equivalent(a, b);
+}
 
 bool same(const PathPattern& a, const PathPattern& b) {
     if (a.symbol != b.symbol || a.selector != b.selector || a.nodes.size() != b.nodes.size()) {
@@ -41,18 +42,21 @@ bool same(const PathPattern& a, const PathPattern& b) {
     for (std::size_t i = 0; i < a.nodes.size(); ++i) {
         const auto& x = a.nodes[i];
         const auto& y = b.nodes[i];
-        if (x.variable != y.variable || (!x.variable.empty() && x.symbol != y.symbol) || !same_optional(x.labels, y.labels) ||
-            !same_optional(x.properties, y.properties) || !same_optional(x.where, y.where)) {
+        if (x.variable != y.variable || (!x.variable.empty() && x.symbol != y.symbol) ||
+            !same_optional(x.labels, y.labels) || !same_optional(x.properties, y.properties) ||
+            !same_optional(x.where, y.where)) {
             return false;
         }
     }
     for (std::size_t i = 0; i < a.relationships.size(); ++i) {
         const auto& x = a.relationships[i];
         const auto& y = b.relationships[i];
-        const bool same_length = x.length.has_value() == y.length.has_value() &&
-                                 (!x.length || (x.length->min == y.length->min && x.length->max == y.length->max));
-        if (x.variable != y.variable || (!x.variable.empty() && x.symbol != y.symbol) || x.direction != y.direction || !same_length ||
-            !same_optional(x.types, y.types) || !same_optional(x.properties, y.properties) || !same_optional(x.where, y.where)) {
+        const bool same_length =
+            x.length.has_value() == y.length.has_value() &&
+            (!x.length || (x.length->min == y.length->min && x.length->max == y.length->max));
+        if (x.variable != y.variable || (!x.variable.empty() && x.symbol != y.symbol) ||
+            x.direction != y.direction || !same_length || !same_optional(x.types, y.types) ||
+            !same_optional(x.properties, y.properties) || !same_optional(x.where, y.where)) {
             return false;
         }
     }
@@ -67,7 +71,8 @@ bool same_head(const Expr& a, const Expr& b) {
         case ExprKind::kParameter:
             return as<Parameter>(a).name == as<Parameter>(b).name;
         case ExprKind::kVariable:
-            return as<Variable>(a).symbol == as<Variable>(b).symbol && as<Variable>(a).name == as<Variable>(b).name;
+            return as<Variable>(a).symbol == as<Variable>(b).symbol &&
+                   as<Variable>(a).name == as<Variable>(b).name;
         case ExprKind::kProperty:
             return as<Property>(a).key == as<Property>(b).key;
         case ExprKind::kLabelCheck:
@@ -79,7 +84,8 @@ bool same_head(const Expr& a, const Expr& b) {
         case ExprKind::kIsNull:
             return as<IsNull>(a).negated == as<IsNull>(b).negated;
         case ExprKind::kTypeCheck:
-            return as<TypeCheck>(a).negated == as<TypeCheck>(b).negated && as<TypeCheck>(a).type.text == as<TypeCheck>(b).type.text;
+            return as<TypeCheck>(a).negated == as<TypeCheck>(b).negated &&
+                   as<TypeCheck>(a).type.text == as<TypeCheck>(b).type.text;
         case ExprKind::kNormalizedCheck:
             return as<NormalizedCheck>(a).negated == as<NormalizedCheck>(b).negated &&
                    as<NormalizedCheck>(a).form == as<NormalizedCheck>(b).form;
@@ -99,7 +105,8 @@ bool same_head(const Expr& a, const Expr& b) {
         case ExprKind::kFunction: {
             const auto& x = as<FunctionCall>(a);
             const auto& y = as<FunctionCall>(b);
-            return x.distinct == y.distinct && equals_ignoring_case(x.name, y.name) && !equals_ignoring_case(x.name, "rand") &&
+            return x.distinct == y.distinct && equals_ignoring_case(x.name, y.name) &&
+                   !equals_ignoring_case(x.name, "rand") &&
                    !equals_ignoring_case(x.name, "randomUUID");
         }
         case ExprKind::kCase:
@@ -112,9 +119,11 @@ bool same_head(const Expr& a, const Expr& b) {
                    (x.projection == nullptr) == (y.projection == nullptr);
         }
         case ExprKind::kQuantifier:
-            return as<Quantifier>(a).quantifier == as<Quantifier>(b).quantifier && as<Quantifier>(a).variable == as<Quantifier>(b).variable;
+            return as<Quantifier>(a).quantifier == as<Quantifier>(b).quantifier &&
+                   as<Quantifier>(a).variable == as<Quantifier>(b).variable;
         case ExprKind::kReduce:
-            return as<Reduce>(a).variable == as<Reduce>(b).variable && as<Reduce>(a).accumulator == as<Reduce>(b).accumulator;
+            return as<Reduce>(a).variable == as<Reduce>(b).variable &&
+                   as<Reduce>(a).accumulator == as<Reduce>(b).accumulator;
         case ExprKind::kMapProjection: {
             const auto& x = as<MapProjection>(a).items;
             const auto& y = as<MapProjection>(b).items;

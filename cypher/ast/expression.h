@@ -1,6 +1,10 @@
-// The expressions of Cypher as the parser leaves them and semantics completes them (symbols, types).
-// Plain data: every node owns its children; positions point into the statement's text.
+// The expressions of Cypher as the parser leaves them and semantics completes them (symbols,
+// types). Plain data: every node owns its children; positions point into the statement's text.
 #pragma once
+
+#include "base/result.h"
+#include "cypher/ast/type_set.h"
+#include "graph/value.h"
 
 #include <cstdint>
 #include <memory>
@@ -8,10 +12,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "base/result.h"
-#include "cypher/ast/type_set.h"
-#include "graph/value.h"
 
 namespace nornic::cypher {
 
@@ -57,7 +57,8 @@ struct Expr {
     Expr(const Expr&) = delete;
     Expr& operator=(const Expr&) = delete;
     ExprKind kind;
-    /// Levels of expressions below and including this one; the parser bounds it, so that passes may recurse.
+    /// Levels of expressions below and including this one; the parser bounds it, so that passes may
+    /// recurse.
     std::uint16_t height = 1;
     SourcePosition position;
     /// The source text, trimmed, where the expression is a projection item; its column's name.
@@ -70,7 +71,8 @@ struct Literal final : Expr {
     Value value;
 };
 struct Parameter final : Expr {
-    Parameter(SourcePosition p, std::string n) : Expr{ExprKind::kParameter, p}, name{std::move(n)} {}
+    Parameter(SourcePosition p, std::string n)
+        : Expr{ExprKind::kParameter, p}, name{std::move(n)} {}
     std::string name;
 };
 struct Variable final : Expr {
@@ -79,7 +81,8 @@ struct Variable final : Expr {
     Symbol symbol = kNoSymbol;
 };
 struct Property final : Expr {
-    Property(SourcePosition p, ExprPtr b, std::string k) : Expr{ExprKind::kProperty, p}, base{std::move(b)}, key{std::move(k)} {}
+    Property(SourcePosition p, ExprPtr b, std::string k)
+        : Expr{ExprKind::kProperty, p}, base{std::move(b)}, key{std::move(k)} {}
     ExprPtr base;
     std::string key;
 };
@@ -93,33 +96,54 @@ struct LabelExpr {
     SourcePosition position;
 };
 struct LabelCheck final : Expr {
-    LabelCheck(SourcePosition p, ExprPtr b, LabelExpr l) : Expr{ExprKind::kLabelCheck, p}, base{std::move(b)}, labels{std::move(l)} {}
+    LabelCheck(SourcePosition p, ExprPtr b, LabelExpr l)
+        : Expr{ExprKind::kLabelCheck, p}, base{std::move(b)}, labels{std::move(l)} {}
     ExprPtr base;
     LabelExpr labels;
 };
 
 enum class UnaryOp : std::uint8_t { kNot, kPlus, kMinus };
 struct Unary final : Expr {
-    Unary(SourcePosition p, UnaryOp o, ExprPtr a) : Expr{ExprKind::kUnary, p}, op{o}, operand{std::move(a)} {}
+    Unary(SourcePosition p, UnaryOp o, ExprPtr a)
+        : Expr{ExprKind::kUnary, p}, op{o}, operand{std::move(a)} {}
     UnaryOp op;
     ExprPtr operand;
 };
 
 enum class BinaryOp : std::uint8_t {
-    kOr, kXor, kAnd,
-    kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual,
-    kAdd, kConcat, kSubtract, kMultiply, kDivide, kModulo, kPower,
-    kStartsWith, kEndsWith, kContains, kRegex, kIn,
+    kOr,
+    kXor,
+    kAnd,
+    kEqual,
+    kNotEqual,
+    kLess,
+    kLessEqual,
+    kGreater,
+    kGreaterEqual,
+    kAdd,
+    kConcat,
+    kSubtract,
+    kMultiply,
+    kDivide,
+    kModulo,
+    kPower,
+    kStartsWith,
+    kEndsWith,
+    kContains,
+    kRegex,
+    kIn,
 };
 /// a < b < c arrives as (a < b) AND (b < c); the shared operand is cloned by the parser.
 struct Binary final : Expr {
-    Binary(SourcePosition p, BinaryOp o, ExprPtr a, ExprPtr b) : Expr{ExprKind::kBinary, p}, op{o}, left{std::move(a)}, right{std::move(b)} {}
+    Binary(SourcePosition p, BinaryOp o, ExprPtr a, ExprPtr b)
+        : Expr{ExprKind::kBinary, p}, op{o}, left{std::move(a)}, right{std::move(b)} {}
     BinaryOp op;
     ExprPtr left;
     ExprPtr right;
 };
 struct IsNull final : Expr {
-    IsNull(SourcePosition p, ExprPtr a, bool neg) : Expr{ExprKind::kIsNull, p}, operand{std::move(a)}, negated{neg} {}
+    IsNull(SourcePosition p, ExprPtr a, bool neg)
+        : Expr{ExprKind::kIsNull, p}, operand{std::move(a)}, negated{neg} {}
     ExprPtr operand;
     bool negated;  // IS NOT NULL
 };
@@ -132,13 +156,18 @@ struct TypeRef {
     std::string text;
 };
 struct TypeCheck final : Expr {
-    TypeCheck(SourcePosition p, ExprPtr a, TypeRef t, bool neg) : Expr{ExprKind::kTypeCheck, p}, operand{std::move(a)}, type{std::move(t)}, negated{neg} {}
+    TypeCheck(SourcePosition p, ExprPtr a, TypeRef t, bool neg)
+        : Expr{ExprKind::kTypeCheck, p}, operand{std::move(a)}, type{std::move(t)}, negated{neg} {}
     ExprPtr operand;
     TypeRef type;
     bool negated;
 };
 struct NormalizedCheck final : Expr {
-    NormalizedCheck(SourcePosition p, ExprPtr a, std::string f, bool neg) : Expr{ExprKind::kNormalizedCheck, p}, operand{std::move(a)}, form{std::move(f)}, negated{neg} {}
+    NormalizedCheck(SourcePosition p, ExprPtr a, std::string f, bool neg)
+        : Expr{ExprKind::kNormalizedCheck, p},
+          operand{std::move(a)},
+          form{std::move(f)},
+          negated{neg} {}
     ExprPtr operand;
     std::string form;  // NFC NFD NFKC NFKD
     bool negated;
@@ -152,18 +181,21 @@ struct MapLiteral final : Expr {
     std::vector<std::pair<std::string, ExprPtr>> entries;
 };
 struct IndexAccess final : Expr {
-    IndexAccess(SourcePosition p, ExprPtr b, ExprPtr i) : Expr{ExprKind::kIndex, p}, base{std::move(b)}, index{std::move(i)} {}
+    IndexAccess(SourcePosition p, ExprPtr b, ExprPtr i)
+        : Expr{ExprKind::kIndex, p}, base{std::move(b)}, index{std::move(i)} {}
     ExprPtr base;
     ExprPtr index;
 };
 struct Slice final : Expr {
-    Slice(SourcePosition p, ExprPtr b, ExprPtr f, ExprPtr t) : Expr{ExprKind::kSlice, p}, base{std::move(b)}, from{std::move(f)}, to{std::move(t)} {}
+    Slice(SourcePosition p, ExprPtr b, ExprPtr f, ExprPtr t)
+        : Expr{ExprKind::kSlice, p}, base{std::move(b)}, from{std::move(f)}, to{std::move(t)} {}
     ExprPtr base;
     ExprPtr from;  // may be null
     ExprPtr to;    // may be null
 };
 struct FunctionCall final : Expr {
-    FunctionCall(SourcePosition p, std::string n) : Expr{ExprKind::kFunction, p}, name{std::move(n)} {}
+    FunctionCall(SourcePosition p, std::string n)
+        : Expr{ExprKind::kFunction, p}, name{std::move(n)} {}
     std::string name;  // as written, with its namespace: "duration.between"
     bool distinct = false;
     std::vector<ExprPtr> arguments;
@@ -210,7 +242,12 @@ struct Reduce final : Expr {
 struct MapProjection final : Expr {
     explicit MapProjection(SourcePosition p) : Expr{ExprKind::kMapProjection, p} {}
     struct Item {
-        enum class Kind : std::uint8_t { kAllProperties, kProperty, kVariable, kLiteral } kind = Kind::kProperty;
+        enum class Kind : std::uint8_t {
+            kAllProperties,
+            kProperty,
+            kVariable,
+            kLiteral
+        } kind = Kind::kProperty;
         std::string key;  // .key, variable's name, or literal key
         ExprPtr value;    // kVariable: a Variable; kLiteral: the expression
     };
@@ -222,7 +259,7 @@ struct MapProjection final : Expr {
 
 struct NodePattern {
     SourcePosition position;
-    std::string variable;  // empty: anonymous
+    std::string variable;       // empty: anonymous
     Symbol symbol = kNoSymbol;  // semantics gives anonymous elements one, too
     bool bound_before = false;  // semantics: introduced by an earlier clause
     std::optional<LabelExpr> labels;

@@ -6,7 +6,20 @@ namespace nornic::cypher {
 namespace {
 
 // Higher binds tighter.
-enum Level : int { kOrLevel = 1, kXorLevel, kAndLevel, kNotLevel, kCompareLevel, kPredicateLevel, kAddLevel, kMultiplyLevel, kPowerLevel, kUnaryLevel, kPostfixLevel, kAtomLevel };
+enum Level : int {
+    kOrLevel = 1,
+    kXorLevel,
+    kAndLevel,
+    kNotLevel,
+    kCompareLevel,
+    kPredicateLevel,
+    kAddLevel,
+    kMultiplyLevel,
+    kPowerLevel,
+    kUnaryLevel,
+    kPostfixLevel,
+    kAtomLevel
+};
 
 template <class T>
 const T& as(const Expr& e) {
@@ -19,43 +32,69 @@ struct Operator {
 };
 Operator operator_of(BinaryOp op) {
     switch (op) {
-        case BinaryOp::kOr: return {"OR", kOrLevel};
-        case BinaryOp::kXor: return {"XOR", kXorLevel};
-        case BinaryOp::kAnd: return {"AND", kAndLevel};
-        case BinaryOp::kEqual: return {"=", kCompareLevel};
-        case BinaryOp::kNotEqual: return {"<>", kCompareLevel};
-        case BinaryOp::kLess: return {"<", kCompareLevel};
-        case BinaryOp::kLessEqual: return {"<=", kCompareLevel};
-        case BinaryOp::kGreater: return {">", kCompareLevel};
-        case BinaryOp::kGreaterEqual: return {">=", kCompareLevel};
-        case BinaryOp::kAdd: return {"+", kAddLevel};
-        case BinaryOp::kConcat: return {"||", kAddLevel};
-        case BinaryOp::kSubtract: return {"-", kAddLevel};
-        case BinaryOp::kMultiply: return {"*", kMultiplyLevel};
-        case BinaryOp::kDivide: return {"/", kMultiplyLevel};
-        case BinaryOp::kModulo: return {"%", kMultiplyLevel};
-        case BinaryOp::kPower: return {"^", kPowerLevel};
-        case BinaryOp::kStartsWith: return {"STARTS WITH", kPredicateLevel};
-        case BinaryOp::kEndsWith: return {"ENDS WITH", kPredicateLevel};
-        case BinaryOp::kContains: return {"CONTAINS", kPredicateLevel};
-        case BinaryOp::kRegex: return {"=~", kPredicateLevel};
-        case BinaryOp::kIn: return {"IN", kPredicateLevel};
+        case BinaryOp::kOr:
+            return {"OR", kOrLevel};
+        case BinaryOp::kXor:
+            return {"XOR", kXorLevel};
+        case BinaryOp::kAnd:
+            return {"AND", kAndLevel};
+        case BinaryOp::kEqual:
+            return {"=", kCompareLevel};
+        case BinaryOp::kNotEqual:
+            return {"<>", kCompareLevel};
+        case BinaryOp::kLess:
+            return {"<", kCompareLevel};
+        case BinaryOp::kLessEqual:
+            return {"<=", kCompareLevel};
+        case BinaryOp::kGreater:
+            return {">", kCompareLevel};
+        case BinaryOp::kGreaterEqual:
+            return {">=", kCompareLevel};
+        case BinaryOp::kAdd:
+            return {"+", kAddLevel};
+        case BinaryOp::kConcat:
+            return {"||", kAddLevel};
+        case BinaryOp::kSubtract:
+            return {"-", kAddLevel};
+        case BinaryOp::kMultiply:
+            return {"*", kMultiplyLevel};
+        case BinaryOp::kDivide:
+            return {"/", kMultiplyLevel};
+        case BinaryOp::kModulo:
+            return {"%", kMultiplyLevel};
+        case BinaryOp::kPower:
+            return {"^", kPowerLevel};
+        case BinaryOp::kStartsWith:
+            return {"STARTS WITH", kPredicateLevel};
+        case BinaryOp::kEndsWith:
+            return {"ENDS WITH", kPredicateLevel};
+        case BinaryOp::kContains:
+            return {"CONTAINS", kPredicateLevel};
+        case BinaryOp::kRegex:
+            return {"=~", kPredicateLevel};
+        case BinaryOp::kIn:
+            return {"IN", kPredicateLevel};
     }
     return {"?", kAtomLevel};
 }
 
 int level_of(const Expr& e) {
     switch (e.kind) {
-        case ExprKind::kBinary: return operator_of(as<Binary>(e).op).level;
-        case ExprKind::kUnary: return as<Unary>(e).op == UnaryOp::kNot ? int{kNotLevel} : int{kUnaryLevel};
+        case ExprKind::kBinary:
+            return operator_of(as<Binary>(e).op).level;
+        case ExprKind::kUnary:
+            return as<Unary>(e).op == UnaryOp::kNot ? int{kNotLevel} : int{kUnaryLevel};
         case ExprKind::kIsNull:
         case ExprKind::kTypeCheck:
-        case ExprKind::kNormalizedCheck: return kPredicateLevel;
+        case ExprKind::kNormalizedCheck:
+            return kPredicateLevel;
         case ExprKind::kProperty:
         case ExprKind::kIndex:
         case ExprKind::kSlice:
-        case ExprKind::kLabelCheck: return kPostfixLevel;
-        default: return kAtomLevel;
+        case ExprKind::kLabelCheck:
+            return kPostfixLevel;
+        default:
+            return kAtomLevel;
     }
 }
 
@@ -73,7 +112,9 @@ std::string list_of(const std::vector<ExprPtr>& items) {
     return out;
 }
 
-bool associative(BinaryOp op) { return op == BinaryOp::kAnd || op == BinaryOp::kOr || op == BinaryOp::kXor; }
+bool associative(BinaryOp op) {
+    return op == BinaryOp::kAnd || op == BinaryOp::kOr || op == BinaryOp::kXor;
+}
 
 std::string label_text(const LabelExpr& l, int level) {
     // 0: or, 1: and, 2: not
@@ -86,11 +127,16 @@ std::string label_text(const LabelExpr& l, int level) {
         return own < level ? "(" + out + ")" : out;
     };
     switch (l.kind) {
-        case LabelExpr::Kind::kName: return quoted_name(l.name);
-        case LabelExpr::Kind::kWildcard: return "%";
-        case LabelExpr::Kind::kNot: return "!" + label_text(l.children[0], 2);
-        case LabelExpr::Kind::kAnd: return joined("&", 1);
-        case LabelExpr::Kind::kOr: return joined("|", 0);
+        case LabelExpr::Kind::kName:
+            return quoted_name(l.name);
+        case LabelExpr::Kind::kWildcard:
+            return "%";
+        case LabelExpr::Kind::kNot:
+            return "!" + label_text(l.children[0], 2);
+        case LabelExpr::Kind::kAnd:
+            return joined("&", 1);
+        case LabelExpr::Kind::kOr:
+            return joined("|", 0);
     }
     return {};
 }
@@ -122,10 +168,18 @@ std::string set_items(const std::vector<SetItem>& items) {
         out += out.empty() ? "" : ", ";
         const std::string target = at_least(*i.target, kPostfixLevel);
         switch (i.kind) {
-            case SetItem::Kind::kProperty: out += target + "." + quoted_name(i.key) + " = " + to_text(*i.value); break;
-            case SetItem::Kind::kReplaceProperties: out += target + " = " + to_text(*i.value); break;
-            case SetItem::Kind::kMergeProperties: out += target + " += " + to_text(*i.value); break;
-            case SetItem::Kind::kDynamicProperty: out += target + "[" + to_text(*i.dynamic_key) + "] = " + to_text(*i.value); break;
+            case SetItem::Kind::kProperty:
+                out += target + "." + quoted_name(i.key) + " = " + to_text(*i.value);
+                break;
+            case SetItem::Kind::kReplaceProperties:
+                out += target + " = " + to_text(*i.value);
+                break;
+            case SetItem::Kind::kMergeProperties:
+                out += target + " += " + to_text(*i.value);
+                break;
+            case SetItem::Kind::kDynamicProperty:
+                out += target + "[" + to_text(*i.dynamic_key) + "] = " + to_text(*i.value);
+                break;
             case SetItem::Kind::kLabels:
                 out += target;
                 for (const auto& l : i.labels) {
@@ -140,14 +194,19 @@ std::string set_items(const std::vector<SetItem>& items) {
 std::string sort_items(const std::vector<SortItem>& items) {
     std::string out;
     for (const auto& i : items) {
-        out += (out.empty() ? " ORDER BY " : ", ") + to_text(*i.expression) + (i.descending ? " DESC" : "");
+        out += (out.empty() ? " ORDER BY " : ", ") + to_text(*i.expression) +
+               (i.descending ? " DESC" : "");
     }
     return out;
 }
 
-std::string where_of(const ExprPtr& where) { return where ? " WHERE " + to_text(*where) : std::string{}; }
+std::string where_of(const ExprPtr& where) {
+    return where ? " WHERE " + to_text(*where) : std::string{};
+}
 
-std::string dotted(std::string_view name) { return std::string{name}; }
+std::string dotted(std::string_view name) {
+    return std::string{name};
+}
 
 struct ClausePrinter {
     std::string operator()(const MatchClause& c) const {
@@ -168,11 +227,19 @@ struct ClausePrinter {
         }
         return out + where_of(c.where);
     }
-    std::string operator()(const UnwindClause& c) const { return "UNWIND " + to_text(*c.list) + " AS " + quoted_name(c.variable); }
-    std::string operator()(const WithClause& c) const { return "WITH " + to_text(c.projection) + where_of(c.where); }
-    std::string operator()(const ReturnClause& c) const { return "RETURN " + to_text(c.projection); }
+    std::string operator()(const UnwindClause& c) const {
+        return "UNWIND " + to_text(*c.list) + " AS " + quoted_name(c.variable);
+    }
+    std::string operator()(const WithClause& c) const {
+        return "WITH " + to_text(c.projection) + where_of(c.where);
+    }
+    std::string operator()(const ReturnClause& c) const {
+        return "RETURN " + to_text(c.projection);
+    }
     std::string operator()(const FinishClause&) const { return "FINISH"; }
-    std::string operator()(const CreateClause& c) const { return "CREATE " + patterns_of(c.patterns); }
+    std::string operator()(const CreateClause& c) const {
+        return "CREATE " + patterns_of(c.patterns);
+    }
     std::string operator()(const SetClause& c) const { return "SET " + set_items(c.items); }
     std::string operator()(const RemoveClause& c) const {
         std::string out;
@@ -189,7 +256,9 @@ struct ClausePrinter {
         }
         return out;
     }
-    std::string operator()(const DeleteClause& c) const { return (c.detach ? "DETACH DELETE " : "DELETE ") + list_of(c.expressions); }
+    std::string operator()(const DeleteClause& c) const {
+        return (c.detach ? "DETACH DELETE " : "DELETE ") + list_of(c.expressions);
+    }
     std::string operator()(const MergeClause& c) const {
         std::string out = "MERGE " + to_text(c.pattern);
         if (!c.on_create.empty()) {
@@ -215,7 +284,8 @@ struct ClausePrinter {
     static std::string yields(const std::vector<YieldItem>& items) {
         std::string out;
         for (const auto& y : items) {
-            out += (out.empty() ? "" : ", ") + quoted_name(y.column) + (y.alias == y.column ? "" : " AS " + quoted_name(y.alias));
+            out += (out.empty() ? "" : ", ") + quoted_name(y.column) +
+                   (y.alias == y.column ? "" : " AS " + quoted_name(y.alias));
         }
         return out;
     }
@@ -237,7 +307,8 @@ struct ClausePrinter {
                 out += " OF " + to_text(*t->batch_size) + " ROWS";
             }
             if (t->on_error != InTransactions::OnError::kFail) {
-                out += t->on_error == InTransactions::OnError::kContinue ? " ON ERROR CONTINUE" : " ON ERROR BREAK";
+                out += t->on_error == InTransactions::OnError::kContinue ? " ON ERROR CONTINUE"
+                                                                         : " ON ERROR BREAK";
             }
             if (!t->report_variable.empty()) {
                 out += " REPORT STATUS AS " + quoted_name(t->report_variable);
@@ -255,7 +326,8 @@ struct ClausePrinter {
     std::string operator()(const LoadCsvClause& c) const {
         std::string out = c.with_headers ? "LOAD CSV WITH HEADERS FROM " : "LOAD CSV FROM ";
         out += to_text(*c.url) + " AS " + quoted_name(c.variable);
-        return out + (c.field_terminator.empty() ? "" : " FIELDTERMINATOR '" + c.field_terminator + "'");
+        return out +
+               (c.field_terminator.empty() ? "" : " FIELDTERMINATOR '" + c.field_terminator + "'");
     }
     std::string operator()(const UseClause& c) const { return "USE " + c.graph; }
 };
@@ -263,19 +335,34 @@ struct ClausePrinter {
 struct StatementPrinter {
     std::string operator()(const Query& q) const { return to_text(q); }
     std::string operator()(const CreateIndexCommand& c) const {
-        constexpr std::string_view kTypes[] = {"RANGE", "LOOKUP", "TEXT", "POINT", "FULLTEXT", "VECTOR"};
-        return fmt::format("CREATE {} INDEX {}{}FOR {} [{}] ON [{}]{}", kTypes[static_cast<std::size_t>(c.type)], name(c.name),
-                           c.if_not_exists ? "IF NOT EXISTS " : "", c.entity == engine::EntityKind::kNode ? "NODE" : "RELATIONSHIP",
-                           fmt::join(c.tokens, ", "), fmt::join(c.properties, ", "), options(c.options));
+        constexpr std::string_view kTypes[] = {
+            "RANGE", "LOOKUP", "TEXT", "POINT", "FULLTEXT", "VECTOR"};
+        return fmt::format("CREATE {} INDEX {}{}FOR {} [{}] ON [{}]{}",
+                           kTypes[static_cast<std::size_t>(c.type)],
+                           name(c.name),
+                           c.if_not_exists ? "IF NOT EXISTS " : "",
+                           c.entity == engine::EntityKind::kNode ? "NODE" : "RELATIONSHIP",
+                           fmt::join(c.tokens, ", "),
+                           fmt::join(c.properties, ", "),
+                           options(c.options));
     }
     std::string operator()(const CreateConstraintCommand& c) const {
         constexpr std::string_view kTypes[] = {"UNIQUE", "KEY", "NOT NULL", "TYPED"};
-        return fmt::format("CREATE CONSTRAINT {}{}FOR {} [{}] REQUIRE [{}] IS {}{}{}", name(c.name), c.if_not_exists ? "IF NOT EXISTS " : "",
-                           c.entity == engine::EntityKind::kNode ? "NODE" : "RELATIONSHIP", c.token, fmt::join(c.properties, ", "),
-                           kTypes[static_cast<std::size_t>(c.type)], c.property_type ? " " + c.property_type->text : "", options(c.options));
+        return fmt::format("CREATE CONSTRAINT {}{}FOR {} [{}] REQUIRE [{}] IS {}{}{}",
+                           name(c.name),
+                           c.if_not_exists ? "IF NOT EXISTS " : "",
+                           c.entity == engine::EntityKind::kNode ? "NODE" : "RELATIONSHIP",
+                           c.token,
+                           fmt::join(c.properties, ", "),
+                           kTypes[static_cast<std::size_t>(c.type)],
+                           c.property_type ? " " + c.property_type->text : "",
+                           options(c.options));
     }
     std::string operator()(const DropSchemaCommand& c) const {
-        return fmt::format("DROP {} {}{}", c.constraint ? "CONSTRAINT" : "INDEX", quoted_name(c.name), c.if_exists ? " IF EXISTS" : "");
+        return fmt::format("DROP {} {}{}",
+                           c.constraint ? "CONSTRAINT" : "INDEX",
+                           quoted_name(c.name),
+                           c.if_exists ? " IF EXISTS" : "");
     }
     std::string operator()(const ShowCommand& c) const {
         std::string out = "SHOW " + (c.filter.empty() ? "" : c.filter + " ") + c.what;
@@ -293,9 +380,16 @@ struct StatementPrinter {
         out += where_of(c.where);
         return out + (c.returns ? " RETURN " + to_text(c.returns->projection) : "");
     }
-    std::string operator()(const TerminateCommand& c) const { return "TERMINATE TRANSACTIONS " + list_of(c.ids); }
+    std::string operator()(const TerminateCommand& c) const {
+        return "TERMINATE TRANSACTIONS " + list_of(c.ids);
+    }
     std::string operator()(const AdminCommand& c) const {
-        constexpr std::string_view kKinds[] = {"CREATE USER", "ALTER USER", "DROP USER", "RENAME USER", "ALTER CURRENT USER", "UNSUPPORTED"};
+        constexpr std::string_view kKinds[] = {"CREATE USER",
+                                               "ALTER USER",
+                                               "DROP USER",
+                                               "RENAME USER",
+                                               "ALTER CURRENT USER",
+                                               "UNSUPPORTED"};
         std::string out{kKinds[static_cast<std::size_t>(c.kind)]};
         const auto add = [&](std::string_view label, const ExprPtr& e) {
             if (e) {
@@ -319,7 +413,9 @@ struct StatementPrinter {
         return out + (c.text.empty() ? "" : " " + c.text);
     }
     static std::string name(const std::string& n) { return n.empty() ? "" : quoted_name(n) + " "; }
-    static std::string options(const ExprPtr& o) { return o ? " OPTIONS " + to_text(*o) : std::string{}; }
+    static std::string options(const ExprPtr& o) {
+        return o ? " OPTIONS " + to_text(*o) : std::string{};
+    }
 };
 
 }  // namespace
@@ -327,7 +423,9 @@ struct StatementPrinter {
 std::string quoted_name(std::string_view name) {
     bool plain = !name.empty() && !(name[0] >= '0' && name[0] <= '9');
     for (const char c : name) {
-        plain = plain && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || (static_cast<unsigned char>(c) >= 0x80));
+        plain =
+            plain && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      c == '_' || (static_cast<unsigned char>(c) >= 0x80));
     }
     if (plain) {
         return std::string{name};
@@ -342,7 +440,9 @@ std::string quoted_name(std::string_view name) {
     return out + "`";
 }
 
-std::string to_text(const LabelExpr& labels) { return label_text(labels, 0); }
+std::string to_text(const LabelExpr& labels) {
+    return label_text(labels, 0);
+}
 
 std::string to_text(const NodePattern& n) {
     std::string out = "(" + (n.variable.empty() ? "" : quoted_name(n.variable));
@@ -362,12 +462,14 @@ std::string to_text(const RelPattern& r) {
         if (r.length->min && r.length->max && *r.length->min == *r.length->max) {
             inside += std::to_string(*r.length->min);
         } else if (r.length->min || r.length->max) {
-            inside += (r.length->min ? std::to_string(*r.length->min) : "") + ".." + (r.length->max ? std::to_string(*r.length->max) : "");
+            inside += (r.length->min ? std::to_string(*r.length->min) : "") + ".." +
+                      (r.length->max ? std::to_string(*r.length->max) : "");
         }
     }
     inside += pattern_tail(r.properties, r.where, inside.empty());
     const std::string body = inside.empty() ? "--" : "-[" + inside + "]-";
-    return (r.direction == PatternDirection::kIncoming ? "<" : "") + body + (r.direction == PatternDirection::kOutgoing ? ">" : "");
+    return (r.direction == PatternDirection::kIncoming ? "<" : "") + body +
+           (r.direction == PatternDirection::kOutgoing ? ">" : "");
 }
 
 std::string to_text(const PathPattern& p) {
@@ -392,7 +494,8 @@ std::string to_text(const Projection& p) {
         first = false;
     }
     for (const auto& i : p.items) {
-        out += (first ? "" : ", ") + to_text(*i.expression) + (i.aliased ? " AS " + quoted_name(i.alias) : "");
+        out += (first ? "" : ", ") + to_text(*i.expression) +
+               (i.aliased ? " AS " + quoted_name(i.alias) : "");
         first = false;
     }
     out += sort_items(p.order_by);
@@ -400,7 +503,9 @@ std::string to_text(const Projection& p) {
     return out + (p.limit ? " LIMIT " + to_text(*p.limit) : "");
 }
 
-std::string to_text(const Clause& clause) { return std::visit(ClausePrinter{}, clause.body); }
+std::string to_text(const Clause& clause) {
+    return std::visit(ClausePrinter{}, clause.body);
+}
 
 std::string to_text(const Query& query) {
     std::string out;
@@ -416,18 +521,27 @@ std::string to_text(const Query& query) {
 }
 
 std::string to_text(const Statement& s) {
-    std::string out = s.explain == ExplainMode::kExplain ? "EXPLAIN " : (s.explain == ExplainMode::kProfile ? "PROFILE " : "");
+    std::string out = s.explain == ExplainMode::kExplain
+                          ? "EXPLAIN "
+                          : (s.explain == ExplainMode::kProfile ? "PROFILE " : "");
     out += s.use_graph.empty() ? "" : "USE " + s.use_graph + " ";
     return out + std::visit(StatementPrinter{}, s.body);
 }
 
 std::string to_text(const Expr& expr) {
     switch (expr.kind) {
-        case ExprKind::kLiteral: return to_cypher_text(as<Literal>(expr).value);
-        case ExprKind::kParameter: return "$" + quoted_name(as<Parameter>(expr).name);
-        case ExprKind::kVariable: return quoted_name(as<Variable>(expr).name);
-        case ExprKind::kProperty: return at_least(*as<Property>(expr).base, kPostfixLevel) + "." + quoted_name(as<Property>(expr).key);
-        case ExprKind::kLabelCheck: return at_least(*as<LabelCheck>(expr).base, kPostfixLevel) + ":" + to_text(as<LabelCheck>(expr).labels);
+        case ExprKind::kLiteral:
+            return to_cypher_text(as<Literal>(expr).value);
+        case ExprKind::kParameter:
+            return "$" + quoted_name(as<Parameter>(expr).name);
+        case ExprKind::kVariable:
+            return quoted_name(as<Variable>(expr).name);
+        case ExprKind::kProperty:
+            return at_least(*as<Property>(expr).base, kPostfixLevel) + "." +
+                   quoted_name(as<Property>(expr).key);
+        case ExprKind::kLabelCheck:
+            return at_least(*as<LabelCheck>(expr).base, kPostfixLevel) + ":" +
+                   to_text(as<LabelCheck>(expr).labels);
         case ExprKind::kUnary: {
             const auto& e = as<Unary>(expr);
             if (e.op == UnaryOp::kNot) {
@@ -439,19 +553,26 @@ std::string to_text(const Expr& expr) {
             const auto& e = as<Binary>(expr);
             const auto [text, level] = operator_of(e.op);
             const bool compare = level == kCompareLevel;
-            const bool right_same = associative(e.op) && e.right->kind == ExprKind::kBinary && as<Binary>(*e.right).op == e.op;
-            return fmt::format("{} {} {}", at_least(*e.left, compare ? level + 1 : level), text,
+            const bool right_same = associative(e.op) && e.right->kind == ExprKind::kBinary &&
+                                    as<Binary>(*e.right).op == e.op;
+            return fmt::format("{} {} {}",
+                               at_least(*e.left, compare ? level + 1 : level),
+                               text,
                                at_least(*e.right, right_same ? level : level + 1));
         }
         case ExprKind::kIsNull:
-            return at_least(*as<IsNull>(expr).operand, kPredicateLevel) + (as<IsNull>(expr).negated ? " IS NOT NULL" : " IS NULL");
+            return at_least(*as<IsNull>(expr).operand, kPredicateLevel) +
+                   (as<IsNull>(expr).negated ? " IS NOT NULL" : " IS NULL");
         case ExprKind::kTypeCheck:
-            return at_least(*as<TypeCheck>(expr).operand, kPredicateLevel) + (as<TypeCheck>(expr).negated ? " IS NOT :: " : " IS :: ") +
+            return at_least(*as<TypeCheck>(expr).operand, kPredicateLevel) +
+                   (as<TypeCheck>(expr).negated ? " IS NOT :: " : " IS :: ") +
                    as<TypeCheck>(expr).type.text;
         case ExprKind::kNormalizedCheck:
-            return at_least(*as<NormalizedCheck>(expr).operand, kPredicateLevel) + (as<NormalizedCheck>(expr).negated ? " IS NOT " : " IS ") +
+            return at_least(*as<NormalizedCheck>(expr).operand, kPredicateLevel) +
+                   (as<NormalizedCheck>(expr).negated ? " IS NOT " : " IS ") +
                    as<NormalizedCheck>(expr).form + " NORMALIZED";
-        case ExprKind::kList: return "[" + list_of(as<ListLiteral>(expr).items) + "]";
+        case ExprKind::kList:
+            return "[" + list_of(as<ListLiteral>(expr).items) + "]";
         case ExprKind::kMap: {
             std::string out;
             for (const auto& [key, value] : as<MapLiteral>(expr).entries) {
@@ -460,15 +581,19 @@ std::string to_text(const Expr& expr) {
             return "{" + out + "}";
         }
         case ExprKind::kIndex:
-            return at_least(*as<IndexAccess>(expr).base, kPostfixLevel) + "[" + to_text(*as<IndexAccess>(expr).index) + "]";
+            return at_least(*as<IndexAccess>(expr).base, kPostfixLevel) + "[" +
+                   to_text(*as<IndexAccess>(expr).index) + "]";
         case ExprKind::kSlice: {
             const auto& e = as<Slice>(expr);
-            return at_least(*e.base, kPostfixLevel) + "[" + (e.from ? to_text(*e.from) : "") + ".." + (e.to ? to_text(*e.to) : "") + "]";
+            return at_least(*e.base, kPostfixLevel) + "[" + (e.from ? to_text(*e.from) : "") +
+                   ".." + (e.to ? to_text(*e.to) : "") + "]";
         }
         case ExprKind::kFunction:
-            return as<FunctionCall>(expr).name + "(" + (as<FunctionCall>(expr).distinct ? "DISTINCT " : "") +
+            return as<FunctionCall>(expr).name + "(" +
+                   (as<FunctionCall>(expr).distinct ? "DISTINCT " : "") +
                    list_of(as<FunctionCall>(expr).arguments) + ")";
-        case ExprKind::kCountStar: return "count(*)";
+        case ExprKind::kCountStar:
+            return "count(*)";
         case ExprKind::kCase: {
             const auto& e = as<Case>(expr);
             std::string out = e.subject ? "CASE " + to_text(*e.subject) : "CASE";
@@ -484,18 +609,26 @@ std::string to_text(const Expr& expr) {
         }
         case ExprKind::kPatternComprehension: {
             const auto& e = as<PatternComprehension>(expr);
-            return "[" + to_text(e.pattern) + where_of(e.where) + " | " + to_text(*e.projection) + "]";
+            return "[" + to_text(e.pattern) + where_of(e.where) + " | " + to_text(*e.projection) +
+                   "]";
         }
         case ExprKind::kQuantifier: {
             const auto& e = as<Quantifier>(expr);
             constexpr std::string_view kNames[] = {"all", "any", "none", "single"};
-            return fmt::format("{}({} IN {} WHERE {})", kNames[static_cast<std::size_t>(e.quantifier)], quoted_name(e.variable),
-                               to_text(*e.list), to_text(*e.where));
+            return fmt::format("{}({} IN {} WHERE {})",
+                               kNames[static_cast<std::size_t>(e.quantifier)],
+                               quoted_name(e.variable),
+                               to_text(*e.list),
+                               to_text(*e.where));
         }
         case ExprKind::kReduce: {
             const auto& e = as<Reduce>(expr);
-            return fmt::format("reduce({} = {}, {} IN {} | {})", quoted_name(e.accumulator), to_text(*e.initial), quoted_name(e.variable),
-                               to_text(*e.list), to_text(*e.step));
+            return fmt::format("reduce({} = {}, {} IN {} | {})",
+                               quoted_name(e.accumulator),
+                               to_text(*e.initial),
+                               quoted_name(e.variable),
+                               to_text(*e.list),
+                               to_text(*e.step));
         }
         case ExprKind::kMapProjection: {
             const auto& e = as<MapProjection>(expr);
@@ -504,21 +637,32 @@ std::string to_text(const Expr& expr) {
             for (const auto& i : e.items) {
                 out += out.empty() ? "" : ", ";
                 switch (i.kind) {
-                    case Kind::kAllProperties: out += ".*"; break;
-                    case Kind::kProperty: out += "." + quoted_name(i.key); break;
-                    case Kind::kVariable: out += quoted_name(i.key); break;
-                    case Kind::kLiteral: out += quoted_name(i.key) + ": " + to_text(*i.value); break;
+                    case Kind::kAllProperties:
+                        out += ".*";
+                        break;
+                    case Kind::kProperty:
+                        out += "." + quoted_name(i.key);
+                        break;
+                    case Kind::kVariable:
+                        out += quoted_name(i.key);
+                        break;
+                    case Kind::kLiteral:
+                        out += quoted_name(i.key) + ": " + to_text(*i.value);
+                        break;
                 }
             }
             return to_text(*e.base) + "{" + out + "}";
         }
-        case ExprKind::kPatternPredicate: return to_text(as<PatternPredicate>(expr).pattern);
+        case ExprKind::kPatternPredicate:
+            return to_text(as<PatternPredicate>(expr).pattern);
         case ExprKind::kSubquery: {
             const auto& e = as<SubqueryExpr>(expr);
             constexpr std::string_view kNames[] = {"EXISTS", "COUNT", "COLLECT"};
-            return fmt::format("{} {{ {} }}", kNames[static_cast<std::size_t>(e.subquery)], to_text(*e.query));
+            return fmt::format(
+                "{} {{ {} }}", kNames[static_cast<std::size_t>(e.subquery)], to_text(*e.query));
         }
-        case ExprKind::kShortestPath: return to_text(as<ShortestPathExpr>(expr).pattern);
+        case ExprKind::kShortestPath:
+            return to_text(as<ShortestPathExpr>(expr).pattern);
     }
     return {};
 }

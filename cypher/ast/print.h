@@ -1,13 +1,14 @@
 // Trees as Cypher text: for EXPLAIN's details, for messages and for tests.
 #pragma once
 
-#include <string>
-
 #include "cypher/ast/statement.h"
+
+#include <string>
 
 namespace nornic::cypher {
 
-/// With the fewest parentheses that keep the structure, so that two trees print alike only if they are.
+/// With the fewest parentheses that keep the structure, so that two trees print alike only if they
+/// are.
 std::string to_text(const Expr& expr);
 std::string to_text(const LabelExpr& labels);
 std::string to_text(const NodePattern& node);

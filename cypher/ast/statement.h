@@ -1,14 +1,14 @@
 // Clauses and statements. See expression.h.
 #pragma once
 
+#include "cypher/ast/expression.h"
+#include "engine/schema.h"
+
 #include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
-
-#include "cypher/ast/expression.h"
-#include "engine/schema.h"
 
 namespace nornic::cypher {
 
@@ -64,7 +64,13 @@ struct CreateClause {
 };
 
 struct SetItem {
-    enum class Kind : std::uint8_t { kProperty, kReplaceProperties, kMergeProperties, kLabels, kDynamicProperty };
+    enum class Kind : std::uint8_t {
+        kProperty,
+        kReplaceProperties,
+        kMergeProperties,
+        kLabels,
+        kDynamicProperty
+    };
     Kind kind = Kind::kProperty;
     ExprPtr target;  // the entity (kProperty: the base of a.b)
     std::string key;
@@ -106,7 +112,8 @@ struct YieldItem {
 struct CallClause {
     std::string procedure;  // "db.labels"
     bool optional = false;
-    std::optional<std::vector<ExprPtr>> arguments;  // none: implicit, from parameters (standalone CALL only)
+    std::optional<std::vector<ExprPtr>>
+        arguments;  // none: implicit, from parameters (standalone CALL only)
     bool yield_star = false;
     std::vector<YieldItem> yields;
     bool has_yield = false;
@@ -152,8 +159,21 @@ struct UseClause {
     std::string graph;
 };
 
-using ClauseBody = std::variant<MatchClause, UnwindClause, WithClause, ReturnClause, FinishClause, CreateClause, SetClause, RemoveClause,
-                                DeleteClause, MergeClause, CallClause, SubqueryClause, ForeachClause, LoadCsvClause, UseClause>;
+using ClauseBody = std::variant<MatchClause,
+                                UnwindClause,
+                                WithClause,
+                                ReturnClause,
+                                FinishClause,
+                                CreateClause,
+                                SetClause,
+                                RemoveClause,
+                                DeleteClause,
+                                MergeClause,
+                                CallClause,
+                                SubqueryClause,
+                                ForeachClause,
+                                LoadCsvClause,
+                                UseClause>;
 struct Clause {
     SourcePosition position;
     ClauseBody body;
@@ -202,9 +222,10 @@ struct DropSchemaCommand {
 /// SHOW <what> [filters] [YIELD … [ORDER BY …] [SKIP …] [LIMIT …] [WHERE …]] [WHERE …] [RETURN …].
 /// The planner turns it into a call of an internal procedure followed by these clauses.
 struct ShowCommand {
-    std::string what;  // "INDEXES", "CONSTRAINTS", "DATABASES", "DEFAULT DATABASE", "HOME DATABASE", "FUNCTIONS", "PROCEDURES",
-                       // "TRANSACTIONS", "SETTINGS", "USERS", "CURRENT USER", …
-    std::string filter;  // "ALL", "RANGE", "UNIQUE", "BUILT IN", …; empty: none
+    std::string
+        what;  // "INDEXES", "CONSTRAINTS", "DATABASES", "DEFAULT DATABASE", "HOME DATABASE",
+               // "FUNCTIONS", "PROCEDURES", "TRANSACTIONS", "SETTINGS", "USERS", "CURRENT USER", …
+    std::string filter;          // "ALL", "RANGE", "UNIQUE", "BUILT IN", …; empty: none
     std::vector<ExprPtr> names;  // SHOW TRANSACTIONS 'a','b'; SHOW SETTINGS …; SHOW DATABASE name
     std::optional<std::vector<YieldItem>> yields;  // none: default columns
     bool yield_star = false;
@@ -217,10 +238,17 @@ struct ShowCommand {
 struct TerminateCommand {
     std::vector<ExprPtr> ids;
 };
-/// CREATE / ALTER / DROP / RENAME USER, ALTER CURRENT USER SET PASSWORD, and what is parsed only to be
-/// refused by name (roles, privileges, servers).
+/// CREATE / ALTER / DROP / RENAME USER, ALTER CURRENT USER SET PASSWORD, and what is parsed only to
+/// be refused by name (roles, privileges, servers).
 struct AdminCommand {
-    enum class Kind : std::uint8_t { kCreateUser, kAlterUser, kDropUser, kRenameUser, kAlterCurrentUserPassword, kUnsupported } kind = Kind::kUnsupported;
+    enum class Kind : std::uint8_t {
+        kCreateUser,
+        kAlterUser,
+        kDropUser,
+        kRenameUser,
+        kAlterCurrentUserPassword,
+        kUnsupported
+    } kind = Kind::kUnsupported;
     ExprPtr user;  // Literal string or Parameter
     ExprPtr new_name;
     ExprPtr password;
@@ -234,7 +262,13 @@ struct AdminCommand {
     std::string text;  // kUnsupported: how Neo4j names it, "CREATE DATABASE foo"
 };
 
-using StatementBody = std::variant<Query, CreateIndexCommand, CreateConstraintCommand, DropSchemaCommand, ShowCommand, TerminateCommand, AdminCommand>;
+using StatementBody = std::variant<Query,
+                                   CreateIndexCommand,
+                                   CreateConstraintCommand,
+                                   DropSchemaCommand,
+                                   ShowCommand,
+                                   TerminateCommand,
+                                   AdminCommand>;
 
 enum class ExplainMode : std::uint8_t { kNone, kExplain, kProfile };
 struct Statement {

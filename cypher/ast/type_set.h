@@ -1,12 +1,13 @@
-// A set of static types: what an expression may be before it runs. Shared by the tree, semantics and the
-// signatures of functions, so that all three speak of the same bits.
+// A set of static types: what an expression may be before it runs. Shared by the tree, semantics
+// and the signatures of functions, so that all three speak of the same bits.
 #pragma once
 
 #include <cstdint>
 
 namespace nornic::cypher {
 
-/// A set of types. Null belongs to every set for the purpose of checks; kNull alone is the literal null.
+/// A set of types. Null belongs to every set for the purpose of checks; kNull alone is the literal
+/// null.
 using TypeSet = std::uint32_t;
 namespace types {
 inline constexpr TypeSet kNull = 1U << 0;

@@ -27,8 +27,8 @@ void for_each_child(PathPattern& pattern, F&& f) {
     }
 }
 
-/// Calls f(ExprPtr&) for each direct child, in the order of the text. f may replace it. The query of a
-/// subquery expression is not entered: it is a scope of its own.
+/// Calls f(ExprPtr&) for each direct child, in the order of the text. f may replace it. The query
+/// of a subquery expression is not entered: it is a scope of its own.
 template <class F>
 void for_each_child(Expr& expr, F&& f) {
     switch (expr.kind) {
@@ -140,11 +140,12 @@ void for_each_child(Expr& expr, F&& f) {
 template <class F>
 void for_each_child(const Expr& expr, F&& f) {
     // The children are reached through the same switch; f gets no way to change them.
-    for_each_child(const_cast<Expr&>(expr), [&](ExprPtr& child) { f(static_cast<const Expr&>(*child)); });  // NOLINT
+    for_each_child(const_cast<Expr&>(expr),
+                   [&](ExprPtr& child) { f(static_cast<const Expr&>(*child)); });  // NOLINT
 }
 
-/// Whether two resolved expressions say the same: kinds, names, symbols and literals equal; positions
-/// aside. Two calls of a random function or two subqueries are never the same.
+/// Whether two resolved expressions say the same: kinds, names, symbols and literals equal;
+/// positions aside. Two calls of a random function or two subqueries are never the same.
 bool same_expression(const Expr& a, const Expr& b);
 
 }  // namespace nornic::cypher

@@ -11,17 +11,19 @@ struct Entry {
     Keyword keyword = Keyword::kNoKeyword;
 };
 
-constexpr std::array kTexts{
-    std::string_view{},
+constexpr std::array kTexts{std::string_view{},
 #define NORNIC_TEXT(name, text) std::string_view{text},
-    NORNIC_CYPHER_KEYWORDS(NORNIC_TEXT)
+                            NORNIC_CYPHER_KEYWORDS(NORNIC_TEXT)
 #undef NORNIC_TEXT
 };
 
 constexpr std::size_t kSlots = 512;
-static_assert(kTexts.size() * 4 <= kSlots, "probes stay short while at most a quarter of the slots is taken");
+static_assert(kTexts.size() * 4 <= kSlots,
+              "probes stay short while at most a quarter of the slots is taken");
 
-constexpr std::uint32_t slot_of(std::uint32_t hash) noexcept { return (hash ^ (hash >> 9U) ^ (hash >> 17U)) % kSlots; }
+constexpr std::uint32_t slot_of(std::uint32_t hash) noexcept {
+    return (hash ^ (hash >> 9U) ^ (hash >> 17U)) % kSlots;
+}
 
 constexpr std::array<Entry, kSlots> make_table() {
     std::array<Entry, kSlots> table{};
@@ -59,7 +61,9 @@ bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept {
     return true;
 }
 
-std::string_view keyword_text(Keyword keyword) noexcept { return kTexts[static_cast<std::size_t>(keyword)]; }
+std::string_view keyword_text(Keyword keyword) noexcept {
+    return kTexts[static_cast<std::size_t>(keyword)];
+}
 
 Keyword find_keyword(std::string_view word, std::uint32_t hash) noexcept {
     std::uint32_t slot = slot_of(hash);

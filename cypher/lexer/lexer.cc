@@ -1,12 +1,11 @@
 #include "cypher/lexer/lexer.h"
 
-#include <utf8proc.h>
+#include "cypher/parser/parser.h"
+#include "cypher/query_error.h"
 
 #include <array>
 #include <charconv>
-
-#include "cypher/parser/parser.h"
-#include "cypher/query_error.h"
+#include <utf8proc.h>
 
 namespace nornic::cypher {
 namespace {
@@ -30,15 +29,22 @@ constexpr std::array<std::uint8_t, 256> make_classes() {
 }
 constexpr std::array<std::uint8_t, 256> kClasses = make_classes();
 
-std::uint8_t class_of(char c) noexcept { return kClasses[static_cast<unsigned char>(c)]; }
-bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-bool is_continuation(char c) noexcept { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
+std::uint8_t class_of(char c) noexcept {
+    return kClasses[static_cast<unsigned char>(c)];
+}
+bool is_digit(char c) noexcept {
+    return c >= '0' && c <= '9';
+}
+bool is_continuation(char c) noexcept {
+    return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
 
 /// Decodes one character at `at`; -1 where the bytes are no UTF-8.
 std::int32_t decode(std::string_view text, std::size_t at, std::size_t& length) noexcept {
     utf8proc_int32_t code = -1;
     const auto n = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data() + at),
-                                    static_cast<utf8proc_ssize_t>(text.size() - at), &code);
+                                    static_cast<utf8proc_ssize_t>(text.size() - at),
+                                    &code);
     length = n > 0 ? static_cast<std::size_t>(n) : 1;
     return n > 0 ? code : -1;
 }
@@ -71,12 +77,18 @@ bool is_identifier_part(std::int32_t code) noexcept {
 }
 bool is_unicode_space(std::int32_t code) noexcept {
     const auto category = utf8proc_category(code);
-    return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP ||
-           code == 0xFEFF;
+    return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL ||
+           category == UTF8PROC_CATEGORY_ZP || code == 0xFEFF;
 }
 
-[[noreturn]] void fail_at(std::string_view statement, SourcePosition position, std::string_view message, std::string gql) {
-    throw QueryError{ErrorCode::kSyntaxError, with_caret(message, statement, position), std::move(gql), position};
+[[noreturn]] void fail_at(std::string_view statement,
+                          SourcePosition position,
+                          std::string_view message,
+                          std::string gql) {
+    throw QueryError{ErrorCode::kSyntaxError,
+                     with_caret(message, statement, position),
+                     std::move(gql),
+                     position};
 }
 
 class Lexer {
@@ -101,7 +113,8 @@ private:
         return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0';
     }
     [[nodiscard]] SourcePosition position_of(std::size_t at) const noexcept {
-        return SourcePosition{static_cast<std::uint32_t>(at - extra_), line_,
+        return SourcePosition{static_cast<std::uint32_t>(at - extra_),
+                              line_,
                               static_cast<std::uint32_t>((at - extra_) - line_start_ + 1)};
     }
     /// Moves past one byte of a token that may hold anything: a string, a comment, a quoted name.
@@ -116,7 +129,11 @@ private:
         }
     }
     void push(TokenKind kind, Keyword keyword = Keyword::kNoKeyword) {
-        tokens_.push_back(Token{kind, keyword, static_cast<std::uint32_t>(begin_), static_cast<std::uint32_t>(at_), start_});
+        tokens_.push_back(Token{kind,
+                                keyword,
+                                static_cast<std::uint32_t>(begin_),
+                                static_cast<std::uint32_t>(at_),
+                                start_});
     }
     void punctuation(TokenKind kind, std::size_t length) {
         at_ += length;
@@ -141,7 +158,10 @@ private:
                     advance_any();
                 }
                 if (at_ >= text_.size()) {
-                    fail_at(text_, open, "Failed to parse comment. A comment starting on `/*` must have a closing `*/`.",
+                    fail_at(text_,
+                            open,
+                            "Failed to parse comment. A comment starting on `/*` must have a "
+                            "closing `*/`.",
                             "42001>42I11");
                 }
                 at_ += 2;
@@ -184,15 +204,25 @@ private:
                 break;
         }
         switch (c) {
-            case '(': return punctuation(TokenKind::kLeftParen, 1);
-            case ')': return punctuation(TokenKind::kRightParen, 1);
-            case '[': return punctuation(TokenKind::kLeftBracket, 1);
-            case ']': return punctuation(TokenKind::kRightBracket, 1);
-            case '{': return punctuation(TokenKind::kLeftBrace, 1);
-            case '}': return punctuation(TokenKind::kRightBrace, 1);
-            case ',': return punctuation(TokenKind::kComma, 1);
-            case ';': return punctuation(TokenKind::kSemicolon, 1);
-            case ':': return peek(1) == ':' ? punctuation(TokenKind::kDoubleColon, 2) : punctuation(TokenKind::kColon, 1);
+            case '(':
+                return punctuation(TokenKind::kLeftParen, 1);
+            case ')':
+                return punctuation(TokenKind::kRightParen, 1);
+            case '[':
+                return punctuation(TokenKind::kLeftBracket, 1);
+            case ']':
+                return punctuation(TokenKind::kRightBracket, 1);
+            case '{':
+                return punctuation(TokenKind::kLeftBrace, 1);
+            case '}':
+                return punctuation(TokenKind::kRightBrace, 1);
+            case ',':
+                return punctuation(TokenKind::kComma, 1);
+            case ';':
+                return punctuation(TokenKind::kSemicolon, 1);
+            case ':':
+                return peek(1) == ':' ? punctuation(TokenKind::kDoubleColon, 2)
+                                      : punctuation(TokenKind::kColon, 1);
             case '.':
                 if (peek(1) == '.') {
                     return punctuation(TokenKind::kDotDot, 2);
@@ -201,27 +231,48 @@ private:
                     return number();
                 }
                 return punctuation(TokenKind::kDot, 1);
-            case '+': return peek(1) == '=' ? punctuation(TokenKind::kPlusEqual, 2) : punctuation(TokenKind::kPlus, 1);
-            case '-': return punctuation(TokenKind::kMinus, 1);
-            case '*': return punctuation(TokenKind::kStar, 1);
-            case '/': return punctuation(TokenKind::kSlash, 1);
-            case '%': return punctuation(TokenKind::kPercent, 1);
-            case '^': return punctuation(TokenKind::kCaret, 1);
-            case '=': return peek(1) == '~' ? punctuation(TokenKind::kRegexEqual, 2) : punctuation(TokenKind::kEqual, 1);
+            case '+':
+                return peek(1) == '=' ? punctuation(TokenKind::kPlusEqual, 2)
+                                      : punctuation(TokenKind::kPlus, 1);
+            case '-':
+                return punctuation(TokenKind::kMinus, 1);
+            case '*':
+                return punctuation(TokenKind::kStar, 1);
+            case '/':
+                return punctuation(TokenKind::kSlash, 1);
+            case '%':
+                return punctuation(TokenKind::kPercent, 1);
+            case '^':
+                return punctuation(TokenKind::kCaret, 1);
+            case '=':
+                return peek(1) == '~' ? punctuation(TokenKind::kRegexEqual, 2)
+                                      : punctuation(TokenKind::kEqual, 1);
             case '<':
                 if (peek(1) == '=') {
                     return punctuation(TokenKind::kLessEqual, 2);
                 }
-                return peek(1) == '>' ? punctuation(TokenKind::kNotEqual, 2) : punctuation(TokenKind::kLess, 1);
-            case '>': return peek(1) == '=' ? punctuation(TokenKind::kGreaterEqual, 2) : punctuation(TokenKind::kGreater, 1);
-            case '!': return peek(1) == '=' ? punctuation(TokenKind::kNotEqual, 2) : punctuation(TokenKind::kExclamation, 1);
-            case '|': return peek(1) == '|' ? punctuation(TokenKind::kDoubleBar, 2) : punctuation(TokenKind::kBar, 1);
-            case '&': return punctuation(TokenKind::kAmpersand, 1);
-            case '$': return punctuation(TokenKind::kDollar, 1);
+                return peek(1) == '>' ? punctuation(TokenKind::kNotEqual, 2)
+                                      : punctuation(TokenKind::kLess, 1);
+            case '>':
+                return peek(1) == '=' ? punctuation(TokenKind::kGreaterEqual, 2)
+                                      : punctuation(TokenKind::kGreater, 1);
+            case '!':
+                return peek(1) == '=' ? punctuation(TokenKind::kNotEqual, 2)
+                                      : punctuation(TokenKind::kExclamation, 1);
+            case '|':
+                return peek(1) == '|' ? punctuation(TokenKind::kDoubleBar, 2)
+                                      : punctuation(TokenKind::kBar, 1);
+            case '&':
+                return punctuation(TokenKind::kAmpersand, 1);
+            case '$':
+                return punctuation(TokenKind::kDollar, 1);
             case '\'':
-            case '"': return string(c);
-            case '`': return quoted_name();
-            default: unknown(1);
+            case '"':
+                return string(c);
+            case '`':
+                return quoted_name();
+            default:
+                unknown(1);
         }
     }
 
@@ -246,7 +297,10 @@ private:
         const std::string_view bytes = text_.substr(at_, length);
         std::size_t ignored = 0;
         if (decode(text_, at_, ignored) < 0 || static_cast<unsigned char>(bytes[0]) < 0x20) {
-            fail_at(text_, start_, fmt::format("Invalid input: byte 0x{:02X} is not part of any text", static_cast<unsigned char>(bytes[0])),
+            fail_at(text_,
+                    start_,
+                    fmt::format("Invalid input: byte 0x{:02X} is not part of any text",
+                                static_cast<unsigned char>(bytes[0])),
                     "42001>42I06");
         }
         fail_at(text_, start_, fmt::format("Invalid input '{}'", bytes), "42001>42I06");
@@ -275,7 +329,8 @@ private:
 
     void identifier() {
         std::uint32_t hash = 0;
-        while (at_ < text_.size() && class_of(text_[at_]) <= kDigit && class_of(text_[at_]) != kOther) {
+        while (at_ < text_.size() && class_of(text_[at_]) <= kDigit &&
+               class_of(text_[at_]) != kOther) {
             hash = keyword_hash_step(hash, text_[at_]);
             ++at_;
         }
@@ -283,15 +338,16 @@ private:
         if (at_ < text_.size() && class_of(text_[at_]) == kHigh) {
             skip_identifier_part();
         }
-        const Keyword keyword =
-            at_ == plain_end ? find_keyword(text_.substr(begin_, at_ - begin_), hash) : Keyword::kNoKeyword;
+        const Keyword keyword = at_ == plain_end
+                                    ? find_keyword(text_.substr(begin_, at_ - begin_), hash)
+                                    : Keyword::kNoKeyword;
         push(TokenKind::kIdentifier, keyword);
     }
 
     void number() {
-        // 1, 1_000, 0x1F, 0o17, 1.5, .5, 1e3, 1.5E-3. A dot belongs to the number only if a digit follows, so
-        // that 1..3 stays a range and 1.name an access. Letters directly behind are part of the literal: they
-        // make it invalid rather than a number and a name.
+        // 1, 1_000, 0x1F, 0o17, 1.5, .5, 1e3, 1.5E-3. A dot belongs to the number only if a digit
+        // follows, so that 1..3 stays a range and 1.name an access. Letters directly behind are
+        // part of the literal: they make it invalid rather than a number and a name.
         if (text_[at_] == '0' && (peek(1) == 'x' || peek(1) == 'X' || peek(1) == 'o')) {
             skip_identifier_part();
             push(TokenKind::kInteger);
@@ -330,8 +386,10 @@ private:
             advance_any();
         }
         if (at_ >= text_.size()) {
-            fail_at(text_, start_,
-                    "Failed to parse string literal. The query must contain an even number of non-escaped quotes.",
+            fail_at(text_,
+                    start_,
+                    "Failed to parse string literal. The query must contain an even number of "
+                    "non-escaped quotes.",
                     "42001>42I19");
         }
         ++at_;
@@ -350,7 +408,10 @@ private:
             advance_any();
         }
         if (at_ >= text_.size()) {
-            fail_at(text_, start_, "Failed to parse identifier. A name that begins with ` must end with one.", "42001>42I06");
+            fail_at(text_,
+                    start_,
+                    "Failed to parse identifier. A name that begins with ` must end with one.",
+                    "42001>42I06");
         }
         ++at_;
         push(TokenKind::kEscapedIdentifier);
@@ -372,7 +433,10 @@ void append_utf8(std::string& out, std::uint32_t code) {
     out.append(reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(n));
 }
 
-bool read_hex(std::string_view text, std::size_t at, std::size_t digits, std::uint32_t& out) noexcept {
+bool read_hex(std::string_view text,
+              std::size_t at,
+              std::size_t digits,
+              std::uint32_t& out) noexcept {
     if (at + digits > text.size()) {
         return false;
     }
@@ -389,48 +453,86 @@ std::string_view text_of(std::string_view statement, const Token& token) {
 
 std::string_view token_text(TokenKind kind) noexcept {
     switch (kind) {
-        case TokenKind::kEnd: return "<EOF>";
+        case TokenKind::kEnd:
+            return "<EOF>";
         case TokenKind::kIdentifier:
-        case TokenKind::kEscapedIdentifier: return "an identifier";
-        case TokenKind::kInteger: return "an integer value";
-        case TokenKind::kFloat: return "a float value";
-        case TokenKind::kString: return "a string value";
-        case TokenKind::kLeftParen: return "'('";
-        case TokenKind::kRightParen: return "')'";
-        case TokenKind::kLeftBracket: return "'['";
-        case TokenKind::kRightBracket: return "']'";
-        case TokenKind::kLeftBrace: return "'{'";
-        case TokenKind::kRightBrace: return "'}'";
-        case TokenKind::kComma: return "','";
-        case TokenKind::kSemicolon: return "';'";
-        case TokenKind::kColon: return "':'";
-        case TokenKind::kDoubleColon: return "'::'";
-        case TokenKind::kDot: return "'.'";
-        case TokenKind::kDotDot: return "'..'";
-        case TokenKind::kPlus: return "'+'";
-        case TokenKind::kPlusEqual: return "'+='";
-        case TokenKind::kMinus: return "'-'";
-        case TokenKind::kStar: return "'*'";
-        case TokenKind::kSlash: return "'/'";
-        case TokenKind::kPercent: return "'%'";
-        case TokenKind::kCaret: return "'^'";
-        case TokenKind::kEqual: return "'='";
-        case TokenKind::kRegexEqual: return "'=~'";
-        case TokenKind::kNotEqual: return "'<>'";
-        case TokenKind::kLess: return "'<'";
-        case TokenKind::kLessEqual: return "'<='";
-        case TokenKind::kGreater: return "'>'";
-        case TokenKind::kGreaterEqual: return "'>='";
-        case TokenKind::kBar: return "'|'";
-        case TokenKind::kDoubleBar: return "'||'";
-        case TokenKind::kAmpersand: return "'&'";
-        case TokenKind::kExclamation: return "'!'";
-        case TokenKind::kDollar: return "'$'";
+        case TokenKind::kEscapedIdentifier:
+            return "an identifier";
+        case TokenKind::kInteger:
+            return "an integer value";
+        case TokenKind::kFloat:
+            return "a float value";
+        case TokenKind::kString:
+            return "a string value";
+        case TokenKind::kLeftParen:
+            return "'('";
+        case TokenKind::kRightParen:
+            return "')'";
+        case TokenKind::kLeftBracket:
+            return "'['";
+        case TokenKind::kRightBracket:
+            return "']'";
+        case TokenKind::kLeftBrace:
+            return "'{'";
+        case TokenKind::kRightBrace:
+            return "'}'";
+        case TokenKind::kComma:
+            return "','";
+        case TokenKind::kSemicolon:
+            return "';'";
+        case TokenKind::kColon:
+            return "':'";
+        case TokenKind::kDoubleColon:
+            return "'::'";
+        case TokenKind::kDot:
+            return "'.'";
+        case TokenKind::kDotDot:
+            return "'..'";
+        case TokenKind::kPlus:
+            return "'+'";
+        case TokenKind::kPlusEqual:
+            return "'+='";
+        case TokenKind::kMinus:
+            return "'-'";
+        case TokenKind::kStar:
+            return "'*'";
+        case TokenKind::kSlash:
+            return "'/'";
+        case TokenKind::kPercent:
+            return "'%'";
+        case TokenKind::kCaret:
+            return "'^'";
+        case TokenKind::kEqual:
+            return "'='";
+        case TokenKind::kRegexEqual:
+            return "'=~'";
+        case TokenKind::kNotEqual:
+            return "'<>'";
+        case TokenKind::kLess:
+            return "'<'";
+        case TokenKind::kLessEqual:
+            return "'<='";
+        case TokenKind::kGreater:
+            return "'>'";
+        case TokenKind::kGreaterEqual:
+            return "'>='";
+        case TokenKind::kBar:
+            return "'|'";
+        case TokenKind::kDoubleBar:
+            return "'||'";
+        case TokenKind::kAmpersand:
+            return "'&'";
+        case TokenKind::kExclamation:
+            return "'!'";
+        case TokenKind::kDollar:
+            return "'$'";
     }
     return "";
 }
 
-std::vector<Token> tokenize(std::string_view text) { return Lexer{text}.run(); }
+std::vector<Token> tokenize(std::string_view text) {
+    return Lexer{text}.run();
+}
 
 std::string unescape_string(std::string_view statement, const Token& token) {
     const std::string_view raw = text_of(statement, token);
@@ -447,35 +549,53 @@ std::string unescape_string(std::string_view statement, const Token& token) {
         const char c = escape + 1 < body.size() ? body[escape + 1] : '\0';
         from = escape + 2;
         switch (c) {
-            case 't': out += '\t'; break;
-            case 'b': out += '\b'; break;
-            case 'n': out += '\n'; break;
-            case 'r': out += '\r'; break;
-            case 'f': out += '\f'; break;
+            case 't':
+                out += '\t';
+                break;
+            case 'b':
+                out += '\b';
+                break;
+            case 'n':
+                out += '\n';
+                break;
+            case 'r':
+                out += '\r';
+                break;
+            case 'f':
+                out += '\f';
+                break;
             case '\\':
             case '\'':
             case '"':
-            case '`': out += c; break;
+            case '`':
+                out += c;
+                break;
             case 'u':
             case 'U': {
                 const std::size_t digits = c == 'u' ? 4 : 8;
                 std::uint32_t code = 0;
                 if (!read_hex(body, from, digits, code)) {
-                    fail_at(statement, token.position,
-                            fmt::format("Invalid input '{}': expected {} hexadecimal digits specifying a unicode character",
-                                        body.substr(escape, 2 + digits), digits == 4 ? "four" : "eight"),
+                    fail_at(statement,
+                            token.position,
+                            fmt::format("Invalid input '{}': expected {} hexadecimal digits "
+                                        "specifying a unicode character",
+                                        body.substr(escape, 2 + digits),
+                                        digits == 4 ? "four" : "eight"),
                             "42001>42I06");
                 }
                 from += digits;
                 std::uint32_t low = 0;
-                if (code >= 0xD800 && code <= 0xDBFF && body.substr(from, 2) == "\\u" && read_hex(body, from + 2, 4, low) &&
-                    low >= 0xDC00 && low <= 0xDFFF) {
+                if (code >= 0xD800 && code <= 0xDBFF && body.substr(from, 2) == "\\u" &&
+                    read_hex(body, from + 2, 4, low) && low >= 0xDC00 && low <= 0xDFFF) {
                     code = 0x10000 + ((code - 0xD800) << 10U) + (low - 0xDC00);
                     from += 6;
                 }
                 if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {
-                    fail_at(statement, token.position,
-                            fmt::format("Invalid input '{}': not a unicode character", body.substr(escape, 2 + digits)), "42001>42I06");
+                    fail_at(statement,
+                            token.position,
+                            fmt::format("Invalid input '{}': not a unicode character",
+                                        body.substr(escape, 2 + digits)),
+                            "42001>42I06");
                 }
                 append_utf8(out, code);
                 break;
@@ -520,9 +640,14 @@ std::int64_t parse_integer(std::string_view statement, const Token& token, bool 
     } else if (raw.size() > 1 && raw[0] == '0' && raw[1] == 'o') {
         base = 8;
         body.remove_prefix(2);
-    } else if (raw.size() > 1 && raw[0] == '0' && raw.find_first_not_of("01234567") == std::string_view::npos) {
-        fail_at(statement, token.position,
-                fmt::format("The octal integer literal syntax `{}` is no longer supported, please use `0o{}` instead", raw, raw.substr(1)),
+    } else if (raw.size() > 1 && raw[0] == '0' &&
+               raw.find_first_not_of("01234567") == std::string_view::npos) {
+        fail_at(statement,
+                token.position,
+                fmt::format("The octal integer literal syntax `{}` is no longer supported, please "
+                            "use `0o{}` instead",
+                            raw,
+                            raw.substr(1)),
                 "42001>42I07");
     }
     if (negative) {
@@ -561,7 +686,8 @@ double parse_float(std::string_view statement, const Token& token) {
     if (error == std::errc::result_out_of_range) {
         // Too small is zero, as everywhere; too large is an error. The exponent's sign tells which.
         const auto exponent = digits.find_first_of("eE");
-        const bool small = exponent == std::string::npos ? digits.starts_with("0.") : digits[exponent + 1] == '-';
+        const bool small =
+            exponent == std::string::npos ? digits.starts_with("0.") : digits[exponent + 1] == '-';
         if (small) {
             return 0.0;
         }

@@ -47,8 +47,24 @@ void Parser::note_clauses() {
     if (!recording_ || i_ != record_at_) {
         return;
     }
-    for (const auto word : {"CALL", "CREATE", "DELETE", "DETACH", "FINISH", "FOREACH", "INSERT", "LOAD CSV", "MATCH", "MERGE", "NODETACH",
-                            "OPTIONAL", "REMOVE", "RETURN", "SET", "UNWIND", "USE", "WITH"}) {
+    for (const auto word : {"CALL",
+                            "CREATE",
+                            "DELETE",
+                            "DETACH",
+                            "FINISH",
+                            "FOREACH",
+                            "INSERT",
+                            "LOAD CSV",
+                            "MATCH",
+                            "MERGE",
+                            "NODETACH",
+                            "OPTIONAL",
+                            "REMOVE",
+                            "RETURN",
+                            "SET",
+                            "UNWIND",
+                            "USE",
+                            "WITH"}) {
         note_keyword(word);
     }
 }
@@ -212,8 +228,9 @@ UsingHint Parser::parse_hint() {
 
 Projection Parser::parse_projection() {
     Projection p;
-    if (at(Keyword::kDistinct) && ahead(1).kind != TokenKind::kComma && ahead(1).kind != TokenKind::kEnd &&
-        ahead(1).kind != TokenKind::kDot && ahead(1).keyword != Keyword::kAs) {
+    if (at(Keyword::kDistinct) && ahead(1).kind != TokenKind::kComma &&
+        ahead(1).kind != TokenKind::kEnd && ahead(1).kind != TokenKind::kDot &&
+        ahead(1).keyword != Keyword::kAs) {
         ++i_;
         p.distinct = true;
     }
@@ -309,7 +326,8 @@ SetItem Parser::parse_set_item() {
                 return item;
             }
             ++i_;
-            item.kind = replace ? SetItem::Kind::kReplaceProperties : SetItem::Kind::kMergeProperties;
+            item.kind =
+                replace ? SetItem::Kind::kReplaceProperties : SetItem::Kind::kMergeProperties;
             item.value = parse_expression();
             return item;
         }
@@ -339,7 +357,8 @@ SetItem Parser::parse_set_item() {
 RemoveItem Parser::parse_remove_item() {
     RemoveItem item;
     item.position = position();
-    if (is_name(current()) && (ahead(1).kind == TokenKind::kColon || ahead(1).keyword == Keyword::kIs)) {
+    if (is_name(current()) &&
+        (ahead(1).kind == TokenKind::kColon || ahead(1).keyword == Keyword::kIs)) {
         const auto where = position();
         item.target = std::make_unique<Variable>(where, expect_name());
         item.kind = RemoveItem::Kind::kLabels;
@@ -377,7 +396,9 @@ MergeClause Parser::parse_merge() {
         expect(Keyword::kSet);
         auto items = parse_set_items();
         auto& into = create ? c.on_create : c.on_match;
-        into.insert(into.end(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
+        into.insert(into.end(),
+                    std::make_move_iterator(items.begin()),
+                    std::make_move_iterator(items.end()));
     }
     return c;
 }
@@ -447,7 +468,9 @@ std::string Parser::parse_use() {
     const auto where = position();
     std::string name = parse_dotted_name();
     if (current().kind == TokenKind::kLeftParen) {
-        fail_at(where, fmt::format("USE {}(...) is not supported: a database's name is expected", name), "42001>42N14");
+        fail_at(where,
+                fmt::format("USE {}(...) is not supported: a database's name is expected", name),
+                "42001>42N14");
     }
     return name;
 }

@@ -1,4 +1,5 @@
-// Commands: indexes and constraints, SHOW, TERMINATE, users; and what is known by name only to be refused.
+// Commands: indexes and constraints, SHOW, TERMINATE, users; and what is known by name only to be
+// refused.
 
 #include "cypher/parser/parser_impl.h"
 
@@ -9,8 +10,10 @@ using engine::EntityKind;
 using engine::IndexType;
 
 bool Parser::parse_command(Statement& s) {
-    // A command begins with its verb and another word; a clause of the same name goes on with a pattern.
-    const bool word_follows = ahead(1).kind == TokenKind::kIdentifier && ahead(2).kind != TokenKind::kEqual;
+    // A command begins with its verb and another word; a clause of the same name goes on with a
+    // pattern.
+    const bool word_follows =
+        ahead(1).kind == TokenKind::kIdentifier && ahead(2).kind != TokenKind::kEqual;
     const auto unsupported = [&] {
         s.body = parse_unsupported_admin(i_);
         return true;
@@ -63,7 +66,16 @@ bool Parser::parse_command(Statement& s) {
             return false;
         default:
             if (recording_ && i_ == record_at_) {
-                for (const auto word : {"ALTER", "DENY", "DROP", "GRANT", "RENAME", "REVOKE", "SHOW", "START DATABASE", "STOP DATABASE", "TERMINATE"}) {
+                for (const auto word : {"ALTER",
+                                        "DENY",
+                                        "DROP",
+                                        "GRANT",
+                                        "RENAME",
+                                        "REVOKE",
+                                        "SHOW",
+                                        "START DATABASE",
+                                        "STOP DATABASE",
+                                        "TERMINATE"}) {
                     note_keyword(word);
                 }
             }
@@ -94,9 +106,12 @@ bool Parser::parse_create_command(Statement& s) {
         std::string_view word;
         IndexType type;
     };
-    constexpr std::array kIndexWords{Named{"RANGE", IndexType::kRange},       Named{"BTREE", IndexType::kRange},
-                                     Named{"TEXT", IndexType::kText},         Named{"POINT", IndexType::kPoint},
-                                     Named{"LOOKUP", IndexType::kLookup},     Named{"FULLTEXT", IndexType::kFulltext},
+    constexpr std::array kIndexWords{Named{"RANGE", IndexType::kRange},
+                                     Named{"BTREE", IndexType::kRange},
+                                     Named{"TEXT", IndexType::kText},
+                                     Named{"POINT", IndexType::kPoint},
+                                     Named{"LOOKUP", IndexType::kLookup},
+                                     Named{"FULLTEXT", IndexType::kFulltext},
                                      Named{"VECTOR", IndexType::kVector}};
     if (next_word_is(n, "INDEX")) {
         i_ += n + 1;
@@ -107,7 +122,9 @@ bool Parser::parse_create_command(Statement& s) {
         if (next_word_is(n, named.word) && next_word_is(n + 1, "INDEX")) {
             if (named.word == "BTREE") {
                 i_ += n;
-                fail_at(position(), "Invalid index type b-tree, use range, point or text index instead.", "42001>42N14");
+                fail_at(position(),
+                        "Invalid index type b-tree, use range, point or text index instead.",
+                        "42001>42N14");
             }
             i_ += n + 2;
             s.body = parse_create_index(named.type);
@@ -137,14 +154,19 @@ bool Parser::parse_create_command(Statement& s) {
     return false;
 }
 
-bool Parser::parse_if_not_exists() { return accept_words({"IF", "NOT", "EXISTS"}); }
-bool Parser::parse_if_exists() { return accept_words({"IF", "EXISTS"}); }
+bool Parser::parse_if_not_exists() {
+    return accept_words({"IF", "NOT", "EXISTS"});
+}
+bool Parser::parse_if_exists() {
+    return accept_words({"IF", "EXISTS"});
+}
 
 std::string Parser::parse_optional_schema_name() {
     const bool for_follows = next_word_is(0, "FOR") && ahead(1).kind == TokenKind::kLeftParen;
     const bool if_follows = next_word_is(0, "IF") && next_word_is(1, "NOT");
     const bool on_follows =
-        current().keyword == Keyword::kOn && (ahead(1).kind == TokenKind::kColon || ahead(1).kind == TokenKind::kLeftParen);
+        current().keyword == Keyword::kOn &&
+        (ahead(1).kind == TokenKind::kColon || ahead(1).kind == TokenKind::kLeftParen);
     if (is_name(current()) && !for_follows && !if_follows && !on_follows) {
         return expect_name();
     }
@@ -218,7 +240,9 @@ CreateIndexCommand Parser::parse_create_index(IndexType type) {
     c.name = parse_optional_schema_name();
     c.if_not_exists = parse_if_not_exists();
     if (current().keyword == Keyword::kOn) {
-        fail_at(position(), "Invalid create index syntax, use `CREATE INDEX FOR ...` instead.", "42001>42N14");
+        fail_at(position(),
+                "Invalid create index syntax, use `CREATE INDEX FOR ...` instead.",
+                "42001>42N14");
     }
     expect_word("FOR");
     const auto where = position();
@@ -226,7 +250,9 @@ CreateIndexCommand Parser::parse_create_index(IndexType type) {
     c.entity = p.entity;
     c.tokens = p.tokens;
     if (p.tokens.size() > 1 && type != IndexType::kFulltext) {
-        fail_at(where, "Only full-text indexes take more than one label or relationship type", "42001>42N14");
+        fail_at(where,
+                "Only full-text indexes take more than one label or relationship type",
+                "42001>42N14");
     }
     expect(Keyword::kOn);
     if (type == IndexType::kLookup) {
@@ -249,9 +275,11 @@ CreateIndexCommand Parser::parse_create_index(IndexType type) {
     } else {
         c.properties = parse_schema_properties(p.variable);
         if (c.properties.size() > 1 && type != IndexType::kRange) {
-            fail_at(where, fmt::format("{} indexes take exactly one property", type == IndexType::kText    ? "Text"
-                                                                               : type == IndexType::kPoint ? "Point"
-                                                                                                           : "Vector"),
+            fail_at(where,
+                    fmt::format("{} indexes take exactly one property",
+                                type == IndexType::kText    ? "Text"
+                                : type == IndexType::kPoint ? "Point"
+                                                            : "Vector"),
                     "42001>42N14");
         }
     }
@@ -264,7 +292,9 @@ CreateConstraintCommand Parser::parse_create_constraint() {
     c.name = parse_optional_schema_name();
     c.if_not_exists = parse_if_not_exists();
     if (current().keyword == Keyword::kOn) {
-        fail_at(position(), "Invalid constraint syntax, ON and ASSERT should be replaced by FOR and REQUIRE.", "42001>42N14");
+        fail_at(position(),
+                "Invalid constraint syntax, ON and ASSERT should be replaced by FOR and REQUIRE.",
+                "42001>42N14");
     }
     expect_word("FOR");
     const auto where = position();
@@ -275,13 +305,17 @@ CreateConstraintCommand Parser::parse_create_constraint() {
     c.entity = p.entity;
     c.token = p.tokens.front();
     if (current().kind == TokenKind::kIdentifier && next_word_is(0, "ASSERT")) {
-        fail_at(position(), "Invalid constraint syntax, ON and ASSERT should be replaced by FOR and REQUIRE.", "42001>42N14");
+        fail_at(position(),
+                "Invalid constraint syntax, ON and ASSERT should be replaced by FOR and REQUIRE.",
+                "42001>42N14");
     }
     expect_word("REQUIRE");
     c.properties = parse_schema_properties(p.variable);
     const auto single = [&](std::string_view kind) {
         if (c.properties.size() > 1) {
-            fail_at(where, fmt::format("Constraint type '{}' does not allow multiple properties", kind), "42001>42N14");
+            fail_at(where,
+                    fmt::format("Constraint type '{}' does not allow multiple properties", kind),
+                    "42001>42N14");
         }
     };
     const auto type_follows = [&] {
@@ -303,7 +337,8 @@ CreateConstraintCommand Parser::parse_create_constraint() {
             const auto at_kind = position();
             bool node = accept_word("NODE");
             const bool relationship = !node && (accept_word("RELATIONSHIP") || accept_word("REL"));
-            if ((node && c.entity != EntityKind::kNode) || (relationship && c.entity != EntityKind::kRelationship)) {
+            if ((node && c.entity != EntityKind::kNode) ||
+                (relationship && c.entity != EntityKind::kRelationship)) {
                 fail_at(at_kind, "The constraint's kind does not fit its pattern", "42001>42N14");
             }
             if (accept_word("KEY")) {
@@ -324,10 +359,13 @@ bool Parser::parse_drop_command(Statement& s) {
     const bool index = at_word("INDEX");
     if (index || at_word("CONSTRAINT")) {
         ++i_;
-        if (current().keyword == Keyword::kOn && (ahead(1).kind == TokenKind::kColon || ahead(1).kind == TokenKind::kLeftParen)) {
+        if (current().keyword == Keyword::kOn &&
+            (ahead(1).kind == TokenKind::kColon || ahead(1).kind == TokenKind::kLeftParen)) {
             fail_at(position(),
-                    index ? "Indexes cannot be dropped by schema, please drop by name instead: DROP INDEX index_name"
-                          : "Constraints cannot be dropped by schema, please drop by name instead: DROP CONSTRAINT constraint_name",
+                    index ? "Indexes cannot be dropped by schema, please drop by name instead: "
+                            "DROP INDEX index_name"
+                          : "Constraints cannot be dropped by schema, please drop by name instead: "
+                            "DROP CONSTRAINT constraint_name",
                     "42001>42N14");
         }
         DropSchemaCommand c;
@@ -354,7 +392,9 @@ bool Parser::parse_drop_command(Statement& s) {
 
 std::optional<ShowCommand> Parser::parse_show_subject() {
     ShowCommand s;
-    const auto either = [&](std::string_view singular, std::string_view plural) { return accept_word(plural) || accept_word(singular); };
+    const auto either = [&](std::string_view singular, std::string_view plural) {
+        return accept_word(plural) || accept_word(singular);
+    };
     const auto indexes = [&] { return either("INDEX", "INDEXES"); };
     const auto constraints = [&] { return either("CONSTRAINT", "CONSTRAINTS"); };
     const std::size_t from = i_;
@@ -369,9 +409,10 @@ std::optional<ShowCommand> Parser::parse_show_subject() {
         return std::optional{std::move(s)};
     };
     // Words that may stand before INDEXES, CONSTRAINTS, FUNCTIONS or PROCEDURES.
-    static constexpr std::array kFilters{"ALL",      "RANGE",  "TEXT",  "POINT",      "LOOKUP",       "FULLTEXT", "VECTOR",   "NODE",
-                                         "RELATIONSHIP", "REL", "PROPERTY", "UNIQUE", "UNIQUENESS", "KEY",     "EXISTENCE", "EXIST",
-                                         "TYPE",     "BUILT",  "IN",    "USER",       "DEFINED"};
+    static constexpr std::array kFilters{
+        "ALL",       "RANGE",        "TEXT", "POINT",    "LOOKUP", "FULLTEXT",   "VECTOR",
+        "NODE",      "RELATIONSHIP", "REL",  "PROPERTY", "UNIQUE", "UNIQUENESS", "KEY",
+        "EXISTENCE", "EXIST",        "TYPE", "BUILT",    "IN",     "USER",       "DEFINED"};
     std::size_t n = 0;
     while (std::ranges::any_of(kFilters, [&](std::string_view f) { return next_word_is(n, f); })) {
         ++n;
@@ -379,7 +420,8 @@ std::optional<ShowCommand> Parser::parse_show_subject() {
     const auto follows = [&](std::string_view singular, std::string_view plural) {
         return next_word_is(n, singular) || next_word_is(n, plural);
     };
-    if (n == 0 || follows("INDEX", "INDEXES") || follows("CONSTRAINT", "CONSTRAINTS") || follows("FUNCTION", "FUNCTIONS")) {
+    if (n == 0 || follows("INDEX", "INDEXES") || follows("CONSTRAINT", "CONSTRAINTS") ||
+        follows("FUNCTION", "FUNCTIONS")) {
         i_ += n;
         if (indexes()) {
             return what("INDEXES");
@@ -411,7 +453,8 @@ std::optional<ShowCommand> Parser::parse_show_subject() {
         return s;
     } else if (either("DATABASE", "DATABASES")) {
         s.what = "DATABASES";
-        if (is_name(current()) && current().keyword != Keyword::kYield && current().keyword != Keyword::kWhere) {
+        if (is_name(current()) && current().keyword != Keyword::kYield &&
+            current().keyword != Keyword::kWhere) {
             s.names.push_back(std::make_unique<Literal>(position(), Value{parse_dotted_name()}));
         } else if (current().kind == TokenKind::kDollar) {
             s.names.push_back(parse_parameter());
@@ -421,8 +464,9 @@ std::optional<ShowCommand> Parser::parse_show_subject() {
         s.what = "CURRENT USER";
         return s;
     } else if (next_word_is(0, "USERS") ||
-               (next_word_is(0, "USER") && (ahead(1).kind == TokenKind::kEnd || ahead(1).kind == TokenKind::kSemicolon ||
-                                            ahead(1).keyword == Keyword::kYield || ahead(1).keyword == Keyword::kWhere))) {
+               (next_word_is(0, "USER") &&
+                (ahead(1).kind == TokenKind::kEnd || ahead(1).kind == TokenKind::kSemicolon ||
+                 ahead(1).keyword == Keyword::kYield || ahead(1).keyword == Keyword::kWhere))) {
         ++i_;
         s.what = "USERS";
         if (accept(Keyword::kWith)) {
@@ -447,11 +491,21 @@ StatementBody Parser::parse_show() {
         parse_show_tail(*s);
         return std::move(*s);
     }
-    for (const std::string_view word : {"ALIAS", "ALIASES", "ROLE", "ROLES", "POPULATED", "PRIVILEGE", "PRIVILEGES", "SERVER", "SERVERS",
-                                        "SUPPORTED", "USER", "ALL"}) {
+    for (const std::string_view word : {"ALIAS",
+                                        "ALIASES",
+                                        "ROLE",
+                                        "ROLES",
+                                        "POPULATED",
+                                        "PRIVILEGE",
+                                        "PRIVILEGES",
+                                        "SERVER",
+                                        "SERVERS",
+                                        "SUPPORTED",
+                                        "USER",
+                                        "ALL"}) {
         if (at_word(word)) {
-            if (word == "ALL" && !next_word_is(1, "ROLES") && !next_word_is(1, "ROLE") && !next_word_is(1, "PRIVILEGES") &&
-                !next_word_is(1, "PRIVILEGE")) {
+            if (word == "ALL" && !next_word_is(1, "ROLES") && !next_word_is(1, "ROLE") &&
+                !next_word_is(1, "PRIVILEGES") && !next_word_is(1, "PRIVILEGE")) {
                 break;
             }
             return parse_unsupported_admin(from);
@@ -518,7 +572,8 @@ ExprPtr Parser::parse_string_or_parameter() {
     return std::make_unique<Literal>(where, std::move(v));
 }
 
-/// [SET] [PLAINTEXT] PASSWORD 'x' [CHANGE [NOT] REQUIRED], SET PASSWORD CHANGE …, SET STATUS …, SET HOME DATABASE x.
+/// [SET] [PLAINTEXT] PASSWORD 'x' [CHANGE [NOT] REQUIRED], SET PASSWORD CHANGE …, SET STATUS …, SET
+/// HOME DATABASE x.
 void Parser::parse_user_options(AdminCommand& c) {
     bool any = false;
     while (true) {
@@ -537,7 +592,9 @@ void Parser::parse_user_options(AdminCommand& c) {
         } else if (accept_word("PASSWORD") || accept_words({"PLAINTEXT", "PASSWORD"})) {
             c.password = parse_string_or_parameter();
         } else if (accept_words({"ENCRYPTED", "PASSWORD"})) {
-            fail_at(position(), "Encrypted passwords are not supported; give the password in plain text", "42001>42N14");
+            fail_at(position(),
+                    "Encrypted passwords are not supported; give the password in plain text",
+                    "42001>42N14");
         } else if (accept_word("STATUS")) {
             c.suspended = !accept_word("ACTIVE");
             if (*c.suspended) {

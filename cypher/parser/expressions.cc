@@ -1,20 +1,25 @@
-// Expressions, lowest precedence first: OR, XOR, AND, NOT, comparisons, string, list and type predicates,
+// Expressions, lowest precedence first: OR, XOR, AND, NOT, comparisons, string, list and type
+// predicates,
 // + - ||, * / %, ^, unary + and -, then property, index and label access.
+
+#include "cypher/parser/parser_impl.h"
 
 #include <algorithm>
 #include <limits>
-
-#include "cypher/parser/parser_impl.h"
 
 namespace nornic::cypher {
 
 ExprPtr Parser::binary(SourcePosition where, BinaryOp op, ExprPtr left, ExprPtr right) {
     const unsigned below = std::max(left->height, right->height);
-    return set_height(std::make_unique<Binary>(where, op, std::move(left), std::move(right)), below);
+    return set_height(std::make_unique<Binary>(where, op, std::move(left), std::move(right)),
+                      below);
 }
 
 /// a AND b AND c … as a tree of logarithmic height: generated queries join thousands of them.
-ExprPtr Parser::balanced(std::vector<ExprPtr>& operands, const std::vector<SourcePosition>& at, BinaryOp op, std::size_t from,
+ExprPtr Parser::balanced(std::vector<ExprPtr>& operands,
+                         const std::vector<SourcePosition>& at,
+                         BinaryOp op,
+                         std::size_t from,
                          std::size_t to) {
     if (to - from == 1) {
         return std::move(operands[from]);
@@ -99,13 +104,26 @@ ExprPtr Parser::parse_not() {
 namespace {
 bool comparison_of(TokenKind kind, BinaryOp& op) {
     switch (kind) {
-        case TokenKind::kEqual: op = BinaryOp::kEqual; return true;
-        case TokenKind::kNotEqual: op = BinaryOp::kNotEqual; return true;
-        case TokenKind::kLess: op = BinaryOp::kLess; return true;
-        case TokenKind::kLessEqual: op = BinaryOp::kLessEqual; return true;
-        case TokenKind::kGreater: op = BinaryOp::kGreater; return true;
-        case TokenKind::kGreaterEqual: op = BinaryOp::kGreaterEqual; return true;
-        default: return false;
+        case TokenKind::kEqual:
+            op = BinaryOp::kEqual;
+            return true;
+        case TokenKind::kNotEqual:
+            op = BinaryOp::kNotEqual;
+            return true;
+        case TokenKind::kLess:
+            op = BinaryOp::kLess;
+            return true;
+        case TokenKind::kLessEqual:
+            op = BinaryOp::kLessEqual;
+            return true;
+        case TokenKind::kGreater:
+            op = BinaryOp::kGreater;
+            return true;
+        case TokenKind::kGreaterEqual:
+            op = BinaryOp::kGreaterEqual;
+            return true;
+        default:
+            return false;
     }
 }
 }  // namespace
@@ -114,7 +132,11 @@ ExprPtr Parser::parse_comparison() {
     ExprPtr left = parse_predicate();
     BinaryOp op{};
     if (recording_) {
-        for (const auto k : {TokenKind::kEqual, TokenKind::kNotEqual, TokenKind::kLess, TokenKind::kLessEqual, TokenKind::kGreater,
+        for (const auto k : {TokenKind::kEqual,
+                             TokenKind::kNotEqual,
+                             TokenKind::kLess,
+                             TokenKind::kLessEqual,
+                             TokenKind::kGreater,
                              TokenKind::kGreaterEqual}) {
             at(k);
         }
@@ -148,11 +170,14 @@ ExprPtr Parser::parse_predicate() {
 
 ExprPtr Parser::parse_predicate_tail(ExprPtr left, bool& matched) {
     const auto where = position();
-    const auto with = [&](BinaryOp op) { return binary(where, op, std::move(left), parse_additive()); };
+    const auto with = [&](BinaryOp op) {
+        return binary(where, op, std::move(left), parse_additive());
+    };
     if (recording_) {
         at(TokenKind::kRegexEqual);
         at(TokenKind::kDoubleColon);
-        for (const auto k : {Keyword::kIn, Keyword::kStarts, Keyword::kEnds, Keyword::kContains, Keyword::kIs}) {
+        for (const auto k :
+             {Keyword::kIn, Keyword::kStarts, Keyword::kEnds, Keyword::kContains, Keyword::kIs}) {
             at(k);
         }
     }
@@ -163,7 +188,8 @@ ExprPtr Parser::parse_predicate_tail(ExprPtr left, bool& matched) {
     const unsigned below = left->height;
     if (current().kind == TokenKind::kDoubleColon) {
         ++i_;
-        return set_height(std::make_unique<TypeCheck>(where, std::move(left), parse_type(), false), below);
+        return set_height(std::make_unique<TypeCheck>(where, std::move(left), parse_type(), false),
+                          below);
     }
     switch (current().keyword) {
         case Keyword::kIn:
@@ -187,7 +213,9 @@ ExprPtr Parser::parse_predicate_tail(ExprPtr left, bool& matched) {
                 return set_height(std::make_unique<IsNull>(where, std::move(left), negated), below);
             }
             if (accept(TokenKind::kDoubleColon) || accept(Keyword::kTyped)) {
-                return set_height(std::make_unique<TypeCheck>(where, std::move(left), parse_type(), negated), below);
+                return set_height(
+                    std::make_unique<TypeCheck>(where, std::move(left), parse_type(), negated),
+                    below);
             }
             std::string form = "NFC";
             for (const std::string_view f : {"NFC", "NFD", "NFKC", "NFKD"}) {
@@ -197,12 +225,15 @@ ExprPtr Parser::parse_predicate_tail(ExprPtr left, bool& matched) {
                 }
             }
             if (accept(Keyword::kNormalized)) {
-                return set_height(std::make_unique<NormalizedCheck>(where, std::move(left), form, negated), below);
+                return set_height(
+                    std::make_unique<NormalizedCheck>(where, std::move(left), form, negated),
+                    below);
             }
             if (negated) {
                 invalid_input();
             }
-            return set_height(std::make_unique<LabelCheck>(where, std::move(left), parse_label_or()), below);
+            return set_height(
+                std::make_unique<LabelCheck>(where, std::move(left), parse_label_or()), below);
         }
         default:
             matched = false;
@@ -266,15 +297,17 @@ ExprPtr Parser::parse_unary() {
     const auto where = position();
     const bool minus = current().kind == TokenKind::kMinus;
     ++i_;
-    if (minus && (current().kind == TokenKind::kInteger || current().kind == TokenKind::kFloat) && ahead(1).kind != TokenKind::kDot &&
-        ahead(1).kind != TokenKind::kLeftBracket) {
+    if (minus && (current().kind == TokenKind::kInteger || current().kind == TokenKind::kFloat) &&
+        ahead(1).kind != TokenKind::kDot && ahead(1).kind != TokenKind::kLeftBracket) {
         ExprPtr literal = parse_number(true);
         literal->position = where;
         return literal;
     }
     ExprPtr operand = parse_unary();
     const unsigned below = operand->height;
-    return set_height(std::make_unique<Unary>(where, minus ? UnaryOp::kMinus : UnaryOp::kPlus, std::move(operand)), below);
+    return set_height(std::make_unique<Unary>(
+                          where, minus ? UnaryOp::kMinus : UnaryOp::kPlus, std::move(operand)),
+                      below);
 }
 
 ExprPtr Parser::parse_postfix(bool labels_allowed) {
@@ -284,7 +317,9 @@ ExprPtr Parser::parse_postfix(bool labels_allowed) {
         if (at(TokenKind::kDot)) {
             ++i_;
             const unsigned below = e->height;
-            e = set_height(std::make_unique<Property>(where, std::move(e), expect_name("a property key name")), below);
+            e = set_height(
+                std::make_unique<Property>(where, std::move(e), expect_name("a property key name")),
+                below);
         } else if (at(TokenKind::kLeftBracket)) {
             ++i_;
             const unsigned outer = child_height_;
@@ -292,7 +327,8 @@ ExprPtr Parser::parse_postfix(bool labels_allowed) {
             const bool bar = std::exchange(bar_ends_, false);
             ExprPtr from = current().kind == TokenKind::kDotDot ? nullptr : parse_expression();
             if (accept(TokenKind::kDotDot)) {
-                ExprPtr to = current().kind == TokenKind::kRightBracket ? nullptr : parse_expression();
+                ExprPtr to =
+                    current().kind == TokenKind::kRightBracket ? nullptr : parse_expression();
                 e = std::make_unique<Slice>(where, std::move(e), std::move(from), std::move(to));
             } else {
                 e = std::make_unique<IndexAccess>(where, std::move(e), std::move(from));
@@ -303,7 +339,8 @@ ExprPtr Parser::parse_postfix(bool labels_allowed) {
             child_height_ = outer;
         } else if (labels_allowed && at(TokenKind::kColon)) {
             const unsigned below = e->height;
-            e = set_height(std::make_unique<LabelCheck>(where, std::move(e), parse_labels()), below);
+            e = set_height(std::make_unique<LabelCheck>(where, std::move(e), parse_labels()),
+                           below);
         } else {
             return e;
         }
@@ -428,7 +465,8 @@ ExprPtr Parser::parse_keyword_atom(bool& matched) {
         return std::make_unique<Literal>(where, std::move(v));
     };
     const auto quantifier = [&](QuantifierKind kind) -> ExprPtr {
-        if (next == TokenKind::kLeftParen && is_name(ahead(2)) && ahead(3).keyword == Keyword::kIn) {
+        if (next == TokenKind::kLeftParen && is_name(ahead(2)) &&
+            ahead(3).keyword == Keyword::kIn) {
             return parse_quantifier(kind);
         }
         matched = false;
@@ -443,37 +481,52 @@ ExprPtr Parser::parse_keyword_atom(bool& matched) {
     };
     if (next != TokenKind::kLeftParen && next != TokenKind::kLeftBrace) {
         switch (current().keyword) {
-            case Keyword::kTrue: return literal(Value{true});
-            case Keyword::kFalse: return literal(Value{false});
-            case Keyword::kNull: return literal(Value{});
+            case Keyword::kTrue:
+                return literal(Value{true});
+            case Keyword::kFalse:
+                return literal(Value{false});
+            case Keyword::kNull:
+                return literal(Value{});
             case Keyword::kInf:
-            case Keyword::kInfinity: return literal(Value{std::numeric_limits<double>::infinity()});
-            case Keyword::kNan: return literal(Value{std::numeric_limits<double>::quiet_NaN()});
-            default: break;
+            case Keyword::kInfinity:
+                return literal(Value{std::numeric_limits<double>::infinity()});
+            case Keyword::kNan:
+                return literal(Value{std::numeric_limits<double>::quiet_NaN()});
+            default:
+                break;
         }
     }
     switch (current().keyword) {
         case Keyword::kCase:
             // A variable may be called case; CASE begins an expression or a WHEN.
-            if (next == TokenKind::kDot || next == TokenKind::kComma || next == TokenKind::kRightParen || next == TokenKind::kEnd ||
+            if (next == TokenKind::kDot || next == TokenKind::kComma ||
+                next == TokenKind::kRightParen || next == TokenKind::kEnd ||
                 next == TokenKind::kRightBracket || next == TokenKind::kEqual) {
                 break;
             }
             return parse_case();
         case Keyword::kCount:
-            if (next == TokenKind::kLeftParen && ahead(2).kind == TokenKind::kStar && ahead(3).kind == TokenKind::kRightParen) {
+            if (next == TokenKind::kLeftParen && ahead(2).kind == TokenKind::kStar &&
+                ahead(3).kind == TokenKind::kRightParen) {
                 i_ += 4;
                 return std::make_unique<CountStar>(where);
             }
             return subquery(SubqueryKind::kCount);
-        case Keyword::kExists: return subquery(SubqueryKind::kExists);
-        case Keyword::kCollect: return subquery(SubqueryKind::kCollect);
-        case Keyword::kAll: return quantifier(QuantifierKind::kAll);
-        case Keyword::kAny: return quantifier(QuantifierKind::kAny);
-        case Keyword::kNone: return quantifier(QuantifierKind::kNone);
-        case Keyword::kSingle: return quantifier(QuantifierKind::kSingle);
+        case Keyword::kExists:
+            return subquery(SubqueryKind::kExists);
+        case Keyword::kCollect:
+            return subquery(SubqueryKind::kCollect);
+        case Keyword::kAll:
+            return quantifier(QuantifierKind::kAll);
+        case Keyword::kAny:
+            return quantifier(QuantifierKind::kAny);
+        case Keyword::kNone:
+            return quantifier(QuantifierKind::kNone);
+        case Keyword::kSingle:
+            return quantifier(QuantifierKind::kSingle);
         case Keyword::kReduce:
-            if (next == TokenKind::kLeftParen && is_name(ahead(2)) && ahead(3).kind == TokenKind::kEqual) {
+            if (next == TokenKind::kLeftParen && is_name(ahead(2)) &&
+                ahead(3).kind == TokenKind::kEqual) {
                 return parse_reduce();
             }
             break;
@@ -490,21 +543,26 @@ ExprPtr Parser::parse_keyword_atom(bool& matched) {
                 return parse_trim(where);
             }
             break;
-        default: break;
+        default:
+            break;
     }
     matched = false;
     return nullptr;
 }
 
-/// trim(x), trim('a' FROM x), trim(BOTH 'a' FROM x), trim(LEADING FROM x): the last three arrive as calls of
-/// btrim, ltrim, rtrim.
+/// trim(x), trim('a' FROM x), trim(BOTH 'a' FROM x), trim(LEADING FROM x): the last three arrive as
+/// calls of btrim, ltrim, rtrim.
 ExprPtr Parser::parse_trim(SourcePosition where) {
     i_ += 2;
     std::string name = "btrim";
     bool specified = false;
-    for (const auto& [word, function] : {std::pair{"BOTH", "btrim"}, std::pair{"LEADING", "ltrim"}, std::pair{"TRAILING", "rtrim"}}) {
-        if (current().kind == TokenKind::kIdentifier && equals_ignoring_case(text_of(current()), word) &&
-            ahead(1).kind != TokenKind::kRightParen && ahead(1).kind != TokenKind::kComma && ahead(1).kind != TokenKind::kDot) {
+    for (const auto& [word, function] : {std::pair{"BOTH", "btrim"},
+                                         std::pair{"LEADING", "ltrim"},
+                                         std::pair{"TRAILING", "rtrim"}}) {
+        if (current().kind == TokenKind::kIdentifier &&
+            equals_ignoring_case(text_of(current()), word) &&
+            ahead(1).kind != TokenKind::kRightParen && ahead(1).kind != TokenKind::kComma &&
+            ahead(1).kind != TokenKind::kDot) {
             ++i_;
             name = function;
             specified = true;
@@ -555,9 +613,11 @@ ExprPtr Parser::parse_function(std::size_t name_tokens) {
     const bool normalize = equals_ignoring_case(call->name, "normalize");
     if (!at(TokenKind::kRightParen)) {
         do {
-            if (normalize && call->arguments.size() == 1 && is_name(current()) && ahead(1).kind == TokenKind::kRightParen) {
+            if (normalize && call->arguments.size() == 1 && is_name(current()) &&
+                ahead(1).kind == TokenKind::kRightParen) {
                 // normalize(x, NFKC): the form is a word, not a variable.
-                call->arguments.push_back(std::make_unique<Literal>(position(), Value{text_of(current())}));
+                call->arguments.push_back(
+                    std::make_unique<Literal>(position(), Value{text_of(current())}));
                 ++i_;
             } else {
                 call->arguments.push_back(parse_expression());
@@ -575,7 +635,8 @@ ExprPtr Parser::parse_list() {
     const bool bar = std::exchange(bar_ends_, false);
     ExprPtr out;
     std::size_t after = 0;
-    const bool named_path = is_name(current()) && ahead(1).kind == TokenKind::kEqual && ahead(2).kind == TokenKind::kLeftParen;
+    const bool named_path = is_name(current()) && ahead(1).kind == TokenKind::kEqual &&
+                            ahead(2).kind == TokenKind::kLeftParen;
     if (is_name(current()) && ahead(1).keyword == Keyword::kIn) {
         auto e = std::make_unique<ListComprehension>(where);
         e->variable = expect_name();
@@ -591,7 +652,8 @@ ExprPtr Parser::parse_list() {
         }
         out = std::move(e);
     } else if (scan_pattern(named_path ? i_ + 2 : i_, after) &&
-               (tokens_[after].kind == TokenKind::kBar || tokens_[after].keyword == Keyword::kWhere)) {
+               (tokens_[after].kind == TokenKind::kBar ||
+                tokens_[after].keyword == Keyword::kWhere)) {
         auto e = std::make_unique<PatternComprehension>(where);
         e->pattern = parse_path_pattern();
         bar_ends_ = true;
@@ -676,7 +738,7 @@ ExprPtr Parser::parse_case() {
         subject = parse_expression();
     }
     struct When {
-        std::vector<ExprPtr> values;     // for a simple CASE: to equal the subject
+        std::vector<ExprPtr> values;      // for a simple CASE: to equal the subject
         std::vector<ExprPtr> predicates;  // complete conditions
         std::vector<SourcePosition> at;
         ExprPtr then;
@@ -699,14 +761,19 @@ ExprPtr Parser::parse_case() {
             if (comparison_of(current().kind, op)) {
                 ++i_;
                 extended = true;
-                when.predicates.push_back(binary(where, op, bounded_clone(*subject), parse_additive()));
+                when.predicates.push_back(
+                    binary(where, op, bounded_clone(*subject), parse_additive()));
                 when.values.push_back(nullptr);
                 continue;
             }
             const Keyword k = current().keyword;
-            const bool tail = current().kind == TokenKind::kRegexEqual || current().kind == TokenKind::kDoubleColon ||
-                              ((k == Keyword::kIs || k == Keyword::kIn || k == Keyword::kStarts || k == Keyword::kEnds || k == Keyword::kContains) &&
-                               ahead(1).keyword != Keyword::kThen && ahead(1).kind != TokenKind::kComma && ahead(1).kind != TokenKind::kDot);
+            const bool tail =
+                current().kind == TokenKind::kRegexEqual ||
+                current().kind == TokenKind::kDoubleColon ||
+                ((k == Keyword::kIs || k == Keyword::kIn || k == Keyword::kStarts ||
+                  k == Keyword::kEnds || k == Keyword::kContains) &&
+                 ahead(1).keyword != Keyword::kThen && ahead(1).kind != TokenKind::kComma &&
+                 ahead(1).kind != TokenKind::kDot);
             if (tail) {
                 bool matched = true;
                 extended = true;
@@ -733,7 +800,10 @@ ExprPtr Parser::parse_case() {
         }
         for (std::size_t i = 0; i < when.at.size(); ++i) {
             if (!when.predicates[i]) {
-                when.predicates[i] = binary(when.at[i], BinaryOp::kEqual, bounded_clone(*subject), std::move(when.values[i]));
+                when.predicates[i] = binary(when.at[i],
+                                            BinaryOp::kEqual,
+                                            bounded_clone(*subject),
+                                            std::move(when.values[i]));
             }
             child_height_ = std::max<unsigned>(child_height_, when.predicates[i]->height);
         }
@@ -794,8 +864,10 @@ ExprPtr Parser::parse_subquery_expression(SubqueryKind kind) {
     expect(TokenKind::kLeftBrace);
     const bool bar = std::exchange(bar_ends_, false);
     const Keyword k = current().keyword;
-    const bool pattern = current().kind == TokenKind::kLeftParen || (is_name(current()) && ahead(1).kind == TokenKind::kEqual) ||
-                         ((k == Keyword::kShortestPath || k == Keyword::kAllShortestPaths) && ahead(1).kind == TokenKind::kLeftParen) ||
+    const bool pattern = current().kind == TokenKind::kLeftParen ||
+                         (is_name(current()) && ahead(1).kind == TokenKind::kEqual) ||
+                         ((k == Keyword::kShortestPath || k == Keyword::kAllShortestPaths) &&
+                          ahead(1).kind == TokenKind::kLeftParen) ||
                          k == Keyword::kShortest || k == Keyword::kAny || k == Keyword::kAll;
     if (pattern && kind != SubqueryKind::kCollect) {
         MatchClause match;
@@ -805,7 +877,8 @@ ExprPtr Parser::parse_subquery_expression(SubqueryKind kind) {
             match.where = parse_expression();
         }
         e->query = std::make_unique<Query>();
-        e->query->parts.emplace_back().clauses.push_back(Clause{at_pattern, ClauseBody{std::move(match)}});
+        e->query->parts.emplace_back().clauses.push_back(
+            Clause{at_pattern, ClauseBody{std::move(match)}});
     } else {
         e->query = std::make_unique<Query>(parse_query());
     }
@@ -831,7 +904,8 @@ TypeRef Parser::parse_type() {
     for (const auto& a : all.alternatives) {
         all.types |= a.types;
     }
-    all.not_null = std::ranges::all_of(all.alternatives, [](const TypeRef& a) { return a.not_null; });
+    all.not_null =
+        std::ranges::all_of(all.alternatives, [](const TypeRef& a) { return a.not_null; });
     all.text = source(first, i_);
     return all;
 }
@@ -848,14 +922,17 @@ TypeRef Parser::parse_single_type() {
         with = words({"WITH", "TIME", "ZONE"}) || words({"WITH", "TIMEZONE"});
         return with;
     };
-    constexpr TypeSet kPropertyValue = types::kBoolean | types::kNumber | types::kString | types::kTemporal | types::kDuration |
-                                       types::kPoint | types::kList | types::kBytes;
+    constexpr TypeSet kPropertyValue = types::kBoolean | types::kNumber | types::kString |
+                                       types::kTemporal | types::kDuration | types::kPoint |
+                                       types::kList | types::kBytes;
     bool with_zone = false;
     if (words({"ANY", "PROPERTY", "VALUE"}) || words({"PROPERTY", "VALUE"})) {
         t.types = kPropertyValue;
-    } else if (words({"ANY", "NODE"}) || words({"NODE"}) || words({"ANY", "VERTEX"}) || words({"VERTEX"})) {
+    } else if (words({"ANY", "NODE"}) || words({"NODE"}) || words({"ANY", "VERTEX"}) ||
+               words({"VERTEX"})) {
         t.types = types::kNode;
-    } else if (words({"ANY", "RELATIONSHIP"}) || words({"RELATIONSHIP"}) || words({"ANY", "EDGE"}) || words({"EDGE"})) {
+    } else if (words({"ANY", "RELATIONSHIP"}) || words({"RELATIONSHIP"}) ||
+               words({"ANY", "EDGE"}) || words({"EDGE"})) {
         t.types = types::kRelationship;
     } else if (words({"ANY", "MAP"}) || words({"MAP"})) {
         t.types = types::kMap;
@@ -872,7 +949,8 @@ TypeRef Parser::parse_single_type() {
         t.types = types::kBoolean;
     } else if (words({"STRING"}) || words({"VARCHAR"})) {
         t.types = types::kString;
-    } else if (words({"SIGNED", "INTEGER"}) || words({"INTEGER"}) || words({"INT"}) || words({"INTEGER64"}) || words({"INT64"})) {
+    } else if (words({"SIGNED", "INTEGER"}) || words({"INTEGER"}) || words({"INT"}) ||
+               words({"INTEGER64"}) || words({"INT64"})) {
         t.types = types::kInteger;
     } else if (words({"FLOAT"}) || words({"FLOAT64"})) {
         t.types = types::kFloat;

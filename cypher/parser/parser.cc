@@ -1,10 +1,10 @@
 #include "cypher/parser/parser.h"
 
-#include <algorithm>
-#include <limits>
-
 #include "cypher/ast/walk.h"
 #include "cypher/parser/parser_impl.h"
+
+#include <algorithm>
+#include <limits>
 
 namespace nornic::cypher {
 namespace {
@@ -41,9 +41,15 @@ std::string joined(const std::vector<std::string>& words) {
 
 }  // namespace
 
-std::string with_caret(std::string_view message, std::string_view statement, SourcePosition position) {
-    std::string out = fmt::format("{} (line {}, column {} (offset: {}))\n\"{}\"\n", message, position.line, position.column,
-                                  position.offset, line_of(statement, position.line));
+std::string with_caret(std::string_view message,
+                       std::string_view statement,
+                       SourcePosition position) {
+    std::string out = fmt::format("{} (line {}, column {} (offset: {}))\n\"{}\"\n",
+                                  message,
+                                  position.line,
+                                  position.column,
+                                  position.offset,
+                                  line_of(statement, position.line));
     out.append(position.column, ' ');
     out += '^';
     return out;
@@ -78,7 +84,8 @@ std::string Parser::expect_name(std::string_view what) {
 }
 
 void Parser::note(std::string_view what) {
-    if (i_ != record_at_ || muted_at_ == record_at_ || std::ranges::find(expected_, what) != expected_.end()) {
+    if (i_ != record_at_ || muted_at_ == record_at_ ||
+        std::ranges::find(expected_, what) != expected_.end()) {
         return;
     }
     expected_.emplace_back(what);
@@ -96,7 +103,8 @@ void Parser::invalid_input() {
     const Token& t = current();
     std::string message = fmt::format("Invalid input '{}'", text_of(t));
     if (!expected_.empty()) {
-        // Phrases ("an expression") first, then symbols and words, so that the list reads the same whichever way it was gathered.
+        // Phrases ("an expression") first, then symbols and words, so that the list reads the same
+        // whichever way it was gathered.
         std::ranges::sort(expected_, [](const std::string& a, const std::string& b) {
             const bool quoted_a = a.front() == '\'';
             const bool quoted_b = b.front() == '\'';
@@ -107,12 +115,18 @@ void Parser::invalid_input() {
     fail_at(t.position, message, "42001>42I06");
 }
 
-void Parser::fail_at(SourcePosition where, std::string_view message, std::string gql, ErrorCode code) const {
+void Parser::fail_at(SourcePosition where,
+                     std::string_view message,
+                     std::string gql,
+                     ErrorCode code) const {
     throw QueryError{code, with_caret(message, text_, where), std::move(gql), where};
 }
 
 void Parser::too_deep() {
-    fail_at(position(), fmt::format("The statement is nested too deeply: at most {} levels are supported", kNestingMax), "42001>42I06");
+    fail_at(position(),
+            fmt::format("The statement is nested too deeply: at most {} levels are supported",
+                        kNestingMax),
+            "42001>42I06");
 }
 
 std::string Parser::source(std::size_t first_token, std::size_t end_token) const {
@@ -149,8 +163,12 @@ std::size_t Parser::closing(std::size_t open) {
 
 ExprPtr Parser::set_height(ExprPtr e, unsigned below) {
     if (below + 1 > kHeightMax) {
-        fail_at(e->position, fmt::format("The expression is too long or nested too deeply: at most {} levels are supported", kHeightMax),
-                "42001>42I06");
+        fail_at(
+            e->position,
+            fmt::format(
+                "The expression is too long or nested too deeply: at most {} levels are supported",
+                kHeightMax),
+            "42001>42I06");
     }
     e->height = static_cast<std::uint16_t>(below + 1);
     return e;
@@ -168,7 +186,9 @@ void count_nodes(const Expr& e, std::size_t& count, std::size_t limit) {
 ExprPtr Parser::bounded_clone(const Expr& e) {
     count_nodes(e, cloned_nodes_, kClonedNodesMax);
     if (cloned_nodes_ > kClonedNodesMax) {
-        fail_at(e.position, "The statement's chained comparisons or CASE expressions are too large", "42001>42I06");
+        fail_at(e.position,
+                "The statement's chained comparisons or CASE expressions are too large",
+                "42001>42I06");
     }
     return clone(e);
 }
@@ -188,9 +208,12 @@ void Parser::parse_prefixes(Statement& s) {
             if (current().kind == TokenKind::kInteger || current().kind == TokenKind::kFloat) {
                 const std::string_view version = text_of(current());
                 if (version != "5") {
-                    throw QueryError{ErrorCode::kArgumentError,
-                                     fmt::format("{} is not a valid option for cypher version. Valid options are: 5", version),
-                                     "22000>22N10"};
+                    throw QueryError{
+                        ErrorCode::kArgumentError,
+                        fmt::format(
+                            "{} is not a valid option for cypher version. Valid options are: 5",
+                            version),
+                        "22000>22N10"};
                 }
                 ++i_;
             }
@@ -212,9 +235,11 @@ std::unique_ptr<Statement> Parser::parse_statement() {
     statement_ = statement.get();
     statement->text = std::string{text_};
     parse_prefixes(*statement);
-    if (current().kind == TokenKind::kEnd || (current().kind == TokenKind::kSemicolon && tokens_.size() == 2)) {
+    if (current().kind == TokenKind::kEnd ||
+        (current().kind == TokenKind::kSemicolon && tokens_.size() == 2)) {
         throw QueryError{ErrorCode::kSyntaxError,
-                         "Unexpected end of input: expected CYPHER, EXPLAIN, PROFILE or Query (line 0, column 0 (offset: 1))\n\"\"\n ^",
+                         "Unexpected end of input: expected CYPHER, EXPLAIN, PROFILE or Query "
+                         "(line 0, column 0 (offset: 1))\n\"\"\n ^",
                          "42001>42N45"};
     }
     const SourcePosition use_position = position();
@@ -222,9 +247,11 @@ std::unique_ptr<Statement> Parser::parse_statement() {
         statement->use_graph = parse_use();
     }
     if (parse_command(*statement)) {
-        if (!statement->use_graph.empty() && std::holds_alternative<AdminCommand>(statement->body)) {
+        if (!statement->use_graph.empty() &&
+            std::holds_alternative<AdminCommand>(statement->body)) {
             fail_at(use_position,
-                    "The `USE` clause is not required for Administration Commands. Retry your query omitting the `USE` clause and it will "
+                    "The `USE` clause is not required for Administration Commands. Retry your "
+                    "query omitting the `USE` clause and it will "
                     "be routed automatically.",
                     "42001>42N17");
         }
@@ -235,12 +262,15 @@ std::unique_ptr<Statement> Parser::parse_statement() {
         std::size_t statements = 1;
         bool inside = false;
         for (std::size_t t = i_; t < tokens_.size(); ++t) {
-            const bool content = tokens_[t].kind != TokenKind::kSemicolon && tokens_[t].kind != TokenKind::kEnd;
+            const bool content =
+                tokens_[t].kind != TokenKind::kSemicolon && tokens_[t].kind != TokenKind::kEnd;
             statements += content && !inside ? 1 : 0;
             inside = content;
         }
-        throw QueryError{ErrorCode::kSyntaxError, fmt::format("Expected exactly one statement per query but got: {}", statements),
-                         "42001>42N46"};
+        throw QueryError{
+            ErrorCode::kSyntaxError,
+            fmt::format("Expected exactly one statement per query but got: {}", statements),
+            "42001>42N46"};
     }
     if (!at(TokenKind::kEnd)) {
         invalid_input();
@@ -251,7 +281,9 @@ std::unique_ptr<Statement> Parser::parse_statement() {
 Result<std::unique_ptr<Statement>> parse(std::string_view text) {
     if (text.size() > kTextBytesMax) {
         return fail(ErrorCode::kSyntaxError,
-                    fmt::format("The statement has {} bytes; at most {} are supported", text.size(), kTextBytesMax));
+                    fmt::format("The statement has {} bytes; at most {} are supported",
+                                text.size(),
+                                kTextBytesMax));
     }
     try {
         const std::vector<Token> tokens = tokenize(text);

@@ -5,6 +5,10 @@
 // the first pass stopped adds to the list.
 #pragma once
 
+#include "cypher/ast/statement.h"
+#include "cypher/lexer/lexer.h"
+#include "cypher/query_error.h"
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -17,10 +21,6 @@
 #include <unordered_set>
 #include <vector>
 
-#include "cypher/ast/statement.h"
-#include "cypher/lexer/lexer.h"
-#include "cypher/query_error.h"
-
 namespace nornic::cypher {
 
 class Parser {
@@ -30,7 +30,8 @@ public:
     static constexpr unsigned kHeightMax = 1000;
     static constexpr std::size_t kClonedNodesMax = 100'000;
 
-    Parser(std::string_view text, const std::vector<Token>& tokens) : text_{text}, tokens_{tokens} {}
+    Parser(std::string_view text, const std::vector<Token>& tokens)
+        : text_{text}, tokens_{tokens} {}
     /// A second pass that stops at token `stop` and lists what it would have taken there.
     void record_expected_at(std::size_t stop) {
         recording_ = true;
@@ -45,8 +46,12 @@ public:
 private:
     // ---- Tokens (parser.cc) ----
     [[nodiscard]] const Token& current() const { return tokens_[i_]; }
-    [[nodiscard]] const Token& ahead(std::size_t n) const { return tokens_[std::min(i_ + n, tokens_.size() - 1)]; }
-    [[nodiscard]] std::string_view text_of(const Token& t) const { return text_.substr(t.begin, t.end - t.begin); }
+    [[nodiscard]] const Token& ahead(std::size_t n) const {
+        return tokens_[std::min(i_ + n, tokens_.size() - 1)];
+    }
+    [[nodiscard]] std::string_view text_of(const Token& t) const {
+        return text_.substr(t.begin, t.end - t.begin);
+    }
     [[nodiscard]] SourcePosition position() const { return current().position; }
     bool at(TokenKind kind) {
         if (current().kind == kind) {
@@ -68,7 +73,8 @@ private:
     }
     /// A word that has no Keyword of its own.
     bool at_word(std::string_view word) {
-        if (current().kind == TokenKind::kIdentifier && equals_ignoring_case(text_of(current()), word)) {
+        if (current().kind == TokenKind::kIdentifier &&
+            equals_ignoring_case(text_of(current()), word)) {
             return true;
         }
         if (recording_) {
@@ -111,7 +117,10 @@ private:
     void note(std::string_view what);
     void note_keyword(std::string_view word);
     [[noreturn]] void invalid_input();
-    [[noreturn]] void fail_at(SourcePosition where, std::string_view message, std::string gql, ErrorCode code = ErrorCode::kSyntaxError) const;
+    [[noreturn]] void fail_at(SourcePosition where,
+                              std::string_view message,
+                              std::string gql,
+                              ErrorCode code = ErrorCode::kSyntaxError) const;
     /// The source between two tokens, trimmed: what a column is called.
     [[nodiscard]] std::string source(std::size_t first_token, std::size_t end_token) const;
     /// The token that closes the bracket at `open`, or the last token.
@@ -162,7 +171,11 @@ private:
     ExprPtr parse_subquery_expression(SubqueryKind kind);
     std::unique_ptr<Parameter> parse_parameter();
     ExprPtr binary(SourcePosition where, BinaryOp op, ExprPtr left, ExprPtr right);
-    ExprPtr balanced(std::vector<ExprPtr>& operands, const std::vector<SourcePosition>& at, BinaryOp op, std::size_t from, std::size_t to);
+    ExprPtr balanced(std::vector<ExprPtr>& operands,
+                     const std::vector<SourcePosition>& at,
+                     BinaryOp op,
+                     std::size_t from,
+                     std::size_t to);
     TypeRef parse_type();
     TypeRef parse_single_type();
 
@@ -182,7 +195,8 @@ private:
     std::vector<std::string> parse_label_names();
     ExprPtr parse_properties();
     bool at_relationship();
-    /// Whether a path pattern of at least one relationship begins at this token; gives the token after it.
+    /// Whether a path pattern of at least one relationship begins at this token; gives the token
+    /// after it.
     bool scan_pattern(std::size_t from, std::size_t& after);
     std::int64_t expect_count();
 
@@ -241,7 +255,8 @@ private:
     ExprPtr parse_name_or_parameter();
     ExprPtr parse_string_or_parameter();
     [[nodiscard]] bool next_word_is(std::size_t n, std::string_view word) const {
-        return ahead(n).kind == TokenKind::kIdentifier && equals_ignoring_case(text_of(ahead(n)), word);
+        return ahead(n).kind == TokenKind::kIdentifier &&
+               equals_ignoring_case(text_of(ahead(n)), word);
     }
     void parse_user_options(AdminCommand& c);
     void parse_prefixes(Statement& s);

@@ -1,8 +1,8 @@
 // Patterns: paths, nodes, relationships, labels.
 
-#include <limits>
-
 #include "cypher/parser/parser_impl.h"
+
+#include <limits>
 
 namespace nornic::cypher {
 
@@ -35,14 +35,17 @@ PathPattern Parser::parse_anonymous_pattern() {
     PathPattern p;
     p.position = position();
     const Keyword k = current().keyword;
-    if ((k == Keyword::kShortestPath || k == Keyword::kAllShortestPaths) && ahead(1).kind == TokenKind::kLeftParen) {
-        p.selector = k == Keyword::kShortestPath ? PathSelector::kShortest : PathSelector::kAllShortest;
+    if ((k == Keyword::kShortestPath || k == Keyword::kAllShortestPaths) &&
+        ahead(1).kind == TokenKind::kLeftParen) {
+        p.selector =
+            k == Keyword::kShortestPath ? PathSelector::kShortest : PathSelector::kAllShortest;
         i_ += 2;
         parse_chain(p);
         expect(TokenKind::kRightParen);
         return p;
     }
-    // SHORTEST 1, ANY SHORTEST: one shortest path; ALL SHORTEST: each of them. SHORTEST k and GROUPS are not in the tree.
+    // SHORTEST 1, ANY SHORTEST: one shortest path; ALL SHORTEST: each of them. SHORTEST k and
+    // GROUPS are not in the tree.
     const auto selector_word = [&] {
         if (!accept_word("PATHS")) {
             accept_word("PATH");
@@ -54,14 +57,18 @@ PathPattern Parser::parse_anonymous_pattern() {
         const std::int64_t count = current().kind == TokenKind::kInteger ? expect_count() : 1;
         selector_word();
         if (count != 1 || at_word("GROUPS") || at_word("GROUP")) {
-            fail_at(where, "SHORTEST with a count other than 1, or with GROUPS, is not supported", "42001>42N14");
+            fail_at(where,
+                    "SHORTEST with a count other than 1, or with GROUPS, is not supported",
+                    "42001>42N14");
         }
         p.selector = PathSelector::kShortest;
-    } else if ((k == Keyword::kAny || k == Keyword::kAll) && ahead(1).keyword == Keyword::kShortest) {
+    } else if ((k == Keyword::kAny || k == Keyword::kAll) &&
+               ahead(1).keyword == Keyword::kShortest) {
         i_ += 2;
         selector_word();
         p.selector = k == Keyword::kAny ? PathSelector::kShortest : PathSelector::kAllShortest;
-    } else if (k == Keyword::kAll && (ahead(1).kind == TokenKind::kLeftParen || is_name(ahead(1)))) {
+    } else if (k == Keyword::kAll &&
+               (ahead(1).kind == TokenKind::kLeftParen || is_name(ahead(1)))) {
         ++i_;
         selector_word();
     }
@@ -72,17 +79,21 @@ PathPattern Parser::parse_anonymous_pattern() {
 void Parser::parse_chain(PathPattern& pattern) {
     const Nest nest{*this};
     if (current().kind == TokenKind::kLeftParen && ahead(1).kind == TokenKind::kLeftParen) {
-        // ((a)-->(b)): parentheses around a whole pattern mean nothing; a quantifier behind them would.
+        // ((a)-->(b)): parentheses around a whole pattern mean nothing; a quantifier behind them
+        // would.
         const auto where = position();
         ++i_;
         parse_chain(pattern);
         if (at(Keyword::kWhere)) {
-            fail_at(where, "WHERE inside a parenthesized path pattern is not supported", "42001>42N14");
+            fail_at(
+                where, "WHERE inside a parenthesized path pattern is not supported", "42001>42N14");
         }
         expect(TokenKind::kRightParen);
-        if (current().kind == TokenKind::kLeftBrace || current().kind == TokenKind::kPlus || current().kind == TokenKind::kStar ||
-            current().kind == TokenKind::kLeftParen) {
-            fail_at(where, "Quantified path patterns over more than one relationship are not supported", "42001>42N14");
+        if (current().kind == TokenKind::kLeftBrace || current().kind == TokenKind::kPlus ||
+            current().kind == TokenKind::kStar || current().kind == TokenKind::kLeftParen) {
+            fail_at(where,
+                    "Quantified path patterns over more than one relationship are not supported",
+                    "42001>42N14");
         }
         return;
     }
@@ -90,7 +101,9 @@ void Parser::parse_chain(PathPattern& pattern) {
     while (at_relationship()) {
         pattern.relationships.push_back(parse_relationship());
         if (current().kind == TokenKind::kLeftParen && ahead(1).kind == TokenKind::kLeftParen) {
-            fail_at(position(), "Quantified path patterns over more than one relationship are not supported", "42001>42N14");
+            fail_at(position(),
+                    "Quantified path patterns over more than one relationship are not supported",
+                    "42001>42N14");
         }
         pattern.nodes.push_back(parse_node());
     }
@@ -119,9 +132,10 @@ NodePattern Parser::parse_node() {
     expect(TokenKind::kLeftParen);
     const Keyword k = current().keyword;
     const TokenKind next = ahead(1).kind;
-    const bool keyword_here = (k == Keyword::kWhere || k == Keyword::kIs) && next != TokenKind::kRightParen && next != TokenKind::kColon &&
-                              next != TokenKind::kLeftBrace && next != TokenKind::kDollar && ahead(1).keyword != Keyword::kWhere &&
-                              ahead(1).keyword != Keyword::kIs;
+    const bool keyword_here =
+        (k == Keyword::kWhere || k == Keyword::kIs) && next != TokenKind::kRightParen &&
+        next != TokenKind::kColon && next != TokenKind::kLeftBrace && next != TokenKind::kDollar &&
+        ahead(1).keyword != Keyword::kWhere && ahead(1).keyword != Keyword::kIs;
     if (is_name(current()) && !keyword_here) {
         n.position = position();
         n.variable = expect_name("a variable name");
@@ -169,7 +183,9 @@ RelPattern Parser::parse_relationship() {
     }
     expect(TokenKind::kMinus);
     const bool right = accept(TokenKind::kGreater);
-    r.direction = left == right ? PatternDirection::kBoth : (left ? PatternDirection::kIncoming : PatternDirection::kOutgoing);
+    r.direction = left == right
+                      ? PatternDirection::kBoth
+                      : (left ? PatternDirection::kIncoming : PatternDirection::kOutgoing);
     const auto where = position();
     std::optional<VariableLength> quantifier;
     if (accept(TokenKind::kPlus)) {
@@ -181,7 +197,9 @@ RelPattern Parser::parse_relationship() {
     }
     if (quantifier) {
         if (r.length) {
-            fail_at(where, "A variable length relationship cannot be quantified as well", "42001>42I06");
+            fail_at(where,
+                    "A variable length relationship cannot be quantified as well",
+                    "42001>42I06");
         }
         r.length = quantifier;
     }
@@ -211,7 +229,10 @@ std::optional<VariableLength> Parser::parse_quantifier_braces() {
     }
     expect(TokenKind::kRightBrace);
     if (length.max && *length.max < *length.min) {
-        fail_at(where, "A quantifier for a path pattern must not have a lower bound which exceeds its upper bound.", "42001>42I06");
+        fail_at(where,
+                "A quantifier for a path pattern must not have a lower bound which exceeds its "
+                "upper bound.",
+                "42001>42I06");
     }
     return length;
 }
@@ -219,9 +240,11 @@ std::optional<VariableLength> Parser::parse_quantifier_braces() {
 void Parser::parse_relationship_detail(RelPattern& r) {
     const Keyword k = current().keyword;
     const TokenKind next = ahead(1).kind;
-    const bool keyword_here = (k == Keyword::kWhere || k == Keyword::kIs) && next != TokenKind::kRightBracket && next != TokenKind::kColon &&
-                              next != TokenKind::kLeftBrace && next != TokenKind::kDollar && next != TokenKind::kStar &&
-                              ahead(1).keyword != Keyword::kWhere && ahead(1).keyword != Keyword::kIs;
+    const bool keyword_here = (k == Keyword::kWhere || k == Keyword::kIs) &&
+                              next != TokenKind::kRightBracket && next != TokenKind::kColon &&
+                              next != TokenKind::kLeftBrace && next != TokenKind::kDollar &&
+                              next != TokenKind::kStar && ahead(1).keyword != Keyword::kWhere &&
+                              ahead(1).keyword != Keyword::kIs;
     if (is_name(current()) && !keyword_here) {
         r.position = position();
         r.variable = expect_name("a variable name");
@@ -315,7 +338,10 @@ LabelExpr Parser::parse_label_not() {
     }
     out.name = expect_name();
     if (out.name.empty()) {
-        fail_at(out.position, "'' is not a valid token name. Token names cannot be empty or contain any null-bytes", "42001>42I06");
+        fail_at(
+            out.position,
+            "'' is not a valid token name. Token names cannot be empty or contain any null-bytes",
+            "42001>42I06");
     }
     return out;
 }
@@ -329,7 +355,10 @@ std::vector<std::string> Parser::parse_label_names() {
         const auto where = position();
         out.push_back(expect_name());
         if (out.back().empty()) {
-            fail_at(where, "'' is not a valid token name. Token names cannot be empty or contain any null-bytes", "42001>42I06");
+            fail_at(where,
+                    "'' is not a valid token name. Token names cannot be empty or contain any "
+                    "null-bytes",
+                    "42001>42I06");
         }
     };
     if (accept(Keyword::kIs)) {
@@ -375,7 +404,8 @@ bool Parser::scan_pattern(std::size_t from, std::size_t& after) {
     };
     std::size_t t = from;
     const Keyword k = tokens_[from].keyword;
-    if ((k == Keyword::kShortestPath || k == Keyword::kAllShortestPaths) && kind(from + 1) == TokenKind::kLeftParen) {
+    if ((k == Keyword::kShortestPath || k == Keyword::kAllShortestPaths) &&
+        kind(from + 1) == TokenKind::kLeftParen) {
         after = closing(from + 1) + 1;
         return after < tokens_.size();
     }

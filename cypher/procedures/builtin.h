@@ -1,21 +1,29 @@
 // Helpers of the built-in graph procedures; private to this folder.
 #pragma once
 
+#include "cypher/procedures/procedure.h"
+
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "cypher/procedures/procedure.h"
-
 namespace nornic::cypher {
 
-inline ProcedureField result_field(std::string name, std::string type, TypeSet types, bool hidden = false) {
-    return ProcedureField{std::move(name), std::move(type), types | types::kNull, std::nullopt, hidden};
+inline ProcedureField result_field(std::string name,
+                                   std::string type,
+                                   TypeSet types,
+                                   bool hidden = false) {
+    return ProcedureField{
+        std::move(name), std::move(type), types | types::kNull, std::nullopt, hidden};
 }
-inline ProcedureField argument_field(std::string name, std::string type, TypeSet types, std::optional<Value> default_value = std::nullopt) {
+inline ProcedureField argument_field(std::string name,
+                                     std::string type,
+                                     TypeSet types,
+                                     std::optional<Value> default_value = std::nullopt) {
     return ProcedureField{std::move(name), std::move(type), types, std::move(default_value), false};
 }
-/// What every procedure behind a SHOW command takes: the words between SHOW and its subject, and names.
+/// What every procedure behind a SHOW command takes: the words between SHOW and its subject, and
+/// names.
 std::vector<ProcedureField> show_arguments();
 /// The filter in capitals; empty: none.
 std::string show_filter(const ProcedureCall& call);

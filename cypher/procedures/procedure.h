@@ -1,6 +1,12 @@
-// Procedures: what CALL, SHOW and administration commands reach. cypher/procedures holds those that only
-// need the graph; server adds those that need the process (users, transactions, settings, routing).
+// Procedures: what CALL, SHOW and administration commands reach. cypher/procedures holds those that
+// only need the graph; server adds those that need the process (users, transactions, settings,
+// routing).
 #pragma once
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "cypher/ast/expression.h"
+#include "cypher/execution/eval_context.h"
 
 #include <functional>
 #include <map>
@@ -10,11 +16,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/clock.h"
-#include "base/result.h"
-#include "cypher/ast/expression.h"
-#include "cypher/execution/eval_context.h"
 
 namespace nornic::cypher {
 
@@ -70,14 +71,15 @@ private:
 
 /// What graph procedures need of the process around the graph.
 struct GraphProcedureHooks {
-    /// Waits until the index of that name (all of them if empty) is online. Null: the procedures look at the
-    /// schema of their transaction every few milliseconds.
-    std::function<Result<>(std::string_view database, std::string_view index, Deadline deadline)> await_indexes;
+    /// Waits until the index of that name (all of them if empty) is online. Null: the procedures
+    /// look at the schema of their transaction every few milliseconds.
+    std::function<Result<>(std::string_view database, std::string_view index, Deadline deadline)>
+        await_indexes;
 };
 
-/// db.labels, db.relationshipTypes, db.propertyKeys, db.schema.*, db.awaitIndex(es), db.createLabel …,
-/// and the internal ones behind SHOW INDEXES, SHOW CONSTRAINTS, SHOW FUNCTIONS, SHOW PROCEDURES. The
-/// registry must stay where it is: SHOW PROCEDURES lists it.
+/// db.labels, db.relationshipTypes, db.propertyKeys, db.schema.*, db.awaitIndex(es), db.createLabel
+/// …, and the internal ones behind SHOW INDEXES, SHOW CONSTRAINTS, SHOW FUNCTIONS, SHOW PROCEDURES.
+/// The registry must stay where it is: SHOW PROCEDURES lists it.
 void add_graph_procedures(ProcedureRegistry& registry, GraphProcedureHooks hooks = {});
 
 }  // namespace nornic::cypher

@@ -1,5 +1,7 @@
 // db.schema.*: what the data looks like, from a bounded sample of it; db.stats.retrieve.
 
+#include "cypher/procedures/builtin.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,34 +9,47 @@
 #include <map>
 #include <set>
 
-#include "cypher/procedures/builtin.h"
-
 namespace nornic::cypher {
 namespace {
 
 using engine::TokenKind;
 
-/// Enough to meet each shape of a label or type; more would make a look at the schema a scan of the graph.
+/// Enough to meet each shape of a label or type; more would make a look at the schema a scan of the
+/// graph.
 constexpr std::size_t kSampledPerToken = 1000;
 constexpr std::size_t kSampledUnlabelled = 10'000;
 
 /// Java's names of stored types, as Neo4j prints them here.
 std::string java_type(const Value& v) {
     switch (v.type()) {
-        case ValueType::kBoolean: return "Boolean";
-        case ValueType::kInteger: return "Long";
-        case ValueType::kFloat: return "Double";
-        case ValueType::kString: return "String";
-        case ValueType::kBytes: return "ByteArray";
-        case ValueType::kDate: return "Date";
-        case ValueType::kLocalTime: return "LocalTime";
-        case ValueType::kTime: return "Time";
-        case ValueType::kLocalDateTime: return "LocalDateTime";
-        case ValueType::kDateTime: return "DateTime";
-        case ValueType::kDuration: return "Duration";
-        case ValueType::kPoint: return "Point";
-        case ValueType::kList: return v.as_list().empty() ? "StringArray" : java_type(v.as_list()[0]) + "Array";
-        default: return "Any";
+        case ValueType::kBoolean:
+            return "Boolean";
+        case ValueType::kInteger:
+            return "Long";
+        case ValueType::kFloat:
+            return "Double";
+        case ValueType::kString:
+            return "String";
+        case ValueType::kBytes:
+            return "ByteArray";
+        case ValueType::kDate:
+            return "Date";
+        case ValueType::kLocalTime:
+            return "LocalTime";
+        case ValueType::kTime:
+            return "Time";
+        case ValueType::kLocalDateTime:
+            return "LocalDateTime";
+        case ValueType::kDateTime:
+            return "DateTime";
+        case ValueType::kDuration:
+            return "Duration";
+        case ValueType::kPoint:
+            return "Point";
+        case ValueType::kList:
+            return v.as_list().empty() ? "StringArray" : java_type(v.as_list()[0]) + "Array";
+        default:
+            return "Any";
     }
 }
 
@@ -115,7 +130,11 @@ Result<> node_type_properties(ProcedureCall& call) {
             }
         }
         for (const auto& [key, use] : shape.properties) {
-            if (!call.emit({Value{type}, text_list(labels), Value{key}, text_list({use.types.begin(), use.types.end()}), Value{use.seen == shape.seen}})) {
+            if (!call.emit({Value{type},
+                            text_list(labels),
+                            Value{key},
+                            text_list({use.types.begin(), use.types.end()}),
+                            Value{use.seen == shape.seen}})) {
                 return success();
             }
         }
@@ -139,11 +158,15 @@ Result<> rel_type_properties(ProcedureCall& call) {
             }
         });
         const std::string printed = fmt::format(":`{}`", name);
-        if (shape.properties.empty() && !call.emit({Value{printed}, Value{}, Value{}, Value{false}})) {
+        if (shape.properties.empty() &&
+            !call.emit({Value{printed}, Value{}, Value{}, Value{false}})) {
             return success();
         }
         for (const auto& [key, use] : shape.properties) {
-            if (!call.emit({Value{printed}, Value{key}, text_list({use.types.begin(), use.types.end()}), Value{use.seen == shape.seen}})) {
+            if (!call.emit({Value{printed},
+                            Value{key},
+                            text_list({use.types.begin(), use.types.end()}),
+                            Value{use.seen == shape.seen}})) {
                 return success();
             }
         }
@@ -168,7 +191,8 @@ Result<> visualization(ProcedureCall& call) {
         List constraints;
         const auto id = tokens.label(label);
         for (const auto& index : schema->indexes) {
-            if (id && index.rule.entity == engine::EntityKind::kNode && !index.rule.owning_constraint &&
+            if (id && index.rule.entity == engine::EntityKind::kNode &&
+                !index.rule.owning_constraint &&
                 std::ranges::find(index.rule.tokens, id->value) != index.rule.tokens.end()) {
                 std::vector<std::string> keys;
                 for (const auto key : index.rule.properties) {
@@ -187,7 +211,9 @@ Result<> visualization(ProcedureCall& call) {
         n.element_id = std::to_string(next);
         --next;
         n.labels = {label};
-        n.properties = Map{{"name", Value{label}}, {"indexes", Value{std::move(indexes)}}, {"constraints", Value{std::move(constraints)}}};
+        n.properties = Map{{"name", Value{label}},
+                           {"indexes", Value{std::move(indexes)}},
+                           {"constraints", Value{std::move(constraints)}}};
         return nodes.emplace(label, std::move(n)).first->second;
     };
     for (const auto& name : tokens.all(TokenKind::kLabel)) {
@@ -244,7 +270,9 @@ Result<> visualization(ProcedureCall& call) {
 Result<> statistics(ProcedureCall& call) {
     const Value& section = call.arguments[0];
     if (!section.is_string() || section.as_string() != "GRAPH COUNTS") {
-        return fail(ErrorCode::kArgumentError, fmt::format("Unknown retrieve section '{}': expected 'GRAPH COUNTS'", section.is_string() ? std::string{section.as_string()} : "null"));
+        return fail(ErrorCode::kArgumentError,
+                    fmt::format("Unknown retrieve section '{}': expected 'GRAPH COUNTS'",
+                                section.is_string() ? std::string{section.as_string()} : "null"));
     }
     auto& reader = *call.context.reader;
     const auto& tokens = reader.tokens();
@@ -252,12 +280,15 @@ Result<> statistics(ProcedureCall& call) {
     List nodes;
     nodes.emplace_back(Map{{"count", count(reader.node_count(std::nullopt))}});
     for (const auto& name : tokens.all(TokenKind::kLabel)) {
-        nodes.emplace_back(Map{{"label", Value{name}}, {"count", count(reader.node_count(tokens.label(name)))}});
+        nodes.emplace_back(
+            Map{{"label", Value{name}}, {"count", count(reader.node_count(tokens.label(name)))}});
     }
     List relationships;
     relationships.emplace_back(Map{{"count", count(reader.relationship_count(std::nullopt))}});
     for (const auto& name : tokens.all(TokenKind::kRelationshipType)) {
-        relationships.emplace_back(Map{{"relationshipType", Value{name}}, {"count", count(reader.relationship_count(tokens.relationship_type(name)))}});
+        relationships.emplace_back(
+            Map{{"relationshipType", Value{name}},
+                {"count", count(reader.relationship_count(tokens.relationship_type(name)))}});
     }
     List indexes;
     List constraints;
@@ -272,50 +303,92 @@ Result<> statistics(ProcedureCall& call) {
     const auto names_of = [&](engine::EntityKind entity, const std::vector<std::uint32_t>& ids) {
         List out;
         for (const auto id : ids) {
-            out.emplace_back(tokens.name(entity == engine::EntityKind::kNode ? TokenKind::kLabel : TokenKind::kRelationshipType, id));
+            out.emplace_back(tokens.name(entity == engine::EntityKind::kNode
+                                             ? TokenKind::kLabel
+                                             : TokenKind::kRelationshipType,
+                                         id));
         }
         return Value{std::move(out)};
     };
     for (const auto& index : schema->indexes) {
-        indexes.emplace_back(Map{{index.rule.entity == engine::EntityKind::kNode ? "labels" : "relationshipTypes", names_of(index.rule.entity, index.rule.tokens)},
-                                 {"properties", keys_of(index.rule.properties)},
-                                 {"totalSize", count(index.entries)},
-                                 {"estimatedUniqueSize", count(index.distinct_values)},
-                                 {"updatesSinceEstimation", Value{0}}});
+        indexes.emplace_back(
+            Map{{index.rule.entity == engine::EntityKind::kNode ? "labels" : "relationshipTypes",
+                 names_of(index.rule.entity, index.rule.tokens)},
+                {"properties", keys_of(index.rule.properties)},
+                {"totalSize", count(index.entries)},
+                {"estimatedUniqueSize", count(index.distinct_values)},
+                {"updatesSinceEstimation", Value{0}}});
     }
     for (const auto& c : schema->constraints) {
         constraints.emplace_back(
-            Map{{c.entity == engine::EntityKind::kNode ? "label" : "relationshipType", names_of(c.entity, {c.token}).as_list()[0]}, {"properties", keys_of(c.properties)}});
+            Map{{c.entity == engine::EntityKind::kNode ? "label" : "relationshipType",
+                 names_of(c.entity, {c.token}).as_list()[0]},
+                {"properties", keys_of(c.properties)}});
     }
-    call.emit({section, Value{Map{{"nodes", Value{std::move(nodes)}},
-                                  {"relationships", Value{std::move(relationships)}},
-                                  {"indexes", Value{std::move(indexes)}},
-                                  {"constraints", Value{std::move(constraints)}}}}});
+    call.emit({section,
+               Value{Map{{"nodes", Value{std::move(nodes)}},
+                         {"relationships", Value{std::move(relationships)}},
+                         {"indexes", Value{std::move(indexes)}},
+                         {"constraints", Value{std::move(constraints)}}}}});
     return success();
 }
 
 }  // namespace
 
 void add_schema_procedures(ProcedureRegistry& registry) {
-    registry.add(Procedure{"db.schema.visualization", "Visualizes the schema of the data based on available statistics. A new node is returned for each label. The "
-                                                      "properties represented on the node include: `name` (label name), `indexes` (list of indexes), and "
-                                                      "`constraints` (list of constraints). A relationship of a given type is returned for all possible combinations "
-                                                      "of start and end nodes.",
-                           ProcedureMode::kRead, {},
-                           {result_field("nodes", "LIST<NODE>", types::kList), result_field("relationships", "LIST<RELATIONSHIP>", types::kList)}, false, true, false,
+    registry.add(Procedure{"db.schema.visualization",
+                           "Visualizes the schema of the data based on available statistics. A new "
+                           "node is returned for each label. The "
+                           "properties represented on the node include: `name` (label name), "
+                           "`indexes` (list of indexes), and "
+                           "`constraints` (list of constraints). A relationship of a given type is "
+                           "returned for all possible combinations "
+                           "of start and end nodes.",
+                           ProcedureMode::kRead,
+                           {},
+                           {result_field("nodes", "LIST<NODE>", types::kList),
+                            result_field("relationships", "LIST<RELATIONSHIP>", types::kList)},
+                           false,
+                           true,
+                           false,
                            visualization});
-    registry.add(Procedure{"db.schema.nodeTypeProperties", "Show the derived property schema of the nodes in tabular form.", ProcedureMode::kRead, {},
-                           {result_field("nodeType", "STRING", types::kString), result_field("nodeLabels", "LIST<STRING>", types::kList),
-                            result_field("propertyName", "STRING", types::kString), result_field("propertyTypes", "LIST<STRING>", types::kList),
+    registry.add(Procedure{"db.schema.nodeTypeProperties",
+                           "Show the derived property schema of the nodes in tabular form.",
+                           ProcedureMode::kRead,
+                           {},
+                           {result_field("nodeType", "STRING", types::kString),
+                            result_field("nodeLabels", "LIST<STRING>", types::kList),
+                            result_field("propertyName", "STRING", types::kString),
+                            result_field("propertyTypes", "LIST<STRING>", types::kList),
                             result_field("mandatory", "BOOLEAN", types::kBoolean)},
-                           false, true, false, node_type_properties});
-    registry.add(Procedure{"db.schema.relTypeProperties", "Show the derived property schema of the relationships in tabular form.", ProcedureMode::kRead, {},
-                           {result_field("relType", "STRING", types::kString), result_field("propertyName", "STRING", types::kString),
-                            result_field("propertyTypes", "LIST<STRING>", types::kList), result_field("mandatory", "BOOLEAN", types::kBoolean)},
-                           false, true, false, rel_type_properties});
-    registry.add(Procedure{"db.stats.retrieve", "Retrieve statistical data about the current database. Valid sections are 'GRAPH COUNTS'.", ProcedureMode::kRead,
-                           {argument_field("section", "STRING", types::kString), argument_field("config", "MAP", types::kMap, Value{Map{}})},
-                           {result_field("section", "STRING", types::kString), result_field("data", "MAP", types::kMap)}, true, true, false, statistics});
+                           false,
+                           true,
+                           false,
+                           node_type_properties});
+    registry.add(Procedure{"db.schema.relTypeProperties",
+                           "Show the derived property schema of the relationships in tabular form.",
+                           ProcedureMode::kRead,
+                           {},
+                           {result_field("relType", "STRING", types::kString),
+                            result_field("propertyName", "STRING", types::kString),
+                            result_field("propertyTypes", "LIST<STRING>", types::kList),
+                            result_field("mandatory", "BOOLEAN", types::kBoolean)},
+                           false,
+                           true,
+                           false,
+                           rel_type_properties});
+    registry.add(Procedure{
+        "db.stats.retrieve",
+        "Retrieve statistical data about the current database. Valid sections are 'GRAPH COUNTS'.",
+        ProcedureMode::kRead,
+        {argument_field("section", "STRING", types::kString),
+         argument_field("config", "MAP", types::kMap, Value{Map{}})},
+        {result_field("section", "STRING", types::kString),
+         result_field("data", "MAP", types::kMap)},
+        true,
+        true,
+        false,
+        statistics});
 }
 
 }  // namespace nornic::cypher

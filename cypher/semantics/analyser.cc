@@ -1,8 +1,8 @@
 #include "cypher/semantics/analyser.h"
 
-#include <fmt/format.h>
-
 #include "cypher/parser/parser.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 
@@ -12,11 +12,21 @@ std::string type_text(StaticType type) {
         std::string_view name;
     };
     static constexpr Named kNames[] = {
-        {types::kBoolean, "Boolean"},   {types::kFloat, "Float"},         {types::kInteger, "Integer"},
-        {types::kString, "String"},     {types::kMap, "Map"},             {types::kNode, "Node"},
-        {types::kPath, "Path"},         {types::kRelationship, "Relationship"}, {types::kPoint, "Point"},
-        {types::kDuration, "Duration"}, {types::kDate, "Date"},           {types::kTime, "Time"},
-        {types::kLocalTime, "LocalTime"}, {types::kLocalDateTime, "LocalDateTime"}, {types::kDateTime, "DateTime"},
+        {types::kBoolean, "Boolean"},
+        {types::kFloat, "Float"},
+        {types::kInteger, "Integer"},
+        {types::kString, "String"},
+        {types::kMap, "Map"},
+        {types::kNode, "Node"},
+        {types::kPath, "Path"},
+        {types::kRelationship, "Relationship"},
+        {types::kPoint, "Point"},
+        {types::kDuration, "Duration"},
+        {types::kDate, "Date"},
+        {types::kTime, "Time"},
+        {types::kLocalTime, "LocalTime"},
+        {types::kLocalDateTime, "LocalDateTime"},
+        {types::kDateTime, "DateTime"},
         {types::kBytes, "ByteArray"},
     };
     const TypeSet set = type.set & ~types::kNull;
@@ -31,8 +41,10 @@ std::string type_text(StaticType type) {
     }
     if ((set & types::kList) != 0) {
         const TypeSet elements = type.elements & ~types::kNull;
-        const bool known = elements != 0 && (elements & (elements - 1)) == 0 && elements != types::kList;
-        parts.push_back(known ? fmt::format("List<{}>", type_text({elements, types::kAny})) : "List<Any>");
+        const bool known =
+            elements != 0 && (elements & (elements - 1)) == 0 && elements != types::kList;
+        parts.push_back(known ? fmt::format("List<{}>", type_text({elements, types::kAny}))
+                              : "List<Any>");
     }
     std::string out;
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -42,16 +54,28 @@ std::string type_text(StaticType type) {
     return out.empty() ? "Null" : out;
 }
 
-void Analyser::fail(SourcePosition where, std::string_view message, std::string gql, ErrorCode code) const {
+void Analyser::fail(SourcePosition where,
+                    std::string_view message,
+                    std::string gql,
+                    ErrorCode code) const {
     throw QueryError{code, with_caret(message, statement_.text, where), std::move(gql), where};
 }
 
-void Analyser::mismatch(const Expr& e, std::string_view expected, StaticType was, std::string gql) const {
+void Analyser::mismatch(const Expr& e,
+                        std::string_view expected,
+                        StaticType was,
+                        std::string gql) const {
     if (e.kind == ExprKind::kParameter) {
-        fail(e.position, fmt::format("Type mismatch for parameter '{}': expected {} but was {}", static_cast<const Parameter&>(e).name, expected, type_text(was)),
+        fail(e.position,
+             fmt::format("Type mismatch for parameter '{}': expected {} but was {}",
+                         static_cast<const Parameter&>(e).name,
+                         expected,
+                         type_text(was)),
              std::move(gql));
     }
-    fail(e.position, fmt::format("Type mismatch: expected {} but was {}", expected, type_text(was)), std::move(gql));
+    fail(e.position,
+         fmt::format("Type mismatch: expected {} but was {}", expected, type_text(was)),
+         std::move(gql));
 }
 
 void Analyser::require(const Expr& e, StaticType type, TypeSet accepted, std::string gql) {
@@ -93,12 +117,16 @@ Analyser::Local::~Local() {
 }
 
 void Analyser::notify_deprecated_id(SourcePosition where) {
-    result_.notifications.push_back(Notification{
-        "Neo.ClientNotification.Statement.FeatureDeprecationWarning", "01N02",
-        "This feature is deprecated and will be removed in future versions.",
-        "The query used a deprecated function: `id`.",
-        "warn: feature deprecated without replacement. id is deprecated and will be removed without a replacement.",
-        "WARNING", "DEPRECATION", where});
+    result_.notifications.push_back(
+        Notification{"Neo.ClientNotification.Statement.FeatureDeprecationWarning",
+                     "01N02",
+                     "This feature is deprecated and will be removed in future versions.",
+                     "The query used a deprecated function: `id`.",
+                     "warn: feature deprecated without replacement. id is deprecated and will be "
+                     "removed without a replacement.",
+                     "WARNING",
+                     "DEPRECATION",
+                     where});
 }
 
 void Analyser::finish_parameters() {
@@ -113,7 +141,8 @@ void Analyser::finish_parameters() {
         }
     }
     if (!missing.empty()) {
-        throw QueryError{ErrorCode::kParameterMissing, "Expected parameter(s): " + missing, "42001>42N81"};
+        throw QueryError{
+            ErrorCode::kParameterMissing, "Expected parameter(s): " + missing, "42001>42N81"};
     }
 }
 
@@ -150,7 +179,9 @@ Semantics Analyser::run() {
     return std::move(result_);
 }
 
-Result<Semantics> analyse(Statement& statement, const Map& parameters, const ProcedureRegistry* procedures) {
+Result<Semantics> analyse(Statement& statement,
+                          const Map& parameters,
+                          const ProcedureRegistry* procedures) {
     try {
         return Analyser{statement, parameters, procedures}.run();
     } catch (const QueryError& error) {

@@ -1,6 +1,11 @@
 // The pass behind analyse(). One object per statement; private to this folder. Throws QueryError.
 #pragma once
 
+#include "cypher/functions/function.h"
+#include "cypher/procedures/procedure.h"
+#include "cypher/query_error.h"
+#include "cypher/semantics/semantics.h"
+
 #include <cstddef>
 #include <functional>
 #include <string>
@@ -10,18 +15,15 @@
 #include <utility>
 #include <vector>
 
-#include "cypher/functions/function.h"
-#include "cypher/procedures/procedure.h"
-#include "cypher/query_error.h"
-#include "cypher/semantics/semantics.h"
-
 namespace nornic::cypher {
 
 /// What an expression may be. elements: of its lists.
 struct StaticType {
     TypeSet set = types::kAny;
     TypeSet elements = types::kAny;
-    [[nodiscard]] bool may_be(TypeSet t) const noexcept { return (set & t) != 0 || set == types::kNull || set == 0; }
+    [[nodiscard]] bool may_be(TypeSet t) const noexcept {
+        return (set & t) != 0 || set == types::kNull || set == 0;
+    }
 };
 
 /// "Integer", "List<String>", "Node or Relationship": as error texts say what was found.
@@ -40,12 +42,20 @@ private:
     enum class QueryKind : std::uint8_t { kTop, kCall, kExists, kCount, kCollect };
 
     // ---- Helpers (analyser.cc) ----
-    [[noreturn]] void fail(SourcePosition where, std::string_view message, std::string gql = {}, ErrorCode code = ErrorCode::kSyntaxError) const;
-    [[noreturn]] void mismatch(const Expr& e, std::string_view expected, StaticType was, std::string gql) const;
+    [[noreturn]] void fail(SourcePosition where,
+                           std::string_view message,
+                           std::string gql = {},
+                           ErrorCode code = ErrorCode::kSyntaxError) const;
+    [[noreturn]] void mismatch(const Expr& e,
+                               std::string_view expected,
+                               StaticType was,
+                               std::string gql) const;
     void require(const Expr& e, StaticType type, TypeSet accepted, std::string gql = "42001>22NB1");
     Symbol new_symbol(std::string name, StaticType type, bool anonymous = false);
     Symbol declare(const std::string& name, StaticType type, SourcePosition where);
-    [[nodiscard]] StaticType type_of_symbol(Symbol s) const { return {result_.symbols[s].types, result_.symbols[s].element_types}; }
+    [[nodiscard]] StaticType type_of_symbol(Symbol s) const {
+        return {result_.symbols[s].types, result_.symbols[s].element_types};
+    }
     void notify_deprecated_id(SourcePosition where);
     void finish_parameters();
 
@@ -75,9 +85,15 @@ private:
     void enter_aggregate(const Expr& e, std::string_view name);
 
     // ---- Patterns (patterns.cc) ----
-    void declare_pattern(PathPattern& p, PatternUse use, Symbol first_new, std::unordered_set<Symbol>& relationships);
+    void declare_pattern(PathPattern& p,
+                         PatternUse use,
+                         Symbol first_new,
+                         std::unordered_set<Symbol>& relationships);
     void declare_node(NodePattern& n, PatternUse use, Symbol first_new, bool alone);
-    void declare_relationship(RelPattern& r, PatternUse use, Symbol first_new, std::unordered_set<Symbol>& relationships);
+    void declare_relationship(RelPattern& r,
+                              PatternUse use,
+                              Symbol first_new,
+                              std::unordered_set<Symbol>& relationships);
     void check_pattern_expressions(PathPattern& p, PatternUse use);
     void check_properties(ExprPtr& properties, PatternUse use);
     void analyse_patterns(std::vector<PathPattern>& patterns, PatternUse use);
@@ -104,13 +120,27 @@ private:
     void analyse_admin(const AdminCommand& c) const;
 
     // ---- Projections (projection.cc) ----
-    void analyse_projection(Projection& p, ExprPtr* where, bool is_with, QueryKind kind, SourcePosition at);
+    void analyse_projection(
+        Projection& p, ExprPtr* where, bool is_with, QueryKind kind, SourcePosition at);
     void expand_star(Projection& p, bool is_with, SourcePosition at);
     void check_grouping(const Projection& p, const std::vector<bool>& aggregating);
-    void find_ungrouped(const Expr& e, const Projection& p, const std::vector<bool>& aggregating, std::vector<std::string>& out);
-    void resolve_after(ExprPtr& e, const Projection& p, const Scope& before, const Scope& after, const std::vector<bool>& aggregating,
-                       bool closed, bool predicate, std::string_view clause);
-    void replace_projected(ExprPtr& e, const Projection& p, const std::vector<bool>& aggregating, bool whole, bool has_aggregate);
+    void find_ungrouped(const Expr& e,
+                        const Projection& p,
+                        const std::vector<bool>& aggregating,
+                        std::vector<std::string>& out);
+    void resolve_after(ExprPtr& e,
+                       const Projection& p,
+                       const Scope& before,
+                       const Scope& after,
+                       const std::vector<bool>& aggregating,
+                       bool closed,
+                       bool predicate,
+                       std::string_view clause);
+    void replace_projected(ExprPtr& e,
+                           const Projection& p,
+                           const std::vector<bool>& aggregating,
+                           bool whole,
+                           bool has_aggregate);
     void check_row_count(ExprPtr& e, std::string_view clause);
 
     Statement& statement_;

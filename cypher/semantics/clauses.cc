@@ -1,29 +1,48 @@
 // Clauses and queries: what each adds to the scope, which may follow which, how parts join.
 
-#include <fmt/format.h>
-
-#include <algorithm>
-
 #include "cypher/ast/walk.h"
 #include "cypher/lexer/keywords.h"
 #include "cypher/semantics/analyser.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
 
 namespace nornic::cypher {
 namespace {
 
 std::string_view name_of(const Clause& clause) {
-    static constexpr std::string_view kNames[] = {"MATCH", "UNWIND", "WITH",   "RETURN", "FINISH", "CREATE",  "SET",     "REMOVE",
-                                                  "DELETE", "MERGE", "CALL", "CALL",   "FOREACH", "LOAD CSV", "USE"};
+    static constexpr std::string_view kNames[] = {"MATCH",
+                                                  "UNWIND",
+                                                  "WITH",
+                                                  "RETURN",
+                                                  "FINISH",
+                                                  "CREATE",
+                                                  "SET",
+                                                  "REMOVE",
+                                                  "DELETE",
+                                                  "MERGE",
+                                                  "CALL",
+                                                  "CALL",
+                                                  "FOREACH",
+                                                  "LOAD CSV",
+                                                  "USE"};
     static_assert(std::size(kNames) == std::variant_size_v<ClauseBody>);
     return kNames[clause.body.index()];
 }
 
 bool is_update(const Clause& c) {
-    return std::holds_alternative<CreateClause>(c.body) || std::holds_alternative<SetClause>(c.body) || std::holds_alternative<RemoveClause>(c.body) ||
-           std::holds_alternative<DeleteClause>(c.body) || std::holds_alternative<MergeClause>(c.body) || std::holds_alternative<ForeachClause>(c.body);
+    return std::holds_alternative<CreateClause>(c.body) ||
+           std::holds_alternative<SetClause>(c.body) ||
+           std::holds_alternative<RemoveClause>(c.body) ||
+           std::holds_alternative<DeleteClause>(c.body) ||
+           std::holds_alternative<MergeClause>(c.body) ||
+           std::holds_alternative<ForeachClause>(c.body);
 }
 
-bool has_return(const Query& q) { return std::holds_alternative<ReturnClause>(q.parts[0].clauses.back().body); }
+bool has_return(const Query& q) {
+    return std::holds_alternative<ReturnClause>(q.parts[0].clauses.back().body);
+}
 
 bool contains_update(const Query& q) {
     for (const auto& part : q.parts) {
@@ -41,13 +60,17 @@ std::string signature_of(const Procedure& p) {
     std::string arguments;
     for (const auto& a : p.arguments) {
         arguments += arguments.empty() ? "" : ", ";
-        arguments += a.default_value ? fmt::format("{} = {} :: {}", a.name, to_cypher_text(*a.default_value), a.type) : fmt::format("{} :: {}", a.name, a.type);
+        arguments +=
+            a.default_value
+                ? fmt::format("{} = {} :: {}", a.name, to_cypher_text(*a.default_value), a.type)
+                : fmt::format("{} :: {}", a.name, a.type);
     }
     std::string results;
     for (const auto& r : p.results) {
         results += fmt::format("{}{} :: {}", results.empty() ? "" : ", ", r.name, r.type);
     }
-    return fmt::format("{}({}) :: {}", p.name, arguments, p.results.empty() ? "VOID" : "(" + results + ")");
+    return fmt::format(
+        "{}({}) :: {}", p.name, arguments, p.results.empty() ? "VOID" : "(" + results + ")");
 }
 
 std::string expectation_of(const Procedure& p, std::size_t required) {
@@ -58,8 +81,12 @@ std::string expectation_of(const Procedure& p, std::size_t required) {
     for (const auto& a : p.arguments) {
         type_names += (type_names.empty() ? "" : ", ") + a.type;
     }
-    return fmt::format("meaning that it expects {}{} argument{} of type{} {}", required == p.arguments.size() ? "" : "at least ", required,
-                       p.arguments.size() == 1 ? "" : "s", p.arguments.size() == 1 ? "" : "s", type_names);
+    return fmt::format("meaning that it expects {}{} argument{} of type{} {}",
+                       required == p.arguments.size() ? "" : "at least ",
+                       required,
+                       p.arguments.size() == 1 ? "" : "s",
+                       p.arguments.size() == 1 ? "" : "s",
+                       type_names);
 }
 
 }  // namespace
@@ -91,11 +118,14 @@ void Analyser::analyse_query(Query& q, QueryKind kind, const Scope& inner) {
         std::ranges::sort(sorted_first);
         std::ranges::sort(sorted_now);
         if (sorted_first != sorted_now) {
-            fail(part.clauses.back().position, "All sub queries in an UNION must have the same return column names", "42001>42N39");
+            fail(part.clauses.back().position,
+                 "All sub queries in an UNION must have the same return column names",
+                 "42001>42N39");
         }
         if (auto* r = std::get_if<ReturnClause>(&part.clauses.back().body)) {
             for (auto& item : r->projection.items) {
-                const auto at = static_cast<std::size_t>(std::ranges::find(columns, item.alias) - columns.begin());
+                const auto at = static_cast<std::size_t>(std::ranges::find(columns, item.alias) -
+                                                         columns.begin());
                 const Symbol shared = symbols[at];
                 // ORDER BY of this part speaks of the item by its symbol.
                 const Symbol own = item.symbol;
@@ -133,22 +163,32 @@ void Analyser::check_composition(const SingleQuery& part, QueryKind kind) const 
         }
         if (!last) {
             const auto& next = clauses[i + 1];
-            const bool fits = is_update(next) || std::holds_alternative<WithClause>(next.body) || std::holds_alternative<ReturnClause>(next.body) ||
+            const bool fits = is_update(next) || std::holds_alternative<WithClause>(next.body) ||
+                              std::holds_alternative<ReturnClause>(next.body) ||
                               std::holds_alternative<FinishClause>(next.body);
             if (is_update(c) && !fits) {
-                fail(next.position, fmt::format("WITH is required between {} and {}", name_of(c), name_of(next)), "42001>42N24");
+                fail(next.position,
+                     fmt::format("WITH is required between {} and {}", name_of(c), name_of(next)),
+                     "42001>42N24");
             }
         }
-        const bool subquery_expression = kind == QueryKind::kExists || kind == QueryKind::kCount || kind == QueryKind::kCollect;
+        const bool subquery_expression =
+            kind == QueryKind::kExists || kind == QueryKind::kCount || kind == QueryKind::kCollect;
         const auto* call = std::get_if<SubqueryClause>(&c.body);
-        if (subquery_expression && (is_update(c) || (call != nullptr && contains_update(*call->query)))) {
-            const std::string_view name = kind == QueryKind::kExists ? "An Exists" : kind == QueryKind::kCount ? "A Count" : "A Collect";
-            fail(c.position, fmt::format("{} Expression cannot contain any updates", name), "42001>42N57");
+        if (subquery_expression &&
+            (is_update(c) || (call != nullptr && contains_update(*call->query)))) {
+            const std::string_view name = kind == QueryKind::kExists  ? "An Exists"
+                                          : kind == QueryKind::kCount ? "A Count"
+                                                                      : "A Collect";
+            fail(c.position,
+                 fmt::format("{} Expression cannot contain any updates", name),
+                 "42001>42N57");
         }
     }
     const auto& end = clauses.back();
     const bool without_return = kind == QueryKind::kExists || kind == QueryKind::kCount;
-    const bool concludes = std::holds_alternative<ReturnClause>(end.body) || std::holds_alternative<FinishClause>(end.body) || is_update(end) ||
+    const bool concludes = std::holds_alternative<ReturnClause>(end.body) ||
+                           std::holds_alternative<FinishClause>(end.body) || is_update(end) ||
                            without_return;
     if (concludes) {
         return;
@@ -159,12 +199,14 @@ void Analyser::check_composition(const SingleQuery& part, QueryKind kind) const 
         }
     }
     if (const auto* call = std::get_if<SubqueryClause>(&end.body)) {
-        if (!has_return(*call->query) && (!call->in_transactions || call->in_transactions->report_variable.empty())) {
+        if (!has_return(*call->query) &&
+            (!call->in_transactions || call->in_transactions->report_variable.empty())) {
             return;
         }
     }
     fail(end.position,
-         fmt::format("Query cannot conclude with {} (must be a RETURN clause, a FINISH clause, an update clause, a unit subquery call, or a procedure call "
+         fmt::format("Query cannot conclude with {} (must be a RETURN clause, a FINISH clause, an "
+                     "update clause, a unit subquery call, or a procedure call "
                      "with no YIELD).",
                      name_of(end)),
          "42001>42N71");
@@ -228,8 +270,11 @@ void Analyser::analyse_clause(Clause& clause, QueryKind kind) {
         analyse_foreach(*foreach);
     } else if (auto* load = std::get_if<LoadCsvClause>(&clause.body)) {
         require(*load->url, check(load->url), types::kString);
-        load->symbol = declare(load->variable, load->with_headers ? StaticType{types::kMap, 0} : StaticType{types::kList, types::kString | types::kNull},
-                               clause.position);
+        load->symbol =
+            declare(load->variable,
+                    load->with_headers ? StaticType{types::kMap, 0}
+                                       : StaticType{types::kList, types::kString | types::kNull},
+                    clause.position);
     }
 }
 
@@ -241,7 +286,9 @@ void Analyser::analyse_match(MatchClause& c) {
     }
     for (const auto& hint : c.hints) {
         if (!scope_.contains(hint.variable)) {
-            fail(hint.position, fmt::format("Variable `{}` not defined", hint.variable), "42001>42N62");
+            fail(hint.position,
+                 fmt::format("Variable `{}` not defined", hint.variable),
+                 "42001>42N62");
         }
     }
     note_cartesian(c, first_new);
@@ -250,14 +297,17 @@ void Analyser::analyse_match(MatchClause& c) {
 void Analyser::analyse_set_items(std::vector<SetItem>& items) {
     for (auto& item : items) {
         const StaticType target = check(item.target);
-        const TypeSet accepted = item.kind == SetItem::Kind::kProperty ? types::kEntity | types::kMap : types::kEntity;
-        require(*item.target, target, item.kind == SetItem::Kind::kLabels ? types::kNode : accepted);
+        const TypeSet accepted =
+            item.kind == SetItem::Kind::kProperty ? types::kEntity | types::kMap : types::kEntity;
+        require(
+            *item.target, target, item.kind == SetItem::Kind::kLabels ? types::kNode : accepted);
         if (item.dynamic_key) {
             require(*item.dynamic_key, check(item.dynamic_key), types::kString);
         }
         if (item.value) {
             const StaticType value = check(item.value);
-            if (item.kind == SetItem::Kind::kReplaceProperties || item.kind == SetItem::Kind::kMergeProperties) {
+            if (item.kind == SetItem::Kind::kReplaceProperties ||
+                item.kind == SetItem::Kind::kMergeProperties) {
                 if (!value.may_be(types::kMap | types::kEntity)) {
                     mismatch(*item.value, "Map, Node or Relationship", value, "42001>22NB1");
                 }
@@ -269,7 +319,10 @@ void Analyser::analyse_set_items(std::vector<SetItem>& items) {
 void Analyser::analyse_remove(RemoveClause& c) {
     for (auto& item : c.items) {
         const StaticType target = check(item.target);
-        require(*item.target, target, item.kind == RemoveItem::Kind::kLabels ? types::kNode : types::kEntity | types::kMap);
+        require(
+            *item.target,
+            target,
+            item.kind == RemoveItem::Kind::kLabels ? types::kNode : types::kEntity | types::kMap);
         if (item.dynamic_key) {
             require(*item.dynamic_key, check(item.dynamic_key), types::kString);
         }
@@ -279,7 +332,9 @@ void Analyser::analyse_remove(RemoveClause& c) {
 void Analyser::analyse_delete(DeleteClause& c) {
     for (auto& e : c.expressions) {
         if (e->kind == ExprKind::kLabelCheck) {
-            fail(e->position, "DELETE doesn't support removing labels from a node. Try REMOVE.", "42001>42I06");
+            fail(e->position,
+                 "DELETE doesn't support removing labels from a node. Try REMOVE.",
+                 "42001>42I06");
         }
         const StaticType t = check(e);
         if (!t.may_be(types::kEntity | types::kPath)) {
@@ -305,7 +360,9 @@ void Analyser::analyse_foreach(ForeachClause& c) {
     c.symbol = declare(c.variable, element, c.list->position);
     for (auto& update : c.updates) {
         if (!is_update(update)) {
-            fail(update.position, fmt::format("Invalid use of {} inside FOREACH", name_of(update)), "42001>42I01");
+            fail(update.position,
+                 fmt::format("Invalid use of {} inside FOREACH", name_of(update)),
+                 "42001>42I01");
         }
         analyse_clause(update, QueryKind::kTop);
     }
@@ -319,17 +376,21 @@ void Analyser::analyse_call(CallClause& c, SourcePosition where) {
     if (procedures_ != nullptr) {
         p = procedures_->find(c.procedure);
         if (p == nullptr || p->name.starts_with("internal.")) {
-            throw QueryError{ErrorCode::kProcedureNotFound,
-                             fmt::format("There is no procedure with the name `{}` registered for this database instance. Please ensure you've spelled the "
-                                         "procedure name correctly and that the procedure is properly deployed.",
-                                         c.procedure),
-                             "42001>42N08"};
+            throw QueryError{
+                ErrorCode::kProcedureNotFound,
+                fmt::format("There is no procedure with the name `{}` registered for this database "
+                            "instance. Please ensure you've spelled the "
+                            "procedure name correctly and that the procedure is properly deployed.",
+                            c.procedure),
+                "42001>42N08"};
         }
-        result_.writes = result_.writes || p->mode == ProcedureMode::kWrite || p->mode == ProcedureMode::kSchema;
+        result_.writes =
+            result_.writes || p->mode == ProcedureMode::kWrite || p->mode == ProcedureMode::kSchema;
     }
     if (!c.standalone && !c.arguments) {
         fail(where,
-             "Procedure call inside a query does not support passing arguments implicitly. Please pass arguments explicitly in parentheses after procedure "
+             "Procedure call inside a query does not support passing arguments implicitly. Please "
+             "pass arguments explicitly in parentheses after procedure "
              "name",
              "42001>42N07");
     }
@@ -343,7 +404,10 @@ void Analyser::analyse_call(CallClause& c, SourcePosition where) {
             check(argument);
             aggregates_ = outer;
             if (aggregates_seen_ != seen) {
-                fail(argument->position, "Procedure call cannot take an aggregating function as argument, please add a 'WITH' to your statement.", "42001>42I24");
+                fail(argument->position,
+                     "Procedure call cannot take an aggregating function as argument, please add a "
+                     "'WITH' to your statement.",
+                     "42001>42I24");
             }
         }
     }
@@ -356,42 +420,61 @@ void Analyser::analyse_call(CallClause& c, SourcePosition where) {
                     continue;
                 }
                 c.arguments->push_back(std::make_unique<Parameter>(where, a.name));
-                if (std::ranges::find(statement_.parameters, a.name) == statement_.parameters.end()) {
+                if (std::ranges::find(statement_.parameters, a.name) ==
+                    statement_.parameters.end()) {
                     statement_.parameters.push_back(a.name);
                 }
             }
         }
-        const auto required = static_cast<std::size_t>(std::ranges::count_if(p->arguments, [](const ProcedureField& a) { return !a.default_value; }));
+        const auto required = static_cast<std::size_t>(std::ranges::count_if(
+            p->arguments, [](const ProcedureField& a) { return !a.default_value; }));
         const std::size_t given = c.arguments->size();
         const auto full_name = [&](std::string_view problem) {
-            return fmt::format("{}\n\nProcedure {} has signature: {}\n{}", problem, p->name, signature_of(*p), expectation_of(*p, required));
+            return fmt::format("{}\n\nProcedure {} has signature: {}\n{}",
+                               problem,
+                               p->name,
+                               signature_of(*p),
+                               expectation_of(*p, required));
         };
         if (given > p->arguments.size()) {
             fail(where,
-                 full_name(fmt::format("Procedure call provides too many arguments: got {} expected {}.", given,
-                                       p->arguments.empty() ? "none" : fmt::format("no more than {}", p->arguments.size()))),
+                 full_name(fmt::format(
+                     "Procedure call provides too many arguments: got {} expected {}.",
+                     given,
+                     p->arguments.empty() ? "none"
+                                          : fmt::format("no more than {}", p->arguments.size()))),
                  "42001>42I13");
         }
         if (given < required) {
             fail(where,
-                 full_name(fmt::format("Procedure call does not provide the required number of arguments: got {} expected {}{}.", given,
-                                       required == p->arguments.size() ? "" : "at least ", required)),
+                 full_name(fmt::format("Procedure call does not provide the required number of "
+                                       "arguments: got {} expected {}{}.",
+                                       given,
+                                       required == p->arguments.size() ? "" : "at least ",
+                                       required)),
                  "42001>42I13");
         }
         for (std::size_t i = given; i < p->arguments.size(); ++i) {
-            c.arguments->push_back(std::make_unique<Literal>(where, *p->arguments[i].default_value));
+            c.arguments->push_back(
+                std::make_unique<Literal>(where, *p->arguments[i].default_value));
         }
         for (std::size_t i = 0; i < given; ++i) {
             TypeSet accepted = p->arguments[i].types;
             accepted |= (accepted & types::kFloat) != 0 ? types::kInteger : 0;
-            accepted |= (accepted & types::kInteger) != 0 && (accepted & types::kFloat) != 0 ? types::kFloat : 0;
+            accepted |= (accepted & types::kInteger) != 0 && (accepted & types::kFloat) != 0
+                            ? types::kFloat
+                            : 0;
             const StaticType t = check((*c.arguments)[i]);
             if (!t.may_be(accepted)) {
-                mismatch(*(*c.arguments)[i], type_set_text(p->arguments[i].types), t, "22G03>22N27");
+                mismatch(
+                    *(*c.arguments)[i], type_set_text(p->arguments[i].types), t, "22G03>22N27");
             }
         }
         if (!c.standalone && !c.has_yield && !p->results.empty()) {
-            fail(where, "Procedure call inside a query does not support naming results implicitly (name explicitly using `YIELD` instead)", "42001>42N62");
+            fail(where,
+                 "Procedure call inside a query does not support naming results implicitly (name "
+                 "explicitly using `YIELD` instead)",
+                 "42001>42N62");
         }
         if (c.standalone && (!c.has_yield || c.yield_star)) {
             c.yields.clear();
@@ -405,9 +488,12 @@ void Analyser::analyse_call(CallClause& c, SourcePosition where) {
     for (auto& y : c.yields) {
         StaticType t;
         if (p != nullptr) {
-            const auto field = std::ranges::find_if(p->results, [&](const ProcedureField& f) { return f.name == y.column; });
+            const auto field = std::ranges::find_if(
+                p->results, [&](const ProcedureField& f) { return f.name == y.column; });
             if (field == p->results.end()) {
-                fail(y.position, fmt::format("Unknown procedure output: `{}`", y.column), "42001>42N50");
+                fail(y.position,
+                     fmt::format("Unknown procedure output: `{}`", y.column),
+                     "42001>42N50");
             }
             t = {field->types, types::kAny};
         }
@@ -434,7 +520,9 @@ bool Analyser::is_importing_with(const SingleQuery& part) const {
         return false;
     }
     const auto& p = with->projection;
-    const bool simple = std::ranges::all_of(p.items, [](const ProjectionItem& i) { return i.expression->kind == ExprKind::kVariable && !i.aliased; });
+    const bool simple = std::ranges::all_of(p.items, [](const ProjectionItem& i) {
+        return i.expression->kind == ExprKind::kVariable && !i.aliased;
+    });
     return simple && (p.star || !p.items.empty());
 }
 
@@ -471,7 +559,8 @@ void Analyser::analyse_subquery_call(SubqueryClause& c, SourcePosition where) {
             const auto& p = importing.projection;
             if (p.distinct || !p.order_by.empty() || p.skip || p.limit || importing.where) {
                 fail(part.clauses.front().position,
-                     "Importing WITH should consist only of simple references to outside variables. DISTINCT, ORDER BY, WHERE, SKIP and LIMIT are not allowed.",
+                     "Importing WITH should consist only of simple references to outside "
+                     "variables. DISTINCT, ORDER BY, WHERE, SKIP and LIMIT are not allowed.",
                      "42001>42N14");
             }
             for (const auto& item : p.items) {
@@ -488,10 +577,14 @@ void Analyser::analyse_subquery_call(SubqueryClause& c, SourcePosition where) {
         }
     }
     if (c.in_transactions && in_part_with_updates_) {
-        fail(where, "CALL { ... } IN TRANSACTIONS after a write clause is not supported", "42001>42I25");
+        fail(where,
+             "CALL { ... } IN TRANSACTIONS after a write clause is not supported",
+             "42001>42I25");
     }
     if (c.in_transactions && depth_ > 0) {
-        fail(where, "CALL { ... } IN TRANSACTIONS nested in a regular CALL is not supported", "42001>42I25");
+        fail(where,
+             "CALL { ... } IN TRANSACTIONS nested in a regular CALL is not supported",
+             "42001>42I25");
     }
     ++depth_;
     analyse_query(*c.query, QueryKind::kCall, inner);
@@ -504,8 +597,11 @@ void Analyser::analyse_subquery_call(SubqueryClause& c, SourcePosition where) {
         if (!scope_.emplace(columns_[i], column_symbols_[i]).second) {
             const auto& body = c.query->parts[0].clauses.back();
             const auto* ret = std::get_if<ReturnClause>(&body.body);
-            fail(ret != nullptr && i < ret->projection.items.size() ? ret->projection.items[i].position : body.position,
-                 fmt::format("Variable `{}` already declared in outer scope", columns_[i]), "42001>42N59");
+            fail(ret != nullptr && i < ret->projection.items.size()
+                     ? ret->projection.items[i].position
+                     : body.position,
+                 fmt::format("Variable `{}` already declared in outer scope", columns_[i]),
+                 "42001>42N59");
         }
         if (c.optional) {
             result_.symbols[column_symbols_[i]].types |= types::kNull;
@@ -522,7 +618,10 @@ void Analyser::analyse_subquery_call(SubqueryClause& c, SourcePosition where) {
         }
         if (!t->report_variable.empty()) {
             if (t->on_error == InTransactions::OnError::kFail) {
-                fail(where, "REPORT STATUS can only be used when specifying ON ERROR CONTINUE or ON ERROR BREAK", "42001>42I25");
+                fail(where,
+                     "REPORT STATUS can only be used when specifying ON ERROR CONTINUE or ON ERROR "
+                     "BREAK",
+                     "42001>42I25");
             }
             t->report_symbol = declare(t->report_variable, {types::kMap, 0}, where);
         }
@@ -562,9 +661,12 @@ void Analyser::analyse_show(ShowCommand& c) {
         }
     }
     for (auto& y : *c.yields) {
-        const auto field = std::ranges::find_if(p->results, [&](const ProcedureField& f) { return f.name == y.column; });
+        const auto field = std::ranges::find_if(
+            p->results, [&](const ProcedureField& f) { return f.name == y.column; });
         if (field == p->results.end()) {
-            fail(y.position, fmt::format("Trying to YIELD non-existing column: `{}`", y.column), "42001>42N62");
+            fail(y.position,
+                 fmt::format("Trying to YIELD non-existing column: `{}`", y.column),
+                 "42001>42N62");
         }
         y.symbol = declare(y.alias, {field->types, types::kAny}, y.position);
     }
@@ -582,7 +684,8 @@ void Analyser::analyse_show(ShowCommand& c) {
     }
     result_.has_return = true;
     if (c.returns) {
-        analyse_projection(c.returns->projection, nullptr, false, QueryKind::kTop, SourcePosition{});
+        analyse_projection(
+            c.returns->projection, nullptr, false, QueryKind::kTop, SourcePosition{});
         for (const auto& item : c.returns->projection.items) {
             result_.columns.push_back(item.alias);
             result_.column_symbols.push_back(item.symbol);
@@ -600,10 +703,14 @@ void Analyser::analyse_admin(const AdminCommand& c) const {
         return;
     }
     // SHOW SERVERS and SHOW ALIASES exist in each edition but belong to the system database.
-    const auto begins = [&](std::string_view prefix) { return equals_ignoring_case(std::string_view{c.text}.substr(0, prefix.size()), prefix); };
+    const auto begins = [&](std::string_view prefix) {
+        return equals_ignoring_case(std::string_view{c.text}.substr(0, prefix.size()), prefix);
+    };
     const bool system_only = begins("SHOW SERVER") || begins("SHOW ALIAS");
-    throw QueryError{system_only ? ErrorCode::kNotSystemDatabase : ErrorCode::kUnsupportedAdministrationCommand,
-                     "Unsupported administration command: " + c.text, "51N27"};
+    throw QueryError{
+        system_only ? ErrorCode::kNotSystemDatabase : ErrorCode::kUnsupportedAdministrationCommand,
+        "Unsupported administration command: " + c.text,
+        "51N27"};
 }
 
 }  // namespace nornic::cypher

@@ -1,17 +1,19 @@
 // Expressions: names, static types, where aggregation and pattern predicates may stand.
 
-#include <fmt/format.h>
-
 #include "cypher/ast/walk.h"
 #include "cypher/lexer/keywords.h"
 #include "cypher/semantics/analyser.h"
+
+#include <fmt/format.h>
 
 namespace nornic::cypher {
 namespace {
 
 constexpr TypeSet kUnknownElements = types::kAny;
 
-StaticType list_of(TypeSet elements) { return {types::kList, elements}; }
+StaticType list_of(TypeSet elements) {
+    return {types::kList, elements};
+}
 StaticType type_of_elements(StaticType list) {
     // Elements of a list whose own elements are lists are not followed deeper.
     if ((list.set & types::kList) == 0 || list.elements == 0) {
@@ -19,7 +21,9 @@ StaticType type_of_elements(StaticType list) {
     }
     return {list.elements, kUnknownElements};
 }
-bool definite(StaticType t) { return (t.set & types::kNull) == 0 && t.set != 0; }
+bool definite(StaticType t) {
+    return (t.set & types::kNull) == 0 && t.set != 0;
+}
 
 StaticType join(StaticType a, StaticType b) {
     TypeSet elements = 0;
@@ -53,13 +57,16 @@ StaticType static_type_of(const Value& v) {
     return t;
 }
 
-constexpr TypeSet kPropertyBase = types::kMap | types::kNode | types::kRelationship | types::kPoint | types::kDuration | types::kTemporal;
+constexpr TypeSet kPropertyBase = types::kMap | types::kNode | types::kRelationship |
+                                  types::kPoint | types::kDuration | types::kTemporal;
 constexpr std::string_view kPropertyBaseText =
     "Map, Node, Relationship, Point, Duration, Date, Time, LocalTime, LocalDateTime or DateTime";
 constexpr std::string_view kAddable = "Float, Integer, String or List<T>";
 constexpr std::string_view kPatternMisused =
-    "A pattern expression should only be used in order to test the existence of a pattern. It should therefore only be used in contexts that "
-    "evaluate to a boolean, e.g. inside the function exists() or in a WHERE-clause. No other uses are allowed, instead they should be "
+    "A pattern expression should only be used in order to test the existence of a pattern. It "
+    "should therefore only be used in contexts that "
+    "evaluate to a boolean, e.g. inside the function exists() or in a WHERE-clause. No other uses "
+    "are allowed, instead they should be "
     "replaced by a pattern comprehension.";
 
 }  // namespace
@@ -71,7 +78,9 @@ void Analyser::check_predicate(ExprPtr& e) {
     }
 }
 
-StaticType Analyser::check(ExprPtr& e, bool as_predicate) { return check_inner(e, as_predicate); }
+StaticType Analyser::check(ExprPtr& e, bool as_predicate) {
+    return check_inner(e, as_predicate);
+}
 
 StaticType Analyser::check_variable(Variable& v) {
     const auto it = scope_.find(v.name);
@@ -101,27 +110,38 @@ void Analyser::enter_aggregate(const Expr& e, std::string_view name) {
             ++aggregates_seen_;
             return;
         case Aggregates::kInside:
-            fail(e.position, "Can't use aggregate functions inside of aggregate functions.", "42001>42I24");
+            fail(e.position,
+                 "Can't use aggregate functions inside of aggregate functions.",
+                 "42001>42I24");
         case Aggregates::kInList:
-            fail(e.position, "Can't use aggregating expressions inside of expressions executing over lists", "42001>42I24");
+            fail(e.position,
+                 "Can't use aggregating expressions inside of expressions executing over lists",
+                 "42001>42I24");
         case Aggregates::kForbidden:
-            fail(e.position, fmt::format("Invalid use of aggregating function {}(...) in this context", name), "42001>42I24");
+            fail(e.position,
+                 fmt::format("Invalid use of aggregating function {}(...) in this context", name),
+                 "42001>42I24");
     }
 }
 
 StaticType Analyser::check_inner(ExprPtr& expr, bool as_predicate) {
     Expr& base = *expr;
     const auto in_list = [&](auto&& body) {
-        const auto outer = std::exchange(aggregates_, aggregates_ == Aggregates::kAllowed || aggregates_ == Aggregates::kInside
-                                                          ? Aggregates::kInList
-                                                          : aggregates_);
+        const auto outer =
+            std::exchange(aggregates_,
+                          aggregates_ == Aggregates::kAllowed || aggregates_ == Aggregates::kInside
+                              ? Aggregates::kInList
+                              : aggregates_);
         body();
         aggregates_ = outer;
     };
     switch (base.kind) {
-        case ExprKind::kLiteral: return static_type_of(static_cast<const Literal&>(base).value);
-        case ExprKind::kParameter: return check_parameter(static_cast<const Parameter&>(base));
-        case ExprKind::kVariable: return check_variable(static_cast<Variable&>(base));
+        case ExprKind::kLiteral:
+            return static_type_of(static_cast<const Literal&>(base).value);
+        case ExprKind::kParameter:
+            return check_parameter(static_cast<const Parameter&>(base));
+        case ExprKind::kVariable:
+            return check_variable(static_cast<Variable&>(base));
         case ExprKind::kProperty: {
             auto& e = static_cast<Property&>(base);
             const StaticType t = check(e.base);
@@ -146,7 +166,8 @@ StaticType Analyser::check_inner(ExprPtr& expr, bool as_predicate) {
             require(*e.operand, t, types::kNumber | types::kDuration);
             return t;
         }
-        case ExprKind::kBinary: return check_binary(static_cast<Binary&>(base));
+        case ExprKind::kBinary:
+            return check_binary(static_cast<Binary&>(base));
         case ExprKind::kIsNull:
             check(static_cast<IsNull&>(base).operand);
             return {types::kBoolean, 0};
@@ -158,7 +179,8 @@ StaticType Analyser::check_inner(ExprPtr& expr, bool as_predicate) {
             check(e.operand);
             return {types::kBoolean | types::kNull, 0};
         }
-        case ExprKind::kList: return check_list(static_cast<ListLiteral&>(base));
+        case ExprKind::kList:
+            return check_list(static_cast<ListLiteral&>(base));
         case ExprKind::kMap:
             for (auto& entry : static_cast<MapLiteral&>(base).entries) {
                 check(entry.second);
@@ -188,11 +210,13 @@ StaticType Analyser::check_inner(ExprPtr& expr, bool as_predicate) {
             }
             return {types::kList | types::kNull, t.elements};
         }
-        case ExprKind::kFunction: return check_function(static_cast<FunctionCall&>(base), as_predicate);
+        case ExprKind::kFunction:
+            return check_function(static_cast<FunctionCall&>(base), as_predicate);
         case ExprKind::kCountStar:
             enter_aggregate(base, "count");
             return {types::kInteger, 0};
-        case ExprKind::kCase: return check_case(static_cast<Case&>(base), as_predicate);
+        case ExprKind::kCase:
+            return check_case(static_cast<Case&>(base), as_predicate);
         case ExprKind::kListComprehension: {
             auto& e = static_cast<ListComprehension&>(base);
             const StaticType list = check(e.list);
@@ -209,7 +233,8 @@ StaticType Analyser::check_inner(ExprPtr& expr, bool as_predicate) {
                     projected = check(e.projection);
                 }
             });
-            return {types::kList | (list.set & types::kNull), projected.set == 0 ? kUnknownElements : projected.set};
+            return {types::kList | (list.set & types::kNull),
+                    projected.set == 0 ? kUnknownElements : projected.set};
         }
         case ExprKind::kPatternComprehension: {
             auto& e = static_cast<PatternComprehension&>(base);
@@ -266,11 +291,15 @@ StaticType Analyser::check_inner(ExprPtr& expr, bool as_predicate) {
             }
             auto& e = static_cast<PatternPredicate&>(base);
             std::unordered_set<Symbol> relationships;
-            declare_pattern(e.pattern, PatternUse::kPredicate, static_cast<Symbol>(result_.symbols.size()), relationships);
+            declare_pattern(e.pattern,
+                            PatternUse::kPredicate,
+                            static_cast<Symbol>(result_.symbols.size()),
+                            relationships);
             in_list([&] { check_pattern_expressions(e.pattern, PatternUse::kPredicate); });
             return {types::kBoolean, 0};
         }
-        case ExprKind::kSubquery: return check_subquery(static_cast<SubqueryExpr&>(base));
+        case ExprKind::kSubquery:
+            return check_subquery(static_cast<SubqueryExpr&>(base));
         case ExprKind::kShortestPath: {
             auto& e = static_cast<ShortestPathExpr&>(base);
             std::unordered_set<Symbol> relationships;
@@ -317,15 +346,19 @@ StaticType Analyser::check_binary(Binary& e) {
         case BinaryOp::kContains:
         case BinaryOp::kRegex:
             return {types::kBoolean | types::kNull, 0};
-        case BinaryOp::kAdd: return check_addition(e, left, right);
+        case BinaryOp::kAdd:
+            return check_addition(e, left, right);
         case BinaryOp::kConcat:
             require(*e.left, left, types::kString | types::kList);
             require(*e.right, right, types::kString | types::kList);
-            return {(left.set | right.set) & (types::kString | types::kList | types::kNull), kUnknownElements};
+            return {(left.set | right.set) & (types::kString | types::kList | types::kNull),
+                    kUnknownElements};
         case BinaryOp::kSubtract: {
             require(*e.left, left, types::kNumber | types::kDuration | types::kTemporal);
             const bool number = definite(left) && (left.set & ~types::kNumber) == 0;
-            require(*e.right, right, number ? types::kNumber : types::kNumber | types::kDuration | types::kTemporal);
+            require(*e.right,
+                    right,
+                    number ? types::kNumber : types::kNumber | types::kDuration | types::kTemporal);
             break;
         }
         case BinaryOp::kMultiply:
@@ -342,7 +375,8 @@ StaticType Analyser::check_binary(Binary& e) {
             require(*e.right, right, types::kNumber);
             break;
     }
-    const bool numbers = left.set != 0 && right.set != 0 && ((left.set | right.set) & ~(types::kNumber | types::kNull)) == 0;
+    const bool numbers = left.set != 0 && right.set != 0 &&
+                         ((left.set | right.set) & ~(types::kNumber | types::kNull)) == 0;
     if (!numbers) {
         return {};
     }
@@ -356,7 +390,8 @@ StaticType Analyser::check_binary(Binary& e) {
 
 StaticType Analyser::check_addition(Binary& e, StaticType left, StaticType right) {
     const TypeSet null = (left.set | right.set) & types::kNull;
-    if (left.set == types::kNull || right.set == types::kNull || ((left.set | right.set) & types::kList) != 0) {
+    if (left.set == types::kNull || right.set == types::kNull ||
+        ((left.set | right.set) & types::kList) != 0) {
         // A list takes anything, on either side.
         if (left.set == types::kList || right.set == types::kList) {
             const TypeSet l = left.set == types::kList ? left.elements : left.set;
@@ -373,11 +408,15 @@ StaticType Analyser::check_addition(Binary& e, StaticType left, StaticType right
         if ((right.set & accepted) == 0) {
             mismatch(*e.right, kAddable, right, "42001>22NB1");
         }
-        if ((left.set | right.set) == types::kInteger || (left.set | right.set) == (types::kInteger | types::kNull)) {
+        if ((left.set | right.set) == types::kInteger ||
+            (left.set | right.set) == (types::kInteger | types::kNull)) {
             return {types::kInteger | null, 0};
         }
         if (((left.set | right.set) & ~(types::kNumber | types::kNull)) == 0) {
-            return {(left.set == types::kFloat || right.set == types::kFloat ? types::kFloat : types::kNumber) | null, 0};
+            return {(left.set == types::kFloat || right.set == types::kFloat ? types::kFloat
+                                                                             : types::kNumber) |
+                        null,
+                    0};
         }
         if (left.set == types::kString && (right.set & ~kText & ~types::kNull) == 0) {
             return {types::kString | null, 0};
@@ -420,19 +459,28 @@ StaticType Analyser::check_function(FunctionCall& e, bool /*as_predicate*/) {
     }
     e.aggregating = f->aggregating;
     if (e.distinct && !f->aggregating) {
-        fail(e.position, fmt::format("Invalid use of DISTINCT with function '{}'", f->name), "42001>42I25");
+        fail(e.position,
+             fmt::format("Invalid use of DISTINCT with function '{}'", f->name),
+             "42001>42I25");
     }
     if (f->aggregating) {
         enter_aggregate(e, f->name);
-    } else if (aggregates_ == Aggregates::kInside && (equals_ignoring_case(e.name, "rand") || equals_ignoring_case(e.name, "randomUUID"))) {
-        fail(e.position, "Can't use non-deterministic (random) functions inside of aggregate functions.", "42001>42I24");
+    } else if (aggregates_ == Aggregates::kInside && (equals_ignoring_case(e.name, "rand") ||
+                                                      equals_ignoring_case(e.name, "randomUUID"))) {
+        fail(e.position,
+             "Can't use non-deterministic (random) functions inside of aggregate functions.",
+             "42001>42I24");
     }
     const auto count = static_cast<int>(e.arguments.size());
     if (count < f->args_min) {
-        fail(e.position, fmt::format("Insufficient parameters for function '{}'", f->name), "42001>42I13");
+        fail(e.position,
+             fmt::format("Insufficient parameters for function '{}'", f->name),
+             "42001>42I13");
     }
     if (f->args_max >= 0 && count > f->args_max) {
-        fail(e.position, fmt::format("Too many parameters for function '{}'", f->name), "42001>42I13");
+        fail(e.position,
+             fmt::format("Too many parameters for function '{}'", f->name),
+             "42001>42I13");
     }
     const bool takes_pattern = equals_ignoring_case(e.name, "exists");
     const auto outer = aggregates_;
@@ -447,11 +495,16 @@ StaticType Analyser::check_function(FunctionCall& e, bool /*as_predicate*/) {
         TypeSet accepted = f->argument_type(i);
         accepted |= (accepted & types::kFloat) != 0 ? types::kInteger : 0;
         if (!t.may_be(accepted)) {
-            mismatch(*argument, type_set_text(f->argument_type(i)), t, accepted == types::kList ? "42001>22NB1" : "22G03>22N27");
+            mismatch(*argument,
+                     type_set_text(f->argument_type(i)),
+                     t,
+                     accepted == types::kList ? "42001>22NB1" : "22G03>22N27");
         }
-        if (takes_pattern && argument->kind != ExprKind::kPatternPredicate && argument->kind != ExprKind::kProperty &&
-            argument->kind != ExprKind::kIndex) {
-            fail(argument->position, "Argument to exists(...) is not a property or pattern", "22G03>22N27");
+        if (takes_pattern && argument->kind != ExprKind::kPatternPredicate &&
+            argument->kind != ExprKind::kProperty && argument->kind != ExprKind::kIndex) {
+            fail(argument->position,
+                 "Argument to exists(...) is not a property or pattern",
+                 "22G03>22N27");
         }
     }
     aggregates_ = outer;
@@ -492,10 +545,14 @@ StaticType Analyser::check_subquery(SubqueryExpr& e) {
     auto outer_columns = std::move(columns_);
     auto outer_symbols = std::move(column_symbols_);
     base_ = scope_;
-    const QueryKind kind = e.subquery == SubqueryKind::kExists ? QueryKind::kExists : e.subquery == SubqueryKind::kCount ? QueryKind::kCount : QueryKind::kCollect;
+    const QueryKind kind = e.subquery == SubqueryKind::kExists  ? QueryKind::kExists
+                           : e.subquery == SubqueryKind::kCount ? QueryKind::kCount
+                                                                : QueryKind::kCollect;
     analyse_query(*e.query, kind, outer);
     if (kind == QueryKind::kCollect && columns_.size() != 1) {
-        fail(e.position, "A Collect Expression must end with a single return column.", "42001>42N22");
+        fail(e.position,
+             "A Collect Expression must end with a single return column.",
+             "42001>42N22");
     }
     TypeSet elements = types::kAny;
     if (kind == QueryKind::kCollect) {
@@ -507,9 +564,12 @@ StaticType Analyser::check_subquery(SubqueryExpr& e) {
     base_ = outer_base;
     aggregates_ = outer_aggregates;
     switch (kind) {
-        case QueryKind::kExists: return {types::kBoolean, 0};
-        case QueryKind::kCount: return {types::kInteger, 0};
-        default: return list_of(elements);
+        case QueryKind::kExists:
+            return {types::kBoolean, 0};
+        case QueryKind::kCount:
+            return {types::kInteger, 0};
+        default:
+            return list_of(elements);
     }
 }
 

@@ -1,15 +1,17 @@
 // Patterns: which variables they introduce, which they meet, and what may stand in them.
 
+#include "cypher/semantics/analyser.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "cypher/semantics/analyser.h"
-
 namespace nornic::cypher {
 
 namespace {
-std::string_view clause_name(bool merge) { return merge ? "MERGE" : "CREATE"; }
+std::string_view clause_name(bool merge) {
+    return merge ? "MERGE" : "CREATE";
+}
 }  // namespace
 
 void Analyser::declare_node(NodePattern& n, PatternUse use, Symbol first_new, bool alone) {
@@ -21,7 +23,10 @@ void Analyser::declare_node(NodePattern& n, PatternUse use, Symbol first_new, bo
     const auto it = scope_.find(n.variable);
     if (it == scope_.end()) {
         if (use == PatternUse::kPredicate) {
-            fail(n.position, fmt::format("PatternExpressions are not allowed to introduce new variables: '{}'.", n.variable), "42001>42I29");
+            fail(n.position,
+                 fmt::format("PatternExpressions are not allowed to introduce new variables: '{}'.",
+                             n.variable),
+                 "42001>42I29");
         }
         n.symbol = declare(n.variable, {types::kNode, 0}, n.position);
         return;
@@ -33,7 +38,11 @@ void Analyser::declare_node(NodePattern& n, PatternUse use, Symbol first_new, bo
     }
     const StaticType t = type_of_symbol(n.symbol);
     if (!t.may_be(types::kNode)) {
-        fail(n.position, fmt::format("Type mismatch: {} defined with conflicting type {} (expected Node)", n.variable, type_text(t)), "42001>22NB1");
+        fail(n.position,
+             fmt::format("Type mismatch: {} defined with conflicting type {} (expected Node)",
+                         n.variable,
+                         type_text(t)),
+             "42001>22NB1");
     }
     if (t.set == types::kAny) {
         // From here on it is known to be a node.
@@ -41,28 +50,40 @@ void Analyser::declare_node(NodePattern& n, PatternUse use, Symbol first_new, bo
     }
 }
 
-void Analyser::declare_relationship(RelPattern& r, PatternUse use, Symbol first_new, std::unordered_set<Symbol>& relationships) {
+void Analyser::declare_relationship(RelPattern& r,
+                                    PatternUse use,
+                                    Symbol first_new,
+                                    std::unordered_set<Symbol>& relationships) {
     const bool writes = use == PatternUse::kCreate || use == PatternUse::kMerge;
-    const StaticType type = r.length ? StaticType{types::kList, types::kRelationship} : StaticType{types::kRelationship, 0};
+    const StaticType type = r.length ? StaticType{types::kList, types::kRelationship}
+                                     : StaticType{types::kRelationship, 0};
     if (writes) {
         const auto clause = clause_name(use == PatternUse::kMerge);
         if (r.length) {
-            fail(r.position, fmt::format("Variable length relationships cannot be used in {}", clause), "42001>42I57");
+            fail(r.position,
+                 fmt::format("Variable length relationships cannot be used in {}", clause),
+                 "42001>42I57");
         }
         if (use == PatternUse::kCreate && r.direction == PatternDirection::kBoth) {
             fail(r.position, "Only directed relationships are supported in CREATE", "42001>42I56");
         }
         if (!r.types) {
             fail(r.position,
-                 fmt::format("Exactly one relationship type must be specified for {}. Did you forget to prefix your relationship type with a ':'?", clause),
+                 fmt::format("Exactly one relationship type must be specified for {}. Did you "
+                             "forget to prefix your relationship type with a ':'?",
+                             clause),
                  "42001>42I14");
         }
         if (r.types->kind != LabelExpr::Kind::kName) {
-            fail(r.position, fmt::format("A single relationship type must be specified for {}", clause), "42001>42I14");
+            fail(r.position,
+                 fmt::format("A single relationship type must be specified for {}", clause),
+                 "42001>42I14");
         }
         if (r.where) {
             fail(r.where->position,
-                 fmt::format("Relationship pattern predicates are not allowed in a {} clause, but only in a MATCH clause or inside a pattern comprehension", clause),
+                 fmt::format("Relationship pattern predicates are not allowed in a {} clause, but "
+                             "only in a MATCH clause or inside a pattern comprehension",
+                             clause),
                  "42001>42I06");
         }
     }
@@ -73,7 +94,10 @@ void Analyser::declare_relationship(RelPattern& r, PatternUse use, Symbol first_
     const auto it = scope_.find(r.variable);
     if (it == scope_.end()) {
         if (use == PatternUse::kPredicate) {
-            fail(r.position, fmt::format("PatternExpressions are not allowed to introduce new variables: '{}'.", r.variable), "42001>42I29");
+            fail(r.position,
+                 fmt::format("PatternExpressions are not allowed to introduce new variables: '{}'.",
+                             r.variable),
+                 "42001>42I29");
         }
         r.symbol = declare(r.variable, type, r.position);
         relationships.insert(r.symbol);
@@ -85,41 +109,68 @@ void Analyser::declare_relationship(RelPattern& r, PatternUse use, Symbol first_
         fail(r.position, fmt::format("Variable `{}` already declared", r.variable), "42001>42N59");
     }
     const StaticType t = type_of_symbol(r.symbol);
-    if (!t.may_be(type.set) || (r.length && (t.set & types::kList) != 0 && !StaticType{t.elements, 0}.may_be(types::kRelationship))) {
-        fail(r.position, fmt::format("Type mismatch: {} defined with conflicting type {} (expected {})", r.variable, type_text(t), type_text(type)), "42001>22NB1");
+    if (!t.may_be(type.set) || (r.length && (t.set & types::kList) != 0 &&
+                                !StaticType{t.elements, 0}.may_be(types::kRelationship))) {
+        fail(r.position,
+             fmt::format("Type mismatch: {} defined with conflicting type {} (expected {})",
+                         r.variable,
+                         type_text(t),
+                         type_text(type)),
+             "42001>22NB1");
     }
     if (!relationships.insert(r.symbol).second) {
-        fail(r.position, fmt::format("Cannot use the same relationship variable '{}' for multiple relationships", r.variable), "42001>42I19");
+        fail(
+            r.position,
+            fmt::format("Cannot use the same relationship variable '{}' for multiple relationships",
+                        r.variable),
+            "42001>42I19");
     }
 }
 
 void Analyser::check_shortest(const PathPattern& p) {
     if (p.relationships.size() != 1) {
-        fail(p.position, fmt::format("{}(...) requires a pattern containing a single relationship",
-                                     p.selector == PathSelector::kShortest ? "shortestPath" : "allShortestPaths"),
+        fail(p.position,
+             fmt::format(
+                 "{}(...) requires a pattern containing a single relationship",
+                 p.selector == PathSelector::kShortest ? "shortestPath" : "allShortestPaths"),
              "42001>42N14");
     }
     const auto& length = p.relationships[0].length;
     if (length && length->min && *length->min > 1) {
-        fail(p.position, fmt::format("{}(...) does not support a minimal length different from 0 or 1",
-                                     p.selector == PathSelector::kShortest ? "shortestPath" : "allShortestPaths"),
+        fail(p.position,
+             fmt::format(
+                 "{}(...) does not support a minimal length different from 0 or 1",
+                 p.selector == PathSelector::kShortest ? "shortestPath" : "allShortestPaths"),
              "42001>42N14");
     }
     if (length && !length->max) {
-        result_.notifications.push_back(Notification{
-            "Neo.ClientNotification.Statement.UnboundedVariableLengthPattern", "03N91",
-            "The provided pattern is unbounded, consider adding an upper limit to the number of node hops.",
-            "Using shortest path with an unbounded pattern will likely result in long execution times. It is recommended to use an upper limit to "
-            "the number of node hops in your pattern.",
-            "info: unbounded variable length pattern. The provided pattern is unbounded. Shortest path with an unbounded pattern may result in long "
-            "execution times. Use an upper limit (e.g. `[*..5]`) on the number of node hops in your pattern.",
-            "INFORMATION", "PERFORMANCE", p.relationships[0].position});
+        result_.notifications.push_back(
+            Notification{"Neo.ClientNotification.Statement.UnboundedVariableLengthPattern",
+                         "03N91",
+                         "The provided pattern is unbounded, consider adding an upper limit to the "
+                         "number of node hops.",
+                         "Using shortest path with an unbounded pattern will likely result in long "
+                         "execution times. It is recommended to use an upper limit to "
+                         "the number of node hops in your pattern.",
+                         "info: unbounded variable length pattern. The provided pattern is "
+                         "unbounded. Shortest path with an unbounded pattern may result in long "
+                         "execution times. Use an upper limit (e.g. `[*..5]`) on the number of "
+                         "node hops in your pattern.",
+                         "INFORMATION",
+                         "PERFORMANCE",
+                         p.relationships[0].position});
     }
 }
 
-void Analyser::declare_pattern(PathPattern& p, PatternUse use, Symbol first_new, std::unordered_set<Symbol>& relationships) {
+void Analyser::declare_pattern(PathPattern& p,
+                               PatternUse use,
+                               Symbol first_new,
+                               std::unordered_set<Symbol>& relationships) {
     if (p.selector != PathSelector::kNone && use != PatternUse::kMatch) {
-        fail(p.position, fmt::format("{} cannot be used in this pattern", p.selector == PathSelector::kShortest ? "shortestPath(...)" : "allShortestPaths(...)"),
+        fail(p.position,
+             fmt::format("{} cannot be used in this pattern",
+                         p.selector == PathSelector::kShortest ? "shortestPath(...)"
+                                                               : "allShortestPaths(...)"),
              "42001>42N14");
     }
     const bool alone = p.relationships.empty();
@@ -140,7 +191,8 @@ void Analyser::check_properties(ExprPtr& properties, PatternUse use) {
     }
     if (properties->kind == ExprKind::kParameter && use != PatternUse::kCreate) {
         fail(properties->position,
-             fmt::format("Parameter maps cannot be used in `{}` patterns (use a literal map instead, e.g. `{{id: $param.id}}`)",
+             fmt::format("Parameter maps cannot be used in `{}` patterns (use a literal map "
+                         "instead, e.g. `{{id: $param.id}}`)",
                          use == PatternUse::kMerge ? "MERGE" : "MATCH"),
              "42001>42I06");
     }
@@ -165,17 +217,22 @@ void Analyser::check_pattern_expressions(PathPattern& p, PatternUse use) {
     }
 }
 
-void Analyser::check_labels_to_create(const std::optional<LabelExpr>& labels, PatternUse use) const {
+void Analyser::check_labels_to_create(const std::optional<LabelExpr>& labels,
+                                      PatternUse use) const {
     if (!labels) {
         return;
     }
     const auto names_only = [](const LabelExpr& l) {
         return l.kind == LabelExpr::Kind::kName ||
-               (l.kind == LabelExpr::Kind::kAnd && std::ranges::all_of(l.children, [](const LabelExpr& c) { return c.kind == LabelExpr::Kind::kName; }));
+               (l.kind == LabelExpr::Kind::kAnd &&
+                std::ranges::all_of(l.children, [](const LabelExpr& c) {
+                    return c.kind == LabelExpr::Kind::kName;
+                }));
     };
     if (!names_only(*labels)) {
         fail(labels->position,
-             fmt::format("Label expressions in patterns are not allowed in a {} clause, but only in a MATCH clause and in expressions",
+             fmt::format("Label expressions in patterns are not allowed in a {} clause, but only "
+                         "in a MATCH clause and in expressions",
                          clause_name(use == PatternUse::kMerge)),
              "42001>42I06");
     }
@@ -185,14 +242,18 @@ void Analyser::check_labels_to_create(const std::optional<LabelExpr>& labels, Pa
 void Analyser::create_pattern(PathPattern& p, PatternUse use, Symbol first_new) {
     std::unordered_set<Symbol> relationships;
     if (p.selector != PathSelector::kNone) {
-        fail(p.position, fmt::format("shortestPath(...) and allShortestPaths(...) cannot be used in {}", clause_name(use == PatternUse::kMerge)), "42001>42N14");
+        fail(p.position,
+             fmt::format("shortestPath(...) and allShortestPaths(...) cannot be used in {}",
+                         clause_name(use == PatternUse::kMerge)),
+             "42001>42N14");
     }
     for (std::size_t i = 0; i < p.nodes.size(); ++i) {
         auto& n = p.nodes[i];
         check_labels_to_create(n.labels, use);
         if (n.where) {
             fail(n.where->position,
-                 fmt::format("Node pattern predicates are not allowed in a {} clause, but only in a MATCH clause or inside a pattern comprehension",
+                 fmt::format("Node pattern predicates are not allowed in a {} clause, but only in "
+                             "a MATCH clause or inside a pattern comprehension",
                              clause_name(use == PatternUse::kMerge)),
                  "42001>42I06");
         }
@@ -222,7 +283,8 @@ void Analyser::analyse_patterns(std::vector<PathPattern>& patterns, PatternUse u
     }
 }
 
-/// Patterns of one MATCH that share no variable, nor any with what was matched before, multiply their rows.
+/// Patterns of one MATCH that share no variable, nor any with what was matched before, multiply
+/// their rows.
 void Analyser::note_cartesian(const MatchClause& m, Symbol /*first_new*/) {
     if (m.patterns.size() < 2) {
         return;
@@ -269,15 +331,23 @@ void Analyser::note_cartesian(const MatchClause& m, Symbol /*first_new*/) {
     if (components < 2) {
         return;
     }
-    result_.notifications.push_back(Notification{
-        "Neo.ClientNotification.Statement.CartesianProduct", "03N90", "This query builds a cartesian product between disconnected patterns.",
-        "If a part of a query contains multiple disconnected patterns, this will build a cartesian product between all those parts. This may produce a "
-        "large amount of data and slow down query processing. While occasionally intended, it may often be possible to reformulate the query that avoids "
-        "the use of this cross product, perhaps by adding a relationship between the different parts or by using OPTIONAL MATCH (identifier is: (" +
-            others + "))",
-        "info: cartesian product. The disconnected patterns build a cartesian product. A cartesian product may produce a large amount of data and slow "
-        "down query processing.",
-        "INFORMATION", "PERFORMANCE", SourcePosition{}});
+    result_.notifications.push_back(
+        Notification{"Neo.ClientNotification.Statement.CartesianProduct",
+                     "03N90",
+                     "This query builds a cartesian product between disconnected patterns.",
+                     "If a part of a query contains multiple disconnected patterns, this will "
+                     "build a cartesian product between all those parts. This may produce a "
+                     "large amount of data and slow down query processing. While occasionally "
+                     "intended, it may often be possible to reformulate the query that avoids "
+                     "the use of this cross product, perhaps by adding a relationship between the "
+                     "different parts or by using OPTIONAL MATCH (identifier is: (" +
+                         others + "))",
+                     "info: cartesian product. The disconnected patterns build a cartesian "
+                     "product. A cartesian product may produce a large amount of data and slow "
+                     "down query processing.",
+                     "INFORMATION",
+                     "PERFORMANCE",
+                     SourcePosition{}});
 }
 
 }  // namespace nornic::cypher

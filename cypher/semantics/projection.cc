@@ -1,19 +1,20 @@
 // WITH and RETURN: items, grouping, ORDER BY, SKIP, LIMIT and the scope behind.
 
-#include <fmt/format.h>
-
-#include <algorithm>
-
 #include "cypher/ast/print.h"
 #include "cypher/ast/walk.h"
 #include "cypher/lexer/keywords.h"
 #include "cypher/semantics/analyser.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 namespace nornic::cypher {
 namespace {
 
 bool contains_aggregate(const Expr& e) {
-    if (e.kind == ExprKind::kCountStar || (e.kind == ExprKind::kFunction && static_cast<const FunctionCall&>(e).aggregating)) {
+    if (e.kind == ExprKind::kCountStar ||
+        (e.kind == ExprKind::kFunction && static_cast<const FunctionCall&>(e).aggregating)) {
         return true;
     }
     bool found = false;
@@ -35,7 +36,9 @@ const Variable* variable_in(const Expr& e, const std::function<bool(const Variab
         return wanted(v) ? &v : nullptr;
     }
     const Variable* found = nullptr;
-    for_each_child(e, [&](const Expr& child) { found = found == nullptr ? variable_in(child, wanted) : found; });
+    for_each_child(e, [&](const Expr& child) {
+        found = found == nullptr ? variable_in(child, wanted) : found;
+    });
     return found;
 }
 
@@ -62,11 +65,17 @@ void Analyser::expand_star(Projection& p, bool is_with, SourcePosition at) {
         item.position = at;
         items.push_back(std::move(item));
     }
-    p.items.insert(p.items.begin(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
+    p.items.insert(p.items.begin(),
+                   std::make_move_iterator(items.begin()),
+                   std::make_move_iterator(items.end()));
 }
 
-void Analyser::find_ungrouped(const Expr& e, const Projection& p, const std::vector<bool>& aggregating, std::vector<std::string>& out) {
-    if (e.kind == ExprKind::kCountStar || (e.kind == ExprKind::kFunction && static_cast<const FunctionCall&>(e).aggregating)) {
+void Analyser::find_ungrouped(const Expr& e,
+                              const Projection& p,
+                              const std::vector<bool>& aggregating,
+                              std::vector<std::string>& out) {
+    if (e.kind == ExprKind::kCountStar ||
+        (e.kind == ExprKind::kFunction && static_cast<const FunctionCall&>(e).aggregating)) {
         return;
     }
     if (is_simple(e)) {
@@ -76,7 +85,9 @@ void Analyser::find_ungrouped(const Expr& e, const Projection& p, const std::vec
                     return;
                 }
             }
-            part = part->kind == ExprKind::kProperty ? static_cast<const Property&>(*part).base.get() : nullptr;
+            part = part->kind == ExprKind::kProperty
+                       ? static_cast<const Property&>(*part).base.get()
+                       : nullptr;
         }
         // A variable of a comprehension inside this very expression is no key.
         const auto outer = [&](const Variable& v) {
@@ -100,23 +111,33 @@ void Analyser::check_grouping(const Projection& p, const std::vector<bool>& aggr
         find_ungrouped(*p.items[i].expression, p, aggregating, illegal);
         if (!illegal.empty()) {
             fail(p.items[i].expression->position,
-                 fmt::format("Aggregation column contains implicit grouping expressions. For example, in 'RETURN n.a, n.a + n.b + count(*)' the "
-                             "aggregation expression 'n.a + n.b + count(*)' includes the implicit grouping key 'n.b'. It may be possible to rewrite "
-                             "the query by extracting these grouping/aggregation expressions into a preceding WITH clause. Illegal expression(s): {}",
+                 fmt::format("Aggregation column contains implicit grouping expressions. For "
+                             "example, in 'RETURN n.a, n.a + n.b + count(*)' the "
+                             "aggregation expression 'n.a + n.b + count(*)' includes the implicit "
+                             "grouping key 'n.b'. It may be possible to rewrite "
+                             "the query by extracting these grouping/aggregation expressions into "
+                             "a preceding WITH clause. Illegal expression(s): {}",
                              fmt::join(illegal, ", ")),
                  "42001>42I18");
         }
     }
 }
 
-void Analyser::replace_projected(ExprPtr& e, const Projection& p, const std::vector<bool>& aggregating, bool whole, bool has_aggregate) {
+void Analyser::replace_projected(ExprPtr& e,
+                                 const Projection& p,
+                                 const std::vector<bool>& aggregating,
+                                 bool whole,
+                                 bool has_aggregate) {
     for (std::size_t i = 0; i < p.items.size(); ++i) {
         const auto& item = p.items[i];
-        if (item.expression->kind == ExprKind::kLiteral || item.expression->kind == ExprKind::kParameter) {
+        if (item.expression->kind == ExprKind::kLiteral ||
+            item.expression->kind == ExprKind::kParameter) {
             continue;
         }
-        // Beside an aggregate, a grouping item is recognised only if it is simple, as in the items themselves.
-        const bool usable = whole || aggregating[i] || !has_aggregate || is_simple(*item.expression);
+        // Beside an aggregate, a grouping item is recognised only if it is simple, as in the items
+        // themselves.
+        const bool usable =
+            whole || aggregating[i] || !has_aggregate || is_simple(*item.expression);
         if (usable && same_expression(*item.expression, *e)) {
             auto v = std::make_unique<Variable>(e->position, item.alias);
             v->symbol = item.symbol;
@@ -125,18 +146,27 @@ void Analyser::replace_projected(ExprPtr& e, const Projection& p, const std::vec
             return;
         }
     }
-    for_each_child(*e, [&](ExprPtr& child) { replace_projected(child, p, aggregating, false, has_aggregate); });
+    for_each_child(*e, [&](ExprPtr& child) {
+        replace_projected(child, p, aggregating, false, has_aggregate);
+    });
 }
 
-void Analyser::resolve_after(ExprPtr& e, const Projection& p, const Scope& before, const Scope& after, const std::vector<bool>& aggregating,
-                             bool closed, bool predicate, std::string_view clause) {
+void Analyser::resolve_after(ExprPtr& e,
+                             const Projection& p,
+                             const Scope& before,
+                             const Scope& after,
+                             const std::vector<bool>& aggregating,
+                             bool closed,
+                             bool predicate,
+                             std::string_view clause) {
     scope_ = before;
     for (const auto& [name, symbol] : after) {
         scope_[name] = symbol;
     }
     const bool any_aggregate = std::ranges::find(aggregating, true) != aggregating.end();
     const std::size_t seen = aggregates_seen_;
-    const auto outer = std::exchange(aggregates_, any_aggregate ? Aggregates::kAllowed : Aggregates::kForbidden);
+    const auto outer =
+        std::exchange(aggregates_, any_aggregate ? Aggregates::kAllowed : Aggregates::kForbidden);
     if (predicate) {
         check_predicate(e);
     } else {
@@ -159,43 +189,62 @@ void Analyser::resolve_after(ExprPtr& e, const Projection& p, const Scope& befor
         if (then == before.end() || then->second != v.symbol) {
             return false;
         }
-        return !std::ranges::any_of(p.items, [&](const ProjectionItem& item) { return item.symbol == v.symbol; }) &&
-               !(base_.contains(v.name) && base_.at(v.name) == v.symbol);
+        return !std::ranges::any_of(p.items, [&](const ProjectionItem& item) {
+            return item.symbol == v.symbol;
+        }) && !(base_.contains(v.name) && base_.at(v.name) == v.symbol);
     };
     if (const Variable* v = variable_in(*e, from_before)) {
         if (has_aggregate && clause == "RETURN") {
-            fail(e->position, fmt::format("Aggregation column contains implicit grouping expressions. Illegal expression(s): {}", v->name), "42001>42I18");
+            fail(e->position,
+                 fmt::format("Aggregation column contains implicit grouping expressions. Illegal "
+                             "expression(s): {}",
+                             v->name),
+                 "42001>42I18");
         }
         fail(v->position,
-             fmt::format("In a WITH/RETURN with DISTINCT or an aggregation, it is not possible to access variables declared before the WITH/RETURN: {}",
+             fmt::format("In a WITH/RETURN with DISTINCT or an aggregation, it is not possible to "
+                         "access variables declared before the WITH/RETURN: {}",
                          v->name),
              "42001>42N44");
     }
     if (contains_aggregate(*e)) {
-        fail(e->position, fmt::format("Illegal aggregation in {}: it must also be an item of the projection", predicate ? "WHERE" : "ORDER BY"), "42001>42I24");
+        fail(e->position,
+             fmt::format("Illegal aggregation in {}: it must also be an item of the projection",
+                         predicate ? "WHERE" : "ORDER BY"),
+             "42001>42I24");
     }
 }
 
 void Analyser::check_row_count(ExprPtr& e, std::string_view clause) {
     const Variable* v = variable_in(*e, [](const Variable&) { return true; });
-    const bool reads_graph = e->kind == ExprKind::kPatternPredicate || e->kind == ExprKind::kPatternComprehension || e->kind == ExprKind::kSubquery;
+    const bool reads_graph = e->kind == ExprKind::kPatternPredicate ||
+                             e->kind == ExprKind::kPatternComprehension ||
+                             e->kind == ExprKind::kSubquery;
     if (v != nullptr || reads_graph) {
         fail(v != nullptr ? v->position : e->position,
-             fmt::format("It is not allowed to refer to variables in {}, so that the value for {} can be statically calculated", clause, clause),
+             fmt::format("It is not allowed to refer to variables in {}, so that the value for {} "
+                         "can be statically calculated",
+                         clause,
+                         clause),
              "42001>42I58");
     }
     const StaticType t = check(e);
     if (e->kind == ExprKind::kLiteral) {
         const auto& value = static_cast<const Literal&>(*e).value;
         if (!value.is(ValueType::kInteger) || value.as_integer() < 0) {
-            fail(e->position, fmt::format("Invalid input. '{}' is not a valid value. Must be a non-negative integer.", to_plain_text(value)), "42001>42N31");
+            fail(e->position,
+                 fmt::format(
+                     "Invalid input. '{}' is not a valid value. Must be a non-negative integer.",
+                     to_plain_text(value)),
+                 "42001>42N31");
         }
         return;
     }
     require(*e, t, types::kInteger, "22G03>22N27");
 }
 
-void Analyser::analyse_projection(Projection& p, ExprPtr* where, bool is_with, QueryKind kind, SourcePosition at) {
+void Analyser::analyse_projection(
+    Projection& p, ExprPtr* where, bool is_with, QueryKind kind, SourcePosition at) {
     if (p.star) {
         expand_star(p, is_with, at);
     }
@@ -221,10 +270,14 @@ void Analyser::analyse_projection(Projection& p, ExprPtr* where, bool is_with, Q
             fail(item.position, "Expression in WITH must be aliased (use AS)", "42001>42N21");
         }
         if (!item.aliased && !is_variable && kind == QueryKind::kCall) {
-            fail(item.position, "Expression in CALL { RETURN ... } must be aliased (use AS)", "42001>42N21");
+            fail(item.position,
+                 "Expression in CALL { RETURN ... } must be aliased (use AS)",
+                 "42001>42N21");
         }
         if (!names.insert(item.alias).second) {
-            fail(item.position, "Multiple result columns with the same name are not supported", "42001>42N38");
+            fail(item.position,
+                 "Multiple result columns with the same name are not supported",
+                 "42001>42N38");
         }
         if (is_variable && static_cast<const Variable&>(*item.expression).name == item.alias) {
             item.symbol = static_cast<const Variable&>(*item.expression).symbol;

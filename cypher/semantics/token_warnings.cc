@@ -1,12 +1,12 @@
 // Warnings about names that the database does not have: often a misspelling.
 
-#include <fmt/format.h>
-
-#include <set>
-
 #include "cypher/ast/walk.h"
 #include "cypher/semantics/semantics.h"
 #include "engine/tokens.h"
+
+#include <fmt/format.h>
+
+#include <set>
 
 namespace nornic::cypher {
 namespace {
@@ -36,29 +36,60 @@ private:
         }
         const auto text = [&](std::string_view thing, std::string_view the_missing) {
             return fmt::format(
-                "One of the {} in your query is not available in the database, make sure you didn't misspell it or that the label is available when you run "
+                "One of the {} in your query is not available in the database, make sure you "
+                "didn't misspell it or that the label is available when you run "
                 "this statement in your application (the missing {} is: {})",
-                thing, the_missing, name);
+                thing,
+                the_missing,
+                name);
         };
         switch (what) {
             case What::kLabel:
-                add("Neo.ClientNotification.Statement.UnknownLabelWarning", "01N50", "The provided label is not in the database.",
-                    text("labels", "label name"), fmt::format("warn: label does not exist. The label `{}` does not exist. Verify that the spelling is correct.", name), where);
+                add("Neo.ClientNotification.Statement.UnknownLabelWarning",
+                    "01N50",
+                    "The provided label is not in the database.",
+                    text("labels", "label name"),
+                    fmt::format("warn: label does not exist. The label `{}` does not exist. Verify "
+                                "that the spelling is correct.",
+                                name),
+                    where);
                 return;
             case What::kType:
-                add("Neo.ClientNotification.Statement.UnknownRelationshipTypeWarning", "01N51", "The provided relationship type is not in the database.",
+                add("Neo.ClientNotification.Statement.UnknownRelationshipTypeWarning",
+                    "01N51",
+                    "The provided relationship type is not in the database.",
                     text("relationship types", "relationship type"),
-                    fmt::format("warn: relationship type does not exist. The relationship type `{}` does not exist. Verify that the spelling is correct.", name), where);
+                    fmt::format("warn: relationship type does not exist. The relationship type "
+                                "`{}` does not exist. Verify that the spelling is correct.",
+                                name),
+                    where);
                 return;
             case What::kProperty:
-                add("Neo.ClientNotification.Statement.UnknownPropertyKeyWarning", "01N52", "The provided property key is not in the database",
+                add("Neo.ClientNotification.Statement.UnknownPropertyKeyWarning",
+                    "01N52",
+                    "The provided property key is not in the database",
                     text("property names", "property name"),
-                    fmt::format("warn: property key does not exist. The property `{}` does not exist. Verify that the spelling is correct.", name), where);
+                    fmt::format("warn: property key does not exist. The property `{}` does not "
+                                "exist. Verify that the spelling is correct.",
+                                name),
+                    where);
                 return;
         }
     }
-    void add(std::string code, std::string gql, std::string title, std::string description, std::string status, SourcePosition where) {
-        out_.push_back(Notification{std::move(code), std::move(gql), std::move(title), std::move(description), std::move(status), "WARNING", "UNRECOGNIZED", where});
+    void add(std::string code,
+             std::string gql,
+             std::string title,
+             std::string description,
+             std::string status,
+             SourcePosition where) {
+        out_.push_back(Notification{std::move(code),
+                                    std::move(gql),
+                                    std::move(title),
+                                    std::move(description),
+                                    std::move(status),
+                                    "WARNING",
+                                    "UNRECOGNIZED",
+                                    where});
     }
 
     void labels(const LabelExpr& l, What what) {
@@ -104,23 +135,36 @@ private:
         switch (e.kind) {
             case ExprKind::kProperty: {
                 const auto& p = static_cast<const Property&>(e);
-                // Of maps and temporal values nothing is known here; a variable is most often an entity.
-                if (p.base->kind == ExprKind::kVariable && entities_.contains(static_cast<const Variable&>(*p.base).symbol)) {
+                // Of maps and temporal values nothing is known here; a variable is most often an
+                // entity.
+                if (p.base->kind == ExprKind::kVariable &&
+                    entities_.contains(static_cast<const Variable&>(*p.base).symbol)) {
                     warn(What::kProperty, p.key, e.position);
                 }
                 break;
             }
             case ExprKind::kLabelCheck: {
                 const auto& check = static_cast<const LabelCheck&>(e);
-                const bool relationship = check.base->kind == ExprKind::kVariable && relationships_.contains(static_cast<const Variable&>(*check.base).symbol);
+                const bool relationship =
+                    check.base->kind == ExprKind::kVariable &&
+                    relationships_.contains(static_cast<const Variable&>(*check.base).symbol);
                 labels(check.labels, relationship ? What::kType : What::kLabel);
                 break;
             }
-            case ExprKind::kPatternPredicate: pattern(static_cast<const PatternPredicate&>(e).pattern); return;
-            case ExprKind::kPatternComprehension: pattern(static_cast<const PatternComprehension&>(e).pattern); break;
-            case ExprKind::kShortestPath: pattern(static_cast<const ShortestPathExpr&>(e).pattern); return;
-            case ExprKind::kSubquery: query(*static_cast<const SubqueryExpr&>(e).query); return;
-            default: break;
+            case ExprKind::kPatternPredicate:
+                pattern(static_cast<const PatternPredicate&>(e).pattern);
+                return;
+            case ExprKind::kPatternComprehension:
+                pattern(static_cast<const PatternComprehension&>(e).pattern);
+                break;
+            case ExprKind::kShortestPath:
+                pattern(static_cast<const ShortestPathExpr&>(e).pattern);
+                return;
+            case ExprKind::kSubquery:
+                query(*static_cast<const SubqueryExpr&>(e).query);
+                return;
+            default:
+                break;
         }
         for_each_child(e, [&](const Expr& child) { visit(child); });
     }

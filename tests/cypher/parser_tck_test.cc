@@ -1,4 +1,7 @@
-// Every query of the openCypher TCK's feature files parses, but those whose scenario expects a syntax error.
+// Every query of the openCypher TCK's feature files parses, but those whose scenario expects a
+// syntax error.
+
+#include "cypher/parser/parser.h"
 
 #include <gtest/gtest.h>
 
@@ -8,14 +11,13 @@
 #include <string>
 #include <vector>
 
-#include "cypher/parser/parser.h"
-
 namespace nornic::cypher {
 namespace {
 
 std::string trimmed(const std::string& line) {
     const auto from = line.find_first_not_of(" \t\r");
-    return from == std::string::npos ? std::string{} : line.substr(from, line.find_last_not_of(" \t\r") - from + 1);
+    return from == std::string::npos ? std::string{}
+                                     : line.substr(from, line.find_last_not_of(" \t\r") - from + 1);
 }
 
 TEST(ParserTck, ParsesEveryQuery) {
@@ -36,7 +38,8 @@ TEST(ParserTck, ParsesEveryQuery) {
         }
         for (std::size_t i = 0; i + 1 < lines.size(); ++i) {
             const std::string step = trimmed(lines[i]);
-            if (trimmed(lines[i + 1]) != "\"\"\"" || step.find("quer") == std::string::npos || !step.ends_with(":")) {
+            if (trimmed(lines[i + 1]) != "\"\"\"" || step.find("quer") == std::string::npos ||
+                !step.ends_with(":")) {
                 continue;
             }
             std::string query;
@@ -47,9 +50,12 @@ TEST(ParserTck, ParsesEveryQuery) {
             const std::string then = j + 1 < lines.size() ? trimmed(lines[j + 1]) : "";
             // Outlines hold <names> that their examples replace.
             bool template_query = false;
-            for (auto open = query.find('<'); open != std::string::npos; open = query.find('<', open + 1)) {
-                const auto close = query.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", open + 1);
-                template_query = template_query || (close != std::string::npos && close > open + 1 && query[close] == '>');
+            for (auto open = query.find('<'); open != std::string::npos;
+                 open = query.find('<', open + 1)) {
+                const auto close = query.find_first_not_of(
+                    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", open + 1);
+                template_query = template_query || (close != std::string::npos &&
+                                                    close > open + 1 && query[close] == '>');
             }
             i = j;
             if (then.find("SyntaxError") != std::string::npos || template_query) {
@@ -57,7 +63,8 @@ TEST(ParserTck, ParsesEveryQuery) {
             }
             const auto result = parse(query);
             ++parsed_count;
-            EXPECT_TRUE(result) << entry.path() << "\n" << query << (result ? "" : result.error().message());
+            EXPECT_TRUE(result) << entry.path() << "\n"
+                                << query << (result ? "" : result.error().message());
         }
     }
     EXPECT_GT(parsed_count, 100U);

@@ -1,12 +1,11 @@
 // Graph procedures on a real engine: rows and columns.
 
 #include "cypher/procedures/procedure.h"
+#include "tests/engine/harness.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-
-#include "tests/engine/harness.h"
 
 namespace nornic::cypher {
 namespace {
@@ -38,7 +37,10 @@ protected:
         }));
     }
 
-    Result<std::vector<std::vector<Value>>> run(std::string_view name, std::vector<Value> arguments = {}, std::size_t rows_max = SIZE_MAX, bool writing = false) {
+    Result<std::vector<std::vector<Value>>> run(std::string_view name,
+                                                std::vector<Value> arguments = {},
+                                                std::size_t rows_max = SIZE_MAX,
+                                                bool writing = false) {
         auto transaction = harness_.begin(writing ? AccessMode::kWrite : AccessMode::kRead);
         EvalContext context;
         context.reader = transaction.get();
@@ -60,7 +62,9 @@ protected:
         }
         return rows;
     }
-    std::vector<std::string> column(std::string_view name, std::size_t at, std::vector<Value> arguments = {}) {
+    std::vector<std::string> column(std::string_view name,
+                                    std::size_t at,
+                                    std::vector<Value> arguments = {}) {
         auto rows = run(name, std::move(arguments));
         EXPECT_TRUE(rows) << (rows ? "" : rows.error().message());
         std::vector<std::string> out;
@@ -121,15 +125,41 @@ TEST_F(ProceduresTest, DescribeTheData) {
     EXPECT_EQ(relationships[0].as_relationship().end, nodes[0].as_node().id);
     const auto counts = run("db.stats.retrieve", {Value{"GRAPH COUNTS"}, Value{Map{}}});
     ASSERT_TRUE(counts);
-    EXPECT_EQ(counts.value()[0][1].as_map().find("nodes")->as_list()[0].as_map().find("count")->as_integer(), 2);
+    EXPECT_EQ(counts.value()[0][1]
+                  .as_map()
+                  .find("nodes")
+                  ->as_list()[0]
+                  .as_map()
+                  .find("count")
+                  ->as_integer(),
+              2);
     EXPECT_FALSE(run("db.stats.retrieve", {Value{"NOPE"}, Value{Map{}}}));
 }
 
 TEST_F(ProceduresTest, ShowIndexesAndConstraints) {
     ASSERT_TRUE(run("db.awaitIndexes", {Value{10}}));
     EXPECT_EQ(columns("internal.show.indexes"),
-              (Texts{"id", "name", "state", "populationPercent", "type", "entityType", "labelsOrTypes", "properties", "indexProvider", "owningConstraint", "lastRead", "readCount"}));
-    EXPECT_EQ(columns("internal.show.constraints"), (Texts{"id", "name", "type", "entityType", "labelsOrTypes", "properties", "ownedIndex", "propertyType"}));
+              (Texts{"id",
+                     "name",
+                     "state",
+                     "populationPercent",
+                     "type",
+                     "entityType",
+                     "labelsOrTypes",
+                     "properties",
+                     "indexProvider",
+                     "owningConstraint",
+                     "lastRead",
+                     "readCount"}));
+    EXPECT_EQ(columns("internal.show.constraints"),
+              (Texts{"id",
+                     "name",
+                     "type",
+                     "entityType",
+                     "labelsOrTypes",
+                     "properties",
+                     "ownedIndex",
+                     "propertyType"}));
     const std::vector<Value> range{Value{"RANGE"}, Value{}};
     const auto names = column("internal.show.indexes", 1, range);
     EXPECT_NE(std::ranges::find(names, "'by_name'"), names.end());
@@ -137,12 +167,17 @@ TEST_F(ProceduresTest, ShowIndexesAndConstraints) {
         EXPECT_EQ(state, "'ONLINE'");
     }
     const auto statements = column("internal.show.indexes", 15, range);
-    EXPECT_NE(std::ranges::find(statements, "'CREATE RANGE INDEX `by_name` FOR (n:`Person`) ON (n.`name`)'"), statements.end()) << statements[0];
+    EXPECT_NE(std::ranges::find(statements,
+                                "'CREATE RANGE INDEX `by_name` FOR (n:`Person`) ON (n.`name`)'"),
+              statements.end())
+        << statements[0];
     EXPECT_TRUE(column("internal.show.indexes", 1, {Value{"TEXT"}, Value{}}).empty());
     EXPECT_EQ(column("internal.show.constraints", 1), Texts{"'one_size'"});
-    EXPECT_EQ(column("internal.show.constraints", 2, {Value{"NODE UNIQUE"}, Value{}}), Texts{"'UNIQUENESS'"});
+    EXPECT_EQ(column("internal.show.constraints", 2, {Value{"NODE UNIQUE"}, Value{}}),
+              Texts{"'UNIQUENESS'"});
     EXPECT_TRUE(column("internal.show.constraints", 2, {Value{"KEY"}, Value{}}).empty());
-    EXPECT_EQ(column("internal.show.constraints", 9), Texts{"'CREATE CONSTRAINT `one_size` FOR (n:`City`) REQUIRE (n.`size`) IS UNIQUE'"});
+    EXPECT_EQ(column("internal.show.constraints", 9),
+              Texts{"'CREATE CONSTRAINT `one_size` FOR (n:`City`) REQUIRE (n.`size`) IS UNIQUE'"});
     EXPECT_TRUE(run("db.awaitIndex", {Value{"by_name"}, Value{10}}));
     const auto missing = run("db.awaitIndex", {Value{"nope"}, Value{10}});
     ASSERT_FALSE(missing);
@@ -151,15 +186,19 @@ TEST_F(ProceduresTest, ShowIndexesAndConstraints) {
 
 TEST_F(ProceduresTest, ShowCallables) {
     EXPECT_EQ(columns("internal.show.functions"), (Texts{"name", "category", "description"}));
-    EXPECT_EQ(columns("internal.show.procedures"), (Texts{"name", "description", "mode", "worksOnSystem"}));
+    EXPECT_EQ(columns("internal.show.procedures"),
+              (Texts{"name", "description", "mode", "worksOnSystem"}));
     const auto functions = column("internal.show.functions", 0);
     EXPECT_NE(std::ranges::find(functions, "'toInteger'"), functions.end());
     const auto procedures = column("internal.show.procedures", 0);
     EXPECT_NE(std::ranges::find(procedures, "'db.labels'"), procedures.end());
-    EXPECT_TRUE(std::ranges::none_of(procedures, [](const std::string& n) { return n.starts_with("'internal."); }));
+    EXPECT_TRUE(std::ranges::none_of(
+        procedures, [](const std::string& n) { return n.starts_with("'internal."); }));
     EXPECT_TRUE(column("internal.show.functions", 0, {Value{"USER DEFINED"}, Value{}}).empty());
     const auto signatures = column("internal.show.procedures", 4);
-    EXPECT_NE(std::ranges::find(signatures, "'db.awaitIndexes(timeOutSeconds = 300 :: INTEGER) :: VOID'"), signatures.end());
+    EXPECT_NE(
+        std::ranges::find(signatures, "'db.awaitIndexes(timeOutSeconds = 300 :: INTEGER) :: VOID'"),
+        signatures.end());
 }
 
 }  // namespace

@@ -57,14 +57,16 @@ int dial(std::uint16_t port) {
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int error = EINTR;
-    // The fuzzer's alarm may interrupt it, and a port of our own to speak from may be wanting for a moment after a
-    // hundred thousand connections.
+    // The fuzzer's alarm may interrupt it, and a port of our own to speak from may be wanting for a
+    // moment after a hundred thousand connections.
     for (int tries = 0; (error == EINTR || error == EADDRNOTAVAIL) && tries < 1000; ++tries) {
         if (error == EADDRNOTAVAIL) {
             std::this_thread::sleep_for(std::chrono::milliseconds{10});
         }
         // The sockets API takes every address family through one pointer type.
-        error = ::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
+        error = ::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0
+                    ? 0
+                    : errno;
     }
     NORNIC_CHECK(error == 0, "the server is gone: {}", std::strerror(error));
     // No TIME_WAIT, or a long run would use up the ports.
