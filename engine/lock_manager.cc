@@ -448,6 +448,17 @@ LockManager::Blockers LockManager::blockers(const detail::LockWaiter& waiter) co
 }
 
 std::optional<Error> LockManager::find_deadlock(LockClient& client) {
+    // A circle that fell apart while it was looked at says nothing of the others this request may
+    // close: look again until one holds or there is none. What fell apart is not met again.
+    for (;;) {
+        std::optional<Error> error;
+        if (search_circle(client, error) != Circle::kStale) {
+            return error;
+        }
+    }
+}
+
+LockManager::Circle LockManager::search_circle(LockClient& client, std::optional<Error>& error) {
     // Breadth first over who waits for whom. Those ahead in a queue wait for the same holders and
     // for others ahead, all of which are met anyway, so only holders need a look of their own.
     std::unordered_map<LockClient*, LockClient*> reached;  // to whom was looked at when it was met
@@ -471,7 +482,7 @@ std::optional<Error> LockManager::find_deadlock(LockClient& client) {
         std::ranges::for_each(found.ahead, [&](const Blocker& b) { visit(b, false); });
     }
     if (!closed) {
-        return std::nullopt;
+        return Circle::kNone;
     }
     std::vector<LockClient*> circle{&client};  // each waits for the one before it
     for (LockClient* at = reached.at(&client); at != &client; at = reached.at(at)) {
@@ -489,7 +500,7 @@ std::optional<Error> LockManager::find_deadlock(LockClient& client) {
             std::ranges::find(again.holders, for_whom, &Blocker::client) != again.holders.end();
         if (!holds &&
             std::ranges::find(again.ahead, for_whom, &Blocker::client) == again.ahead.end()) {
-            return std::nullopt;
+            return Circle::kStale;
         }
         list += fmt::format("\n {} waits for {} on {} {} by {}",
                             name_of(waits->transaction_),
@@ -498,13 +509,14 @@ std::optional<Error> LockManager::find_deadlock(LockClient& client) {
                             holds ? "held" : "asked for earlier",
                             name_of(for_whom->transaction_));
     }
-    return Error{ErrorCode::kDeadlock,
-                 fmt::format("{0} can't acquire {1} on {2} because holders of that lock are "
-                             "waiting for {0}.\n Wait list:{3}",
-                             name_of(client.transaction_),
-                             to_string(client.waiting_->mode),
-                             to_string(client.waiting_->key),
-                             list)};
+    error.emplace(ErrorCode::kDeadlock,
+                  fmt::format("{0} can't acquire {1} on {2} because holders of that lock are "
+                              "waiting for {0}.\n Wait list:{3}",
+                              name_of(client.transaction_),
+                              to_string(client.waiting_->mode),
+                              to_string(client.waiting_->key),
+                              list));
+    return Circle::kClosed;
 }
 
 std::vector<LockWait> LockManager::waiting() const {

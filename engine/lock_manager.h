@@ -171,6 +171,9 @@ private:
     [[nodiscard]] Blockers blockers(const detail::LockWaiter& waiter) const;
     /// Whether waiting would close a circle. Precondition: graph_mutex_ is held.
     [[nodiscard]] std::optional<Error> find_deadlock(LockClient& client);
+    enum class Circle : std::uint8_t { kNone, kClosed, kStale };
+    /// One look at who waits for whom; kStale: the circle it found fell apart meanwhile.
+    [[nodiscard]] Circle search_circle(LockClient& client, std::optional<Error>& error);
 
     static constexpr std::size_t kShards = 256;
     std::unique_ptr<Shard[]> shards_;
