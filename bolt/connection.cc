@@ -3,6 +3,8 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 
+#include <poll.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -98,6 +100,7 @@ void Connection::start_read() {
         on_end_of_input();
         return;
     }
+    reading_ = true;
     socket_.async_read_some(asio::buffer(input_),
                             [self = shared_from_this()](const error_code& error, std::size_t n) {
                                 self->on_read(error, n);
@@ -126,6 +129,11 @@ void Connection::on_read(const error_code& error, std::size_t n) {
     if (conversation == nullptr) {
         start_read();
         return;
+    }
+    {
+        // Before asking: the answer "later" may be followed by resume_input() at once.
+        MutexLock lock{io_mutex_};
+        reading_ = false;
     }
     if (conversation->wants_input()) {
         start_read();
@@ -396,6 +404,17 @@ void Connection::break_off() {
     error_code ignored;
     socket_.close(ignored);
     notify_writable();
+    if (!reading_ && !reading_ended_) {
+        // The input is paused, so no read will fail and tell.
+        reading_ended_ = true;
+        asio::post(host_->io, [self = shared_from_this()] { self->on_end_of_input(); });
+    }
+}
+
+/// Whether the peer has reset the connection. A read would tell, but while input is paused there is none.
+bool Connection::peer_is_gone() {
+    pollfd socket{socket_.native_handle(), 0, 0};
+    return ::poll(&socket, 1, 0) > 0 && (socket.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 void Connection::notify_writable() {
@@ -519,6 +538,9 @@ void Connection::sweep(Deadline now) {
         MutexLock lock{io_mutex_};
         if (broken_) {
             return;
+        }
+        if (!reading_ && !reading_ended_) {
+            give_up = give_up || peer_is_gone();
         }
         if (closing_) {
             give_up = give_up || (nothing_waits() && now - closing_since_ >= kLinger);

@@ -90,6 +90,7 @@ private:
     void send_waiting() REQUIRES(io_mutex_);
     void on_written(const boost::system::error_code& error, std::size_t n);
     void break_off() REQUIRES(io_mutex_);
+    [[nodiscard]] bool peer_is_gone() REQUIRES(io_mutex_);
     void shut_down() REQUIRES(io_mutex_);
     void notify_writable() REQUIRES(io_mutex_);
     void settle();
@@ -127,6 +128,7 @@ private:
     bool closing_ GUARDED_BY(io_mutex_) = false;
     bool shut_ GUARDED_BY(io_mutex_) = false;
     bool broken_ GUARDED_BY(io_mutex_) = false;
+    bool reading_ GUARDED_BY(io_mutex_) = false;  // false once reading began: input is paused, or has ended
     bool reading_ended_ GUARDED_BY(io_mutex_) = false;
     bool settled_ GUARDED_BY(io_mutex_) = false;
 

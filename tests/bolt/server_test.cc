@@ -533,6 +533,49 @@ TEST_F(BoltServerTest, AClientThatVanishesEndsItsStatement) {
         eventually([&] { return backend_.live.load() == 0 && server_->connections().empty(); }));
 }
 
+TEST_F(BoltServerTest, AClientThatVanishesWhileItsInputWaitsEndsItsStatementToo) {
+    settings_.input_bytes_max = 1000;
+    serve();
+    for (const bool closed_by_server : {false, true}) {
+        auto socket = raw();
+        std::string bytes = bytes_of("6060B017 00000805 00000000 00000000 00000000");
+        bytes +=
+            request(MessageTag::kHello,
+                    {map_of({{"user_agent", "x"}, {"bolt_agent", map_of({{"product", "x"}})}})});
+        bytes +=
+            request(MessageTag::kLogon,
+                    {map_of({{"scheme", "basic"}, {"principal", "n"}, {"credentials", "secret"}})});
+        bytes += request(MessageTag::kRun, {"WAIT", Map{}, Map{}});
+        bytes += request(MessageTag::kPull, {map_of({{"n", -1}})});
+        asio::write(socket, asio::buffer(bytes));
+        EXPECT_TRUE(eventually([&] { return running(); }));
+        // More than it lets wait, until it no longer reads.
+        socket.non_blocking(true);
+        const std::string more(100'000, '\0');
+        const std::string run = request(MessageTag::kRun, {std::string(5000, 'x'), Map{}, Map{}});
+        boost::system::error_code ec;
+        std::uint64_t received = 0;
+        asio::write(socket, asio::buffer(run), ec);
+        do {
+            received = server_->metrics().bytes_received.load();
+            while (!ec) {
+                asio::write(socket, asio::buffer(more), ec);
+            }
+            std::this_thread::sleep_for(50ms);
+            ec.clear();
+        } while (server_->metrics().bytes_received.load() != received);
+        if (closed_by_server) {
+            EXPECT_TRUE(server_->close_connection(server_->connections().at(0).connection_id));
+            EXPECT_TRUE(eventually([&] { return server_->connections().empty(); }));
+        } else {
+            socket.set_option(asio::socket_base::linger{true, 0});
+            socket.close();
+            EXPECT_TRUE(eventually(
+                [&] { return backend_.live.load() == 0 && server_->connections().empty(); }));
+        }
+    }
+}
+
 TEST_F(BoltServerTest, CloseConnectionEndsTheStatementOfOne) {
     serve();
     auto client = connect();
