@@ -225,11 +225,24 @@ private:
             return first;
         }
         const MutexLock lock{resume_mutex_};
+        await_running_flushes();
         const Result<> resumed = guarded("resume", directory_, [&] { return db_->Resume(); });
         if (!resumed) {
             return resumed.error().code() == ErrorCode::kDiskFull ? resumed : first;
         }
         return guarded(action, directory_, call);
+    }
+
+    /// A flush that failed stays at it for a second. Resume during that time can lose the request it
+    /// makes, and then waits for it without end.
+    void await_running_flushes() const {
+        constexpr int kRoundsMax = 5000;
+        for (int round = 0; round < kRoundsMax; ++round) {
+            if (property(rocksdb::DB::Properties::kNumRunningFlushes) == 0) {
+                return;
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds{2});
+        }
     }
 
     std::shared_ptr<rocksdb::DB> db_;
