@@ -1,6 +1,7 @@
 #include "server/file_limit.h"
 
 #include <gtest/gtest.h>
+
 #include <sys/resource.h>
 
 namespace nornic::server {
