@@ -421,7 +421,7 @@ int shell(const std::vector<std::string>& arguments) {
     po::options_description options{"Options"};
     auto add = options.add_options();
     add("address,a",
-        po::value(&address)->default_value("bolt://localhost:7687"),
+        po::value(&address)->default_value("bolt://127.0.0.1:7687"),
         "server to connect to");
     add("username,u", po::value(&settings.connection.user), "user to log in as");
     add("password,p", po::value(&settings.connection.password), "its password");
