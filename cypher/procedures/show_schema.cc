@@ -1,6 +1,7 @@
 // What SHOW INDEXES and SHOW CONSTRAINTS list.
 
 #include "cypher/procedures/builtin.h"
+#include "engine/schema_catalog.h"
 #include "engine/transaction/storable.h"
 
 #include <fmt/format.h>
@@ -14,40 +15,6 @@ using engine::ConstraintType;
 using engine::EntityKind;
 using engine::IndexType;
 
-std::string_view type_text(IndexType type) {
-    switch (type) {
-        case IndexType::kRange:
-            return "RANGE";
-        case IndexType::kLookup:
-            return "LOOKUP";
-        case IndexType::kText:
-            return "TEXT";
-        case IndexType::kPoint:
-            return "POINT";
-        case IndexType::kFulltext:
-            return "FULLTEXT";
-        case IndexType::kVector:
-            return "VECTOR";
-    }
-    return "";
-}
-std::string_view provider_of(IndexType type) {
-    switch (type) {
-        case IndexType::kRange:
-            return "range-1.0";
-        case IndexType::kLookup:
-            return "token-lookup-1.0";
-        case IndexType::kText:
-            return "text-2.0";
-        case IndexType::kPoint:
-            return "point-1.0";
-        case IndexType::kFulltext:
-            return "fulltext-1.0";
-        case IndexType::kVector:
-            return "vector-2.0";
-    }
-    return "";
-}
 std::string_view entity_text(EntityKind entity) {
     return entity == EntityKind::kNode ? "NODE" : "RELATIONSHIP";
 }
@@ -154,7 +121,7 @@ std::string create_statement(const engine::IndexRule& i, const Names& names) {
                                properties(i.entity, names.keys(i.properties)));
         default:
             return fmt::format("CREATE {} INDEX {} FOR {} ON ({})",
-                               type_text(i.type),
+                               engine::index_type_name(i.type),
                                ticked(i.name),
                                on,
                                properties(i.entity, names.keys(i.properties)));
@@ -162,7 +129,8 @@ std::string create_statement(const engine::IndexRule& i, const Names& names) {
 }
 
 Value options_of(IndexType type) {
-    return Value{Map{{"indexConfig", Value{Map{}}}, {"indexProvider", Value{provider_of(type)}}}};
+    return Value{Map{{"indexConfig", Value{Map{}}},
+                     {"indexProvider", Value{engine::index_provider_name(type)}}}};
 }
 
 Value text_list_or_null(const std::vector<std::string>& items) {
@@ -176,7 +144,8 @@ Result<> show_indexes(ProcedureCall& call) {
     const Names names{reader.tokens()};
     std::vector<const engine::IndexView*> rows;
     for (const auto& index : schema->indexes) {
-        if (filter.empty() || filter == "ALL" || filter == type_text(index.rule.type)) {
+        if (filter.empty() || filter == "ALL" ||
+            filter == engine::index_type_name(index.rule.type)) {
             rows.push_back(&index);
         }
     }
@@ -200,11 +169,11 @@ Result<> show_indexes(ProcedureCall& call) {
                         Value{rule.name},
                         Value{states[static_cast<std::size_t>(index->state)]},
                         Value{index->population_percent},
-                        Value{type_text(rule.type)},
+                        Value{engine::index_type_name(rule.type)},
                         Value{entity_text(rule.entity)},
                         text_list_or_null(names.tokens(rule.entity, rule.tokens)),
                         text_list_or_null(names.keys(rule.properties)),
-                        Value{provider_of(rule.type)},
+                        Value{engine::index_provider_name(rule.type)},
                         owner != nullptr ? Value{owner->name} : Value{},
                         last_read,
                         Value{static_cast<std::int64_t>(index->reads)},
