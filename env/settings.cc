@@ -6,7 +6,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <unistd.h>
 
@@ -72,6 +74,154 @@ Error bad(std::string_view name, std::string_view value, std::string_view takes)
                  fmt::format("{}='{}': it takes {}", name, value, takes)};
 }
 
+std::int64_t milliseconds(Duration d) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
+}
+
+/// What every mode with peers needs.
+Result<> check_cluster(const Settings& s) {
+    const ClusterSettings& c = s.cluster;
+    const auto bind = parse_host_port(c.bind_address);
+    for (const auto& [port, name] :
+         {std::pair{s.bolt_port, "NORNICDB_BOLT_PORT"}, std::pair{s.http_port, "NORNICDB_HTTP_PORT"}}) {
+        if (bind && bind->second == port && port != 0) {
+            return fail(ErrorCode::kInvalidArgument,
+                        fmt::format("NORNICDB_CLUSTER_BIND_ADDR='{}': its port is {}, too: they must differ",
+                                    c.bind_address,
+                                    name));
+        }
+    }
+    if (c.tls_enabled && (c.tls_certificate_file.empty() || c.tls_key_file.empty())) {
+        return fail(ErrorCode::kInvalidArgument,
+                    "NORNICDB_CLUSTER_TLS_ENABLED=true takes NORNICDB_CLUSTER_TLS_CERT_FILE and "
+                    "NORNICDB_CLUSTER_TLS_KEY_FILE as well");
+    }
+    if (c.tls_verify_client && (!c.tls_enabled || c.tls_ca_file.empty())) {
+        return fail(ErrorCode::kInvalidArgument,
+                    "NORNICDB_CLUSTER_TLS_VERIFY_CLIENT=true takes NORNICDB_CLUSTER_TLS_ENABLED=true and "
+                    "NORNICDB_CLUSTER_TLS_CA_FILE as well");
+    }
+    for (const auto& [path, name] : {std::pair{&c.tls_certificate_file, "NORNICDB_CLUSTER_TLS_CERT_FILE"},
+                                     std::pair{&c.tls_key_file, "NORNICDB_CLUSTER_TLS_KEY_FILE"},
+                                     std::pair{&c.tls_ca_file, "NORNICDB_CLUSTER_TLS_CA_FILE"}}) {
+        if (c.tls_enabled && !path->empty() && ::access(path->c_str(), R_OK) != 0) {
+            return fail(ErrorCode::kInvalidArgument,
+                        fmt::format("{}='{}': it takes a PEM file that can be read ({})",
+                                    name,
+                                    *path,
+                                    std::strerror(errno)));
+        }
+    }
+    return success();
+}
+
+Result<> check_hot_standby(const Settings& s) {
+    const ClusterSettings& c = s.cluster;
+    if (c.ha_role.empty()) {
+        return fail(ErrorCode::kInvalidArgument,
+                    "NORNICDB_CLUSTER_HA_ROLE='': ha_standby takes primary, standby or witness");
+    }
+    const std::size_t peers = split_list(c.ha_peer_address).size();
+    if (c.ha_role != "witness" && peers != 1) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("NORNICDB_CLUSTER_HA_PEER_ADDR='{}': a {} takes the one host:port of the other data "
+                                "member",
+                                c.ha_peer_address,
+                                c.ha_role));
+    }
+    if (c.ha_role == "witness" && peers != 0 && peers != 2) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("NORNICDB_CLUSTER_HA_PEER_ADDR='{}': a witness takes both data members, host:port,"
+                                "host:port, or nothing",
+                                c.ha_peer_address));
+    }
+    if (c.ha_role == "witness" && !c.ha_witness_address.empty()) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("NORNICDB_CLUSTER_HA_WITNESS_ADDR='{}': a witness takes none; primary and standby do",
+                                c.ha_witness_address));
+    }
+    if (c.ha_role != "witness" && c.ha_fence_policy == "witness" && c.ha_witness_address.empty()) {
+        return fail(ErrorCode::kInvalidArgument,
+                    "NORNICDB_CLUSTER_HA_FENCE_POLICY='witness': it takes NORNICDB_CLUSTER_HA_WITNESS_ADDR as well");
+    }
+    if (!c.ha_witness_address.empty() && c.ha_witness_address == c.ha_peer_address) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("NORNICDB_CLUSTER_HA_WITNESS_ADDR='{}' is NORNICDB_CLUSTER_HA_PEER_ADDR, too: a "
+                                "witness is a third process",
+                                c.ha_witness_address));
+    }
+    if (c.ha_heartbeat < std::chrono::milliseconds{10}) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("NORNICDB_CLUSTER_HA_HEARTBEAT_MS={}: it takes at least 10",
+                                milliseconds(c.ha_heartbeat)));
+    }
+    if (c.ha_failover_timeout <= 3 * c.ha_heartbeat) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT={}ms: failover timeout must exceed 3 × heartbeat "
+                                "(NORNICDB_CLUSTER_HA_HEARTBEAT_MS={})",
+                                milliseconds(c.ha_failover_timeout),
+                                milliseconds(c.ha_heartbeat)));
+    }
+    if (c.ha_sync_timeout < std::chrono::milliseconds{10}) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("NORNICDB_CLUSTER_HA_SYNC_TIMEOUT={}ms: it takes at least 10ms",
+                                milliseconds(c.ha_sync_timeout)));
+    }
+    return success();
+}
+
+/// The secret of the file, if one is named.
+Result<> read_secret(ClusterSettings& c) {
+    constexpr std::size_t kSecretMin = 32;
+    constexpr std::size_t kSecretMax = 4096;
+    const bool from_file = !c.replication_secret_file.empty();
+    const std::string_view name =
+        from_file ? "NORNICDB_CLUSTER_REPLICATION_SECRET_FILE" : "NORNICDB_CLUSTER_REPLICATION_SECRET";
+    if (from_file) {
+        if (!c.replication_secret.empty()) {
+            return fail(ErrorCode::kInvalidArgument,
+                        fmt::format("NORNICDB_CLUSTER_REPLICATION_SECRET_FILE='{}': NORNICDB_CLUSTER_REPLICATION_SECRET "
+                                    "is set, too; it takes one of both",
+                                    c.replication_secret_file));
+        }
+        std::ifstream file{c.replication_secret_file, std::ios::binary};
+        std::string text(kSecretMax + 1, '\0');
+        file.read(text.data(), static_cast<std::streamsize>(text.size()));
+        text.resize(static_cast<std::size_t>(file.gcount()));
+        while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) {
+            text.pop_back();
+        }
+        if (text.empty()) {
+            return fail(ErrorCode::kInvalidArgument,
+                        fmt::format("{}='{}': it takes a file that can be read and is not empty",
+                                    name,
+                                    c.replication_secret_file));
+        }
+        c.replication_secret = std::move(text);
+    }
+    if (const std::size_t size = c.replication_secret.size();
+        (size > 0 && size < kSecretMin) || size > kSecretMax) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("{}: the secret has {} characters: it takes at least {}, at most {}",
+                                name,
+                                size > kSecretMax ? fmt::format("more than {}", kSecretMax) : fmt::to_string(size),
+                                kSecretMin,
+                                kSecretMax));
+    }
+    return success();
+}
+
+/// Defaults that depend on other settings.
+void resolve(ClusterSettings& c) {
+    constexpr Duration kSyncTimeoutMax = std::chrono::seconds{5};
+    if (c.ha_sync_timeout == Duration::zero()) {
+        c.ha_sync_timeout = std::min(c.ha_failover_timeout / 3, kSyncTimeoutMax);
+    }
+    if (c.ha_fence_policy.empty()) {
+        c.ha_fence_policy = c.ha_witness_address.empty() ? "available" : "witness";
+    }
+}
+
 /// Relations between settings, each with the line an operator needs.
 Result<> check_relations(const Settings& s) {
     const ClusterSettings& c = s.cluster;
@@ -89,20 +239,11 @@ Result<> check_relations(const Settings& s) {
                                 c.raft_election_timeout.count() / 1000000,
                                 c.raft_heartbeat_timeout.count() / 1000000));
     }
-    if (!c.replication_secret.empty() && c.replication_secret.size() < 32) {
-        return fail(
-            ErrorCode::kInvalidArgument,
-            fmt::format(
-                "NORNICDB_CLUSTER_REPLICATION_SECRET has {} characters: it takes at least 32",
-                c.replication_secret.size()));
+    if (c.mode == "ha_standby") {
+        NORNIC_TRY(check_hot_standby(s));
     }
-    if (c.mode == "ha_standby" && c.ha_role.empty()) {
-        return fail(ErrorCode::kInvalidArgument,
-                    "NORNICDB_CLUSTER_HA_ROLE='': ha_standby takes primary or standby");
-    }
-    if (c.mode == "ha_standby" && c.ha_peer_address.empty()) {
-        return fail(ErrorCode::kInvalidArgument,
-                    "NORNICDB_CLUSTER_HA_PEER_ADDR='': ha_standby takes the peer's host:port");
+    if (c.mode != "standalone") {
+        NORNIC_TRY(check_cluster(s));
     }
     if (c.mode == "multi_region" && c.region_id.empty()) {
         return fail(ErrorCode::kInvalidArgument,
@@ -206,6 +347,8 @@ Result<Loaded> load(const Source& source) {
         }
         loaded.warnings.push_back("settings that this server does not know are ignored: " + names);
     }
+    NORNIC_TRY(read_secret(s.cluster));
+    resolve(s.cluster);
     NORNIC_TRY(check_relations(s));
     return loaded;
 }

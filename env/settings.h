@@ -34,19 +34,22 @@ struct ClusterSettings {
     bool debug = false;
     bool leave_on_stop = false;
     std::string wire_format;
-    std::string replication_secret;
+    std::string replication_secret;  // of the file, if one is named; empty: none
     std::string replication_secret_file;
+    std::uint64_t log_retention_bytes = 0;
+    std::uint64_t snapshot_bytes_per_second = 0;
     std::string read_consistency;
     std::string write_consistency;
 
-    std::string ha_role;
-    std::string ha_peer_address;
+    std::string ha_role;          // primary, standby, witness
+    std::string ha_peer_address;  // a witness may name both data members: "a:7688,b:7688"
     std::string ha_sync_mode;
     Duration ha_heartbeat{};
     Duration ha_failover_timeout{};
+    Duration ha_sync_timeout{};  // resolved: a third of the one before, at most 5 s
     bool ha_auto_failover = true;
     std::string ha_witness_address;
-    std::string ha_fence_policy;
+    std::string ha_fence_policy;  // resolved: witness if one is set, else available
     std::int64_t ha_wal_batch_size = 1000;
     Duration ha_wal_batch_timeout{};
     Duration ha_reconnect_interval{};
@@ -158,5 +161,7 @@ Result<Duration> parse_duration(std::string_view text, Duration plain_unit);
 Result<std::uint64_t> parse_bytes(std::string_view text);
 /// "host:port", "[::1]:7687"; nullopt if it is not one.
 std::optional<std::pair<std::string, std::uint16_t>> parse_host_port(std::string_view text);
+/// The parts of a comma-separated list, without blanks around them; empty parts are left out.
+std::vector<std::string> split_list(std::string_view text);
 
 }  // namespace nornic::env

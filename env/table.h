@@ -121,6 +121,25 @@ Field optional_host_port(Get get) {
             }};
 }
 template <class Get>
+Field host_port_list(Get get) {
+    return {"host:port, or several with commas between", [get](Settings& s, const std::string& v) {
+                get(s) = v;
+                for (const std::string& part : split_list(v)) {
+                    if (!parse_host_port(part)) {
+                        return false;
+                    }
+                }
+                return v.empty() || !split_list(v).empty();
+            }};
+}
+template <class Get>
+Field optional_duration(Get get) {
+    return {"a duration such as 500ms, 30s, 5m (plain numbers are seconds)",
+            [get](Settings& s, const std::string& v) {
+                return v.empty() || duration_field(get).read(s, v);
+            }};
+}
+template <class Get>
 Field choice_field(std::vector<std::string> choices, bool or_empty, Get get) {
     std::string takes;
     for (std::size_t i = 0; i < choices.size(); ++i) {

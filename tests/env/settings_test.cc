@@ -77,6 +77,66 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"role",
                 {{"NORNICDB_CLUSTER_MODE", "ha_standby"}, {"NORNICDB_CLUSTER_HA_PEER_ADDR", "b:1"}},
                 {"NORNICDB_CLUSTER_HA_ROLE"}},
+        BadCase{"peer",
+                {{"NORNICDB_CLUSTER_MODE", "ha_standby"},
+                 {"NORNICDB_CLUSTER_HA_ROLE", "primary"},
+                 {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1,b:2"}},
+                {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1,b:2", "one host:port"}},
+        BadCase{"peer_address",
+                {{"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1,b"}},
+                {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1,b", "host:port"}},
+        BadCase{"witness_peers",
+                {{"NORNICDB_CLUSTER_MODE", "ha_standby"},
+                 {"NORNICDB_CLUSTER_HA_ROLE", "witness"},
+                 {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1"}},
+                {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1", "both"}},
+        BadCase{"witness_policy",
+                {{"NORNICDB_CLUSTER_MODE", "ha_standby"},
+                 {"NORNICDB_CLUSTER_HA_ROLE", "standby"},
+                 {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1"},
+                 {"NORNICDB_CLUSTER_HA_FENCE_POLICY", "witness"}},
+                {"NORNICDB_CLUSTER_HA_FENCE_POLICY", "NORNICDB_CLUSTER_HA_WITNESS_ADDR"}},
+        BadCase{"witness_is_peer",
+                {{"NORNICDB_CLUSTER_MODE", "ha_standby"},
+                 {"NORNICDB_CLUSTER_HA_ROLE", "standby"},
+                 {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1"},
+                 {"NORNICDB_CLUSTER_HA_WITNESS_ADDR", "a:1"}},
+                {"NORNICDB_CLUSTER_HA_WITNESS_ADDR", "a:1", "third"}},
+        BadCase{"failover",
+                {{"NORNICDB_CLUSTER_MODE", "ha_standby"},
+                 {"NORNICDB_CLUSTER_HA_ROLE", "primary"},
+                 {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1"},
+                 {"NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT", "3s"}},
+                {"NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT", "3000ms", "must exceed 3 × heartbeat"}},
+        BadCase{"heartbeat",
+                {{"NORNICDB_CLUSTER_MODE", "ha_standby"},
+                 {"NORNICDB_CLUSTER_HA_ROLE", "primary"},
+                 {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1"},
+                 {"NORNICDB_CLUSTER_HA_HEARTBEAT_MS", "1"}},
+                {"NORNICDB_CLUSTER_HA_HEARTBEAT_MS", "at least 10"}},
+        BadCase{"cluster_port",
+                {{"NORNICDB_CLUSTER_MODE", "ha_standby"},
+                 {"NORNICDB_CLUSTER_HA_ROLE", "primary"},
+                 {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1"},
+                 {"NORNICDB_CLUSTER_BIND_ADDR", "0.0.0.0:7687"}},
+                {"NORNICDB_CLUSTER_BIND_ADDR", "NORNICDB_BOLT_PORT"}},
+        BadCase{"cluster_tls",
+                {{"NORNICDB_CLUSTER_MODE", "ha_standby"},
+                 {"NORNICDB_CLUSTER_HA_ROLE", "primary"},
+                 {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1"},
+                 {"NORNICDB_CLUSTER_TLS_ENABLED", "true"}},
+                {"NORNICDB_CLUSTER_TLS_CERT_FILE"}},
+        BadCase{"cluster_tls_file",
+                {{"NORNICDB_CLUSTER_MODE", "ha_standby"},
+                 {"NORNICDB_CLUSTER_HA_ROLE", "primary"},
+                 {"NORNICDB_CLUSTER_HA_PEER_ADDR", "a:1"},
+                 {"NORNICDB_CLUSTER_TLS_ENABLED", "true"},
+                 {"NORNICDB_CLUSTER_TLS_CERT_FILE", "/no/such.pem"},
+                 {"NORNICDB_CLUSTER_TLS_KEY_FILE", "/no/such.pem"}},
+                {"NORNICDB_CLUSTER_TLS_CERT_FILE", "/no/such.pem", "can be read"}},
+        BadCase{"secret_file",
+                {{"NORNICDB_CLUSTER_REPLICATION_SECRET_FILE", "/no/such/secret"}},
+                {"NORNICDB_CLUSTER_REPLICATION_SECRET_FILE", "/no/such/secret"}},
         BadCase{
             "region", {{"NORNICDB_CLUSTER_MODE", "multi_region"}}, {"NORNICDB_CLUSTER_REGION_ID"}},
         BadCase{"secret",
@@ -94,6 +154,42 @@ TEST(Settings, SecretsAreNotRepeatedInErrors) {
     const auto loaded = load(with({{"NORNICDB_AUTH", "hunter2hunter2"}}));
     ASSERT_FALSE(loaded);
     EXPECT_EQ(loaded.error().message().find("hunter2"), std::string::npos);
+}
+
+TEST(Settings, WhatHotStandbyIsNotToldFollowsFromTheRest) {
+    std::map<std::string, std::string> environment = {{"NORNICDB_CLUSTER_MODE", "ha_standby"},
+                                                      {"NORNICDB_CLUSTER_HA_ROLE", "primary"},
+                                                      {"NORNICDB_CLUSTER_HA_PEER_ADDR", "b:7688"}};
+    const auto plain = load(with(environment));
+    ASSERT_TRUE(plain) << plain.error().message();
+    EXPECT_EQ(plain.value().settings.cluster.ha_fence_policy, "available");
+    EXPECT_EQ(plain.value().settings.cluster.ha_sync_timeout, std::chrono::seconds{5});
+    environment["NORNICDB_CLUSTER_HA_WITNESS_ADDR"] = "w:7688";
+    environment["NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT"] = "6s";
+    const auto witnessed = load(with(environment));
+    ASSERT_TRUE(witnessed) << witnessed.error().message();
+    EXPECT_EQ(witnessed.value().settings.cluster.ha_fence_policy, "witness");
+    EXPECT_EQ(witnessed.value().settings.cluster.ha_sync_timeout, std::chrono::seconds{2});
+    environment = {{"NORNICDB_CLUSTER_MODE", "ha_standby"}, {"NORNICDB_CLUSTER_HA_ROLE", "witness"}};
+    EXPECT_TRUE(load(with(environment)));
+    environment["NORNICDB_CLUSTER_HA_PEER_ADDR"] = "a:7688, b:7688";
+    EXPECT_TRUE(load(with(environment)));
+}
+
+TEST(Settings, TheSecretOfAFileIsReadWithoutItsNewlineAndHeldToTheSameLength) {
+    const std::string path = testing::TempDir() + "/nornic_settings_secret";
+    std::ofstream{path} << "0123456789abcdef0123456789abcdef\n";
+    const auto loaded = load(with({{"NORNICDB_CLUSTER_REPLICATION_SECRET_FILE", path}}));
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    EXPECT_EQ(loaded.value().settings.cluster.replication_secret, "0123456789abcdef0123456789abcdef");
+    std::ofstream{path} << "short\n";
+    const auto weak = load(with({{"NORNICDB_CLUSTER_REPLICATION_SECRET_FILE", path}}));
+    ASSERT_FALSE(weak);
+    EXPECT_NE(weak.error().message().find("at least 32"), std::string::npos) << weak.error().message();
+    EXPECT_EQ(weak.error().message().find("short"), std::string::npos);
+    const auto both = load(with({{"NORNICDB_CLUSTER_REPLICATION_SECRET_FILE", path},
+                                 {"NORNICDB_CLUSTER_REPLICATION_SECRET", "0123456789abcdef0123456789abcdef"}}));
+    EXPECT_FALSE(both);
 }
 
 TEST(Settings, UnknownNamesOutsideTheClusterAreOneWarning) {
@@ -163,6 +259,8 @@ TEST(Parse, DurationsSizesAndAddresses) {
     EXPECT_FALSE(parse_host_port("[[x]:1"));
     EXPECT_FALSE(parse_host_port("host:"));
     EXPECT_FALSE(parse_host_port("host:99999"));
+    EXPECT_EQ(split_list(" a:1, b:2 ,,"), (std::vector<std::string>{"a:1", "b:2"}));
+    EXPECT_TRUE(split_list("").empty());
 }
 
 }  // namespace
