@@ -19,10 +19,20 @@ namespace nornic::http {
 template <class T>
 using Completion = std::function<void(Result<T>)>;
 
-/// Answers of the endpoints that need no query: a status and a JSON text.
+/// Answers of the endpoints that need no query: a status and a text.
 struct Document {
     int status = 200;
     std::string json;
+    std::string content_type = "application/json";
+    std::string allow = {};  // 405: the methods there are
+};
+
+/// What an operator asks: paths under /admin/ and /db/{name}/cluster/.
+struct AdminRequest {
+    std::string method;
+    std::string path;  // decoded, without the query string
+    std::string body;
+    std::string user;
 };
 
 struct Credentials {
@@ -69,6 +79,9 @@ public:
     [[nodiscard]] virtual bool authentication_enabled() const = 0;
     /// kUnauthorized, kAuthRateLimit. Gives the user's name.
     virtual Result<std::string> authenticate(const Credentials& credentials) = 0;
+
+    /// The user is authenticated. Paths, methods and answers are the backend's; 404 for what it does not have.
+    virtual void admin(AdminRequest request, Completion<Document> done) = 0;
 
     /// A typed parameter of a temporal type: "Date", "Time", "LocalTime", "OffsetDateTime",
     /// "ZonedDateTime", "LocalDateTime", "Duration" and its ISO 8601 text. kInvalidRequest.

@@ -15,6 +15,7 @@ namespace json = boost::json;
 
 constexpr std::string_view kTypedJson = "application/vnd.neo4j.query";
 constexpr int kAccepted = 202;
+constexpr std::size_t kAdminBodyBytesMax = 64 * 1024;
 
 /// JSON holds nothing else, and paths come back in messages.
 bool is_utf8(std::string_view text) {
@@ -294,6 +295,12 @@ bool is_query_path(const std::vector<std::string>& path) {
            (path[4] == "tx" && (path.size() <= 6 || (path.size() == 7 && path[6] == "commit")));
 }
 
+/// What an operator asks for, and Neo4j's endpoints that load balancers look at.
+bool is_admin_path(const std::vector<std::string>& path) {
+    return (path.size() >= 2 && path[0] == "admin") ||
+           (path.size() == 4 && path[0] == "db" && path[2] == "cluster");
+}
+
 }  // namespace
 
 ApiResponse error_response(const Error& error) {
@@ -331,12 +338,12 @@ ApiResponse error_response(const Error& error) {
 }
 
 bool may_block(const ApiRequest& request) {
-    return request.path.starts_with("/db/");
+    return request.path.starts_with("/db/") || request.path.starts_with("/admin/");
 }
 
 void handle(Backend& backend, ApiRequest request, Respond respond) {
     const auto document = [&](Document d) {
-        respond({d.status, "application/json", std::move(d.json), {}, false});
+        respond({d.status, std::move(d.content_type), std::move(d.json), std::move(d.allow), false});
     };
     const bool reads = request.method == "GET" || request.method == "HEAD";
     const bool known_document = request.path == "/" || request.path == "/health" ||
@@ -367,7 +374,8 @@ void handle(Backend& backend, ApiRequest request, Respond respond) {
         return;
     }
     const std::vector<std::string> path = split(request.path);
-    if (!is_query_path(path)) {
+    const bool is_admin = is_admin_path(path);
+    if (!is_admin && !is_query_path(path)) {
         respond(not_found(request.path));
         return;
     }
@@ -381,7 +389,24 @@ void handle(Backend& backend, ApiRequest request, Respond respond) {
         respond(error_response(user.error()));
         return;
     }
-    handle_query(backend, user.value(), request, path, std::move(respond));
+    if (!is_admin) {
+        handle_query(backend, user.value(), request, path, std::move(respond));
+        return;
+    }
+    if (request.body.size() > kAdminBodyBytesMax) {
+        respond(error_response(bad(fmt::format(
+            "The request's body has {} bytes; this path takes at most {}.", request.body.size(), kAdminBodyBytesMax))));
+        return;
+    }
+    backend.admin({request.method, request.path, std::move(request.body), std::move(user).value()},
+                  [respond = std::move(respond)](Result<Document> answer) {
+                      if (!answer) {
+                          respond(error_response(answer.error()));
+                          return;
+                      }
+                      Document d = std::move(answer).value();
+                      respond({d.status, std::move(d.content_type), std::move(d.json), std::move(d.allow), false});
+                  });
 }
 
 }  // namespace nornic::http

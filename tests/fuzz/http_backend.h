@@ -32,6 +32,9 @@ public:
         }
         return Value{std::string{text}};
     }
+    void admin(AdminRequest request, Completion<Document> done) override {
+        done(Document{200, "{\"body_bytes\":" + std::to_string(request.body.size()) + "}"});
+    }
     void query(std::string, QueryRequest request, Completion<QueryAnswer> done) override {
         done(answer(request));
     }

@@ -23,6 +23,7 @@ public:
     MOCK_METHOD(bool, authentication_enabled, (), (const, override));
     MOCK_METHOD(Result<std::string>, authenticate, (const Credentials&), (override));
     MOCK_METHOD(Result<Value>, parse_temporal, (std::string_view, std::string_view), (override));
+    MOCK_METHOD(void, admin, (AdminRequest, Completion<Document>), (override));
     MOCK_METHOD(void, query, (std::string, QueryRequest, Completion<QueryAnswer>), (override));
     MOCK_METHOD(void,
                 begin,
@@ -206,6 +207,40 @@ TEST_F(QueryApi, TransactionsBeginRunCommitAndRollBack) {
         done(success());
     });
     EXPECT_EQ(send("DELETE", "/db/neo4j/query/v2/tx/t1").status, 200);
+}
+
+TEST_F(QueryApi, WhatAnOperatorAsksGoesToTheBackendOnceItIsKnownWhoAsks) {
+    AdminRequest asked;
+    ON_CALL(backend, admin).WillByDefault([&](AdminRequest request, const Completion<Document>& done) {
+        asked = std::move(request);
+        done(Document{409, R"({"promoted":false})"});
+    });
+    const ApiResponse refused = send("POST", "/admin/promote", R"({"force":true})");
+    EXPECT_EQ(refused.status, 409);
+    EXPECT_EQ(refused.content_type, "application/json");
+    EXPECT_EQ(refused.body, R"({"promoted":false})");
+    EXPECT_EQ(asked.method, "POST");
+    EXPECT_EQ(asked.path, "/admin/promote");
+    EXPECT_EQ(asked.body, R"({"force":true})");
+    EXPECT_EQ(asked.user, "admin");
+    EXPECT_EQ(send("GET", "/db/neo4j/cluster/writable").status, 409);
+    EXPECT_EQ(asked.path, "/db/neo4j/cluster/writable");
+    EXPECT_EQ(send("POST", "/admin/promote", std::string(65 * 1024, ' ')).status, 400);
+    ON_CALL(backend, admin).WillByDefault([](AdminRequest, const Completion<Document>& done) {
+        done(Document{405, "{}", "application/json", "GET"});
+    });
+    EXPECT_EQ(send("POST", "/admin/cluster/status").allow, "GET");
+}
+
+TEST_F(QueryApi, WithoutCredentialsAnOperatorIsAskedForThem) {
+    EXPECT_CALL(backend, admin).Times(0);
+    password.clear();
+    const ApiResponse nobody = send("POST", "/admin/promote");
+    EXPECT_EQ(nobody.status, 401);
+    EXPECT_TRUE(nobody.ask_credentials);
+    password = "wrong";
+    EXPECT_EQ(send("GET", "/admin/cluster/status").status, 401);
+    EXPECT_EQ(send("GET", "/db/neo4j/cluster/writable").status, 401);
 }
 
 TEST(JsonValues, PlainValuesReadAsPeopleExpect) {
