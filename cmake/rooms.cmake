@@ -24,3 +24,20 @@ function(nornic_room room)
         target_compile_options(nornic_${room} PRIVATE "SHELL:-Xclang -fno-pch-timestamp")
     endif()
 endfunction()
+
+# nornic_<name>: what protoc makes of one .proto file, included by its path from the root:
+# "transport/proto/cluster.pb.h". Generated code is not held to our warnings.
+function(nornic_protobuf name file)
+    string(REGEX REPLACE "\\.proto$" "" stem ${file})
+    get_filename_component(folder ${CMAKE_BINARY_DIR}/${file} DIRECTORY)
+    file(MAKE_DIRECTORY ${folder})
+    add_custom_command(
+        OUTPUT ${CMAKE_BINARY_DIR}/${stem}.pb.cc ${CMAKE_BINARY_DIR}/${stem}.pb.h
+        COMMAND protobuf::protoc --cpp_out=${CMAKE_BINARY_DIR} -I ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/${file}
+        DEPENDS ${CMAKE_SOURCE_DIR}/${file}
+        VERBATIM)
+    add_library(nornic_${name} STATIC ${CMAKE_BINARY_DIR}/${stem}.pb.cc)
+    target_include_directories(nornic_${name} SYSTEM PUBLIC ${CMAKE_BINARY_DIR})
+    target_compile_options(nornic_${name} PRIVATE -w)
+    target_link_libraries(nornic_${name} PUBLIC protobuf::libprotobuf)
+endfunction()

@@ -42,6 +42,7 @@ struct HardState {
     Term term;
     std::string voted_for;
     LogIndex committed;  // A hint: never beyond what is durable.
+    std::string extra;   // What else a mode must not forget, in its own form; at most 4 KiB.
     bool operator==(const HardState&) const = default;
 };
 

@@ -1,212 +1,261 @@
-#include "modes/replica.h"
-
-#include "base/check.h"
-#include "base/mutex.h"
+#include "modes/replica_impl.h"
+#include "modes/snapshot_transfer.h"
 #include "observability/log.h"
 
 #include <fmt/format.h>
 
-#include <atomic>
 #include <condition_variable>
-#include <deque>
-#include <map>
-#include <thread>
 
 namespace nornic::modes {
 namespace {
 
-constexpr Duration kWatchInterval = std::chrono::milliseconds{100};
-constexpr std::size_t kSliceCompletions = 16;
+constexpr Duration kWatchInterval = std::chrono::milliseconds{100};  // where no mode counts ticks
+/// A commit whose entry neither came through nor was lost is reported as unknown after this.
+constexpr Duration kUnknownAfter = std::chrono::seconds{30};
+constexpr std::int64_t kMissedTicksMax = 4;  // more is a pause of the process, fewer a busy machine
 
-class ReplicaImpl final : public Replica {
-public:
-    ReplicaImpl(std::unique_ptr<Strategy> strategy,
-                engine::Engine& engine,
-                engine::Log& log,
-                Clock& clock,
-                const ReplicaSettings& settings)
-        : strategy_{std::move(strategy)},
-          engine_{engine},
-          log_{log},
-          clock_{clock},
-          settings_{settings} {}
+Error stopping_error() {
+    return Error{ErrorCode::kStopping, "the server is stopping"};
+}
 
-    ~ReplicaImpl() override { stop(); }
+}  // namespace
 
-    Result<> start() override;
-    void stop() override;
-    void commit(std::string write_set, CommitDone done) override;
-    void read_point(ReadConsistency level,
-                    std::optional<LogIndex> bookmark,
-                    Deadline deadline,
-                    std::function<void(Result<LogIndex>)> done) override;
+Result<std::vector<Entry>> LogView::read(LogIndex from, LogIndex to, std::size_t bytes) {
+    std::vector<Entry> out;
+    std::size_t taken = 0;
+    NORNIC_TRY(log_.read(from, to, [&](const Entry& entry) {
+        out.push_back(entry);
+        taken += entry.payload.size();
+        return taken < bytes;
+    }));
+    return out;
+}
 
-    [[nodiscard]] ClusterView view() const override {
-        const MutexLock lock{mutex_};
-        return strategy_->view();
-    }
-    [[nodiscard]] ReplicaStats stats() const override {
-        const MutexLock lock{mutex_};
-        ReplicaStats out = stats_;
-        out.last_index = log_.last_index();
-        out.log_bytes = log_.disk_bytes();
-        out.applied_index = engine_.applied_index();
-        out.failed = failure_.has_value();
-        return out;
-    }
-    [[nodiscard]] std::optional<Deadline> sync_running_since() const override {
-        return log_.sync_running_since();
-    }
-    [[nodiscard]] std::optional<Error> failure() const override {
-        const MutexLock lock{mutex_};
-        return failure_;
-    }
+ReplicaImpl::ReplicaImpl(ReplicaParts parts, const ReplicaSettings& settings)
+    : parts_{std::move(parts)},
+      settings_{settings},
+      engine_{parts_.engine},
+      log_{*parts_.log},
+      bus_{parts_.bus},
+      clock_{*parts_.clock},
+      log_view_{log_} {}
 
-private:
-    struct Waiting {
-        Term term;
-        CommitDone done;
-    };
-    struct Reader {
-        LogIndex wanted;
-        Deadline deadline;
-        std::function<void(Result<LogIndex>)> done;
-    };
-    using Completions = std::vector<std::function<void()>>;
-    enum class Where : std::uint8_t { kHere, kElsewhere };
+ReplicaImpl::~ReplicaImpl() {
+    stop();
+}
 
-    /// Carries out Readies until there is nothing to do. Precondition: pumping_ is false.
-    void pump() REQUIRES(mutex_);
-    /// Ready step 2.
-    void persist(Ready& ready, Completions& completions) REQUIRES(mutex_);
-    /// Ready step 4 and its answers.
-    void apply(LogIndex committed, Completions& completions) REQUIRES(mutex_);
-    void run(Completions& completions, Where where) REQUIRES(mutex_);
-    void fail_for_good(const Error& error, Completions& completions) REQUIRES(mutex_);
-    void release_readers(Completions& completions) REQUIRES(mutex_);
-    void watch();
-    std::uint64_t next_hybrid_time() REQUIRES(mutex_);
+LogIndex ReplicaImpl::applied_index() const {
+    return engine_ == nullptr ? LogIndex{0} : engine_->applied_index();
+}
 
-    const std::unique_ptr<Strategy> strategy_;  // Called with mutex_ held.
-    engine::Engine& engine_;
-    engine::Log& log_;
-    Clock& clock_;
-    const ReplicaSettings settings_;
+// ---- Start and stop ----
 
-    mutable Mutex mutex_;
-    ConditionVariable changed_;
-    bool pumping_ GUARDED_BY(mutex_) = false;  // Exactly one thread at a time carries out Readies.
-    bool stopping_ GUARDED_BY(mutex_) = false;
-    std::optional<Error> failure_ GUARDED_BY(mutex_);
-    std::uint64_t next_proposal_ GUARDED_BY(mutex_) = 1;
-    std::uint64_t last_hybrid_time_ GUARDED_BY(mutex_) = 0;
-    std::map<ProposalId, CommitDone> proposed_ GUARDED_BY(mutex_);  // offered, not yet in a Ready
-    std::map<LogIndex, Waiting> waiting_ GUARDED_BY(mutex_);        // in the log, not yet applied
-    std::deque<Entry> unapplied_ GUARDED_BY(mutex_);                // persisted, in index order
-    std::vector<Reader> readers_ GUARDED_BY(mutex_);
-    ReplicaStats stats_ GUARDED_BY(mutex_);
-    std::atomic<std::uint64_t> cut_before_{0};  // the log may forget entries before this
-    std::thread watcher_;
-    bool sync_warned_ = false;  // watcher_ alone
-};
-
-Result<> ReplicaImpl::start() {
-    const LogIndex durable = engine_.applied_index();
-    const LogIndex last = log_.last_index();
-    if (last < durable) {
+/// The store and the log of one directory must fit together.
+Result<> ReplicaImpl::check_log() const {
+    const LogIndex durable = engine_->durable_index();
+    if (log_.last_index() < durable) {
         return fail(ErrorCode::kCorruption,
-                    fmt::format("the store holds changes up to log index {} but the log ends at "
-                                "{}: the log directory was lost or "
-                                "replaced; restore both from one backup",
+                    fmt::format("the store holds changes up to log index {} but the log ends at {}: the log "
+                                "directory was lost or replaced; restore both from one backup",
                                 durable.value,
-                                last.value));
+                                log_.last_index().value));
     }
     if (log_.first_index() > LogIndex{durable.value + 1}) {
         return fail(ErrorCode::kCorruption,
-                    fmt::format("the store ends at log index {} but the log begins at {}: entries "
-                                "between are missing; restore both "
-                                "from one backup",
+                    fmt::format("the store ends at log index {} but the log begins at {}: entries between are "
+                                "missing; restore both from one backup",
                                 durable.value,
                                 log_.first_index().value));
     }
-    if (last > durable) {
-        const Deadline began = clock_.now();
-        Result<> outcome = success();
-        NORNIC_TRY(log_.read(LogIndex{durable.value + 1}, last, [&](const Entry& entry) {
-            outcome = engine_.apply(entry);
-            return outcome.has_value();
-        }));
-        NORNIC_TRY(std::move(outcome));
-        const auto ms =
-            std::chrono::duration_cast<std::chrono::milliseconds>(clock_.now() - began).count();
-        log::info("Replayed {} log entries ({} to {}) in {} ms.",
-                  last.value - durable.value,
-                  durable.value + 1,
-                  last.value,
-                  ms);
+    return success();
+}
+
+Result<> ReplicaImpl::replay(LogIndex to) {
+    const LogIndex from = engine_->applied_index();
+    if (to <= from) {
+        return success();
+    }
+    Result<> outcome = success();
+    NORNIC_TRY(log_.read(LogIndex{from.value + 1}, to, [&](const Entry& entry) {
+        outcome = engine_->apply(entry);
+        return outcome.has_value();
+    }));
+    return outcome;
+}
+
+Result<> ReplicaImpl::start() {
+    const Deadline began = clock_.now();
+    StrategyStart start = parts_.start;
+    start.log = &log_view_;
+    start.hard_state = log_.recovery().hard_state;
+    LogIndex durable;
+    if (engine_ != nullptr) {
+        durable = engine_->durable_index();
+        if (engine_->freshly_installed()) {
+            // A snapshot was put in place and the process died before its log was begun anew.
+            const auto term = log_.term_at(durable);
+            if (log_.last_index() < durable || !term || term.value() != engine_->applied_term()) {
+                NORNIC_TRY(log_.reset(LogIndex{durable.value + 1}, engine_->applied_term()));
+                NORNIC_TRY(log_.sync());
+            }
+        }
+        NORNIC_TRY(check_log());
+        NORNIC_TRY(replay(std::min(start.hard_state.committed, log_.last_index())));
+        start.history = engine_->history();
+    }
+    start.last_index = log_.last_index();
+    NORNIC_TRY(start.last_term, log_.term_at(start.last_index));
+    start.applied = applied_index();
+    {
+        const MutexLock lock{mutex_};
+        strategy_ = parts_.make_strategy(start);
+    }
+    make_transfers();
+    if (settings_.own_threads) {
+        disk_thread_ = std::thread{[this] { disk_loop(); }};
     }
     {
         const MutexLock lock{mutex_};
-        strategy_->applied(last);
-    }
-    engine_.on_checkpoint([this](LogIndex index) {
-        cut_before_.store(index.value + 1, std::memory_order_relaxed);
-        MutexLock lock{mutex_};
-        if (!pumping_ && !stopping_) {
-            pump();
+        pumping_ = true;
+        pump(Where::kCaller);
+        if (failure_) {
+            return *failure_;
         }
-    });
-    watcher_ = std::thread{[this] { watch(); }};
+    }
+    if (const LogIndex applied = applied_index(); applied > durable) {
+        log::info("Replayed {} log entries ({} to {}) in {} ms.",
+                  applied.value - durable.value,
+                  durable.value + 1,
+                  applied.value,
+                  std::chrono::duration_cast<std::chrono::milliseconds>(clock_.now() - began).count());
+    }
+    if (engine_ != nullptr) {
+        engine_->on_checkpoint([this](LogIndex index) {
+            cut_before_.store(index.value + 1, std::memory_order_relaxed);
+            const MutexLock lock{mutex_};
+            if (!pumping_ && !halted()) {
+                pumping_ = true;
+                pump(Where::kCaller);
+            }
+        });
+    }
+    if (bus_ != nullptr) {
+        NORNIC_TRY(bus_->start(*this));
+    }
+    if (settings_.own_threads) {
+        watcher_ = std::thread{[this] { watch_loop(); }};
+    }
     return success();
+}
+
+void ReplicaImpl::leave(Deadline deadline) {
+    MutexLock lock{mutex_};
+    if (halted() || strategy_ == nullptr) {
+        return;
+    }
+    leaving_ = true;
+    strategy_->leave();
+    after_input(Where::kCaller);
+    while (!halted() && !strategy_->left() && clock_.now() < deadline && settings_.own_threads) {
+        changed_.wait_until(lock, std::min(deadline, clock_.now() + kWatchInterval));
+    }
 }
 
 void ReplicaImpl::stop() {
     {
         MutexLock lock{mutex_};
-        if (stopping_ && !watcher_.joinable()) {
+        if (stopping_) {
             return;
         }
         stopping_ = true;
         changed_.notify_all();
-        while (pumping_) {
-            changed_.wait(lock);
-        }
-        Completions completions;
-        for (Reader& reader : readers_) {
-            completions.emplace_back([done = std::move(reader.done)] {
-                done(fail(ErrorCode::kStopping, "the server is stopping"));
-            });
-        }
-        readers_.clear();
-        lock.unlock();
-        for (auto& completion : completions) {
-            completion();
-        }
-        lock.lock();
     }
-    engine_.on_checkpoint([](LogIndex) {});
+    // The bus first: it may be waiting for mutex_, and must find stopping_ set.
+    if (bus_ != nullptr) {
+        bus_->stop();
+    }
+    if (sender_) {
+        sender_->stop();
+        receiver_->stop();
+    }
+    if (engine_ != nullptr) {
+        engine_->on_checkpoint([](LogIndex) {});
+    }
     if (watcher_.joinable()) {
         watcher_.join();
     }
+    Completions completions;
+    {
+        MutexLock lock{mutex_};
+        while (pumping_ && settings_.own_threads && disk_thread_.joinable()) {
+            changed_.wait(lock);
+        }
+    }
+    {
+        const MutexLock lock{disk_mutex_};
+        disk_stopping_ = true;
+        disk_wake_.notify_all();
+        snapshot_wake_.notify_all();
+    }
+    if (disk_thread_.joinable()) {
+        disk_thread_.join();
+    }
+    if (snapshot_thread_.joinable()) {
+        snapshot_thread_.join();
+    }
+    {
+        const MutexLock lock{mutex_};
+        const Error error = stopping_error();
+        for (Reader& reader : readers_) {
+            completions.emplace_back([done = std::move(reader.done), error] { done(error); });
+        }
+        readers_.clear();
+        for (auto& [id, asked] : asked_reads_) {
+            completions.emplace_back([done = std::move(asked.done), error] { done(error); });
+        }
+        asked_reads_.clear();
+        for (auto& [id, asked] : commands_) {
+            completions.emplace_back([done = std::move(asked.done), error] { done(error); });
+        }
+        commands_.clear();
+        // What never left the strategy was not logged; what is in the log may yet be committed by a peer.
+        for (auto& [id, waiter] : proposed_) {
+            completions.emplace_back([done = std::move(waiter), error] { done(error); });
+        }
+        proposed_.clear();
+        const Error unknown{ErrorCode::kUnknownCommit,
+                            "it is unknown whether the transaction was committed: the server stopped before its "
+                            "peers had answered"};
+        for (auto& [index, waiter] : waiting_) {
+            completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
+        }
+        waiting_.clear();
+    }
+    for (auto& completion : completions) {
+        completion();
+    }
 }
 
-void ReplicaImpl::commit(std::string write_set, CommitDone done) {
+// ---- What comes in ----
+
+void ReplicaImpl::commit(std::string write_set, std::optional<Term> began_in, CommitDone done) {
     MutexLock lock{mutex_};
     std::optional<Error> refusal;
     if (failure_) {
-        refusal = Error{ErrorCode::kDatabaseUnavailable,
-                        "this member takes no writes since " + failure_->message()};
+        refusal =
+            Error{ErrorCode::kDatabaseUnavailable, "this member takes no writes since " + failure_->message()};
     } else if (stopping_) {
-        refusal = Error{ErrorCode::kStopping, "the server is stopping"};
+        refusal = stopping_error();
+    } else if (began_in && *began_in != strategy_->write_term() && strategy_->write_term().value != 0) {
+        // It leads, but not without a break: what others wrote meanwhile took no notice of this one's locks.
+        refusal = Error{ErrorCode::kConflict,
+                        "leadership changed while the transaction ran; others may have written what it read"};
     }
     if (!refusal) {
-        const ProposalId id{next_proposal_++};
-        if (auto offered = strategy_->propose(id, std::move(write_set), next_hybrid_time());
-            offered) {
+        const ProposalId id{next_id_++};
+        if (auto offered = strategy_->propose(id, std::move(write_set), next_hybrid_time()); offered) {
             proposed_.emplace(id, std::move(done));
-            if (!pumping_) {
-                pump();
-            }
+            after_input(Where::kCaller);
             return;
         } else {
             refusal = offered.error();
@@ -221,17 +270,158 @@ void ReplicaImpl::read_point(ReadConsistency level,
                              std::optional<LogIndex> bookmark,
                              Deadline deadline,
                              std::function<void(Result<LogIndex>)> done) {
-    const LogIndex applied = engine_.applied_index();
+    const LogIndex applied = applied_index();
     const LogIndex wanted = bookmark.value_or(LogIndex{0});
-    // Standalone: everything acknowledged is applied, whatever the level. A mode with peers answers
-    // through Strategy::read.
-    static_cast<void>(level);
-    if (wanted <= applied) {
+    const bool causal =
+        bus_ == nullptr || level == ReadConsistency::kOne || level == ReadConsistency::kLocalOne;
+    if (causal && wanted <= applied) {
         done(applied);
         return;
     }
+    MutexLock lock{mutex_};
+    if (stopping_) {
+        lock.unlock();
+        done(stopping_error());
+        return;
+    }
+    if (causal) {
+        readers_.push_back({wanted, deadline, std::move(done)});
+        return;
+    }
+    const ReadId id{next_id_++};
+    if (auto asked = strategy_->read(id, level); !asked) {
+        lock.unlock();
+        done(asked.error());
+        return;
+    }
+    asked_reads_.emplace(id, AskedRead{bookmark, deadline, std::move(done)});
+    after_input(Where::kCaller);
+}
+
+std::optional<Term> ReplicaImpl::term_at(LogIndex index) {
+    if (index > log_.last_index()) {
+        return std::nullopt;
+    }
+    const auto term = log_.term_at(index);
+    return term ? std::optional{term.value()} : std::nullopt;
+}
+
+void ReplicaImpl::command(const Command& command,
+                          Deadline deadline,
+                          std::function<void(Result<std::string>)> done) {
+    MutexLock lock{mutex_};
+    std::optional<Error> refusal;
+    if (halted()) {
+        refusal = stopping_error();
+    } else {
+        const std::uint64_t id = next_id_++;
+        if (auto taken = strategy_->command(id, command); taken) {
+            commands_.emplace(id, AskedCommand{deadline, std::move(done)});
+            after_input(Where::kCaller);
+            return;
+        } else {
+            refusal = taken.error();
+        }
+    }
+    lock.unlock();
+    done(*refusal);
+}
+
+void ReplicaImpl::peer_up(const PeerInfo& peer) {
     const MutexLock lock{mutex_};
-    readers_.push_back({wanted, deadline, std::move(done)});
+    if (!halted()) {
+        strategy_->peer_up(peer);
+        after_input(Where::kBus);
+    }
+}
+
+void ReplicaImpl::peer_down(const NodeName& peer, transport::LostReason reason) {
+    {
+        const MutexLock lock{mutex_};
+        if (halted()) {
+            return;
+        }
+        strategy_->peer_down(peer, reason);
+        after_input(Where::kBus);
+    }
+    if (sender_) {
+        sender_->peer_down(peer);
+    }
+}
+
+void ReplicaImpl::message(const NodeName& from, Lane, std::shared_ptr<const ClusterMessage> message) {
+    switch (message->body_case()) {
+        case ClusterMessage::kSnapshotBegin:
+            if (receiver_) {
+                receiver_->step(from, message->snapshot_begin());
+            }
+            return;
+        case ClusterMessage::kSnapshotChunk:
+            if (receiver_) {
+                receiver_->step(from, message->snapshot_chunk());
+            }
+            return;
+        case ClusterMessage::kSnapshotResponse:
+            if (sender_) {
+                sender_->step(from, message->snapshot_response());
+            }
+            return;
+        default:
+            break;
+    }
+    const MutexLock lock{mutex_};
+    if (!halted()) {
+        strategy_->step(from, *message);
+        after_input(Where::kBus);
+    }
+}
+
+void ReplicaImpl::tick() {
+    {
+        MutexLock lock{mutex_};
+        if (halted()) {
+            return;
+        }
+        const auto since = log_.sync_running_since();
+        const bool stalled = since && clock_.now() - *since > settings_.sync_warn_after;
+        if (stalled || stalled_) {
+            strategy_->disk_stalled(stalled);
+        }
+        if (stalled && !stalled_) {
+            log::warn("The disk has not answered a sync for {} ms; writes wait for it.",
+                      std::chrono::duration_cast<std::chrono::milliseconds>(clock_.now() - *since).count());
+        }
+        stalled_ = stalled;
+        strategy_->tick();
+        after_input(Where::kBus);
+        Completions completions;
+        watch_waiters(completions);
+        run(completions, Where::kBus);
+    }
+    if (sender_) {
+        sender_->tick();
+    }
+}
+
+void ReplicaImpl::after_input(Where where) {
+    send_messages();
+    write_term_.store(strategy_->write_term().value, std::memory_order_release);
+    if (leaving_) {
+        changed_.notify_all();
+    }
+    if (!pumping_ && !halted()) {
+        pumping_ = true;
+        pump(where);
+    }
+}
+
+void ReplicaImpl::send_messages() {
+    if (bus_ == nullptr) {
+        return;
+    }
+    for (Outbound& out : strategy_->take_messages()) {
+        bus_->send(out.to, out.lane, std::move(out.message));
+    }
 }
 
 std::uint64_t ReplicaImpl::next_hybrid_time() {
@@ -240,241 +430,119 @@ std::uint64_t ReplicaImpl::next_hybrid_time() {
     return last_hybrid_time_;
 }
 
-void ReplicaImpl::pump() {
-    pumping_ = true;
-    Completions completions;
-    for (;;) {
-        if (const std::uint64_t cut = cut_before_.exchange(0, std::memory_order_relaxed);
-            cut != 0 && !failure_) {
-            mutex_.unlock();
-            if (auto cut_done = log_.truncate_before(LogIndex{cut}); !cut_done) {
-                log::warn("The log could not be shortened before index {}: {}",
-                          cut,
-                          cut_done.error().message());
-            }
-            mutex_.lock();
-        }
-        Ready ready = strategy_->take_ready();
-        for (const Placed& placed : ready.placed) {
-            auto node = proposed_.extract(placed.id);
-            if (!node.empty()) {
-                waiting_[placed.index] = {placed.term, std::move(node.mapped())};
-            }
-        }
-        for (Refusal& refusal : ready.refused) {
-            auto node = proposed_.extract(refusal.id);
-            if (!node.empty()) {
-                completions.emplace_back(
-                    [done = std::move(node.mapped()), error = refusal.error] { done(error); });
-            }
-        }
-        const bool has_entries = !ready.entries.empty() || ready.hard_state.has_value();
-        const LogIndex applied = engine_.applied_index();
-        const bool has_applies = ready.committed > applied && !unapplied_.empty() && !failure_;
-        if (!has_entries && !has_applies) {
-            break;
-        }
-        // What the last round made durable is applied and answered first; its clients need not wait
-        // for the next sync.
-        if (has_applies) {
-            apply(ready.committed, completions);
-            // A single answer with nothing behind it waits for the end of the loop: it runs on this
-            // thread once another may take the pump.
-            if (has_entries || completions.size() > 1) {
-                run(completions, Where::kElsewhere);
-            }
-        }
-        if (has_entries) {
-            persist(ready, completions);
-        }
-    }
-    pumping_ = false;
-    if (stopping_) {
-        changed_.notify_all();  // stop() waits for it; else nobody is woken, a commit costs no such
-                                // call
-    }
-    run(completions, Where::kHere);
-}
+// ---- What waits ----
 
-void ReplicaImpl::persist(Ready& ready, Completions& completions) {
-    const LogIndex first = ready.entries.empty() ? LogIndex{0} : ready.entries.front().index;
-    const LogIndex last = ready.entries.empty() ? log_.last_index() : ready.entries.back().index;
-    if (failure_) {
-        fail_for_good(*failure_, completions);
-        strategy_->persisted(last);
-        return;
-    }
-    mutex_.unlock();
-    Result<> done = ready.hard_state ? log_.set_hard_state(*ready.hard_state) : Result<>{success()};
-    if (done && !ready.entries.empty()) {
-        done = log_.append(ready.entries);
-    }
-    const Deadline began = clock_.now();
-    if (done) {
-        done = log_.sync();
-    }
-    const auto took = static_cast<std::uint64_t>((clock_.now() - began).count());
-    mutex_.lock();
-    if (done) {
-        ++stats_.batches;
-        ++stats_.sync_count;
-        stats_.disk_full = false;
-        stats_.sync_ns_total += took;
-        stats_.sync_ns_max = std::max(stats_.sync_ns_max, took);
-        for (Entry& entry : ready.entries) {
-            unapplied_.push_back(std::move(entry));
-        }
-        strategy_->persisted(last);
-        return;
-    }
-    const Error error = done.error();
-    if (error.code() == ErrorCode::kDiskFull && !log_.failed()) {
-        if (!stats_.disk_full) {
-            log::error("The disk is full; writes are refused until there is room again: {}",
-                       error.message());
-        }
-        stats_.disk_full = true;
-        for (LogIndex index = first; index <= last; ++index) {
-            auto node = waiting_.extract(index);
-            if (!node.empty()) {
-                ++stats_.refused;
-                completions.emplace_back(
-                    [waiter = std::move(node.mapped().done), error] { waiter(error); });
-            }
-        }
-        strategy_->not_persisted(first);
-        return;
-    }
-    log::error("The log cannot be written: {}. Restart this server: it verifies its log from disk.",
-               error.message());
-    fail_for_good(error, completions);
-    strategy_->persisted(last);
-}
-
-void ReplicaImpl::fail_for_good(const Error& error, Completions& completions) {
-    failure_ = error;
-    const Error unknown{ErrorCode::kUnknownCommit,
-                        "it is unknown whether the transaction was committed: " + error.message()};
-    for (auto& [index, waiter] : waiting_) {
-        completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
-    }
-    waiting_.clear();
-}
-
-void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
-    std::vector<Entry> batch;
-    while (!unapplied_.empty() && unapplied_.front().index <= committed) {
-        batch.push_back(std::move(unapplied_.front()));
-        unapplied_.pop_front();
-    }
-    mutex_.unlock();
-    Result<> done = success();
-    for (const Entry& entry : batch) {
-        done = engine_.apply(entry);
-        if (!done) {
-            break;
-        }
-    }
-    mutex_.lock();
-    if (!done) {
-        log::error(
-            "Log entry {} cannot be applied: {}. This server stops: going on would be divergence.",
-            engine_.applied_index().value + 1,
-            done.error().message());
-        fail_for_good(done.error(), completions);
-        return;
-    }
-    const LogIndex last = batch.back().index;
-    strategy_->applied(last);
-    stats_.commits += batch.size();
-    while (!waiting_.empty() && waiting_.begin()->first <= last) {
-        auto node = waiting_.extract(waiting_.begin());
-        completions.emplace_back(
-            [waiter = std::move(node.mapped().done),
-             result = Committed{node.key(), node.mapped().term}] { waiter(result); });
-    }
+void ReplicaImpl::watch_waiters(Completions& completions) {
+    const Deadline now = clock_.now();
     release_readers(completions);
-}
-
-void ReplicaImpl::release_readers(Completions& completions) {
-    const LogIndex applied = engine_.applied_index();
     std::erase_if(readers_, [&](Reader& reader) {
-        if (reader.wanted > applied) {
+        if (reader.deadline > now) {
             return false;
         }
-        completions.emplace_back([done = std::move(reader.done), applied] { done(applied); });
+        completions.emplace_back(
+            [done = std::move(reader.done), wanted = reader.wanted, applied = applied_index()] {
+                done(fail(ErrorCode::kBookmarkTimeout,
+                          fmt::format("not up to the requested version: {}. Latest database version is {}",
+                                      wanted.value,
+                                      applied.value)));
+            });
+        return true;
+    });
+    std::erase_if(asked_reads_, [&](auto& asked) {
+        if (asked.second.deadline > now) {
+            return false;
+        }
+        completions.emplace_back([done = std::move(asked.second.done)] {
+            done(fail(ErrorCode::kTimedOut, "the other members did not confirm in time that a read here is current"));
+        });
+        return true;
+    });
+    std::erase_if(commands_, [&](auto& asked) {
+        if (asked.second.deadline > now) {
+            return false;
+        }
+        completions.emplace_back([done = std::move(asked.second.done)] {
+            done(fail(ErrorCode::kTimedOut, "the command did not end in time; it may still take effect"));
+        });
+        return true;
+    });
+    if (bus_ == nullptr) {
+        return;
+    }
+    std::erase_if(waiting_, [&](auto& waiting) {
+        if (now - waiting.second.since < kUnknownAfter) {
+            return false;
+        }
+        completions.emplace_back([done = std::move(waiting.second.done)] {
+            done(fail(ErrorCode::kUnknownCommit,
+                      "it is unknown whether the transaction was committed: it is in the log here, but the other "
+                      "members did not answer in time"));
+        });
         return true;
     });
 }
 
-void ReplicaImpl::run(Completions& completions, Where where) {
-    if (completions.empty()) {
-        return;
-    }
-    Completions mine = std::move(completions);
-    completions.clear();
-    mutex_.unlock();
-    if (where == Where::kElsewhere && settings_.post) {
-        // In slices: a hand-over for each answer would cost more than the answer.
-        for (std::size_t begin = 0; begin < mine.size(); begin += kSliceCompletions) {
-            const std::size_t end = std::min(mine.size(), begin + kSliceCompletions);
-            auto slice = std::make_shared<Completions>(
-                std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(begin)),
-                std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(end)));
-            settings_.post([slice] {
-                for (const auto& completion : *slice) {
-                    completion();
-                }
-            });
-        }
-    } else {
-        for (const auto& completion : mine) {
-            completion();
-        }
-    }
-    mutex_.lock();
-}
-
-void ReplicaImpl::watch() {
+void ReplicaImpl::watch_loop() {
+    const Duration interval = bus_ == nullptr ? kWatchInterval : settings_.tick_interval;
+    Deadline next = clock_.now() + interval;
     MutexLock lock{mutex_};
     while (!stopping_) {
-        changed_.wait_for(lock, kWatchInterval);
+        changed_.wait_until(lock, next);
         const Deadline now = clock_.now();
-        Completions completions;
-        release_readers(completions);
-        std::erase_if(readers_, [&](Reader& reader) {
-            if (reader.deadline > now) {
-                return false;
-            }
-            completions.emplace_back([done = std::move(reader.done),
-                                      wanted = reader.wanted,
-                                      applied = engine_.applied_index()] {
-                done(fail(ErrorCode::kBookmarkTimeout,
-                          fmt::format(
-                              "not up to the requested version: {}. Latest database version is {}",
-                              wanted.value,
-                              applied.value)));
-            });
-            return true;
-        });
-        const auto since = log_.sync_running_since();
-        const bool hangs = since && now - *since > settings_.sync_warn_after;
-        if (hangs && !sync_warned_) {
-            log::warn("The disk has not answered a sync for {} ms; writes wait for it.",
-                      std::chrono::duration_cast<std::chrono::milliseconds>(now - *since).count());
+        if (stopping_ || now < next) {
+            continue;
         }
-        sync_warned_ = hangs;
-        run(completions, Where::kElsewhere);
+        // A pause of the process is told as such: what arrived meanwhile is heard before time-outs are judged.
+        const std::int64_t missed = (now - next) / interval;
+        if (missed > kMissedTicksMax) {
+            if (!halted()) {
+                strategy_->paused(static_cast<std::uint64_t>(missed));
+            }
+            next = now;
+        }
+        next += interval;
+        lock.unlock();
+        tick();
+        lock.lock();
     }
 }
 
-}  // namespace
+// ---- What is asked from outside ----
 
-Result<Committed> Replica::commit_and_wait(std::string write_set) {
+ClusterView ReplicaImpl::view() const {
+    const MutexLock lock{mutex_};
+    return strategy_ == nullptr ? ClusterView{} : strategy_->view();
+}
+
+ReplicaStats ReplicaImpl::stats() const {
+    const MutexLock lock{mutex_};
+    ReplicaStats out = stats_;
+    out.first_index = log_.first_index();
+    out.last_index = log_.last_index();
+    out.log_bytes = log_.disk_bytes();
+    out.applied_index = applied_index();
+    out.failed = failure_.has_value();
+    if (sender_) {
+        out.snapshot_bytes_sent = sender_->bytes_sent();
+        out.snapshot_bytes_received = receiver_->bytes_received();
+    }
+    return out;
+}
+
+std::optional<Error> ReplicaImpl::failure() const {
+    const MutexLock lock{mutex_};
+    return failure_;
+}
+
+namespace {
+
+/// Runs `start`, which answers through its argument, and waits for the answer.
+template <class T, class Start>
+Result<T> wait_for(Start&& start) {
     std::mutex mutex;
     std::condition_variable answered;
-    std::optional<Result<Committed>> answer;
-    commit(std::move(write_set), [&](Result<Committed> result) {
+    std::optional<Result<T>> answer;
+    start([&](Result<T> result) {
         const std::lock_guard lock{mutex};
         answer.emplace(std::move(result));
         answered.notify_one();
@@ -484,12 +552,18 @@ Result<Committed> Replica::commit_and_wait(std::string write_set) {
     return std::move(*answer);
 }
 
-std::unique_ptr<Replica> make_replica(std::unique_ptr<Strategy> strategy,
-                                      engine::Engine& engine,
-                                      engine::Log& log,
-                                      Clock& clock,
-                                      const ReplicaSettings& settings) {
-    return std::make_unique<ReplicaImpl>(std::move(strategy), engine, log, clock, settings);
+}  // namespace
+
+Result<Committed> Replica::commit_and_wait(std::string write_set, std::optional<Term> began_in) {
+    return wait_for<Committed>([&](auto done) { commit(std::move(write_set), began_in, done); });
+}
+
+Result<std::string> Replica::command_and_wait(const Command& asked, Deadline deadline) {
+    return wait_for<std::string>([&](auto done) { command(asked, deadline, done); });
+}
+
+std::unique_ptr<Replica> make_replica(ReplicaParts parts, const ReplicaSettings& settings) {
+    return std::make_unique<ReplicaImpl>(std::move(parts), settings);
 }
 
 }  // namespace nornic::modes

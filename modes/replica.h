@@ -1,17 +1,19 @@
-// Replica: the one driver of every mode. Takes writes, carries the strategy's Ready out (persist,
-// send, apply, answer) and is what server talks to.
+// Replica: the one driver of every mode. Takes writes, carries the strategy's decisions out (send,
+// persist, apply, answer) and is what server talks to.
 //
 // Threads: calls come from any thread. Whoever finds work and nobody at it does it: the thread that
 // commits also writes, syncs and applies, so a single client pays for no hand-over; what arrives
 // meanwhile is the next batch (group commit). Completions run on the thread that finished the work.
+// Messages and ticks never wait for that thread: they are stepped, and what they have to say is sent, while it syncs.
 #pragma once
 
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/result.h"
-#include "engine/engine.h"
 #include "engine/log.h"
+#include "engine/snapshot.h"
 #include "modes/strategy.h"
+#include "transport/message_bus.h"
 
 #include <cstdint>
 #include <functional>
@@ -32,11 +34,18 @@ struct ReplicaStats {
     std::uint64_t batches = 0;  // commits / batches: how many share a sync
     std::uint64_t refused = 0;
     std::uint64_t log_bytes = 0;
+    LogIndex first_index;
     LogIndex last_index;
     LogIndex applied_index;
     std::uint64_t sync_count = 0;
     std::uint64_t sync_ns_total = 0;
     std::uint64_t sync_ns_max = 0;
+    std::uint64_t diverged_entries = 0;   // of lost branches, saved under diverged/
+    std::uint64_t snapshots_sent = 0;
+    std::uint64_t snapshots_installed = 0;
+    std::uint64_t snapshot_bytes_sent = 0;
+    std::uint64_t snapshot_bytes_received = 0;
+    std::int64_t last_applied_wall_ns = 0;  // when the newest applied entry was proposed, by its hybrid time
     bool failed = false;
     bool disk_full = false;
 };
@@ -47,17 +56,24 @@ public:
 
     virtual ~Replica() = default;
 
-    /// Replays the log into the engine. kCorruption, kIo: the member must not serve.
+    /// Replays the log into the engine as far as it is known to be committed, joins the other members. kCorruption,
+    /// kIo: the member must not serve.
     virtual Result<> start() = 0;
+    /// Hands leadership over if there is somebody to take it; waits for that until the deadline.
+    virtual void leave(Deadline deadline) = 0;
     /// Refuses new writes with kStopping and waits for those under way.
     virtual void stop() = 0;
 
     /// Each ends in exactly one of three ways: committed (and applied: the next snapshot sees it),
     /// not committed (any error but kUnknownCommit), or kUnknownCommit. Called on any thread,
     /// perhaps this one.
-    virtual void commit(std::string write_set, CommitDone done) = 0;
+    /// `began_in`: the term() at which the transaction began. If leadership was lost meanwhile, others may have
+    /// written what its locks did not see, and it is refused with kNotLeader.
+    virtual void commit(std::string write_set, std::optional<Term> began_in, CommitDone done) = 0;
     /// The same, waiting here.
-    Result<Committed> commit_and_wait(std::string write_set);
+    Result<Committed> commit_and_wait(std::string write_set, std::optional<Term> began_in = std::nullopt);
+    /// The term in which this member may write; 0 while it may not. Cheap.
+    [[nodiscard]] virtual Term term() const = 0;
 
     /// Done once the engine's applied index is at least what `level` asks; kBookmarkTimeout at the
     /// deadline.
@@ -65,6 +81,12 @@ public:
                             std::optional<LogIndex> bookmark,
                             Deadline deadline,
                             std::function<void(Result<LogIndex>)> done) = 0;
+    /// The term of the entry at `index`, if the log still knows it: for bookmarks of a lost branch.
+    virtual std::optional<Term> term_at(LogIndex index) = 0;
+
+    /// kTimedOut at the deadline: the command may still take effect.
+    virtual void command(const Command& command, Deadline deadline, std::function<void(Result<std::string>)> done) = 0;
+    Result<std::string> command_and_wait(const Command& command, Deadline deadline);
 
     [[nodiscard]] virtual ClusterView view() const = 0;
     [[nodiscard]] virtual ReplicaStats stats() const = 0;
@@ -73,6 +95,9 @@ public:
     /// What made this member stop taking writes for good (a failed sync, an entry that cannot be
     /// applied).
     [[nodiscard]] virtual std::optional<Error> failure() const = 0;
+
+    /// One tick interval has passed. Only where ReplicaSettings::own_threads is false.
+    virtual void tick() = 0;
 };
 
 struct ReplicaSettings {
@@ -80,16 +105,42 @@ struct ReplicaSettings {
     std::size_t batch_entries_max = 4096;
     std::size_t batch_bytes_max = std::size_t{64} << 20;
     Duration sync_warn_after = std::chrono::seconds{1};
+    Duration tick_interval = std::chrono::milliseconds{10};
+    /// Where entries of lost branches are kept readable; empty: nowhere (a witness, the simulator's own sink below).
+    std::string diverged_directory;
+    /// Takes what would be written there instead: file name and text. For tests and the simulator.
+    std::function<void(const std::string& name, const std::string& text)> diverged_sink;
+    /// Entries that a checkpoint made unnecessary are kept for peers up to so many bytes.
+    std::uint64_t log_retention_bytes = std::uint64_t{1} << 30;
+    std::size_t snapshot_chunk_bytes = std::size_t{256} << 10;
+    std::size_t snapshot_window_chunks = 8;
+    std::uint64_t snapshot_bytes_per_second = std::uint64_t{64} << 20;
+    /// How long an interrupted transfer can be taken up again.
+    Duration snapshot_keep = std::chrono::minutes{10};
     /// Runs completions elsewhere while this thread goes on with the next batch; empty: all run
     /// here.
     std::function<void(std::function<void()>)> post;
+    /// Runs writes to the log, which block; empty: here.
+    std::function<void(std::function<void()>)> run_disk;
+    /// Runs reading and writing of snapshots, which is long; empty: on a thread of its own, or here without own_threads.
+    std::function<void(std::function<void()>)> run_snapshot;
+    /// false: no thread is started; tick() comes from outside. For the simulator.
+    bool own_threads = true;
 };
 
-/// engine and log must outlive it.
-std::unique_ptr<Replica> make_replica(std::unique_ptr<Strategy> strategy,
-                                      engine::Engine& engine,
-                                      engine::Log& log,
-                                      Clock& clock,
-                                      const ReplicaSettings& settings);
+/// Makes the strategy once the log is open: StrategyStart holds all but what the mode itself adds.
+using StrategyFactory = std::function<std::unique_ptr<Strategy>(const StrategyStart&)>;
+
+struct ReplicaParts {
+    StrategyStart start;  // self, addresses, cluster id, limits; the rest is filled from engine and log
+    StrategyFactory make_strategy;
+    engine::EngineHost* engine = nullptr;  // nullptr: a witness, which holds no data
+    engine::Log* log = nullptr;
+    transport::MessageBus* bus = nullptr;  // nullptr: no peers
+    Clock* clock = nullptr;
+};
+
+/// What `parts` points to must outlive it.
+std::unique_ptr<Replica> make_replica(ReplicaParts parts, const ReplicaSettings& settings);
 
 }  // namespace nornic::modes

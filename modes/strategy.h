@@ -1,11 +1,12 @@
 // Strategy: a replication mode as a deterministic state machine. It decides; modes::Replica, the
-// one driver, owns disk, network, timers and threads and carries any mode's Ready out in the one
-// right order.
+// one driver, owns disk, network, timers and threads and carries any mode's decisions out in the
+// one right order. docs/writing-a-mode.md walks through a new one.
 #pragma once
 
 #include "base/ids.h"
 #include "base/result.h"
 #include "engine/log.h"
+#include "transport/message_bus.h"
 
 #include <cstdint>
 #include <functional>
@@ -20,16 +21,14 @@ namespace nornic::modes {
 using engine::EntryKind;
 using engine::HardState;
 using Entry = engine::LogEntry;
-
-/// What another member said or is to be told; each mode reads and writes the payloads it knows.
-struct ClusterMessage {
-    std::uint32_t type = 0;  // the wire protocol's message number
-    std::string payload;
-};
+using transport::ClusterMessage;
+using transport::Lane;
+using transport::PeerInfo;
 
 struct Outbound {
     NodeName to;
-    ClusterMessage message;
+    Lane lane = Lane::LANE_CONTROL;
+    std::shared_ptr<const ClusterMessage> message;
 };
 
 /// How fresh a read must be (the spec's consistency levels).
@@ -39,6 +38,10 @@ enum class ReadConsistency : std::uint8_t { kOne, kLocalOne, kQuorum, kLocalQuor
 struct ReadPoint {
     ReadId id;
     LogIndex index;
+};
+struct RefusedRead {
+    ReadId id;
+    Error error;
 };
 
 /// A proposal's place in the log; from here on its outcome is the entry's.
@@ -54,20 +57,29 @@ struct Refusal {
 };
 
 /// What the driver owes the strategy, in this order. The order is the safety argument: nothing is
-/// promised to a peer or a client that a crash could make us forget.
+/// promised to a peer or a client that a crash could make us forget. What may be said whatever a crash makes us
+/// forget is not here but in take_messages().
 struct Ready {
-    std::vector<Outbound> messages;                // 1. Send: true even if we forget all of 2.
+    /// 1. The log beyond this is a lost branch: keep its entries readable under diverged/, take the engine back
+    ///    if it applied any, forget them, then call rewound(). Nothing is persisted until then.
+    std::optional<LogIndex> rewind_to;
     std::optional<HardState> hard_state;           // 2. Persist in one synced batch with
     std::vector<Entry> entries;                    //    these; drop any entry at or past the first.
+    std::vector<Outbound> messages_after_append;   //    Send once they are appended, while they are synced: what the
+                                                   //    disk has no room for was shown to nobody.
     std::vector<Outbound> messages_after_persist;  // 3. Send once 2 is on disk.
     LogIndex committed;                            // 4. Apply in index order up to here.
     std::vector<ReadPoint> reads;                  // 5. Answer once applied >= index.
-    std::vector<Refusal> refused;                  // 6. Answer now: nothing was logged.
+    std::vector<RefusedRead> refused_reads;        //    Answer now.
+    std::vector<Refusal> refused;                  // 6. Answer now: nothing was logged, or it is known to be lost.
     std::vector<Placed> placed;                    //    Which entry carries which proposal.
+    std::vector<NodeName> send_snapshot;           // 7. Bring these up to date by a snapshot, in the background.
+    std::vector<std::string> events;               // 8. Log these: what an operator wants to know, one line each.
 
     [[nodiscard]] bool empty() const noexcept {
-        return messages.empty() && !hard_state && entries.empty() &&
-               messages_after_persist.empty() && reads.empty() && refused.empty() && placed.empty();
+        return !rewind_to && !hard_state && entries.empty() &&
+               messages_after_append.empty() && messages_after_persist.empty() && reads.empty() &&
+               refused_reads.empty() && refused.empty() && placed.empty() && send_snapshot.empty() && events.empty();
     }
 };
 
@@ -79,32 +91,81 @@ enum class Role : std::uint8_t {
     kLearner,
     kWitness,
     kPrimary,
-    kStandby
+    kStandby,
 };
+/// "leader", as /health says it; a standalone member is a leader.
+std::string_view to_string(Role role) noexcept;
 
 struct MemberView {
     NodeName id;
     std::string cluster_address;
     std::string bolt_address;
+    std::string http_address;
     Role role = Role::kFollower;
     bool healthy = true;
+    bool serves_data = true;   // a witness does not
+    LogIndex match_index;      // durable there, as far as is known here
+    LogIndex applied_index;
+    std::uint64_t lag_ms = 0;  // since when it has been behind, as far as is known here
 };
 
 /// For ROUTE, status and metrics: one consistent look.
 struct ClusterView {
     std::string mode;
+    std::string cluster_id;
     NodeName self;
     Role role = Role::kStandalone;
     NodeName leader;  // empty: none known
     Term term;
     LogIndex commit_index;
-    std::vector<MemberView> members;
+    std::vector<MemberView> members;  // self first
+    /// One word for /health: "ready", "starting", "catching_up", "read_only", "degraded", "fenced", "no_quorum".
+    std::string state = "ready";
+    /// Why it is not ready and what to do, a sentence; empty if it is.
+    std::string reason;
+    bool accepts_writes = true;
+    std::uint64_t leader_changes = 0;  // seen since the start
+    /// More that only this mode has, for status: name and value ("sync_state", "degraded").
+    std::vector<std::pair<std::string, std::string>> details;
+
     [[nodiscard]] bool is_leader() const noexcept {
         return role == Role::kStandalone || role == Role::kLeader || role == Role::kPrimary;
     }
 };
 
-/// The same constructor arguments and the same calls in the same order give the same Ready values.
+/// What an operator asks of a member. Each is answered through its completion, once.
+struct Command {
+    enum class Kind : std::uint8_t {
+        kPromote,    // this member becomes the primary or leader
+        kTransfer,   // leadership goes to `target`; empty: to whoever is fit
+        kStepDown,
+        kAddMember,
+        kRemoveMember,
+        kSnapshot,
+    };
+    Kind kind = Kind::kPromote;
+    NodeName target;
+    std::string address;
+    bool force = false;  // accept the loss that the refusal named
+};
+struct CommandAnswer {
+    std::uint64_t id = 0;
+    Result<std::string> outcome = std::string{};  // a sentence for the operator
+};
+
+/// The local log as a strategy sees it: only what was persisted.
+class LogReader {
+public:
+    virtual ~LogReader() = default;
+    [[nodiscard]] virtual LogIndex first_index() const = 0;  // last_index() + 1 if empty
+    [[nodiscard]] virtual LogIndex last_index() const = 0;
+    /// Term of an entry held, of the one before the first, or 0 for index 0; kNotFound for others.
+    virtual Result<Term> term_at(LogIndex index) = 0;
+    /// Entries from `from` on, at most so many and about so many bytes, at least one. kNotFound, kCorruption.
+    virtual Result<std::vector<Entry>> read(LogIndex from, LogIndex to, std::size_t bytes) = 0;
+};
+
+/// The same constructor arguments and the same calls in the same order give the same decisions.
 /// So it holds no clock, socket, thread, disk or global random source. One caller at a time.
 class Strategy {
 public:
@@ -114,10 +175,18 @@ public:
     [[nodiscard]] virtual std::string_view name() const noexcept = 0;
 
     /// One tick interval has passed. Every time-out is counted in these.
-    virtual void tick() = 0;
+    virtual void tick() {}
+    /// So many intervals passed in which nothing ran here (the process was stopped, the machine slept). They count
+    /// for what this member promised others, not for what it expects of them: they may have spoken meanwhile.
+    virtual void paused(std::uint64_t) {}
+
+    /// A connection to this peer is up; again whenever what it says of itself changes.
+    virtual void peer_up(const PeerInfo&) {}
+    /// No connection is left. kClosed is a hint that its process ended, never a proof.
+    virtual void peer_down(const NodeName&, transport::LostReason) {}
 
     /// A peer's message. Stale, unknown or malformed ones are counted and dropped.
-    virtual void step(const NodeName& from, const ClusterMessage& message) = 0;
+    virtual void step(const NodeName&, const ClusterMessage&) {}
 
     /// Offers a write; its answer is a committed entry or a refusal that carries `id`.
     /// kNotLeader (with a hint), kBusy (a limit is reached): nothing was logged.
@@ -126,25 +195,70 @@ public:
     /// Asks from which log index on a local read is as fresh as `level` promises.
     virtual Result<> read(ReadId id, ReadConsistency level) = 0;
 
-    /// Takes all outstanding work. Precondition: the previous Ready's entries were persisted.
+    /// What an operator wants. kUnsupported where the mode has no such thing; other refusals may come at once, too.
+    virtual Result<> command(std::uint64_t, const Command&) {
+        return fail(ErrorCode::kUnsupported, std::string{"this mode has no such command"});
+    }
+    /// Commands that ended.
+    virtual std::vector<CommandAnswer> take_answers() { return {}; }
+
+    /// This process stops in an orderly way: hand leadership over if there is somebody to take it. left() once there
+    /// is nothing more to wait for.
+    virtual void leave() {}
+    [[nodiscard]] virtual bool left() const { return true; }
+
+    /// Messages that are true whatever a crash makes this member forget: taken at any time, also while a Ready is
+    /// being persisted, so that neither a sync nor an apply delays a heartbeat or the entries to a peer.
+    virtual std::vector<Outbound> take_messages() { return {}; }
+
+    /// Takes all other outstanding work. Precondition: the previous Ready's entries were persisted.
     virtual Ready take_ready() = 0;
-    virtual void persisted(LogIndex last) = 0;  // Ready steps 1–3 are done up to `last`.
+    virtual void persisted(LogIndex last) = 0;  // Ready steps 2–3 are done up to `last`.
     /// The disk had no room: nothing at or past `first` was logged. The driver has refused the
     /// proposals.
     virtual void not_persisted(LogIndex first) = 0;
     virtual void applied(LogIndex last) = 0;  // Ready step 4 is done up to `last`.
+    /// Ready step 1 is done and the log ends at `last`, or (false) the state cannot be taken back so far and must
+    /// come from a peer's snapshot.
+    virtual void rewound(LogIndex, bool) {}
 
+    /// Whether a snapshot of a leader or primary of this term, as of `index`, is wanted. false: the sender is fenced,
+    /// or this member holds data of its own; `reason` then says which.
+    virtual bool accepts_snapshot(const NodeName&, Term, LogIndex, std::string_view /*history*/, std::string& reason) {
+        reason = "this mode takes no snapshots";
+        return false;
+    }
+    /// State and log were replaced: the log is empty and goes on behind `index`.
+    virtual void snapshot_installed(LogIndex, Term, std::string /*history*/) {}
+    /// Ready step 7 ended: the peer holds the state up to `index`, or (nullopt) it failed and may be asked for again.
+    virtual void snapshot_sent(const NodeName&, std::optional<LogIndex>) {}
+    /// A sync has been hanging for a while (true, at each tick), or has ended (false). A member that cannot write must
+    /// not go on leading only because its heartbeats still flow.
+    virtual void disk_stalled(bool) {}
+    /// Entries from here on are still wanted by a peer, as far as the log's byte budget allows.
+    [[nodiscard]] virtual std::optional<LogIndex> wanted_from() const { return std::nullopt; }
+
+    /// The term in which this member may write; 0 while it may not. Cheap: asked at every commit.
+    [[nodiscard]] virtual Term write_term() const = 0;
     [[nodiscard]] virtual ClusterView view() const = 0;
 };
 
 /// What a strategy starts from: what the disk remembers.
 struct StrategyStart {
     NodeName self;
+    std::string cluster_id;
+    std::string cluster_address;
     std::string bolt_address;
+    std::string http_address;
+    std::string history;      // of the data held
     LogIndex last_index;
     Term last_term;
     HardState hard_state;
+    /// The engine was brought up to here: the checkpoint, and what was known to be committed. Entries behind it are
+    /// for the strategy to commit or to give up.
     LogIndex applied;
+    LogReader* log = nullptr;  // outlives the strategy; nullptr: the mode never reads it
+    std::uint64_t seed = 0;    // of the strategy's own randomness
     /// Proposals and their bytes under way before propose() answers kBusy.
     std::size_t inflight_max = 4096;
     std::size_t inflight_bytes_max = std::size_t{256} << 20;

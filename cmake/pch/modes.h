@@ -1,2 +1,3 @@
 #pragma once
 #include "cmake/pch/base.h"
+#include "transport/proto/cluster.pb.h"

@@ -24,8 +24,6 @@ public:
     }
 
     [[nodiscard]] std::string_view name() const noexcept override { return "standalone"; }
-    void tick() override {}
-    void step(const NodeName&, const ClusterMessage&) override {}
 
     Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override {
         if (last_.value - applied_.value >= start_.inflight_max ||
@@ -104,6 +102,7 @@ public:
         applied_ = last;
     }
 
+    [[nodiscard]] Term write_term() const override { return term_; }
     [[nodiscard]] ClusterView view() const override {
         ClusterView view;
         view.mode = "standalone";
@@ -112,7 +111,14 @@ public:
         view.leader = start_.self;
         view.term = term_;
         view.commit_index = committed_;
-        view.members.push_back({start_.self, "", start_.bolt_address, Role::kStandalone, true});
+        MemberView self;
+        self.id = start_.self;
+        self.bolt_address = start_.bolt_address;
+        self.http_address = start_.http_address;
+        self.role = Role::kStandalone;
+        self.match_index = committed_;
+        self.applied_index = applied_;
+        view.members.push_back(std::move(self));
         return view;
     }
 

@@ -16,7 +16,7 @@ using testing::_;
 using testing::NiceMock;
 
 /// The engine at the room's door: remembers what was applied.
-class FakeEngine final : public engine::Engine {
+class FakeEngine final : public engine::EngineHost {
 public:
     Result<> apply(const engine::LogEntry& entry) override {
         const std::lock_guard lock{mutex_};
@@ -52,6 +52,18 @@ public:
     engine::EngineStats stats() const override { return {}; }
     Result<std::uint64_t> digest() override { return std::uint64_t{0}; }
     void stop() override {}
+    Term applied_term() const override { return Term{1}; }
+    std::string history() const override { return "history"; }
+    bool freshly_installed() const override { return false; }
+    Result<> reload() override { return success(); }
+    void on_replaced(std::function<void()>) override {}
+    Result<std::unique_ptr<engine::SnapshotExport>> begin_export() override {
+        return fail(ErrorCode::kUnsupported, "not here");
+    }
+    Result<std::unique_ptr<engine::SnapshotImport>> begin_import(const engine::SnapshotInfo&) override {
+        return fail(ErrorCode::kUnsupported, "not here");
+    }
+    Result<> install(std::unique_ptr<engine::SnapshotImport>) override { return success(); }
 
     std::vector<std::string> payloads;
     std::string fail_on = "\x01never";
@@ -128,13 +140,18 @@ private:
 class ReplicaTest : public testing::Test {
 protected:
     void start() {
-        StrategyStart begin;
-        begin.self = "node-1";
-        begin.last_index = log.last_index();
-        begin.applied = engine.applied_index();
-        replica = make_replica(make_standalone(begin), engine, log, system_clock(), {});
+        replica = make_replica(parts(), {});
         const auto started = replica->start();
         ASSERT_TRUE(started) << started.error().message();
+    }
+    ReplicaParts parts() {
+        ReplicaParts parts;
+        parts.start.self = "node-1";
+        parts.make_strategy = make_standalone;
+        parts.engine = &engine;
+        parts.log = &log;
+        parts.clock = &system_clock();
+        return parts;
     }
     FakeEngine engine;
     FaultyLog log;
@@ -159,7 +176,7 @@ TEST_F(ReplicaTest, WritesThatArriveDuringASyncShareTheNextOne) {
     constexpr int kWriters = 20;
     std::atomic<int> done{0};
     for (int i = 0; i < kWriters; ++i) {
-        replica->commit("later", [&](Result<Committed> result) {
+        replica->commit("later", std::nullopt, [&](Result<Committed> result) {
             EXPECT_TRUE(result);
             ++done;
         });
@@ -228,8 +245,7 @@ TEST_F(ReplicaTest, StartReplaysWhatTheEngineLacks) {
 
 TEST_F(ReplicaTest, AStoreAheadOfItsLogIsRefused) {
     ASSERT_TRUE(engine.apply({Term{1}, LogIndex{1}, 0, engine::EntryKind::kWriteSet, "x"}));
-    StrategyStart begin;
-    replica = make_replica(make_standalone(begin), engine, log, system_clock(), {});
+    replica = make_replica(parts(), {});
     const auto started = replica->start();
     ASSERT_FALSE(started);
     EXPECT_EQ(started.error().code(), ErrorCode::kCorruption);

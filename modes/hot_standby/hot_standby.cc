@@ -1,0 +1,514 @@
+#include "modes/hot_standby/hot_standby.h"
+
+#include "base/check.h"
+#include "modes/hot_standby/hot_standby_impl.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace nornic::modes {
+
+using transport::LANE_CONTROL;
+using transport::LANE_LOG;
+
+HotStandby::HotStandby(const StrategyStart& start, const HotStandbySettings& settings)
+    : start_{start},
+      settings_{settings},
+      history_{start.history},
+      // A store that was standalone before has entries of term 1 and no epoch of its own.
+      epoch_{std::max(start.hard_state.term, start.last_term)},
+      primary_{start.hard_state.voted_for},
+      last_{start.last_index},
+      last_epoch_{start.last_term},
+      taken_{start.last_index},
+      persisted_{start.last_index},
+      committed_{start.applied},
+      applied_{start.applied} {
+    const std::string role = settings.configured_primary ? "primary" : "standby";
+    if (start.hard_state.extra != role) {
+        // Only a role that was changed between two starts is a wish; one that stayed is how it once began.
+        restart_promotion_ = !start.hard_state.extra.empty() && settings.configured_primary && primary_ != start.self;
+        hard_dirty_ = true;
+    }
+    waiting_why_ = "it started and has not heard from its peer yet";
+}
+
+// ---- What is said ----
+
+void HotStandby::say(const NodeName& to, Lane lane, ClusterMessage message) {
+    messages_.push_back({to, lane, std::make_shared<const ClusterMessage>(std::move(message))});
+}
+
+void HotStandby::say_after_persist(const NodeName& to, Lane lane, ClusterMessage message) {
+    auto& out = hard_state_pending() ? ready_.messages_after_persist : messages_;
+    out.push_back({to, lane, std::make_shared<const ClusterMessage>(std::move(message))});
+}
+
+// ---- The log ----
+
+Term HotStandby::term_of(LogIndex index) const {
+    if (index.value == 0) {
+        return Term{0};
+    }
+    if (index == last_) {
+        return last_epoch_;
+    }
+    if (!tail_.empty() && index >= tail_.front().index) {
+        return tail_[index.value - tail_.front().index.value].term;
+    }
+    if (start_.log == nullptr) {
+        return Term{0};
+    }
+    const auto term = start_.log->term_at(index);
+    return term ? term.value() : Term{0};
+}
+
+void HotStandby::append(Entry entry) {
+    NORNIC_CHECK(entry.index.value == last_.value + 1, "entry {} behind {}", entry.index.value, last_.value);
+    NORNIC_CHECK(entry.term >= last_epoch_, "epoch {} behind {}", entry.term.value, last_epoch_.value);
+    last_ = entry.index;
+    last_epoch_ = entry.term;
+    last_hybrid_time_ = std::max(last_hybrid_time_, entry.hybrid_time);
+    tail_bytes_ += entry.payload.size() + sizeof(Entry);
+    ready_.entries.push_back(entry);
+    tail_.push_back(std::move(entry));
+    trim_tail();
+}
+
+void HotStandby::trim_tail() {
+    while (!tail_.empty() && tail_bytes_ > settings_.tail_bytes_max && tail_.front().index <= persisted_) {
+        tail_bytes_ -= tail_.front().payload.size() + sizeof(Entry);
+        tail_.pop_front();
+    }
+}
+
+void HotStandby::forget_after(LogIndex keep) {
+    while (!tail_.empty() && tail_.back().index > keep) {
+        tail_bytes_ -= tail_.back().payload.size() + sizeof(Entry);
+        tail_.pop_back();
+    }
+    std::erase_if(ready_.entries, [&](const Entry& entry) { return entry.index > keep; });
+    while (!sizes_.empty() && sizes_.back().first > keep) {
+        inflight_bytes_ -= sizes_.back().second;
+        sizes_.pop_back();
+    }
+    last_ = std::min(last_, keep);
+    taken_ = std::min(taken_, keep);
+    persisted_ = std::min(persisted_, keep);
+    matched_ = std::min(matched_, keep);
+    committed_ = std::min(committed_, keep);
+    applied_ = std::min(applied_, keep);
+    last_epoch_ = tail_.empty() ? Term{0} : tail_.back().term;
+    if (tail_.empty() && keep.value > 0 && start_.log != nullptr) {
+        const auto term = start_.log->term_at(keep);
+        last_epoch_ = term ? term.value() : Term{0};
+    }
+}
+
+// ---- Ready ----
+
+Ready HotStandby::take_ready() {
+    NORNIC_CHECK(taken_ == persisted_, "taken={} persisted={}", taken_.value, persisted_.value);
+    if (rewind_to_) {
+        Ready out;
+        out.rewind_to = std::exchange(rewind_to_, std::nullopt);
+        out.events = std::exchange(ready_.events, {});
+        out.committed = std::min({committed_, persisted_, *out.rewind_to});
+        return out;
+    }
+    if (state_ == State::kPrimary && !ready_.entries.empty()) {
+        ship(last_, ready_.messages_after_append);
+    }
+    if (hard_dirty_) {
+        ready_.hard_state =
+            HardState{epoch_, primary_, committed_, settings_.configured_primary ? "primary" : "standby"};
+        hard_dirty_ = false;
+        hard_in_flight_ = true;
+    }
+    Ready out = std::exchange(ready_, Ready{});
+    taken_ = last_;
+    out.committed = std::min(committed_, persisted_);
+    return out;
+}
+
+void HotStandby::persisted(LogIndex) {
+    persisted_ = taken_;
+    hard_in_flight_ = false;
+    if (rewinding_) {
+        return;
+    }
+    if (state_ == State::kPromoting && !hard_state_pending()) {
+        lead();
+    } else if (state_ == State::kPrimary) {
+        advance_commit();
+        ship(persisted_, messages_);
+    } else if (state_ == State::kStandby) {
+        // What the standby has on disk it applies: were the primary to forget it in a crash, this member would have
+        // the better log and lead.
+        committed_ = std::max(committed_, std::min(matched_, persisted_));
+        if (acknowledge_persisted_) {
+            acknowledge(transport::WALBatchResponse::ACCEPTED);
+        }
+    }
+    trim_tail();
+}
+
+void HotStandby::not_persisted(LogIndex first) {
+    NORNIC_CHECK(first > persisted_, "first={} persisted={}", first.value, persisted_.value);
+    hard_dirty_ = hard_dirty_ || hard_in_flight_;
+    hard_in_flight_ = false;
+    const std::uint64_t lost = taken_.value - persisted_.value;
+    if (state_ != State::kPrimary) {
+        // The primary sends them again; what stands behind them waits for that.
+        forget_after(persisted_);
+        return;
+    }
+    // None of them was sent. Proposals that came in meanwhile stand behind the ones that failed: renumber them.
+    const auto begin = std::find_if(tail_.begin(), tail_.end(), [&](const Entry& e) { return e.index > persisted_; });
+    const auto end = std::find_if(begin, tail_.end(), [&](const Entry& e) { return e.index > taken_; });
+    bool lost_first_of_epoch = false;
+    for (auto at = begin; at != end; ++at) {
+        tail_bytes_ -= at->payload.size() + sizeof(Entry);
+        lost_first_of_epoch = lost_first_of_epoch || at->kind == EntryKind::kNoop;
+    }
+    tail_.erase(begin, end);
+    for (Entry& entry : tail_) {
+        entry.index.value -= entry.index > taken_ ? lost : 0;
+    }
+    for (Entry& entry : ready_.entries) {
+        entry.index.value -= lost;
+    }
+    for (Placed& placed : ready_.placed) {
+        placed.index.value -= lost;
+    }
+    std::erase_if(sizes_, [&](const auto& size) {
+        const bool gone = size.first > persisted_ && size.first <= taken_;
+        inflight_bytes_ -= gone ? size.second : 0;
+        return gone;
+    });
+    for (auto& size : sizes_) {
+        size.first.value -= size.first > taken_ ? lost : 0;
+    }
+    last_.value -= lost;
+    taken_ = persisted_;
+    if (last_ == persisted_) {
+        last_epoch_ = Term{0};
+        last_epoch_ = tail_.empty() || tail_.back().index != last_
+                          ? (start_.log == nullptr || last_.value == 0 ? Term{0} : start_.log->term_at(last_).value())
+                          : tail_.back().term;
+    }
+    peer_.next = std::min(peer_.next, LogIndex{persisted_.value + 1});
+    while (!peer_.inflight.empty() && peer_.inflight.back() > persisted_) {
+        peer_.inflight.pop_back();
+    }
+    if (lost_first_of_epoch) {
+        step_down("the disk has no room for the first entry of its epoch");
+    }
+}
+
+void HotStandby::applied(LogIndex last) {
+    NORNIC_CHECK(last <= last_, "applied {} of {}", last.value, last_.value);
+    while (!sizes_.empty() && sizes_.front().first <= last) {
+        inflight_bytes_ -= sizes_.front().second;
+        sizes_.pop_front();
+    }
+    applied_ = std::max(applied_, last);
+}
+
+// ---- What comes in ----
+
+void HotStandby::tick() {
+    ++tick_;
+    const bool beat = tick_ - last_heartbeat_tick_ >= settings_.heartbeat_ticks;
+    switch (state_) {
+        case State::kPrimary:
+            watch_standby();
+            // A disk that hangs must cost the lead in bounded time; a primary without it falls silent.
+            if (beat && !disk_stalled_) {
+                send_heartbeats();
+            }
+            continue_hand_over();
+            break;
+        case State::kAsking:
+            if (beat) {
+                ask();
+            }
+            consider_failover();
+            break;
+        case State::kStandby:
+            consider_failover();
+            break;
+        case State::kPromoting:
+            break;
+    }
+    watch_claim();
+}
+
+void HotStandby::paused(std::uint64_t ticks) {
+    tick_ += ticks;
+    primary_heard_tick_ += ticks;
+    peer_.heard_tick += ticks;
+    peer_.progress_tick += ticks;
+    witness_.heard_tick += ticks;
+    claim_tick_ += ticks;
+    hand_over_tick_ += ticks;
+}
+
+void HotStandby::peer_up(const PeerInfo& info) {
+    if (info.id == start_.self) {
+        return;
+    }
+    Peer& peer = info.witness ? witness_ : peer_;
+    if (peer.seen && peer.info.id != info.id && peer.up) {
+        event(fmt::format("A second member, '{}', connected beside '{}' and is ignored; hot standby has two nodes.",
+                          info.id,
+                          peer.info.id));
+        return;
+    }
+    if (!peer.seen || peer.info.id != info.id) {
+        peer = Peer{};
+        peer.next = LogIndex{last_.value + 1};
+    }
+    peer.info = info;
+    const bool was_up = std::exchange(peer.up, true);
+    peer.seen = true;
+    peer.heard_tick = tick_;
+    if (was_up || info.witness) {
+        return;
+    }
+    lost_contact();
+    if (state_ == State::kPrimary) {
+        send_heartbeats();
+        ship(persisted_, messages_);
+    } else if (state_ == State::kAsking) {
+        ask();
+    }
+}
+
+void HotStandby::peer_down(const NodeName& id, transport::LostReason) {
+    for (Peer* peer : {&peer_, &witness_}) {
+        if (peer->seen && peer->info.id == id) {
+            peer->up = false;
+        }
+    }
+    if (id == peer_.info.id) {
+        lost_contact();
+    }
+}
+
+void HotStandby::step(const NodeName& from, const ClusterMessage& message) {
+    const bool from_witness = is_witness(from);
+    if (!from_witness && (!peer_.seen || from != peer_.info.id)) {
+        return;
+    }
+    Peer& peer = from_witness ? witness_ : peer_;
+    peer.heard_tick = tick_;
+    switch (message.body_case()) {
+        case ClusterMessage::kHeartbeatResponse:
+            on_heartbeat_response(from, message.heartbeat_response());
+            return;
+        case ClusterMessage::kVoteResponse:
+            on_vote_response(from, message.vote_response());
+            return;
+        default:
+            break;
+    }
+    if (from_witness) {
+        return;
+    }
+    switch (message.body_case()) {
+        case ClusterMessage::kHeartbeat:
+            on_heartbeat(from, message.heartbeat());
+            break;
+        case ClusterMessage::kWalBatch:
+            on_batch(from, message.wal_batch());
+            break;
+        case ClusterMessage::kWalBatchResponse:
+            on_batch_response(from, message.wal_batch_response());
+            break;
+        case ClusterMessage::kFence:
+            on_fence(from, message.fence());
+            break;
+        case ClusterMessage::kFenceResponse:
+            on_fence_response(from, message.fence_response());
+            break;
+        case ClusterMessage::kPromote:
+            on_promote(from, message.promote());
+            break;
+        default:
+            break;
+    }
+}
+
+Result<> HotStandby::propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) {
+    NORNIC_TRY(may_write());
+    if (last_.value - applied_.value >= start_.inflight_max ||
+        (inflight_bytes_ > 0 && inflight_bytes_ + write_set.size() > start_.inflight_bytes_max)) {
+        return fail(ErrorCode::kBusy,
+                    fmt::format("{} writes ({} bytes) are waiting for the disk or the standby",
+                                last_.value - applied_.value,
+                                inflight_bytes_));
+    }
+    const LogIndex index{last_.value + 1};
+    inflight_bytes_ += write_set.size();
+    sizes_.emplace_back(index, write_set.size());
+    ready_.placed.push_back({id, index, epoch_});
+    append({epoch_, index, hybrid_time, EntryKind::kWriteSet, std::move(write_set)});
+    return success();
+}
+
+Result<> HotStandby::read(ReadId id, ReadConsistency level) {
+    const bool local = level == ReadConsistency::kOne || level == ReadConsistency::kLocalOne;
+    if (!local && state_ != State::kPrimary) {
+        return fail(ErrorCode::kNotLeader,
+                    "this read asks for the newest data, which the primary alone can tell",
+                    peer_.info.bolt_address);
+    }
+    if (!local) {
+        if (const Result<> current = lease_holds() ? success() : may_write(); !current) {
+            return current;
+        }
+    }
+    ready_.reads.push_back({id, local ? applied_ : committed_});
+    return success();
+}
+
+Term HotStandby::write_term() const {
+    return state_ == State::kPrimary && !hand_over_ ? epoch_ : Term{0};
+}
+
+// ---- Snapshots ----
+
+bool HotStandby::accepts_snapshot(
+    const NodeName& from, Term epoch, LogIndex, std::string_view history, std::string& reason) {
+    if (epoch < epoch_ || state_ == State::kPrimary || state_ == State::kPromoting) {
+        reason = fmt::format("epoch {} is over; this member is in epoch {}", epoch.value, epoch_.value);
+        return false;
+    }
+    if (epoch > epoch_ || from != primary_ || state_ != State::kStandby) {
+        reason = "the sender is not known here as primary yet";
+        return false;
+    }
+    if (history != history_ && last_.value > 0) {
+        reason = "this member holds data of another cluster and keeps it; empty its data directory to make it a standby";
+        return false;
+    }
+    return true;
+}
+
+void HotStandby::snapshot_installed(LogIndex index, Term epoch, std::string history) {
+    tail_.clear();
+    tail_bytes_ = 0;
+    sizes_.clear();
+    inflight_bytes_ = 0;
+    ready_.entries.clear();
+    rewinding_ = false;
+    rewind_to_.reset();
+    needs_snapshot_ = false;
+    last_ = taken_ = persisted_ = committed_ = applied_ = matched_ = index;
+    last_epoch_ = epoch;
+    history_ = std::move(history);
+    // The log was begun anew, and what it remembered of the epoch with it.
+    hard_dirty_ = true;
+    event(fmt::format("A snapshot of the primary's data up to log index {} was installed.", index.value));
+    if (state_ == State::kStandby) {
+        acknowledge(transport::WALBatchResponse::ACCEPTED);
+    }
+}
+
+// ---- What is asked ----
+
+std::optional<LogIndex> HotStandby::wanted_from() const {
+    if (state_ != State::kPrimary || !peer_.seen || peer_.foreign) {
+        return std::nullopt;
+    }
+    return LogIndex{peer_.persisted.value + 1};
+}
+
+ClusterView HotStandby::view() const {
+    ClusterView view;
+    view.mode = "ha_standby";
+    view.cluster_id = start_.cluster_id;
+    view.self = start_.self;
+    view.term = epoch_;
+    view.commit_index = committed_;
+    view.leader_changes = leader_changes_;
+    const bool leads = state_ == State::kPrimary;
+    view.role = leads ? Role::kPrimary : Role::kStandby;
+    const bool primary_alive = state_ == State::kStandby && peer_.up && silent_ticks() < settings_.failover_ticks;
+    view.leader = leads ? start_.self : primary_alive ? primary_ : NodeName{};
+    const Result<> writable = may_write();
+    view.accepts_writes = writable.has_value();
+    if (leads) {
+        view.state = !writable ? "read_only" : degraded_ ? "degraded" : "ready";
+        if (!writable) {
+            view.reason = writable.error().message();
+        } else if (degraded_) {
+            view.reason = fmt::format("the standby does not answer or lags: writes are acknowledged when synced here "
+                                      "alone, and {} may not take over by itself until it has caught up",
+                                      peer_name());
+        }
+    } else if (foreign_) {
+        view.state = "foreign_data";
+        view.reason = fmt::format("this member holds data of another cluster than {}; empty its data directory to make "
+                                  "it a standby",
+                                  peer_name());
+    } else if (state_ == State::kStandby && primary_alive) {
+        const bool behind = needs_snapshot_ || peer_.last_index > persisted_;
+        view.state = needs_snapshot_ || (behind && !told_in_sync_) ? "catching_up" : "ready";
+        if (view.state != "ready") {
+            view.reason = needs_snapshot_ ? "a snapshot of the primary's data is on its way"
+                                          : fmt::format("{} log entries behind the primary",
+                                                        peer_.last_index.value - persisted_.value);
+        }
+    } else {
+        view.state = state_ == State::kStandby ? "primary_silent" : "starting";
+        view.reason = waiting_why_;
+    }
+    MemberView self;
+    self.id = start_.self;
+    self.cluster_address = start_.cluster_address;
+    self.bolt_address = start_.bolt_address;
+    self.http_address = start_.http_address;
+    self.role = view.role;
+    self.match_index = persisted_;
+    self.applied_index = applied_;
+    view.members.push_back(std::move(self));
+    for (const Peer* peer : {&peer_, &witness_}) {
+        if (!peer->seen) {
+            continue;
+        }
+        MemberView member;
+        member.id = peer->info.id;
+        member.cluster_address = peer->info.cluster_address;
+        member.bolt_address = peer->info.bolt_address;
+        member.http_address = peer->info.http_address;
+        member.serves_data = peer == &peer_;
+        member.role = peer == &witness_ ? Role::kWitness
+                      : state_ == State::kStandby && peer->info.id == primary_ ? Role::kPrimary
+                                                                              : Role::kStandby;
+        member.healthy = peer->up && tick_ - peer->heard_tick < settings_.failover_ticks;
+        member.match_index = leads ? peer->persisted : peer->last_index;
+        member.applied_index = peer->applied;
+        view.members.push_back(std::move(member));
+    }
+    const auto sync_mode = settings_.sync_mode == SyncMode::kAsync      ? "async"
+                           : settings_.sync_mode == SyncMode::kSemiSync ? "semi_sync"
+                                                                        : "sync";
+    const auto policy = settings_.fence_policy == FencePolicy::kAvailable ? "available"
+                        : settings_.fence_policy == FencePolicy::kWitness ? "witness"
+                                                                          : "strict";
+    const bool synced = leads ? in_sync_ : told_in_sync_;
+    view.details = {{"sync_mode", sync_mode},
+                    {"fence_policy", policy},
+                    {"sync_state", synced ? "synced" : degraded_ ? "degraded" : "catching_up"},
+                    {"auto_failover", settings_.auto_failover ? "true" : "false"}};
+    return view;
+}
+
+std::unique_ptr<Strategy> make_hot_standby(const StrategyStart& start, const HotStandbySettings& settings) {
+    return std::make_unique<HotStandby>(start, settings);
+}
+
+}  // namespace nornic::modes

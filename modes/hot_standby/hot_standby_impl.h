@@ -1,0 +1,223 @@
+// The inside of hot standby: one class in four files. hot_standby.cc is its life and what comes in, roles.cc who leads
+// and how that changes, primary.cc shipping and committing, standby.cc following.
+#pragma once
+
+#include "modes/hot_standby/hot_standby.h"
+
+#include <deque>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace nornic::modes {
+
+class HotStandby final : public Strategy {
+public:
+    HotStandby(const StrategyStart& start, const HotStandbySettings& settings);
+
+    [[nodiscard]] std::string_view name() const noexcept override { return "ha_standby"; }
+    void tick() override;
+    void paused(std::uint64_t ticks) override;
+    void peer_up(const PeerInfo& peer) override;
+    void peer_down(const NodeName& peer, transport::LostReason reason) override;
+    void step(const NodeName& from, const ClusterMessage& message) override;
+    Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override;
+    Result<> read(ReadId id, ReadConsistency level) override;
+    Result<> command(std::uint64_t id, const Command& command) override;
+    std::vector<CommandAnswer> take_answers() override { return std::exchange(answers_, {}); }
+    void leave() override;
+    [[nodiscard]] bool left() const override;
+    std::vector<Outbound> take_messages() override { return std::exchange(messages_, {}); }
+    Ready take_ready() override;
+    void persisted(LogIndex last) override;
+    void not_persisted(LogIndex first) override;
+    void applied(LogIndex last) override;
+    void rewound(LogIndex last, bool taken_back) override;
+    bool accepts_snapshot(const NodeName& from,
+                          Term epoch,
+                          LogIndex index,
+                          std::string_view history,
+                          std::string& reason) override;
+    void snapshot_installed(LogIndex index, Term epoch, std::string history) override;
+    void snapshot_sent(const NodeName& to, std::optional<LogIndex> index) override;
+    void disk_stalled(bool stalled) override { disk_stalled_ = stalled; }
+    [[nodiscard]] std::optional<LogIndex> wanted_from() const override;
+    [[nodiscard]] Term write_term() const override;
+    [[nodiscard]] ClusterView view() const override;
+
+private:
+    enum class State : std::uint8_t {
+        kAsking,     // started; nobody is known to lead
+        kStandby,    // follows peer_
+        kPromoting,  // its own epoch is on its way to the disk
+        kPrimary,
+    };
+    /// How this member is trying to become the primary.
+    enum class Claim : std::uint8_t {
+        kNone,
+        kConsent,  // neither leads; the peer agrees that this one has the better log
+        kPlanned,  // the primary hands over
+        kVote,     // the primary is silent; the witness decides
+    };
+    struct Peer {
+        PeerInfo info;
+        bool up = false;
+        bool seen = false;  // it ever answered in this life of ours
+        std::uint64_t heard_tick = 0;
+        LogIndex last_index;
+        Term last_epoch;
+        LogIndex applied;
+        // Where this member, as primary, stands with it.
+        LogIndex next{1};
+        LogIndex received;   // its log equals ours up to here
+        LogIndex persisted;  // and is synced up to here
+        bool probing = true;                 // `next` is a guess: one batch at a time until it is confirmed
+        bool waiting_for_probe = false;
+        std::deque<LogIndex> inflight;       // the last index of each batch sent and not acknowledged
+        std::uint64_t progress_tick = 0;
+        std::uint64_t behind_since_tick = 0;
+        bool sending_snapshot = false;
+        bool foreign = false;                // holds data of another history
+        std::uint64_t sequence_at_progress = 0;
+        bool noted_in_sync = false;          // what it last said to have noted of in_sync_
+    };
+    // hot_standby.cc
+    void event(std::string text) { ready_.events.push_back(std::move(text)); }
+    void say(const NodeName& to, Lane lane, ClusterMessage message);
+    /// Not before the epoch that is known here is on disk.
+    void say_after_persist(const NodeName& to, Lane lane, ClusterMessage message);
+    [[nodiscard]] bool hard_state_pending() const { return hard_dirty_ || hard_in_flight_; }
+    [[nodiscard]] bool is_witness(const NodeName& id) const { return witness_.seen && id == witness_.info.id; }
+    [[nodiscard]] Term term_of(LogIndex index) const;
+    void append(Entry entry);
+    void trim_tail();
+    void forget_after(LogIndex keep);
+    [[nodiscard]] std::uint64_t silent_ticks() const { return tick_ - primary_heard_tick_; }
+    [[nodiscard]] std::string peer_name() const { return peer_.seen ? peer_.info.id : std::string{"the peer"}; }
+
+    // roles.cc
+    void adopt(Term epoch, const NodeName& primary);
+    void follow(const NodeName& primary);
+    void step_down(const std::string& why);
+    void ask();
+    /// Neither leads. The one with the better log does, or the one that led last, or the configured one.
+    void decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index);
+    void start_claim(Claim claim, std::string why);
+    void send_claim();
+    void end_claim(const std::string& why_not);
+    void promote(const std::string& why);
+    void lead();
+    void consider_failover();
+    [[nodiscard]] Term next_epoch() const;
+    [[nodiscard]] bool log_at_least(Term last_epoch, LogIndex last_index) const;
+    [[nodiscard]] Result<> may_promote(bool force) const;
+    void on_heartbeat(const NodeName& from, const transport::Heartbeat& m);
+    void on_heartbeat_response(const NodeName& from, const transport::HeartbeatResponse& m);
+    void on_fence(const NodeName& from, const transport::Fence& m);
+    void on_fence_response(const NodeName& from, const transport::FenceResponse& m);
+    void on_vote_response(const NodeName& from, const transport::VoteResponse& m);
+    void on_promote(const NodeName& from, const transport::Promote& m);
+    void answer_fence(const NodeName& to, const transport::Fence& asked, bool accepted, const std::string& reason);
+    void continue_hand_over();
+    void watch_claim();
+    void answer_commands(const Result<std::string>& outcome);
+
+    // primary.cc
+    void send_heartbeats();
+    void ship(LogIndex limit, std::vector<Outbound>& out);
+    [[nodiscard]] std::optional<ClusterMessage> make_batch(LogIndex limit);
+    void ask_for_snapshot();
+    void lost_contact();
+    void on_batch_response(const NodeName& from, const transport::WALBatchResponse& m);
+    void advance_commit();
+    void watch_standby();
+    void set_in_sync(bool in_sync);
+    /// The standby holds all that was committed.
+    [[nodiscard]] bool standby_holds_all() const;
+    [[nodiscard]] bool note_delivered() const;
+    [[nodiscard]] bool lease_holds() const;
+    [[nodiscard]] Result<> may_write() const;
+
+    // standby.cc
+    void on_batch(const NodeName& from, const transport::WALBatch& m);
+    void acknowledge(transport::WALBatchResponse::Outcome outcome, LogIndex try_index = {});
+    void start_rewind(LogIndex keep);
+    [[nodiscard]] LogIndex start_of_epoch_run(LogIndex at) const;
+
+    const StrategyStart start_;
+    const HotStandbySettings settings_;
+    std::string history_;
+    State state_ = State::kAsking;
+    std::uint64_t tick_ = 0;
+
+    // What the disk remembers, or is about to.
+    Term epoch_;
+    NodeName primary_;  // of epoch_, as far as is known here
+    bool hard_dirty_ = false;
+    bool hard_in_flight_ = false;
+
+    // The log. applied_ <= committed_ <= last_; persisted_ <= taken_ <= last_.
+    LogIndex last_;
+    Term last_epoch_;
+    LogIndex taken_;
+    LogIndex persisted_;
+    LogIndex committed_;
+    LogIndex applied_;
+    LogIndex matched_;  // as standby: equal to the log of this epoch's primary up to here
+    std::uint64_t last_hybrid_time_ = 0;
+    std::deque<Entry> tail_;  // consecutive, up to last_; everything past persisted_ is in it
+    std::size_t tail_bytes_ = 0;
+    bool rewinding_ = false;
+    std::optional<LogIndex> rewind_to_;
+    bool needs_snapshot_ = false;
+
+    // Proposals.
+    std::size_t inflight_bytes_ = 0;
+    std::deque<std::pair<LogIndex, std::size_t>> sizes_;  // of this primary's entries past applied_
+
+    // Neighbours.
+    Peer peer_;
+    Peer witness_;
+
+    // As primary.
+    bool in_sync_ = false;         // nothing is acknowledged without the standby
+    std::uint64_t note_sequence_ = 0;  // the heartbeat that first said so of in_sync_ == false
+    bool alone_ = true;            // and may acknowledge without it: it knows, or cannot take over
+    bool degraded_ = false;        // said so to the operator
+    std::uint64_t unsynced_since_tick_ = 0;
+    std::optional<std::uint64_t> commit_waits_since_tick_;
+    std::uint64_t sequence_ = 0;
+    std::deque<std::pair<std::uint64_t, std::uint64_t>> sent_;  // heartbeat sequence and its tick
+    std::uint64_t lease_tick_ = 0;  // when the newest answered heartbeat was sent
+    bool lease_lost_ = false;
+    std::optional<transport::Fence> hand_over_;  // a planned Fence that is being carried out
+    NodeName hand_over_to_;
+    std::uint64_t hand_over_tick_ = 0;
+
+    // As standby.
+    std::uint64_t primary_heard_tick_ = 0;
+    bool told_in_sync_ = false;  // the primary acknowledges nothing without this member
+    bool acknowledge_persisted_ = false;
+    bool foreign_ = false;  // the primary has other data than this member
+
+    // Becoming primary.
+    Claim claim_ = Claim::kNone;
+    Term claim_epoch_;
+    std::uint64_t claim_tick_ = 0;
+    std::string claim_why_;
+    Term peer_epoch_;  // the newest that the peer or the witness spoke of
+    std::string waiting_why_;  // why nobody leads, for people
+    std::vector<std::uint64_t> promote_commands_;
+    bool restart_promotion_ = false;  // started with the other role
+    bool leaving_ = false;
+
+    bool disk_stalled_ = false;
+    std::uint64_t leader_changes_ = 0;
+    std::uint64_t last_heartbeat_tick_ = 0;
+    std::vector<Outbound> messages_;
+    std::vector<CommandAnswer> answers_;
+    Ready ready_;
+};
+
+}  // namespace nornic::modes

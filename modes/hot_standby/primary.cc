@@ -1,0 +1,391 @@
+// The primary: ships its log, and decides when a write is acknowledged.
+#include "modes/hot_standby/hot_standby_impl.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace nornic::modes {
+
+using transport::LANE_CONTROL;
+using transport::LANE_LOG;
+using transport::WALBatchResponse;
+
+namespace {
+
+constexpr std::size_t kSentHeartbeatsMax = 256;
+
+void copy_entry(const Entry& entry, transport::LogEntry& out) {
+    out.set_term(entry.term.value);
+    out.set_index(entry.index.value);
+    out.set_hybrid_time(entry.hybrid_time);
+    out.set_kind(static_cast<transport::EntryKind>(entry.kind));
+    out.set_payload(entry.payload);
+}
+
+}  // namespace
+
+// ---- Heartbeats ----
+
+void HotStandby::send_heartbeats() {
+    last_heartbeat_tick_ = tick_;
+    ++sequence_;
+    sent_.emplace_back(sequence_, tick_);
+    if (sent_.size() > kSentHeartbeatsMax) {
+        sent_.pop_front();
+    }
+    ClusterMessage message;
+    auto& m = *message.mutable_heartbeat();
+    m.set_epoch(epoch_.value);
+    m.set_sequence(sequence_);
+    m.set_history(history_);
+    m.set_commit_index(committed_.value);
+    m.set_last_index(last_.value);
+    m.set_last_epoch(last_epoch_.value);
+    m.set_in_sync(in_sync_ && standby_holds_all());
+    m.set_leading(true);
+    m.set_primary_id(start_.self);
+    const auto shared = std::make_shared<const ClusterMessage>(std::move(message));
+    for (const Peer* peer : {&peer_, &witness_}) {
+        if (peer->up) {
+            messages_.push_back({peer->info.id, LANE_CONTROL, shared});
+        }
+    }
+}
+
+// ---- Shipping ----
+
+void HotStandby::lost_contact() {
+    peer_.inflight.clear();
+    peer_.probing = true;
+    peer_.waiting_for_probe = false;
+    peer_.received = std::min(peer_.received, std::max(peer_.persisted, LogIndex{0}));
+    if (peer_.received.value > 0) {
+        peer_.next = LogIndex{peer_.received.value + 1};
+    }
+    peer_.next = std::min(peer_.next, LogIndex{last_.value + 1});
+    peer_.progress_tick = tick_;
+}
+
+/// Batches from peer_.next on that end at or before `limit`; while probing an empty one, to learn where the logs meet.
+void HotStandby::ship(LogIndex limit, std::vector<Outbound>& out) {
+    while (state_ == State::kPrimary && peer_.up && !peer_.foreign && !peer_.sending_snapshot) {
+        if (peer_.probing ? peer_.waiting_for_probe
+                          : peer_.next > limit || peer_.inflight.size() >= settings_.window_batches) {
+            return;
+        }
+        auto batch = make_batch(peer_.probing ? LogIndex{peer_.next.value - 1} : limit);
+        if (!batch) {
+            ask_for_snapshot();
+            return;
+        }
+        if (peer_.probing) {
+            peer_.waiting_for_probe = true;
+            peer_.progress_tick = tick_;
+        } else {
+            if (peer_.inflight.empty()) {
+                peer_.progress_tick = tick_;
+            }
+            peer_.next = LogIndex{batch->wal_batch().entries().rbegin()->index() + 1};
+            peer_.inflight.push_back(LogIndex{peer_.next.value - 1});
+        }
+        out.push_back({peer_.info.id, LANE_LOG, std::make_shared<const ClusterMessage>(std::move(*batch))});
+    }
+}
+
+/// nullopt: the log here does not reach back so far.
+std::optional<ClusterMessage> HotStandby::make_batch(LogIndex limit) {
+    const LogIndex first = peer_.next;
+    const LogIndex previous{first.value - 1};
+    Term previous_epoch{0};
+    if (previous.value > 0) {
+        previous_epoch = term_of(previous);
+        if (previous_epoch.value == 0) {
+            return std::nullopt;
+        }
+    }
+    ClusterMessage message;
+    auto& m = *message.mutable_wal_batch();
+    m.set_epoch(epoch_.value);
+    m.set_history(history_);
+    m.set_previous_index(previous.value);
+    m.set_previous_epoch(previous_epoch.value);
+    m.set_commit_index(committed_.value);
+    m.set_acknowledge_persisted(settings_.sync_mode == SyncMode::kSync);
+    if (first > limit) {
+        return message;
+    }
+    std::size_t bytes = 0;
+    if (!tail_.empty() && first >= tail_.front().index) {
+        for (std::uint64_t i = first.value - tail_.front().index.value; i < tail_.size(); ++i) {
+            const Entry& entry = tail_[i];
+            if (entry.index > limit ||
+                static_cast<std::size_t>(m.entries_size()) >= settings_.batch_entries_max ||
+                (bytes > 0 && bytes + entry.payload.size() > settings_.batch_bytes_max)) {
+                break;
+            }
+            bytes += entry.payload.size();
+            copy_entry(entry, *m.add_entries());
+        }
+        return message;
+    }
+    const LogIndex to = std::min({limit,
+                                  persisted_,
+                                  LogIndex{first.value + settings_.batch_entries_max - 1},
+                                  tail_.empty() ? limit : LogIndex{tail_.front().index.value - 1}});
+    if (start_.log == nullptr || start_.log->first_index() > first) {
+        return std::nullopt;
+    }
+    const auto entries = start_.log->read(first, to, settings_.batch_bytes_max);
+    if (!entries || entries.value().empty()) {
+        return std::nullopt;
+    }
+    for (const Entry& entry : entries.value()) {
+        copy_entry(entry, *m.add_entries());
+    }
+    return message;
+}
+
+void HotStandby::ask_for_snapshot() {
+    peer_.sending_snapshot = true;
+    peer_.inflight.clear();
+    peer_.waiting_for_probe = false;
+    ready_.send_snapshot.push_back(peer_.info.id);
+    event(fmt::format("'{}' is behind the log that is kept here, or new; it is sent a snapshot.", peer_.info.id));
+}
+
+void HotStandby::snapshot_sent(const NodeName& to, std::optional<LogIndex> index) {
+    if (to != peer_.info.id) {
+        return;
+    }
+    peer_.sending_snapshot = false;
+    lost_contact();
+    if (state_ != State::kPrimary) {
+        return;
+    }
+    if (index) {
+        event(fmt::format("'{}' holds a snapshot as of log index {} and catches up from there.", to, index->value));
+        peer_.received = peer_.persisted = std::max(peer_.persisted, *index);
+        peer_.next = LogIndex{index->value + 1};
+    }
+    ship(persisted_, messages_);
+}
+
+void HotStandby::on_batch_response(const NodeName& from, const WALBatchResponse& m) {
+    const Term epoch{m.epoch()};
+    if (epoch > epoch_) {
+        peer_epoch_ = std::max(peer_epoch_, epoch);
+        if (state_ == State::kPrimary || state_ == State::kPromoting) {
+            adopt(epoch, NodeName{});
+        }
+        return;
+    }
+    if (state_ != State::kPrimary || epoch < epoch_ || from != peer_.info.id) {
+        return;
+    }
+    const LogIndex received{std::min(m.received_index(), last_.value)};
+    switch (m.outcome()) {
+        case WALBatchResponse::ACCEPTED:
+            if (peer_.sending_snapshot) {
+                return;
+            }
+            if (peer_.probing) {
+                peer_.probing = false;
+                peer_.waiting_for_probe = false;
+                peer_.next = LogIndex{received.value + 1};
+                peer_.received = received;
+                if (in_sync_) {
+                    send_heartbeats();
+                }
+            }
+            peer_.received = std::max(peer_.received, received);
+            peer_.next = std::max(peer_.next, LogIndex{peer_.received.value + 1});
+            peer_.persisted =
+                std::max(peer_.persisted, std::min(LogIndex{m.persisted_index()}, peer_.received));
+            peer_.applied = std::max(peer_.applied, LogIndex{m.applied_index()});
+            while (!peer_.inflight.empty() && peer_.inflight.front() <= peer_.received) {
+                peer_.inflight.pop_front();
+            }
+            peer_.progress_tick = tick_;
+            peer_.sequence_at_progress = sequence_;
+            advance_commit();
+            ship(persisted_, messages_);
+            break;
+        case WALBatchResponse::MISMATCH: {
+            const LogIndex retry{std::max<std::uint64_t>(1, std::min(m.try_index(), last_.value + 1))};
+            if (peer_.sending_snapshot || (!peer_.probing && retry > peer_.received)) {
+                // Some batch before it was lost; what was received stays received.
+                if (!peer_.sending_snapshot) {
+                    lost_contact();
+                    ship(persisted_, messages_);
+                }
+                return;
+            }
+            peer_.inflight.clear();
+            peer_.probing = true;
+            peer_.waiting_for_probe = false;
+            peer_.received = std::min(peer_.received, LogIndex{retry.value - 1});
+            peer_.persisted = std::min(peer_.persisted, peer_.received);
+            peer_.next = retry;
+            peer_.progress_tick = tick_;
+            ship(persisted_, messages_);
+            break;
+        }
+        case WALBatchResponse::NEEDS_SNAPSHOT:
+            if (!peer_.sending_snapshot) {
+                ask_for_snapshot();
+            }
+            break;
+        case WALBatchResponse::FOREIGN_HISTORY:
+            if (!peer_.foreign) {
+                peer_.foreign = true;
+                event(fmt::format("'{}' holds data of another cluster and is not overwritten; empty its data directory "
+                                  "to make it the standby.",
+                                  from));
+            }
+            break;
+        default:
+            break;
+    }
+}
+
+// ---- Committing ----
+
+bool HotStandby::lease_holds() const {
+    return settings_.fence_policy == FencePolicy::kAvailable ||
+           tick_ - lease_tick_ < std::max<std::uint64_t>(1, std::uint64_t{settings_.failover_ticks} * 2 / 3);
+}
+
+Result<> HotStandby::may_write() const {
+    if (state_ != State::kPrimary || hand_over_) {
+        const bool known = state_ == State::kStandby && peer_.up && silent_ticks() < settings_.failover_ticks;
+        if (known || hand_over_) {
+            return fail(ErrorCode::kNotLeader,
+                        fmt::format("this member is the standby; '{}' takes writes", peer_.info.id),
+                        peer_.info.bolt_address);
+        }
+        return fail(ErrorCode::kDatabaseUnavailable, "no primary is known: " + waiting_why_);
+    }
+    if (!lease_holds()) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    settings_.fence_policy == FencePolicy::kStrict
+                        ? "the standby has not been heard, and under NORNICDB_CLUSTER_HA_FENCE_POLICY=strict the primary "
+                          "stops before the standby may promote itself; bring the standby back"
+                        : "neither the standby nor the witness has been heard, so another primary may be promoted; bring "
+                          "one of them back");
+    }
+    if (settings_.sync_mode == SyncMode::kSync &&
+        (!in_sync_ || !peer_.up || tick_ - peer_.heard_tick >= settings_.degrade_ticks)) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    "under NORNICDB_CLUSTER_HA_SYNC_MODE=sync a write needs the standby, which is not connected or not "
+                    "caught up; bring it back, or restart this server with semi_sync");
+    }
+    return success();
+}
+
+void HotStandby::advance_commit() {
+    if (state_ != State::kPrimary) {
+        return;
+    }
+    LogIndex target = committed_;
+    const LogIndex both = std::min(persisted_, peer_.received);
+    switch (settings_.sync_mode) {
+        case SyncMode::kAsync:
+            target = lease_holds() ? persisted_ : both;
+            break;
+        case SyncMode::kSemiSync:
+            target = !in_sync_ && alone_ && lease_holds() ? persisted_ : both;
+            break;
+        case SyncMode::kSync:
+            target = std::min(persisted_, peer_.persisted);
+            // Nobody was told anything of entries older than this primary; they are the history it begins with.
+            break;
+    }
+    if (target > committed_) {
+        committed_ = target;
+        commit_waits_since_tick_.reset();
+    }
+    if (persisted_ > committed_ && !commit_waits_since_tick_) {
+        commit_waits_since_tick_ = tick_;
+    }
+    if (!in_sync_ && standby_holds_all()) {
+        set_in_sync(true);
+    }
+    continue_hand_over();
+}
+
+bool HotStandby::standby_holds_all() const {
+    const LogIndex known = settings_.sync_mode == SyncMode::kSync ? peer_.persisted : peer_.received;
+    return peer_.up && !peer_.probing && known.value > 0 && known >= committed_;
+}
+
+void HotStandby::set_in_sync(bool in_sync) {
+    if (in_sync_ == in_sync) {
+        return;
+    }
+    in_sync_ = in_sync;
+    alone_ = false;
+    peer_.noted_in_sync = witness_.noted_in_sync = true;
+    note_sequence_ = sequence_ + 1;
+    if (in_sync) {
+        event(fmt::format("Standby '{}' is in sync.", peer_.info.id));
+        degraded_ = false;
+    } else {
+        unsynced_since_tick_ = tick_;
+    }
+    send_heartbeats();
+}
+
+/// Whether this primary may acknowledge without the standby: it knows that it must not take over any more, or (policy
+/// available) it has been silent and the loss is accepted.
+bool HotStandby::note_delivered() const {
+    if (!peer_.noted_in_sync) {
+        return true;
+    }
+    switch (settings_.fence_policy) {
+        case FencePolicy::kAvailable:
+            return !peer_.up || tick_ - peer_.heard_tick >= settings_.degrade_ticks;
+        case FencePolicy::kWitness:
+            return !witness_.noted_in_sync;
+        case FencePolicy::kStrict:
+            return false;
+    }
+    return false;
+}
+
+void HotStandby::watch_standby() {
+    const bool silent = !peer_.up || tick_ - peer_.heard_tick >= settings_.degrade_ticks;
+    const bool waits = commit_waits_since_tick_ && tick_ - *commit_waits_since_tick_ >= settings_.degrade_ticks;
+    if (peer_.up && (peer_.waiting_for_probe || !peer_.inflight.empty()) &&
+        tick_ - peer_.progress_tick >= std::max<std::uint64_t>(2, 2 * std::uint64_t{settings_.heartbeat_ticks})) {
+        lost_contact();
+        ship(persisted_, messages_);
+    } else if (peer_.up && peer_.probing) {
+        ship(persisted_, messages_);
+    }
+    if (settings_.sync_mode != SyncMode::kSync && in_sync_ && (silent || waits)) {
+        const bool gone = !peer_.up && tick_ - peer_.heard_tick < settings_.degrade_ticks && !waits;
+        if (!gone) {
+            set_in_sync(false);
+        }
+    }
+    if (!in_sync_ && !alone_ && settings_.sync_mode != SyncMode::kSync && note_delivered()) {
+        alone_ = true;
+        advance_commit();
+    }
+    if (!in_sync_ && !degraded_ && settings_.sync_mode == SyncMode::kSemiSync &&
+        tick_ - unsynced_since_tick_ >= settings_.degrade_ticks) {
+        degraded_ = true;
+        event(fmt::format("Degraded: {} does not answer or lags, and writes are acknowledged when they are synced here "
+                          "alone. It will not take over by itself until it has caught up.",
+                          peer_name()));
+    }
+    if (lease_holds() == lease_lost_) {
+        lease_lost_ = !lease_lost_;
+        event(lease_lost_ ? "This primary has heard nobody for two thirds of the failover time-out and stops taking writes."
+                          : "This primary is heard again and takes writes.");
+        advance_commit();
+    }
+}
+
+}  // namespace nornic::modes

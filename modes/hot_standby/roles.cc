@@ -1,0 +1,640 @@
+// Who leads, and how that changes. An epoch is made durable before anything is said or written in it, and epochs of
+// the two members never coincide (next_epoch), so entries of one epoch have one author.
+#include "base/check.h"
+#include "modes/hot_standby/hot_standby_impl.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+
+namespace nornic::modes {
+
+using transport::LANE_CONTROL;
+
+// ---- Epochs ----
+
+Term HotStandby::next_epoch() const {
+    // Odd epochs belong to the member whose id sorts first, even ones to the other: two that promote themselves
+    // without hearing each other never write under the same epoch. Alone and never met: odd.
+    const bool odd = !peer_.seen || start_.self < peer_.info.id;
+    std::uint64_t next = std::max(epoch_, peer_epoch_).value + 1;
+    if ((next % 2 == 1) != odd) {
+        ++next;
+    }
+    return Term{next};
+}
+
+bool HotStandby::log_at_least(Term last_epoch, LogIndex last_index) const {
+    return std::tie(last_epoch_, last_) >= std::tie(last_epoch, last_index);
+}
+
+void HotStandby::adopt(Term epoch, const NodeName& primary) {
+    peer_epoch_ = std::max(peer_epoch_, epoch);
+    if (epoch < epoch_ || (epoch == epoch_ && (primary.empty() || primary == primary_))) {
+        return;
+    }
+    if (epoch > epoch_) {
+        if (state_ == State::kPrimary || state_ == State::kPromoting) {
+            step_down(fmt::format("{} is in epoch {}, past this member's {}",
+                                  primary.empty() ? peer_name() : "'" + primary + "'",
+                                  epoch.value,
+                                  epoch_.value));
+        }
+        matched_ = LogIndex{0};
+        told_in_sync_ = false;
+        state_ = State::kAsking;
+    }
+    epoch_ = epoch;
+    primary_ = primary;
+    hard_dirty_ = true;
+}
+
+void HotStandby::follow(const NodeName& primary) {
+    primary_heard_tick_ = tick_;
+    if (state_ == State::kStandby) {
+        return;
+    }
+    state_ = State::kStandby;
+    matched_ = LogIndex{0};
+    told_in_sync_ = false;
+    waiting_why_.clear();
+    ++leader_changes_;
+    if (claim_ == Claim::kConsent) {
+        claim_ = Claim::kNone;
+    }
+    event(fmt::format("Following primary '{}' in epoch {}.", primary, epoch_.value));
+    if (restart_promotion_) {
+        restart_promotion_ = false;
+        start_claim(Claim::kPlanned, "it was restarted with the role of the primary");
+    }
+}
+
+void HotStandby::step_down(const std::string& why) {
+    event(fmt::format("No longer primary: {}. Writes are refused; this member becomes the standby.", why));
+    state_ = State::kAsking;
+    waiting_why_ = "it stepped down and waits to hear from the new primary";
+    primary_heard_tick_ = tick_;
+    in_sync_ = false;
+    degraded_ = false;
+    hand_over_.reset();
+    peer_.inflight.clear();
+    ++leader_changes_;
+}
+
+// ---- Neither leads ----
+
+void HotStandby::ask() {
+    last_heartbeat_tick_ = tick_;
+    if (!peer_.up) {
+        return;
+    }
+    ClusterMessage message;
+    auto& m = *message.mutable_heartbeat();
+    m.set_epoch(epoch_.value);
+    m.set_sequence(++sequence_);
+    m.set_history(history_);
+    m.set_commit_index(committed_.value);
+    m.set_last_index(last_.value);
+    m.set_last_epoch(last_epoch_.value);
+    m.set_leading(false);
+    m.set_primary_id(primary_);
+    say(peer_.info.id, LANE_CONTROL, std::move(message));
+}
+
+void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index) {
+    const bool undecided = state_ == State::kAsking || (state_ == State::kStandby && primary_ == peer_.info.id);
+    if (!undecided || claim_ != Claim::kNone || rewinding_ || needs_snapshot_) {
+        return;
+    }
+    const bool mine_better = !(std::tie(last_epoch_, last_) <= std::tie(last_epoch, last_index));
+    const bool equal = std::tie(last_epoch_, last_) == std::tie(last_epoch, last_index);
+    bool claim = mine_better;
+    if (equal) {
+        // Both judge by the same thing, what the one in the later epoch knows.
+        const NodeName& known = epoch > epoch_ || (epoch == epoch_ && primary_.empty()) ? led_last : primary_;
+        claim = known == start_.self || restart_promotion_ ||
+                (known != peer_.info.id && settings_.configured_primary);
+    }
+    if (!claim) {
+        waiting_why_ = fmt::format("{} has the newer log or the older right and is expected to lead", peer_name());
+        return;
+    }
+    if (last_index.value == 0 && last_.value > 0 && primary_ == peer_.info.id && !told_in_sync_ &&
+        settings_.sync_mode != SyncMode::kAsync && !equal) {
+        waiting_why_ = fmt::format("{} led and came back without data, and this member may lack writes that it "
+                                   "acknowledged; restore it, or POST /admin/promote {{\"force\": true}} here",
+                                   peer_name());
+        return;
+    }
+    start_claim(Claim::kConsent, "neither member led and this one has the newer log or led last");
+}
+
+// ---- Claims ----
+
+void HotStandby::start_claim(Claim claim, std::string why) {
+    claim_ = claim;
+    claim_epoch_ = next_epoch();
+    claim_tick_ = tick_;
+    claim_why_ = std::move(why);
+    send_claim();
+}
+
+void HotStandby::send_claim() {
+    ClusterMessage message;
+    if (claim_ == Claim::kVote) {
+        if (!witness_.up) {
+            return;
+        }
+        auto& m = *message.mutable_vote_request();
+        m.set_term(claim_epoch_.value);
+        m.set_candidate_id(start_.self);
+        m.set_last_log_index(last_.value);
+        m.set_last_log_term(last_epoch_.value);
+        say(witness_.info.id, LANE_CONTROL, std::move(message));
+        return;
+    }
+    auto& m = *message.mutable_fence();
+    m.set_epoch(claim_epoch_.value);
+    m.set_candidate_id(start_.self);
+    m.set_last_index(last_.value);
+    m.set_last_epoch(last_epoch_.value);
+    m.set_planned(claim_ == Claim::kPlanned);
+    say(peer_.info.id, LANE_CONTROL, std::move(message));
+}
+
+void HotStandby::watch_claim() {
+    if (claim_ == Claim::kNone) {
+        return;
+    }
+    const std::uint64_t waited = tick_ - claim_tick_;
+    if (waited >= settings_.failover_ticks) {
+        end_claim("there was no answer in time");
+    } else if (waited > 0 && waited % settings_.heartbeat_ticks == 0) {
+        send_claim();
+    }
+}
+
+void HotStandby::end_claim(const std::string& why_not) {
+    if (claim_ == Claim::kNone) {
+        return;
+    }
+    claim_ = Claim::kNone;
+    waiting_why_ = fmt::format("it asked to lead and was refused: {}", why_not);
+    answer_commands(fail(ErrorCode::kDatabaseUnavailable, fmt::format("not promoted: {}", why_not)));
+}
+
+void HotStandby::answer_commands(const Result<std::string>& outcome) {
+    for (const std::uint64_t id : std::exchange(promote_commands_, {})) {
+        answers_.push_back({id, outcome});
+    }
+}
+
+/// Raises the epoch on disk; lead() follows once it is there.
+void HotStandby::promote(const std::string& why) {
+    NORNIC_CHECK(claim_epoch_ > epoch_, "epoch {} after {}", claim_epoch_.value, epoch_.value);
+    epoch_ = claim_epoch_;
+    claim_ = Claim::kNone;
+    primary_ = start_.self;
+    hard_dirty_ = true;
+    state_ = State::kPromoting;
+    told_in_sync_ = false;
+    restart_promotion_ = false;
+    event(fmt::format("Promoting this member to primary in epoch {}: {}.", epoch_.value, why));
+}
+
+void HotStandby::lead() {
+    state_ = State::kPrimary;
+    waiting_why_.clear();
+    ++leader_changes_;
+    in_sync_ = false;
+    alone_ = true;  // the other one is told by nobody that it is in sync, so it does not promote itself
+    degraded_ = false;
+    unsynced_since_tick_ = tick_;
+    commit_waits_since_tick_.reset();
+    lease_tick_ = tick_;
+    lease_lost_ = false;
+    sent_.clear();
+    hand_over_.reset();
+    peer_.next = LogIndex{last_.value + 1};
+    peer_.received = peer_.persisted = LogIndex{0};
+    peer_.sending_snapshot = false;
+    peer_.foreign = false;
+    lost_contact();
+    // All that this member holds is the history from now on. The first entry of the epoch says so in the log.
+    append({epoch_, LogIndex{last_.value + 1}, last_hybrid_time_, EntryKind::kNoop, {}});
+    event(fmt::format("This member is the primary of epoch {} and takes writes.", epoch_.value));
+    answer_commands(fmt::format("'{}' is the primary of epoch {}", start_.self, epoch_.value));
+    send_heartbeats();
+    advance_commit();
+}
+
+Result<> HotStandby::may_promote(bool force) const {
+    if (rewinding_ || needs_snapshot_) {
+        return fail(ErrorCode::kDatabaseUnavailable, "this member's data is being replaced by the primary's");
+    }
+    if (force || (settings_.sync_mode == SyncMode::kAsync && primary_ != NodeName{})) {
+        return success();
+    }
+    if (told_in_sync_ || primary_ == start_.self) {
+        return success();
+    }
+    return fail(ErrorCode::kDatabaseUnavailable,
+                fmt::format("this member may lack writes that {} acknowledged: it was not in sync when it last heard "
+                            "from it. Bring {} back, or accept the loss with {{\"force\": true}}",
+                            primary_.empty() ? peer_name() : "'" + primary_ + "'",
+                            primary_.empty() ? peer_name() : "'" + primary_ + "'"));
+}
+
+/// The primary is silent, or none was ever found.
+void HotStandby::consider_failover() {
+    if (claim_ != Claim::kNone || rewinding_ || silent_ticks() < settings_.failover_ticks) {
+        return;
+    }
+    const auto seconds = [&] { return fmt::format("{} ticks", silent_ticks()); };
+    if (state_ == State::kAsking) {
+        const bool fresh = last_.value == 0 && epoch_.value == 0;
+        const bool led_last = primary_ == start_.self && epoch_.value > 0;
+        if (settings_.fence_policy == FencePolicy::kWitness && settings_.has_witness) {
+            if ((fresh && settings_.configured_primary) || led_last || told_in_sync_) {
+                start_claim(Claim::kVote, "no peer answered and the witness agreed");
+            } else {
+                waiting_why_ = "it was not the primary when it stopped, and its peer does not answer; "
+                               "POST /admin/promote makes it serve what it has";
+            }
+        } else if (fresh && settings_.configured_primary && !peer_.up) {
+            claim_epoch_ = next_epoch();
+            promote("it is new, configured as primary, and no peer answered");
+        } else {
+            waiting_why_ = fmt::format("{} does not answer and may hold newer writes or have been promoted; bring it "
+                                       "back, or POST /admin/promote {{\"force\": true}} to serve from here",
+                                       peer_name());
+        }
+        return;
+    }
+    if (!settings_.auto_failover) {
+        waiting_why_ = "the primary is silent and NORNICDB_CLUSTER_HA_AUTO_FAILOVER is false; POST /admin/promote "
+                       "promotes this member";
+        return;
+    }
+    if (const Result<> may = may_promote(false); !may) {
+        if (waiting_why_ != may.error().message()) {
+            waiting_why_ = may.error().message();
+            event("The primary is silent, but no failover: " + waiting_why_ + ".");
+        }
+        return;
+    }
+    if (settings_.fence_policy == FencePolicy::kWitness) {
+        waiting_why_ = "the primary is silent and the witness was asked for its vote";
+        start_claim(Claim::kVote, "the primary was silent and the witness agreed");
+        return;
+    }
+    claim_epoch_ = next_epoch();
+    if (peer_.up) {
+        // Fencing is an attempt: the epoch is what keeps the old primary out once it hears of it.
+        ClusterMessage message;
+        auto& m = *message.mutable_fence();
+        m.set_epoch(claim_epoch_.value);
+        m.set_candidate_id(start_.self);
+        m.set_last_index(last_.value);
+        m.set_last_epoch(last_epoch_.value);
+        m.set_forced(true);
+        say(peer_.info.id, LANE_CONTROL, std::move(message));
+    }
+    promote(fmt::format("primary '{}' has been silent for {}", primary_, seconds()));
+}
+
+// ---- Messages about who leads ----
+
+void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& m) {
+    const Term epoch{m.epoch()};
+    const bool other_data = !m.history().empty() && m.history() != history_;
+    if (other_data && last_.value > 0 && m.last_index() > 0) {
+        if (!foreign_) {
+            foreign_ = true;
+            event(fmt::format("'{}' holds the data of another cluster (history {}, here {}); the two stay apart. Empty "
+                              "the data directory of the one that shall become the standby.",
+                              from,
+                              m.history(),
+                              history_));
+        }
+        return;
+    }
+    foreign_ = false;
+    peer_.last_index = LogIndex{m.last_index()};
+    peer_.last_epoch = Term{m.last_epoch()};
+    peer_epoch_ = std::max(peer_epoch_, epoch);
+    if (m.leading() && epoch >= epoch_ && !(epoch == epoch_ && primary_ == start_.self)) {
+        adopt(epoch, from);
+        follow(from);
+        told_in_sync_ = m.in_sync();
+    }
+    ClusterMessage message;
+    auto& answer = *message.mutable_heartbeat_response();
+    answer.set_epoch(epoch_.value);
+    answer.set_sequence(m.sequence());
+    answer.set_leading(state_ == State::kPrimary);
+    answer.set_primary_id(primary_);
+    const bool follows = state_ == State::kStandby && primary_ == from;
+    answer.set_received_index(follows ? matched_.value : 0);
+    answer.set_persisted_index(follows ? std::min(matched_, persisted_).value : 0);
+    answer.set_applied_index(applied_.value);
+    answer.set_last_index(last_.value);
+    answer.set_last_epoch(last_epoch_.value);
+    answer.set_in_sync(told_in_sync_);
+    answer.set_history(history_);
+    say_after_persist(from, LANE_CONTROL, std::move(message));
+    if (!m.leading()) {
+        if (state_ == State::kPrimary) {
+            send_heartbeats();
+        } else {
+            decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index);
+        }
+    }
+}
+
+void HotStandby::on_heartbeat_response(const NodeName& from, const transport::HeartbeatResponse& m) {
+    const bool witness = is_witness(from);
+    Peer& peer = witness ? witness_ : peer_;
+    const Term epoch{m.epoch()};
+    if (!witness && !m.history().empty() && m.history() != history_ && last_.value > 0 && m.last_index() > 0) {
+        peer_.foreign = true;
+        return;
+    }
+    peer_epoch_ = std::max(peer_epoch_, epoch);
+    if (!witness) {
+        peer_.foreign = false;
+        peer_.last_index = LogIndex{m.last_index()};
+        peer_.last_epoch = Term{m.last_epoch()};
+        peer_.applied = LogIndex{m.applied_index()};
+    }
+    if (epoch > epoch_) {
+        if (claim_ != Claim::kNone && epoch >= claim_epoch_ && m.primary_id() != start_.self) {
+            end_claim(fmt::format("'{}' is in epoch {}", from, epoch.value));
+        }
+        if (m.leading()) {
+            adopt(epoch, from);
+            follow(from);
+        } else if (state_ == State::kPrimary || state_ == State::kPromoting) {
+            // Somebody was promised a later epoch than this primary's.
+            adopt(epoch, m.primary_id());
+        } else if (!witness) {
+            decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index);
+        }
+        return;
+    }
+    if (state_ == State::kPrimary) {
+        if (epoch < epoch_) {
+            return;
+        }
+        for (const auto& [sequence, tick] : sent_) {
+            if (sequence == m.sequence()) {
+                lease_tick_ = std::max(lease_tick_, tick);
+            }
+        }
+        if (m.sequence() >= note_sequence_) {
+            peer.noted_in_sync = m.in_sync();
+        }
+        if (!witness) {
+            peer_.persisted = std::max(peer_.persisted, std::min(LogIndex{m.persisted_index()}, peer_.received));
+            if (LogIndex{m.received_index()} < peer_.received && m.sequence() > peer_.sequence_at_progress &&
+                !peer_.probing) {
+                // It restarted and lost what it had received and not synced.
+                peer_.received = LogIndex{m.received_index()};
+                lost_contact();
+                ship(persisted_, messages_);
+            }
+        }
+        advance_commit();
+        return;
+    }
+    if (witness) {
+        return;
+    }
+    if (m.leading()) {
+        if (epoch == epoch_ && (state_ == State::kAsking) && primary_ != start_.self) {
+            adopt(epoch, from);
+            follow(from);
+        }
+        return;
+    }
+    decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index);
+}
+
+void HotStandby::answer_fence(const NodeName& to,
+                              const transport::Fence& asked,
+                              bool accepted,
+                              const std::string& reason) {
+    ClusterMessage message;
+    auto& m = *message.mutable_fence_response();
+    m.set_epoch(epoch_.value);
+    m.set_accepted(accepted);
+    m.set_last_index(last_.value);
+    m.set_last_epoch(last_epoch_.value);
+    m.set_reason(reason);
+    m.set_planned(asked.planned());
+    m.set_fence_epoch(asked.epoch());
+    say_after_persist(to, LANE_CONTROL, std::move(message));
+}
+
+void HotStandby::on_fence(const NodeName& from, const transport::Fence& m) {
+    const Term epoch{m.epoch()};
+    peer_epoch_ = std::max(peer_epoch_, epoch);
+    if (epoch < epoch_ || (epoch == epoch_ && primary_ != m.candidate_id())) {
+        answer_fence(from, m, false, fmt::format("epoch {} is over; this member is in epoch {}", m.epoch(), epoch_.value));
+        return;
+    }
+    if (epoch == epoch_) {
+        answer_fence(from, m, true, "");
+        return;
+    }
+    const bool leads = state_ == State::kPrimary || state_ == State::kPromoting;
+    if (m.forced()) {
+        event(fmt::format("Fenced by '{}', which promotes itself in epoch {}.", from, m.epoch()));
+        end_claim(fmt::format("'{}' promotes itself", from));
+        adopt(epoch, m.candidate_id());
+        answer_fence(from, m, true, "");
+        return;
+    }
+    if (state_ == State::kPrimary && m.planned()) {
+        if (!hand_over_) {
+            event(fmt::format("Handing over to '{}': writes wait until it holds all {} log entries.", from, last_.value));
+            hand_over_tick_ = tick_;
+        }
+        hand_over_ = m;
+        hand_over_to_ = from;
+        continue_hand_over();
+        return;
+    }
+    if (leads) {
+        answer_fence(from, m, false, fmt::format("this member leads in epoch {}", epoch_.value));
+        return;
+    }
+    if (std::tie(last_epoch_, last_) > std::make_tuple(Term{m.last_epoch()}, LogIndex{m.last_index()})) {
+        answer_fence(from, m, false, "this member has the newer log");
+        return;
+    }
+    if (claim_ != Claim::kNone && claim_epoch_ > epoch) {
+        answer_fence(from, m, false, "this member claims a later epoch");
+        return;
+    }
+    end_claim(fmt::format("'{}' was to lead", from));
+    adopt(epoch, m.candidate_id());
+    primary_heard_tick_ = tick_;
+    answer_fence(from, m, true, "");
+}
+
+void HotStandby::continue_hand_over() {
+    if (!hand_over_) {
+        return;
+    }
+    const transport::Fence asked = *hand_over_;
+    const NodeName to = hand_over_to_;
+    if (tick_ - hand_over_tick_ > settings_.failover_ticks / 2) {
+        hand_over_.reset();
+        event(fmt::format("'{}' did not catch up in time; this member stays the primary.", to));
+        answer_fence(to, asked, false, "it did not catch up in time");
+        return;
+    }
+    if (peer_.received < last_ || persisted_ < last_ || committed_ < last_ || peer_.probing) {
+        return;
+    }
+    event(fmt::format("Handed over to '{}' at log index {}.", to, last_.value));
+    adopt(Term{asked.epoch()}, asked.candidate_id());
+    answer_fence(to, asked, true, "");
+}
+
+void HotStandby::on_fence_response(const NodeName& from, const transport::FenceResponse& m) {
+    peer_epoch_ = std::max(peer_epoch_, Term{m.epoch()});
+    if ((claim_ != Claim::kConsent && claim_ != Claim::kPlanned) || Term{m.fence_epoch()} != claim_epoch_) {
+        return;
+    }
+    if (claim_epoch_ <= epoch_) {
+        claim_ = Claim::kNone;
+        return;
+    }
+    if (!m.accepted()) {
+        end_claim(m.reason());
+        return;
+    }
+    if (!log_at_least(Term{m.last_epoch()}, LogIndex{m.last_index()})) {
+        // It counted on entries that were lost here since; they are there, so it leads again.
+        end_claim(fmt::format("'{}' holds entries that this member does not", from));
+        return;
+    }
+    promote(claim_why_);
+}
+
+void HotStandby::on_vote_response(const NodeName& from, const transport::VoteResponse& m) {
+    if (!is_witness(from)) {
+        return;
+    }
+    peer_epoch_ = std::max(peer_epoch_, Term{m.term()});
+    if (claim_ != Claim::kVote || Term{m.term()} < claim_epoch_ || claim_epoch_ <= epoch_) {
+        return;
+    }
+    if (m.vote_granted() && Term{m.term()} == claim_epoch_) {
+        promote(claim_why_);
+    } else if (!m.vote_granted()) {
+        waiting_why_ = "the witness refuses: " + m.reason();
+        claim_ = Claim::kNone;
+        // Ask again, after as long as the primary would need to be heard.
+        primary_heard_tick_ = tick_ > settings_.failover_ticks ? tick_ - settings_.failover_ticks + settings_.heartbeat_ticks
+                                                               : 0;
+    }
+}
+
+void HotStandby::on_promote(const NodeName& from, const transport::Promote&) {
+    ClusterMessage message;
+    auto& answer = *message.mutable_promote_response();
+    answer.set_epoch(epoch_.value);
+    const bool can = state_ == State::kStandby && primary_ == from && claim_ == Claim::kNone && !rewinding_ &&
+                     !needs_snapshot_;
+    answer.set_accepted(can);
+    if (!can) {
+        answer.set_reason("this member does not follow the sender now");
+    }
+    say(from, LANE_CONTROL, std::move(message));
+    if (can) {
+        start_claim(Claim::kPlanned, fmt::format("'{}' stops and hands over", from));
+    }
+}
+
+// ---- What an operator asks ----
+
+Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
+    switch (asked.kind) {
+        case Command::Kind::kPromote:
+            break;
+        case Command::Kind::kTransfer:
+        case Command::Kind::kStepDown: {
+            if (state_ != State::kPrimary) {
+                return fail(ErrorCode::kNotLeader, "this member is not the primary", peer_.info.bolt_address);
+            }
+            if (!peer_.up || peer_.probing) {
+                return fail(ErrorCode::kDatabaseUnavailable, "the standby is not connected or not caught up");
+            }
+            ClusterMessage message;
+            message.mutable_promote();
+            say(peer_.info.id, LANE_CONTROL, std::move(message));
+            answers_.push_back({id, fmt::format("'{}' was asked to take over", peer_.info.id)});
+            return success();
+        }
+        default:
+            return fail(ErrorCode::kUnsupported, "hot standby has two members, given by its settings");
+    }
+    if (state_ == State::kPrimary || state_ == State::kPromoting) {
+        answers_.push_back({id, fmt::format("'{}' is the primary already", start_.self)});
+        return success();
+    }
+    const bool primary_alive = state_ == State::kStandby && peer_.up && silent_ticks() < settings_.failover_ticks;
+    if (primary_alive && !asked.force) {
+        promote_commands_.push_back(id);
+        if (claim_ == Claim::kNone) {
+            start_claim(Claim::kPlanned, "an operator asked for it");
+        }
+        return success();
+    }
+    NORNIC_TRY(may_promote(asked.force));
+    if (!asked.force && settings_.fence_policy == FencePolicy::kStrict && silent_ticks() < settings_.failover_ticks) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    "the primary may still be taking writes; repeat once it has been silent for the whole "
+                    "failover time-out, or {\"force\": true}");
+    }
+    promote_commands_.push_back(id);
+    if (!asked.force && settings_.fence_policy == FencePolicy::kWitness) {
+        if (claim_ == Claim::kNone) {
+            start_claim(Claim::kVote, "an operator asked for it and the witness agreed");
+        }
+        return success();
+    }
+    claim_ = Claim::kNone;
+    claim_epoch_ = next_epoch();
+    if (peer_.up) {
+        ClusterMessage message;
+        auto& m = *message.mutable_fence();
+        m.set_epoch(claim_epoch_.value);
+        m.set_candidate_id(start_.self);
+        m.set_last_index(last_.value);
+        m.set_last_epoch(last_epoch_.value);
+        m.set_forced(true);
+        say(peer_.info.id, LANE_CONTROL, std::move(message));
+    }
+    promote(asked.force ? "an operator forced it" : "an operator asked for it");
+    return success();
+}
+
+void HotStandby::leave() {
+    leaving_ = state_ == State::kPrimary && peer_.up && in_sync_;
+    if (leaving_) {
+        ClusterMessage message;
+        message.mutable_promote();
+        say(peer_.info.id, LANE_CONTROL, std::move(message));
+    }
+}
+
+bool HotStandby::left() const {
+    return !leaving_ || state_ != State::kPrimary || !peer_.up;
+}
+
+}  // namespace nornic::modes

@@ -1,0 +1,162 @@
+// The standby: takes the primary's log as its own.
+#include "modes/hot_standby/hot_standby_impl.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace nornic::modes {
+
+using transport::LANE_LOG;
+using transport::WALBatchResponse;
+
+void HotStandby::acknowledge(WALBatchResponse::Outcome outcome, LogIndex try_index) {
+    ClusterMessage message;
+    auto& m = *message.mutable_wal_batch_response();
+    m.set_epoch(epoch_.value);
+    m.set_outcome(outcome);
+    m.set_received_index(matched_.value);
+    m.set_persisted_index(std::min(matched_, persisted_).value);
+    m.set_applied_index(applied_.value);
+    if (outcome == WALBatchResponse::MISMATCH) {
+        m.set_try_index(try_index.value);
+        m.set_try_epoch(term_of(LogIndex{try_index.value - 1}).value);
+    }
+    say_after_persist(peer_.info.id, LANE_LOG, std::move(message));
+}
+
+/// Where the run of entries that have the same epoch as the one at `at` begins: the logs met at or before it, so one
+/// round trip an epoch finds the place (thesis 5.3 does the same for terms).
+LogIndex HotStandby::start_of_epoch_run(LogIndex at) const {
+    const Term epoch = term_of(at);
+    std::uint64_t low = start_.log == nullptr ? 1 : std::max<std::uint64_t>(1, start_.log->first_index().value);
+    std::uint64_t high = at.value;
+    while (low < high) {
+        const std::uint64_t middle = low + (high - low) / 2;
+        if (term_of(LogIndex{middle}) < epoch) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return LogIndex{high};
+}
+
+void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
+    const Term epoch{m.epoch()};
+    if (epoch < epoch_ || (epoch == epoch_ && primary_ == start_.self)) {
+        acknowledge(WALBatchResponse::STALE_EPOCH);
+        return;
+    }
+    if (epoch > epoch_ || state_ != State::kStandby || primary_ != from) {
+        adopt(epoch, from);
+        follow(from);
+    }
+    primary_heard_tick_ = tick_;
+    acknowledge_persisted_ = m.acknowledge_persisted();
+    if (rewinding_) {
+        return;
+    }
+    if (m.history() != history_) {
+        if (last_.value > 0) {
+            acknowledge(WALBatchResponse::FOREIGN_HISTORY);
+            return;
+        }
+        needs_snapshot_ = true;
+    }
+    if (needs_snapshot_) {
+        acknowledge(WALBatchResponse::NEEDS_SNAPSHOT);
+        return;
+    }
+    const LogIndex previous{m.previous_index()};
+    if (previous > last_) {
+        acknowledge(WALBatchResponse::MISMATCH, LogIndex{last_.value + 1});
+        return;
+    }
+    // Bytes from outside: consecutive, of epochs that never fall, none of a later epoch than the sender's.
+    std::uint64_t expected = previous.value;
+    std::uint64_t newest = m.previous_epoch();
+    for (const transport::LogEntry& entry : m.entries()) {
+        if (entry.index() != ++expected || entry.term() < newest || entry.term() > m.epoch() ||
+            entry.kind() > transport::ENTRY_MEMBERSHIP) {
+            return;
+        }
+        newest = entry.term();
+    }
+    if (previous > matched_) {
+        const Term mine = term_of(previous);
+        if (previous.value > 0 && mine.value == 0) {
+            // Older than the log here; what is applied and has no entry any more is only comparable by a snapshot.
+            needs_snapshot_ = true;
+            acknowledge(WALBatchResponse::NEEDS_SNAPSHOT);
+            return;
+        }
+        if (mine != Term{m.previous_epoch()}) {
+            acknowledge(WALBatchResponse::MISMATCH, start_of_epoch_run(previous));
+            return;
+        }
+        matched_ = previous;
+    }
+    for (const transport::LogEntry& entry : m.entries()) {
+        const LogIndex index{entry.index()};
+        if (index <= matched_) {
+            continue;
+        }
+        if (index <= last_) {
+            if (term_of(index) == Term{entry.term()}) {
+                matched_ = index;
+                continue;
+            }
+            start_rewind(LogIndex{index.value - 1});
+            if (rewinding_) {
+                return;
+            }
+        }
+        if (Term{entry.term()} < last_epoch_) {
+            return;
+        }
+        append({Term{entry.term()},
+                index,
+                entry.hybrid_time(),
+                static_cast<EntryKind>(entry.kind()),
+                entry.payload()});
+        matched_ = index;
+    }
+    committed_ = std::max(committed_, std::min(matched_, persisted_));
+    if (!acknowledge_persisted_ || matched_ <= persisted_) {
+        acknowledge(WALBatchResponse::ACCEPTED);
+    }
+}
+
+/// What stands behind `keep` here is not in the primary's log.
+void HotStandby::start_rewind(LogIndex keep) {
+    if (keep >= taken_) {
+        forget_after(keep);  // it was received and never written, so no client was told of it by this log
+        return;
+    }
+    rewinding_ = true;
+    rewind_to_ = keep;
+    std::erase_if(ready_.entries, [&](const Entry& entry) { return entry.index > taken_; });
+    event(fmt::format("The log here beyond index {} is a branch that the primary of epoch {} does not have; it is saved "
+                      "and given up.",
+                      keep.value,
+                      epoch_.value));
+}
+
+void HotStandby::rewound(LogIndex last, bool taken_back) {
+    rewinding_ = false;
+    forget_after(last);
+    if (!taken_back) {
+        needs_snapshot_ = true;
+    }
+    if (state_ != State::kStandby) {
+        return;
+    }
+    if (needs_snapshot_) {
+        acknowledge(WALBatchResponse::NEEDS_SNAPSHOT);
+    } else {
+        acknowledge(WALBatchResponse::MISMATCH, LogIndex{last_.value + 1});
+    }
+}
+
+}  // namespace nornic::modes

@@ -1,0 +1,183 @@
+// The witness of a hot standby: no data, no writes, one vote an epoch. It remembers who leads and whether the other
+// one holds everything that was acknowledged.
+#include "modes/hot_standby/hot_standby.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace nornic::modes {
+namespace {
+
+using transport::LANE_CONTROL;
+
+constexpr std::string_view kAlone = "alone";
+constexpr std::string_view kPair = "pair";
+
+class HotStandbyWitness final : public Strategy {
+public:
+    HotStandbyWitness(const StrategyStart& start, const WitnessSettings& settings)
+        : start_{start},
+          settings_{settings},
+          epoch_{start.hard_state.term},
+          primary_{start.hard_state.voted_for},
+          alone_{start.hard_state.extra != kPair} {}
+
+    [[nodiscard]] std::string_view name() const noexcept override { return "ha_standby"; }
+    void tick() override { ++tick_; }
+    // Time that passed unseen says nothing about a primary that may have spoken meanwhile.
+    void paused(std::uint64_t ticks) override {
+        tick_ += ticks;
+        heard_tick_ += ticks;
+    }
+    void peer_up(const PeerInfo& peer) override { peers_[peer.id] = {peer, true}; }
+    void peer_down(const NodeName& id, transport::LostReason) override {
+        if (const auto at = peers_.find(id); at != peers_.end()) {
+            at->second.up = false;
+        }
+    }
+
+    void step(const NodeName& from, const ClusterMessage& message) override {
+        if (message.has_heartbeat()) {
+            on_heartbeat(from, message.heartbeat());
+        } else if (message.has_vote_request()) {
+            on_vote_request(from, message.vote_request());
+        }
+    }
+
+    Result<> propose(ProposalId, std::string, std::uint64_t) override {
+        return fail(ErrorCode::kReadOnly, "a witness holds no data");
+    }
+    Result<> read(ReadId, ReadConsistency) override {
+        return fail(ErrorCode::kUnsupported, "a witness holds no data");
+    }
+    std::vector<Outbound> take_messages() override { return std::exchange(messages_, {}); }
+    Ready take_ready() override {
+        if (dirty_) {
+            ready_.hard_state = HardState{epoch_, primary_, LogIndex{0}, std::string{alone_ ? kAlone : kPair}};
+            dirty_ = false;
+        }
+        return std::exchange(ready_, Ready{});
+    }
+    void persisted(LogIndex) override {}
+    void not_persisted(LogIndex) override {}
+    void applied(LogIndex) override {}
+    [[nodiscard]] Term write_term() const override { return Term{0}; }
+
+    [[nodiscard]] ClusterView view() const override {
+        ClusterView view;
+        view.mode = "ha_standby";
+        view.cluster_id = start_.cluster_id;
+        view.self = start_.self;
+        view.role = Role::kWitness;
+        view.leader = silent() ? NodeName{} : primary_;
+        view.term = epoch_;
+        view.accepts_writes = false;
+        if (silent()) {
+            view.state = "primary_silent";
+            view.reason = "no primary has been heard for the failover time-out";
+        }
+        MemberView self;
+        self.id = start_.self;
+        self.cluster_address = start_.cluster_address;
+        self.http_address = start_.http_address;
+        self.role = Role::kWitness;
+        self.serves_data = false;
+        view.members.push_back(std::move(self));
+        for (const auto& [id, peer] : peers_) {
+            MemberView member;
+            member.id = id;
+            member.cluster_address = peer.info.cluster_address;
+            member.bolt_address = peer.info.bolt_address;
+            member.http_address = peer.info.http_address;
+            member.role = id == primary_ ? Role::kPrimary : Role::kStandby;
+            member.healthy = peer.up;
+            view.members.push_back(std::move(member));
+        }
+        view.details = {{"sync_state", alone_ ? "alone" : "synced"}};
+        return view;
+    }
+
+private:
+    struct Peer {
+        PeerInfo info;
+        bool up = false;
+    };
+
+    [[nodiscard]] bool silent() const { return tick_ - heard_tick_ >= settings_.failover_ticks; }
+
+    void answer(const NodeName& to, ClusterMessage message) {
+        // Behind whatever is to be persisted: what it says must outlive a crash.
+        ready_.messages_after_persist.push_back(
+            {to, LANE_CONTROL, std::make_shared<const ClusterMessage>(std::move(message))});
+    }
+
+    void on_heartbeat(const NodeName& from, const transport::Heartbeat& m) {
+        const Term epoch{m.epoch()};
+        if (m.leading() && epoch >= epoch_ && !(epoch == epoch_ && primary_ != from)) {
+            const bool alone = !m.in_sync();
+            if (epoch != epoch_ || primary_ != from || alone != alone_) {
+                epoch_ = epoch;
+                primary_ = from;
+                alone_ = alone;
+                dirty_ = true;
+            }
+            heard_tick_ = tick_;
+        }
+        ClusterMessage message;
+        auto& out = *message.mutable_heartbeat_response();
+        out.set_epoch(epoch_.value);
+        out.set_sequence(m.sequence());
+        out.set_primary_id(primary_);
+        out.set_in_sync(!alone_);
+        answer(from, std::move(message));
+    }
+
+    void on_vote_request(const NodeName& from, const transport::VoteRequest& m) {
+        const Term epoch{m.term()};
+        std::string refusal;
+        if (epoch < epoch_ || (epoch == epoch_ && primary_ != from)) {
+            refusal = fmt::format("epoch {} was given to '{}'", epoch_.value, primary_);
+        } else if (epoch > epoch_ && primary_ != from && !silent()) {
+            refusal = fmt::format("'{}' leads and was heard a moment ago", primary_);
+        } else if (epoch > epoch_ && primary_ != from && !primary_.empty() && alone_) {
+            refusal = fmt::format("'{}' acknowledged writes that '{}' may not hold", primary_, from);
+        }
+        ClusterMessage message;
+        auto& out = *message.mutable_vote_response();
+        out.set_term(std::max(epoch, epoch_).value);
+        out.set_vote_granted(refusal.empty());
+        out.set_reason(refusal);
+        if (refusal.empty() && epoch > epoch_) {
+            epoch_ = epoch;
+            primary_ = from;
+            alone_ = true;
+            dirty_ = true;
+            heard_tick_ = tick_;
+            ready_.events.push_back(fmt::format("Voted for '{}' as primary of epoch {}.", from, epoch.value));
+        }
+        answer(from, std::move(message));
+    }
+
+    const StrategyStart start_;
+    const WitnessSettings settings_;
+    Term epoch_;
+    NodeName primary_;
+    bool alone_;  // the primary may have acknowledged what the other one lacks
+    bool dirty_ = false;
+    std::uint64_t tick_ = 0;
+    std::uint64_t heard_tick_ = 0;  // a start counts as hearing: it may have been away for a moment
+    std::map<NodeName, Peer> peers_;
+    std::vector<Outbound> messages_;
+    Ready ready_;
+};
+
+}  // namespace
+
+std::unique_ptr<Strategy> make_hot_standby_witness(const StrategyStart& start, const WitnessSettings& settings) {
+    return std::make_unique<HotStandbyWitness>(start, settings);
+}
+
+}  // namespace nornic::modes

@@ -1,0 +1,172 @@
+// The inside of the driver: one class in three files. replica.cc takes what comes in (writes, reads, messages, ticks,
+// commands), replica_pump.cc carries Readies out, replica_snapshots.cc replaces the state.
+#pragma once
+
+#include "base/mutex.h"
+#include "modes/replica.h"
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <thread>
+#include <vector>
+
+namespace nornic::modes {
+
+class SnapshotReceiver;
+class SnapshotSender;
+
+/// The persisted part of a log, for a strategy.
+class LogView final : public LogReader {
+public:
+    explicit LogView(engine::Log& log) : log_{log} {}
+    [[nodiscard]] LogIndex first_index() const override { return log_.first_index(); }
+    [[nodiscard]] LogIndex last_index() const override { return log_.last_index(); }
+    Result<Term> term_at(LogIndex index) override { return log_.term_at(index); }
+    Result<std::vector<Entry>> read(LogIndex from, LogIndex to, std::size_t bytes) override;
+
+private:
+    engine::Log& log_;
+};
+
+class ReplicaImpl final : public Replica, private transport::MessageHandler {
+public:
+    ReplicaImpl(ReplicaParts parts, const ReplicaSettings& settings);
+    ~ReplicaImpl() override;
+
+    Result<> start() override;
+    void leave(Deadline deadline) override;
+    void stop() override;
+    void commit(std::string write_set, std::optional<Term> began_in, CommitDone done) override;
+    [[nodiscard]] Term term() const override { return Term{write_term_.load(std::memory_order_acquire)}; }
+    void read_point(ReadConsistency level,
+                    std::optional<LogIndex> bookmark,
+                    Deadline deadline,
+                    std::function<void(Result<LogIndex>)> done) override;
+    std::optional<Term> term_at(LogIndex index) override;
+    void command(const Command& command, Deadline deadline, std::function<void(Result<std::string>)> done) override;
+    [[nodiscard]] ClusterView view() const override;
+    [[nodiscard]] ReplicaStats stats() const override;
+    [[nodiscard]] std::optional<Deadline> sync_running_since() const override { return log_.sync_running_since(); }
+    [[nodiscard]] std::optional<Error> failure() const override;
+    void tick() override;
+
+private:
+    struct Waiting {
+        Term term;
+        Deadline since;
+        CommitDone done;
+    };
+    struct Reader {
+        LogIndex wanted;
+        Deadline deadline;
+        std::function<void(Result<LogIndex>)> done;
+    };
+    struct AskedRead {
+        std::optional<LogIndex> bookmark;
+        Deadline deadline;
+        std::function<void(Result<LogIndex>)> done;
+    };
+    struct AskedCommand {
+        Deadline deadline;
+        std::function<void(Result<std::string>)> done;
+    };
+    struct Install {
+        std::unique_ptr<engine::SnapshotImport> import;
+        std::function<void(Result<>)> done;
+    };
+    using Completions = std::vector<std::function<void()>>;
+    /// Where a thread that pumps stands: kCaller may block on the disk and run answers; kBus may do neither.
+    enum class Where : std::uint8_t { kCaller, kBus };
+
+    // transport::MessageHandler
+    void peer_up(const PeerInfo& peer) override;
+    void peer_down(const NodeName& peer, transport::LostReason reason) override;
+    void message(const NodeName& from, Lane lane, std::shared_ptr<const ClusterMessage> message) override;
+
+    // replica.cc
+    Result<> replay(LogIndex to);
+    [[nodiscard]] Result<> check_log() const;
+    /// What the strategy was told just now may have given it something to say or to do.
+    void after_input(Where where) REQUIRES(mutex_);
+    void send_messages() REQUIRES(mutex_);
+    void watch_waiters(Completions& completions) REQUIRES(mutex_);
+    void watch_loop();
+    [[nodiscard]] bool halted() const REQUIRES(mutex_) { return stopping_ || failure_.has_value(); }
+    [[nodiscard]] LogIndex applied_index() const;
+    std::uint64_t next_hybrid_time() REQUIRES(mutex_);
+
+    // replica_pump.cc
+    /// Carries out Readies until there is nothing to do or the disk thread goes on with it. Precondition: pumping_.
+    void pump(Where where) REQUIRES(mutex_);
+    void answer_ready(Ready& ready, Completions& completions) REQUIRES(mutex_);
+    /// Ready step 1.
+    void rewind(LogIndex keep, Completions& completions) REQUIRES(mutex_);
+    [[nodiscard]] Result<bool> take_back(LogIndex keep, std::uint64_t& saved);
+    /// Ready step 2, the part that blocks. Without mutex_.
+    Result<> write(const Ready& ready);
+    void written(Ready& ready, const Result<>& outcome, Completions& completions) REQUIRES(mutex_);
+    /// Ready step 4 and its answers.
+    void apply(LogIndex committed, Completions& completions) REQUIRES(mutex_);
+    /// The next entries to apply, from memory or from the log.
+    Result<std::vector<Entry>> next_committed(LogIndex committed) REQUIRES(mutex_);
+    void run(Completions& completions, Where where) REQUIRES(mutex_);
+    void fail_for_good(const Error& error, Completions& completions) REQUIRES(mutex_);
+    void release_readers(Completions& completions) REQUIRES(mutex_);
+    void shorten_log() REQUIRES(mutex_);
+    void disk_loop();
+    void run_on_disk_thread(std::function<void()> work);
+
+    // replica_snapshots.cc
+    void make_transfers();
+    void begin_snapshots(const std::vector<NodeName>& peers) REQUIRES(mutex_);
+    void install_pending(Completions& completions) REQUIRES(mutex_);
+    void snapshot_work(std::function<void()> work);
+    void snapshot_loop();
+
+    const ReplicaParts parts_;
+    const ReplicaSettings settings_;
+    engine::EngineHost* const engine_;  // nullptr: a witness
+    engine::Log& log_;
+    transport::MessageBus* const bus_;  // nullptr: no peers
+    Clock& clock_;
+    LogView log_view_;
+    std::unique_ptr<Strategy> strategy_;  // Called with mutex_ held.
+    std::unique_ptr<SnapshotSender> sender_;
+    std::unique_ptr<SnapshotReceiver> receiver_;
+
+    mutable Mutex mutex_;
+    ConditionVariable changed_;
+    bool pumping_ GUARDED_BY(mutex_) = false;  // Exactly one thread at a time carries out Readies.
+    bool stopping_ GUARDED_BY(mutex_) = false;
+    bool leaving_ GUARDED_BY(mutex_) = false;
+    bool stalled_ GUARDED_BY(mutex_) = false;  // the strategy was told of a hanging sync
+    std::optional<Error> failure_ GUARDED_BY(mutex_);
+    std::uint64_t next_id_ GUARDED_BY(mutex_) = 1;
+    std::uint64_t last_hybrid_time_ GUARDED_BY(mutex_) = 0;
+    std::map<ProposalId, CommitDone> proposed_ GUARDED_BY(mutex_);  // offered, not yet in a Ready
+    std::map<LogIndex, Waiting> waiting_ GUARDED_BY(mutex_);        // in the log, not yet applied
+    std::deque<Entry> unapplied_ GUARDED_BY(mutex_);  // persisted, in index order; older ones are in the log
+    std::vector<Reader> readers_ GUARDED_BY(mutex_);
+    std::map<ReadId, AskedRead> asked_reads_ GUARDED_BY(mutex_);
+    std::map<std::uint64_t, AskedCommand> commands_ GUARDED_BY(mutex_);
+    std::optional<Install> install_ GUARDED_BY(mutex_);
+    ReplicaStats stats_ GUARDED_BY(mutex_);
+    std::atomic<std::uint64_t> write_term_{0};
+    std::atomic<std::uint64_t> cut_before_{0};  // a checkpoint covers the entries before this
+
+    std::uint64_t last_sync_ns_ = 0;  // the pumping thread's alone
+
+    std::thread watcher_;
+
+    Mutex disk_mutex_;
+    ConditionVariable disk_wake_;
+    std::deque<std::function<void()>> disk_work_ GUARDED_BY(disk_mutex_);
+    bool disk_stopping_ GUARDED_BY(disk_mutex_) = false;
+    std::thread disk_thread_;
+    std::thread snapshot_thread_;  // started by the first transfer
+    std::deque<std::function<void()>> snapshot_work_ GUARDED_BY(disk_mutex_);
+    ConditionVariable snapshot_wake_;
+};
+
+}  // namespace nornic::modes

@@ -1,0 +1,474 @@
+// Carrying out what the strategy decided, in the one safe order.
+#include "base/check.h"
+#include "modes/diverged.h"
+#include "modes/replica_impl.h"
+#include "modes/snapshot_transfer.h"
+#include "observability/log.h"
+
+#include <fmt/format.h>
+
+namespace nornic::modes {
+namespace {
+
+constexpr std::size_t kSliceCompletions = 16;
+constexpr std::size_t kApplyBytes = std::size_t{4} << 20;     // read from the log at a time
+constexpr std::size_t kUnappliedMax = 16384;                  // kept in memory; the log has them all
+constexpr std::size_t kDivergedEntriesPerFile = 10'000;
+
+}  // namespace
+
+void ReplicaImpl::pump(Where where) {
+    Completions completions;
+    for (;;) {
+        if (failure_) {
+            break;
+        }
+        if (install_) {
+            install_pending(completions);
+            continue;
+        }
+        shorten_log();
+        Ready ready = strategy_->take_ready();
+        send_messages();
+        write_term_.store(strategy_->write_term().value, std::memory_order_release);
+        answer_ready(ready, completions);
+        if (ready.rewind_to) {
+            rewind(*ready.rewind_to, completions);
+            continue;
+        }
+        const bool has_entries = !ready.entries.empty() || ready.hard_state.has_value() ||
+                                 !ready.messages_after_append.empty() || !ready.messages_after_persist.empty();
+        const bool has_applies = engine_ != nullptr && ready.committed > engine_->applied_index();
+        if (!has_entries && !has_applies) {
+            break;
+        }
+        // What the last round made durable is applied and answered first; its clients need not wait
+        // for the next sync.
+        if (has_applies) {
+            apply(ready.committed, completions);
+            if (failure_) {
+                break;
+            }
+            // A single answer with nothing behind it waits for the end of the loop: it runs on this
+            // thread once another may take the pump.
+            if (has_entries || completions.size() > 1) {
+                run(completions, Where::kBus);
+            }
+        }
+        if (!has_entries) {
+            continue;
+        }
+        if (settings_.run_disk || where == Where::kBus) {
+            run(completions, Where::kBus);
+            auto shared = std::make_shared<Ready>(std::move(ready));
+            auto work = [this, shared] {
+                const Result<> outcome = write(*shared);
+                const MutexLock lock{mutex_};
+                Completions answers;
+                written(*shared, outcome, answers);
+                run(answers, Where::kBus);
+                pump(Where::kCaller);
+            };
+            if (settings_.run_disk) {
+                settings_.run_disk(std::move(work));
+            } else if (settings_.own_threads) {
+                run_on_disk_thread(std::move(work));
+            } else {
+                mutex_.unlock();
+                work();
+                mutex_.lock();
+            }
+            return;  // pumping_ stays: the work goes on with it
+        }
+        mutex_.unlock();
+        const Result<> outcome = write(ready);
+        mutex_.lock();
+        written(ready, outcome, completions);
+    }
+    pumping_ = false;
+    if (stopping_) {
+        changed_.notify_all();  // stop() waits for it; else nobody is woken, a commit costs no such
+                                // call
+    }
+    run(completions, where);
+}
+
+void ReplicaImpl::answer_ready(Ready& ready, Completions& completions) {
+    for (const std::string& event : ready.events) {
+        log::info("{}", event);
+    }
+    const Deadline now = ready.placed.empty() || bus_ == nullptr ? Deadline{} : clock_.now();
+    for (const Placed& placed : ready.placed) {
+        auto node = proposed_.extract(placed.id);
+        if (!node.empty()) {
+            waiting_[placed.index] = {placed.term, now, std::move(node.mapped())};
+        }
+    }
+    for (Refusal& refusal : ready.refused) {
+        auto node = proposed_.extract(refusal.id);
+        if (!node.empty()) {
+            ++stats_.refused;
+            completions.emplace_back([done = std::move(node.mapped()), error = refusal.error] { done(error); });
+        }
+    }
+    for (const ReadPoint& point : ready.reads) {
+        auto node = asked_reads_.extract(point.id);
+        if (!node.empty()) {
+            AskedRead& asked = node.mapped();
+            readers_.push_back({std::max(point.index, asked.bookmark.value_or(LogIndex{0})),
+                                asked.deadline,
+                                std::move(asked.done)});
+        }
+    }
+    if (!ready.reads.empty()) {
+        release_readers(completions);
+    }
+    for (RefusedRead& refused : ready.refused_reads) {
+        auto node = asked_reads_.extract(refused.id);
+        if (!node.empty()) {
+            completions.emplace_back(
+                [done = std::move(node.mapped().done), error = refused.error] { done(error); });
+        }
+    }
+    for (CommandAnswer& answer : strategy_->take_answers()) {
+        auto node = commands_.extract(answer.id);
+        if (!node.empty()) {
+            completions.emplace_back(
+                [done = std::move(node.mapped().done), outcome = std::move(answer.outcome)] { done(outcome); });
+        }
+    }
+    if (!ready.send_snapshot.empty()) {
+        begin_snapshots(ready.send_snapshot);
+    }
+}
+
+// ---- Lost branches ----
+
+void ReplicaImpl::rewind(LogIndex keep, Completions& completions) {
+    mutex_.unlock();
+    std::uint64_t saved = 0;
+    const Result<bool> taken_back = take_back(keep, saved);
+    mutex_.lock();
+    stats_.diverged_entries += saved;
+    if (!taken_back) {
+        log::error("A lost branch of the log could not be given up: {}. This server stops; start it again.",
+                   taken_back.error().message());
+        fail_for_good(taken_back.error(), completions);
+        return;
+    }
+    while (!unapplied_.empty() && unapplied_.back().index > keep) {
+        unapplied_.pop_back();
+    }
+    // Their entries will never be applied anywhere.
+    for (auto at = waiting_.upper_bound(keep); at != waiting_.end(); at = waiting_.erase(at)) {
+        completions.emplace_back([done = std::move(at->second.done)] {
+            done(fail(ErrorCode::kConflict,
+                      "the transaction was not committed: another member became the primary before it was "
+                      "replicated"));
+        });
+    }
+    strategy_->rewound(keep, taken_back.value());
+}
+
+Result<bool> ReplicaImpl::take_back(LogIndex keep, std::uint64_t& saved) {
+    const LogIndex last = log_.last_index();
+    for (LogIndex from{std::max(keep.value + 1, log_.first_index().value)}; from <= last;) {
+        std::vector<Entry> lost;
+        NORNIC_TRY(log_.read(from, last, [&](const Entry& entry) {
+            lost.push_back(entry);
+            return lost.size() < kDivergedEntriesPerFile;
+        }));
+        NORNIC_CHECK(!lost.empty(), "no entries from {} to {}", from.value, last.value);
+        from = LogIndex{lost.back().index.value + 1};
+        std::uint64_t writes = 0;
+        for (const Entry& entry : lost) {
+            writes += entry.kind == EntryKind::kNoop ? 0 : 1;
+        }
+        if (writes == 0) {
+            continue;  // a promotion's own mark and nothing of a user's
+        }
+        const std::string name = diverged_name(lost);
+        const std::string text = describe_entries(lost);
+        if (settings_.diverged_sink) {
+            settings_.diverged_sink(name, text);
+        } else if (!settings_.diverged_directory.empty()) {
+            NORNIC_TRY(save_diverged(settings_.diverged_directory, name, text));
+            log::warn("{} writes were logged here but never taken over by the new primary. They are not in the "
+                      "data; '{}/{}' has them in readable form.",
+                      writes,
+                      settings_.diverged_directory,
+                      name);
+        }
+        saved += writes;
+    }
+    if (engine_ == nullptr || engine_->applied_index() <= keep) {
+        return true;
+    }
+    if (engine_->durable_index() > keep) {
+        return false;
+    }
+    NORNIC_TRY(engine_->reload());
+    NORNIC_TRY(replay(keep));
+    return true;
+}
+
+// ---- Persisting ----
+
+Result<> ReplicaImpl::write(const Ready& ready) {
+    if (ready.hard_state) {
+        NORNIC_TRY(log_.set_hard_state(*ready.hard_state));
+    }
+    if (!ready.entries.empty()) {
+        NORNIC_TRY(log_.append(ready.entries));
+    }
+    // The peers write while this member does.
+    if (bus_ != nullptr) {
+        for (const Outbound& out : ready.messages_after_append) {
+            bus_->send(out.to, out.lane, out.message);
+        }
+    }
+    if (!ready.hard_state && ready.entries.empty()) {
+        return success();
+    }
+    const Deadline began = clock_.now();
+    const Result<> synced = log_.sync();
+    last_sync_ns_ = static_cast<std::uint64_t>((clock_.now() - began).count());
+    return synced;
+}
+
+void ReplicaImpl::written(Ready& ready, const Result<>& outcome, Completions& completions) {
+    if (outcome) {
+        if (ready.hard_state || !ready.entries.empty()) {
+            ++stats_.batches;
+            ++stats_.sync_count;
+            stats_.sync_ns_total += last_sync_ns_;
+            stats_.sync_ns_max = std::max(stats_.sync_ns_max, last_sync_ns_);
+            stats_.disk_full = false;
+        }
+        if (!ready.entries.empty()) {
+            const LogIndex first = ready.entries.front().index;
+            const LogIndex last = ready.entries.back().index;
+            while (!unapplied_.empty() && unapplied_.back().index >= first) {
+                unapplied_.pop_back();
+            }
+            if (engine_ != nullptr && unapplied_.size() < kUnappliedMax &&
+                (unapplied_.empty() || unapplied_.back().index.value + 1 == first.value)) {
+                for (Entry& entry : ready.entries) {
+                    unapplied_.push_back(std::move(entry));
+                }
+            }
+            strategy_->persisted(last);
+        } else if (ready.hard_state) {
+            strategy_->persisted(log_.last_index());
+        }
+        if (bus_ != nullptr) {
+            for (Outbound& out : ready.messages_after_persist) {
+                bus_->send(out.to, out.lane, std::move(out.message));
+            }
+        }
+        return;
+    }
+    const Error& error = outcome.error();
+    if (error.code() == ErrorCode::kDiskFull && !log_.failed() && !ready.entries.empty()) {
+        if (!stats_.disk_full) {
+            log::error("The disk is full; writes are refused until there is room again: {}", error.message());
+        }
+        stats_.disk_full = true;
+        const LogIndex first = ready.entries.front().index;
+        for (auto at = waiting_.lower_bound(first); at != waiting_.end() && at->first <= ready.entries.back().index;
+             at = waiting_.erase(at)) {
+            ++stats_.refused;
+            completions.emplace_back([done = std::move(at->second.done), error] { done(error); });
+        }
+        strategy_->not_persisted(first);
+        return;
+    }
+    log::error("The log cannot be written: {}. Restart this server: it verifies its log from disk.",
+               error.message());
+    fail_for_good(error, completions);
+}
+
+void ReplicaImpl::fail_for_good(const Error& error, Completions& completions) {
+    failure_ = error;
+    write_term_.store(0, std::memory_order_release);
+    const Error unknown{ErrorCode::kUnknownCommit,
+                        "it is unknown whether the transaction was committed: " + error.message()};
+    for (auto& [index, waiter] : waiting_) {
+        completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
+    }
+    waiting_.clear();
+    const Error refused{ErrorCode::kDatabaseUnavailable, "this member takes no writes since " + error.message()};
+    for (auto& [id, waiter] : proposed_) {
+        completions.emplace_back([done = std::move(waiter), refused] { done(refused); });
+    }
+    proposed_.clear();
+}
+
+// ---- Applying ----
+
+Result<std::vector<Entry>> ReplicaImpl::next_committed(LogIndex committed) {
+    std::vector<Entry> batch;
+    const LogIndex next{engine_->applied_index().value + 1};
+    while (!unapplied_.empty() && unapplied_.front().index < next) {
+        unapplied_.pop_front();
+    }
+    if (!unapplied_.empty() && unapplied_.front().index == next) {
+        while (!unapplied_.empty() && unapplied_.front().index <= committed) {
+            batch.push_back(std::move(unapplied_.front()));
+            unapplied_.pop_front();
+        }
+        return batch;
+    }
+    const LogIndex to =
+        unapplied_.empty() ? committed : std::min(committed, LogIndex{unapplied_.front().index.value - 1});
+    mutex_.unlock();
+    auto read = log_view_.read(next, to, kApplyBytes);
+    mutex_.lock();
+    return read;
+}
+
+void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
+    auto batch = next_committed(committed);
+    Result<> done = success();
+    if (!batch) {
+        done = batch.error();
+    } else {
+        mutex_.unlock();
+        for (const Entry& entry : batch.value()) {
+            done = engine_->apply(entry);
+            if (!done) {
+                break;
+            }
+        }
+        mutex_.lock();
+    }
+    if (!done) {
+        log::error("Log entry {} cannot be applied: {}. This server stops: going on would be divergence.",
+                   engine_->applied_index().value + 1,
+                   done.error().message());
+        fail_for_good(done.error(), completions);
+        return;
+    }
+    NORNIC_CHECK(!batch.value().empty(), "nothing to apply up to {}", committed.value);
+    const LogIndex last = batch.value().back().index;
+    strategy_->applied(last);
+    stats_.commits += batch.value().size();
+    stats_.last_applied_wall_ns =
+        static_cast<std::int64_t>(batch.value().back().hybrid_time >> 16) * 1'000'000;
+    auto entry = batch.value().begin();
+    while (!waiting_.empty() && waiting_.begin()->first <= last) {
+        auto node = waiting_.extract(waiting_.begin());
+        while (entry != batch.value().end() && entry->index < node.key()) {
+            ++entry;
+        }
+        if (entry != batch.value().end() && entry->index == node.key() && entry->term == node.mapped().term) {
+            completions.emplace_back([waiter = std::move(node.mapped().done),
+                                      result = Committed{node.key(), node.mapped().term}] { waiter(result); });
+        } else {
+            completions.emplace_back([waiter = std::move(node.mapped().done)] {
+                waiter(fail(ErrorCode::kConflict,
+                            "the transaction was not committed: another member became the primary before it was "
+                            "replicated"));
+            });
+        }
+    }
+    release_readers(completions);
+}
+
+void ReplicaImpl::release_readers(Completions& completions) {
+    if (readers_.empty()) {
+        return;
+    }
+    const LogIndex applied = applied_index();
+    std::erase_if(readers_, [&](Reader& reader) {
+        if (reader.wanted > applied) {
+            return false;
+        }
+        completions.emplace_back([done = std::move(reader.done), applied] { done(applied); });
+        return true;
+    });
+}
+
+/// The log may forget what a checkpoint covers, unless a peer still wants it and there is room to keep it.
+void ReplicaImpl::shorten_log() {
+    const std::uint64_t covered = cut_before_.load(std::memory_order_relaxed);
+    if (covered == 0) {
+        return;
+    }
+    std::uint64_t cut = covered;
+    if (bus_ != nullptr && log_.disk_bytes() < settings_.log_retention_bytes) {
+        if (const auto wanted = strategy_->wanted_from()) {
+            cut = std::min(cut, wanted->value);
+        }
+        if (const auto pinned = sender_ ? sender_->pinned() : std::nullopt) {
+            cut = std::min(cut, pinned->value);
+        }
+    }
+    if (cut == covered) {
+        std::uint64_t expected = covered;
+        cut_before_.compare_exchange_strong(expected, 0, std::memory_order_relaxed);
+    }
+    if (cut <= log_.first_index().value) {
+        return;
+    }
+    mutex_.unlock();
+    if (auto done = log_.truncate_before(LogIndex{cut}); !done) {
+        log::warn("The log could not be shortened before index {}: {}", cut, done.error().message());
+    }
+    mutex_.lock();
+}
+
+// ---- Threads ----
+
+void ReplicaImpl::run(Completions& completions, Where where) {
+    if (completions.empty()) {
+        return;
+    }
+    Completions mine = std::move(completions);
+    completions.clear();
+    mutex_.unlock();
+    if (where == Where::kBus && settings_.post) {
+        // In slices: a hand-over for each answer would cost more than the answer.
+        for (std::size_t begin = 0; begin < mine.size(); begin += kSliceCompletions) {
+            const std::size_t end = std::min(mine.size(), begin + kSliceCompletions);
+            auto slice =
+                std::make_shared<Completions>(std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(begin)),
+                                              std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(end)));
+            settings_.post([slice] {
+                for (const auto& completion : *slice) {
+                    completion();
+                }
+            });
+        }
+    } else {
+        for (const auto& completion : mine) {
+            completion();
+        }
+    }
+    mutex_.lock();
+}
+
+void ReplicaImpl::run_on_disk_thread(std::function<void()> work) {
+    const MutexLock lock{disk_mutex_};
+    disk_work_.push_back(std::move(work));
+    disk_wake_.notify_one();
+}
+
+void ReplicaImpl::disk_loop() {
+    MutexLock lock{disk_mutex_};
+    for (;;) {
+        while (disk_work_.empty() && !disk_stopping_) {
+            disk_wake_.wait(lock);
+        }
+        if (disk_work_.empty()) {
+            return;
+        }
+        std::function<void()> work = std::move(disk_work_.front());
+        disk_work_.pop_front();
+        lock.unlock();
+        work();
+        lock.lock();
+    }
+}
+
+}  // namespace nornic::modes

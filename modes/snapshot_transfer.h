@@ -1,0 +1,81 @@
+// Bringing a member's state to another: SnapshotSender on the member that has it, SnapshotReceiver on the one that
+// wants it. Chunks travel on the bulk lane, checksummed, in a window, at a bounded rate; a transfer that was cut goes
+// on where it was. Any thread; `run` takes what is long.
+#pragma once
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "engine/snapshot.h"
+#include "transport/message_bus.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace nornic::modes {
+
+struct SnapshotTransferSettings {
+    std::size_t chunk_bytes = std::size_t{256} << 10;
+    std::size_t window_chunks = 8;  // sent and not yet acknowledged
+    std::uint64_t bytes_per_second = std::uint64_t{64} << 20;
+    Duration keep = std::chrono::minutes{10};  // how long an interrupted transfer can be taken up again
+};
+
+class SnapshotSender {
+public:
+    using Run = std::function<void(std::function<void()>)>;
+    /// The peer holds everything up to the index, or (nullopt) the transfer failed and may be asked for again.
+    using Done = std::function<void(const NodeName& to, std::optional<LogIndex> index)>;
+
+    SnapshotSender(engine::EngineHost& engine,
+                   transport::MessageBus& bus,
+                   Clock& clock,
+                   const SnapshotTransferSettings& settings,
+                   Run run,
+                   Done done);
+    ~SnapshotSender();
+
+    void send(const NodeName& to, Term epoch);
+    void step(const NodeName& from, const transport::SnapshotResponse& message);
+    void peer_down(const NodeName& peer);
+    void tick();
+    /// Log entries from here on are needed by whoever receives what is being sent.
+    [[nodiscard]] std::optional<LogIndex> pinned() const;
+    [[nodiscard]] std::uint64_t bytes_sent() const;
+    void stop();
+
+private:
+    struct Impl;
+    const std::shared_ptr<Impl> impl_;
+};
+
+class SnapshotReceiver {
+public:
+    using Run = std::function<void(std::function<void()>)>;
+    using Accepts = std::function<bool(
+        const NodeName& from, Term term, LogIndex index, std::string_view history, std::string& reason)>;
+    using Install = std::function<void(std::unique_ptr<engine::SnapshotImport> import,
+                                       const engine::SnapshotInfo& info,
+                                       std::function<void(Result<>)> done)>;
+
+    SnapshotReceiver(engine::EngineHost& engine,
+                     transport::MessageBus& bus,
+                     Clock& clock,
+                     Run run,
+                     Accepts accepts,
+                     Install install);
+    ~SnapshotReceiver();
+
+    void step(const NodeName& from, const transport::SnapshotBegin& message);
+    void step(const NodeName& from, const transport::SnapshotChunk& message);
+    [[nodiscard]] std::uint64_t bytes_received() const;
+    void stop();
+
+private:
+    struct Impl;
+    const std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace nornic::modes
