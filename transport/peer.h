@@ -1,0 +1,60 @@
+// What the bus knows of one other member, by its node id.
+#pragma once
+
+#include "base/mutex.h"
+#include "transport/link.h"
+#include "transport/message_bus.h"
+#include "transport/meters.h"
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace nornic::transport {
+
+struct Peer {
+    explicit Peer(NodeName name, std::shared_ptr<PeerTraffic> counters)
+        : id{std::move(name)}, traffic{std::move(counters)} {}
+
+    const NodeName id;
+    const std::shared_ptr<PeerTraffic> traffic;
+
+    /// Held while the handler is told of up and down, and before the bus's mutex, so that it hears of them in
+    /// the order in which they happened.
+    Mutex events;
+
+    /// Which link brings the messages of a lane. A sender changes links only when one has ended; what an ended one
+    /// still brings comes too late and is dropped, so that it cannot overtake.
+    struct Inbox {
+        Mutex mutex;  // held while the handler takes a message
+        const Link* current GUARDED_BY(mutex) = nullptr;
+        std::vector<const Link*> retired GUARDED_BY(mutex);  // not closed yet
+    };
+    std::array<Inbox, kLanes> inboxes;
+
+    struct Outbox {
+        std::vector<std::shared_ptr<Link>> links;  // that are up
+        std::shared_ptr<Link> sending;             // the one in use, or nullptr
+    };
+    // Under the bus's mutex:
+    std::array<Outbox, kLanes> outboxes;
+    PeerInfo info;
+    std::uint64_t instance = 0;
+    bool up = false;
+    std::array<bool, kLanes> was_up{};
+    std::string address;     // as it came
+    std::string last_error;
+
+    [[nodiscard]] bool has_links() const {
+        for (const Outbox& outbox : outboxes) {
+            if (!outbox.links.empty()) {
+                return true;
+            }
+        }
+        return false;
+    }
+};
+
+}  // namespace nornic::transport
