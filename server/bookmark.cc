@@ -15,14 +15,25 @@ Error invalid(std::string_view bookmark, std::string_view why) {
                              bookmark.substr(0, 100),
                              why)};
 }
+
+std::optional<std::uint64_t> number(std::string_view digits) {
+    std::uint64_t out = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out);
+    if (error != std::errc{} || end != digits.data() + digits.size() || digits.empty()) {
+        return std::nullopt;
+    }
+    return out;
+}
 }  // namespace
 
-std::string make_bookmark(std::string_view history, LogIndex index) {
-    return fmt::format("{}{}:{}", kPrefix, history, index.value);
+std::string make_bookmark(std::string_view history, LogIndex index, std::optional<Term> term) {
+    return term ? fmt::format("{}{}:{}:{}", kPrefix, history, index.value, term->value)
+                : fmt::format("{}{}:{}", kPrefix, history, index.value);
 }
 
-Result<LogIndex> latest_of(const std::vector<std::string>& bookmarks, std::string_view history) {
-    LogIndex latest;
+Result<std::vector<Seen>> parse_bookmarks(const std::vector<std::string>& bookmarks, std::string_view history) {
+    std::vector<Seen> out;
+    out.reserve(bookmarks.size());
     for (const std::string& bookmark : bookmarks) {
         std::string_view rest = bookmark;
         if (!rest.starts_with(kPrefix)) {
@@ -33,19 +44,33 @@ Result<LogIndex> latest_of(const std::vector<std::string>& bookmarks, std::strin
         if (colon == std::string_view::npos) {
             return invalid(bookmark, "has no index");
         }
-        const std::string_view digits = rest.substr(colon + 1);
-        std::uint64_t index = 0;
-        const auto [end, error] =
-            std::from_chars(digits.data(), digits.data() + digits.size(), index);
-        if (error != std::errc{} || end != digits.data() + digits.size() || digits.empty()) {
+        std::string_view digits = rest.substr(colon + 1);
+        Seen seen;
+        if (const std::size_t next = digits.find(':'); next != std::string_view::npos) {
+            const auto term = number(digits.substr(next + 1));
+            if (!term) {
+                return invalid(bookmark, "has no term");
+            }
+            seen.term = Term{*term};
+            digits = digits.substr(0, next);
+        }
+        const auto index = number(digits);
+        if (!index) {
             return invalid(bookmark, "has no index");
         }
         if (rest.substr(0, colon) != history) {
             return invalid(bookmark, "belongs to another history of this data");
         }
-        latest = std::max(latest, LogIndex{index});
+        seen.index = LogIndex{*index};
+        seen.text = bookmark.substr(0, 100);
+        out.push_back(std::move(seen));
     }
-    return latest;
+    std::ranges::sort(out, {}, &Seen::index);
+    return out;
+}
+
+Error lost_branch(const Seen& seen) {
+    return invalid(seen.text, "names a write that was lost when another member became the primary");
 }
 
 }  // namespace nornic::server

@@ -1,21 +1,31 @@
-// Bookmarks: "nb1:<history>:<log index>". Opaque to drivers. The history is a uuid drawn when the
-// data was first made (and anew when acknowledged writes were given up), so that a bookmark of lost
-// or foreign data is refused instead of waited for.
+// Bookmarks: "nb1:<history>:<log index>:<term>", the last part where it is known. Opaque to drivers. The history is a
+// uuid drawn when the data was first made, so that a bookmark of foreign data is refused instead of waited for; the
+// term is that of the log entry, so that one of a branch that was lost in a failover is refused, too.
 #pragma once
 
 #include "base/ids.h"
 #include "base/result.h"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace nornic::server {
 
-std::string make_bookmark(std::string_view history, LogIndex index);
+std::string make_bookmark(std::string_view history, LogIndex index, std::optional<Term> term);
 
-/// The latest index that the bookmarks name; 0 if there are none. kInvalidBookmark for what is none
-/// of ours or of another history.
-Result<LogIndex> latest_of(const std::vector<std::string>& bookmarks, std::string_view history);
+/// One entry that a client has seen.
+struct Seen {
+    LogIndex index;
+    std::optional<Term> term;
+    std::string text;  // the bookmark, for messages
+};
+
+/// What the bookmarks name, the latest last. kInvalidBookmark for what is none of ours or of another history.
+Result<std::vector<Seen>> parse_bookmarks(const std::vector<std::string>& bookmarks, std::string_view history);
+
+/// kInvalidBookmark of something that clients saw and that is not part of this history any more.
+Error lost_branch(const Seen& seen);
 
 }  // namespace nornic::server

@@ -2,7 +2,9 @@
 
 #include "cypher/functions/temporal.h"
 #include "cypher/query_error.h"
-#include "server/bookmark.h"
+#include "server/admin.h"
+#include "server/assembly.h"
+#include "server/status.h"
 #include "server/version.h"
 
 #include <boost/json.hpp>
@@ -33,27 +35,6 @@ private:
     http::QueryAnswer& answer_;
 };
 
-boost::json::object replication_of(Instance& instance) {
-    const modes::ClusterView view = instance.replica().view();
-    boost::json::array peers;
-    for (const modes::MemberView& member : view.members) {
-        if (member.id != view.self) {
-            peers.push_back(boost::json::object{{"id", member.id},
-                                                {"address", member.cluster_address},
-                                                {"healthy", member.healthy}});
-        }
-    }
-    const bool failed = instance.replica().failure().has_value();
-    return {{"mode", view.mode},
-            {"node_id", view.self},
-            {"role", "leader"},
-            {"is_leader", view.is_leader()},
-            {"state", failed ? "failed" : "ready"},
-            {"commit_index", view.commit_index.value},
-            {"applied_index", instance.engine().applied_index().value},
-            {"peers", std::move(peers)}};
-}
-
 }  // namespace
 
 http::Document HttpBackend::discovery(const std::string& host) {
@@ -80,23 +61,23 @@ http::Document HttpBackend::discovery(const std::string& host) {
 }
 
 http::Document HttpBackend::health() {
-    const bool failed = instance_.replica().failure().has_value();
-    return {
-        failed ? 503 : 200,
-        boost::json::serialize(boost::json::object{{"status", failed ? "unhealthy" : "healthy"},
-                                                   {"replication", replication_of(instance_)}})};
+    return server::health(instance_.member());
 }
 
 http::Document HttpBackend::ready() {
-    const auto failure = instance_.replica().failure();
-    const bool full = instance_.replica().stats().disk_full;
-    boost::json::object out{{"status", failure ? "unavailable" : full ? "read-only" : "ready"}};
-    if (failure) {
-        out["reason"] = failure->message();
-    } else if (full) {
-        out["reason"] = "the disk is full";
+    return server::ready(instance_.member());
+}
+
+void HttpBackend::admin(http::AdminRequest request, http::Completion<http::Document> done) {
+    constexpr std::string_view kDatabases = "/db/";
+    if (request.path.starts_with(kDatabases)) {
+        const std::string_view rest = std::string_view{request.path}.substr(kDatabases.size());
+        if (auto known = instance_.resolve(rest.substr(0, rest.find('/'))); !known) {
+            done(known.error());
+            return;
+        }
     }
-    return {failure || full ? 503 : 200, boost::json::serialize(out)};
+    handle_admin(instance_.member(), request, std::move(done));
 }
 
 std::string HttpBackend::metrics() {

@@ -23,6 +23,7 @@ public:
     std::string metrics() override;
     [[nodiscard]] bool authentication_enabled() const override;
     Result<std::string> authenticate(const http::Credentials& credentials) override;
+    void admin(http::AdminRequest request, http::Completion<http::Document> done) override;
     Result<Value> parse_temporal(std::string_view type, std::string_view text) override;
     void query(std::string user,
                http::QueryRequest request,

@@ -2,18 +2,14 @@
 
 #include "base/random.h"
 #include "engine/kv.h"
-#include "modes/standalone/standalone.h"
 #include "observability/log.h"
+#include "server/assembly.h"
+#include "server/bookmark.h"
 
 #include <boost/asio/post.hpp>
-#include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include <fcntl.h>
-#include <filesystem>
-#include <fstream>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <algorithm>
 
 namespace nornic::server {
 namespace {
@@ -26,70 +22,7 @@ std::string lower(std::string_view text) {
     return out;
 }
 
-ElasticPool::Settings pool_settings(const env::Settings& settings) {
-    ElasticPool::Settings out;
-    out.threads_min = std::max<std::size_t>(3, std::thread::hardware_concurrency() + 1);
-    out.threads_max = std::max(out.threads_min, static_cast<std::size_t>(settings.threads_max));
-    return out;
-}
-
-/// The name of this member: drawn once and kept in node.json. Written beside and renamed, so that a
-/// crash leaves the old file or the new one.
-Result<std::string> load_node_id(const std::string& directory, const std::string& wanted) {
-    const std::string path = directory + "/node.json";
-    std::string known;
-    if (std::ifstream file{path}) {
-        const std::string text{std::istreambuf_iterator<char>{file}, {}};
-        boost::system::error_code error;
-        const auto parsed = boost::json::parse(text, error);
-        if (error || !parsed.is_object() || !parsed.as_object().contains("node_id") ||
-            !parsed.at("node_id").is_string()) {
-            return fail(ErrorCode::kCorruption,
-                        fmt::format("'{}' is damaged: it should hold {{\"node_id\": …}}", path));
-        }
-        known = std::string{parsed.at("node_id").as_string()};
-    }
-    if (!known.empty()) {
-        if (!wanted.empty() && wanted != known) {
-            return fail(ErrorCode::kInvalidArgument,
-                        fmt::format("NORNICDB_CLUSTER_NODE_ID='{}', but the data in '{}' belongs "
-                                    "to '{}': use that name or another data directory",
-                                    wanted,
-                                    directory,
-                                    known));
-        }
-        return known;
-    }
-    known = wanted.empty() ? "node-" + make_uuid().substr(0, 8) : wanted;
-    const std::string text = boost::json::serialize(boost::json::object{{"node_id", known}}) + "\n";
-    const std::string temporary = path + ".new";
-    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    const bool written =
-        fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-        ::fsync(fd) == 0;
-    if (fd >= 0) {
-        ::close(fd);
-    }
-    if (!written || ::rename(temporary.c_str(), path.c_str()) != 0) {
-        return fail(ErrorCode::kIo,
-                    fmt::format("'{}' cannot be written: {}", path, std::strerror(errno)));
-    }
-    return known;
-}
-
 }  // namespace
-
-std::string make_uuid() {
-    Random random = Random::from_os();
-    const std::uint64_t high = (random.next() & ~std::uint64_t{0xF000}) | 0x4000;
-    const std::uint64_t low = (random.next() & 0x3FFF'FFFF'FFFF'FFFFULL) | 0x8000'0000'0000'0000ULL;
-    return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-                       high >> 32,
-                       (high >> 16) & 0xFFFF,
-                       high & 0xFFFF,
-                       low >> 48,
-                       low & 0xFFFF'FFFF'FFFFULL);
-}
 
 Instance::Instance(const env::Loaded& loaded, Clock& clock)
     : settings_{loaded.settings},
@@ -109,69 +42,25 @@ Result<std::unique_ptr<Instance>> Instance::open(const env::Loaded& loaded, Cloc
 }
 
 Result<> Instance::open_all() {
+    NORNIC_TRY(mode_, find_mode(settings_.cluster.mode));
     const std::string& directory = settings_.data_directory;
-    std::error_code error;
-    std::filesystem::create_directories(directory, error);
-    if (error) {
-        return fail(
-            ErrorCode::kIo,
-            fmt::format(
-                "NORNICDB_DATA_DIR='{}' cannot be created: {}", directory, error.message()));
-    }
+    NORNIC_TRY(make_data_directory(directory));
     NORNIC_TRY(node_id_, load_node_id(directory, settings_.cluster.node_id));
-
-    engine::LogSettings log_settings;
-    log_settings.directory = directory + "/log";
-    log_settings.reserve_bytes = settings_.disk_reserve_bytes;
-    NORNIC_TRY(log_, engine::open_segmented_log(log_settings, clock_));
-    if (const std::uint64_t cut = log_->recovery().torn_bytes_cut; cut > 0) {
-        log::info("The log's end was torn by a crash; {} bytes that nobody was promised were cut.",
-                  cut);
-    }
+    NORNIC_TRY(log_, open_log(settings_, clock_));
 
     engine::RocksKvSettings kv_settings;
     kv_settings.directory = directory + "/store";
-    NORNIC_TRY(auto kv, engine::open_rocks_kv(kv_settings));
     engine::Settings engine_settings;
     engine_settings.cache_bytes_max = settings_.cache_bytes;
     engine_settings.transaction_bytes_max = settings_.query_memory_bytes_max;
     engine_settings.lock_timeout = settings_.lock_timeout;
     engine_settings.checkpoint_log_bytes = settings_.checkpoint_log_bytes;
     engine_settings.checkpoint_interval = settings_.checkpoint_interval;
-    NORNIC_TRY(engine_, engine::open_engine(std::move(kv), engine_settings, clock_));
-    for (const engine::DatabaseInfo& database : engine_->databases()) {
-        if (database.name == "system") {
-            history_ = database.uuid;
-        }
-    }
-
-    modes::StrategyStart start;
-    start.self = node_id_;
-    start.last_index = log_->last_index();
-    start.last_term = log_->recovery().last_term;
-    start.hard_state = log_->recovery().hard_state;
-    start.applied = engine_->applied_index();
-    modes::ReplicaSettings replica_settings;
-    replica_settings.post = [this](std::function<void()> work) {
-        boost::asio::post(pool_.io(), std::move(work));
-    };
-    replica_ = modes::make_replica(
-        modes::make_standalone(start), *engine_, *log_, clock_, replica_settings);
-    NORNIC_TRY(replica_->start());
-
-    UserSettings user_settings;
-    user_settings.enabled = settings_.auth_enabled;
-    user_settings.password_length_min = settings_.password_length_min;
-    user_settings.failed_logins_max = settings_.failed_logins_max;
-    user_settings.lockout = settings_.lockout_duration;
-    users_ =
-        std::make_unique<Users>(*engine_,
-                                clock_,
-                                user_settings,
-                                [this](const std::string& key, const std::optional<Value>& row) {
-                                    return commit_catalog(key, row);
-                                });
-    NORNIC_TRY(make_first_user());
+    NORNIC_TRY(engine_,
+               engine::open_engine_host(
+                   engine::make_rocks_kv_home(directory, kv_settings), engine_settings, clock_));
+    engine_->on_replaced([this] { forget_plans(); });
+    open_users();
 
     // A transaction's own schema is that of its snapshot and never sees an index come online.
     cypher::GraphProcedureHooks hooks;
@@ -181,18 +70,92 @@ Result<> Instance::open_all() {
         };
     cypher::add_graph_procedures(procedures_, std::move(hooks));
     add_server_procedures(procedures_, *this);
-    add_metrics();
     return success();
 }
 
-Result<> Instance::make_first_user() {
+void Instance::open_users() {
+    UserSettings user_settings;
+    user_settings.enabled = settings_.auth_enabled;
+    user_settings.password_length_min = settings_.password_length_min;
+    user_settings.failed_logins_max = settings_.failed_logins_max;
+    user_settings.lockout = settings_.lockout_duration;
+    user_settings.first_user = settings_.auth_user;
+    user_settings.first_password = settings_.auth_password;
+    users_ =
+        std::make_unique<Users>(*engine_,
+                                clock_,
+                                user_settings,
+                                [this](const std::string& key, const std::optional<Value>& row) {
+                                    return commit_catalog(key, row);
+                                });
+}
+
+Result<> Instance::start(std::string bolt_address, std::string http_address) {
+    bolt_address_ = std::move(bolt_address);
+    http_address_ = std::move(http_address);
+    modes::ReplicaParts parts;
+    parts.start.self = node_id_;
+    parts.start.cluster_id = settings_.cluster.raft_cluster_id;
+    parts.start.bolt_address = bolt_address_;
+    parts.start.http_address = http_address_;
+    parts.start.seed = Random::from_os().next();
+    if (mode_->has_peers) {
+        parts.start.cluster_address = cluster_address(settings_);
+        transport::PeerInfo self;
+        self.id = node_id_;
+        self.mode = std::string{mode_->name};
+        self.cluster_address = parts.start.cluster_address;
+        self.bolt_address = bolt_address_;
+        self.http_address = http_address_;
+        bus_ = make_bus(settings_, *mode_, self, metrics_, clock_);
+    }
+    modes::ReplicaSettings settings = replica_settings(settings_);
+    settings.post = [this](std::function<void()> work) {
+        boost::asio::post(pool_.io(), std::move(work));
+    };
+    parts.make_strategy = mode_->factory(settings_.cluster, settings.tick_interval);
+    parts.engine = engine_.get();
+    parts.log = log_.get();
+    parts.bus = bus_.get();
+    parts.clock = &clock_;
+    replica_ = modes::make_replica(std::move(parts), settings);
+    NORNIC_TRY(replica_->start());
+    add_metrics();
     if (!settings_.auth_enabled) {
         log::warn(
             "Authentication is off (NORNICDB_AUTH=none): whoever reaches the ports may read and "
             "write everything.");
-        return success();
     }
-    if (users_->any()) {
+    if (!mode_->has_peers) {
+        NORNIC_TRY(make_first_user());
+    }
+    return success();
+}
+
+void Instance::tend() {
+    if (!mode_->has_peers || !settings_.auth_enabled || replica_->term() == Term{0} || users_->any() ||
+        making_first_user_.exchange(true)) {
+        return;
+    }
+    // It may wait for a peer.
+    boost::asio::post(pool_.io(), [this] {
+        pool_.enter();
+        if (auto made = make_first_user(); !made) {
+            log::warn("The first user could not be made yet: {}", made.error().message());
+        }
+        pool_.leave();
+        making_first_user_.store(false);
+    });
+}
+
+void Instance::forget_plans() {
+    const std::lock_guard lock{plans_mutex_};
+    generation_.fetch_add(1, std::memory_order_acq_rel);
+    plans_.clear();
+}
+
+Result<> Instance::make_first_user() {
+    if (!settings_.auth_enabled || users_->any()) {
         return success();
     }
     Users::Change change;
@@ -211,6 +174,10 @@ Result<> Instance::make_first_user() {
 Result<> Instance::commit_catalog(const std::string& key, const std::optional<Value>& row) {
     engine::BeginOptions options;
     options.database = "system";
+    const Term began_in = replica_->term();
+    if (began_in == Term{0}) {
+        return write_refusal();
+    }
     NORNIC_TRY(auto transaction, engine_->begin(options));
     if (row) {
         NORNIC_TRY(transaction->put_catalog(key, *row));
@@ -218,12 +185,15 @@ Result<> Instance::commit_catalog(const std::string& key, const std::optional<Va
         NORNIC_TRY(transaction->erase_catalog(key));
     }
     NORNIC_TRY(auto write_set, transaction->prepare());
-    NORNIC_TRY(replica_->commit_and_wait(std::move(write_set)));
+    NORNIC_TRY(replica_->commit_and_wait(std::move(write_set), began_in));
     transaction->finish();
     return success();
 }
 
 void Instance::close() {
+    if (!engine_) {
+        return;
+    }
     if (replica_) {
         replica_->stop();
         if (!replica_->failure()) {
@@ -234,22 +204,26 @@ void Instance::close() {
                     done.error().message());
             }
         }
-        engine_->stop();
-        users_.reset();
-        replica_.reset();
     }
+    engine_->stop();
+    users_.reset();
+    replica_.reset();
+    bus_.reset();
     plans_.clear();
     engine_.reset();
     log_.reset();
 }
 
-cypher::PlanCache& Instance::plans(const std::string& database) {
+std::shared_ptr<cypher::PlanCache> Instance::plans(const std::string& database, std::uint64_t generation) {
     const std::lock_guard lock{plans_mutex_};
+    if (generation != generation_.load(std::memory_order_relaxed)) {
+        return nullptr;
+    }
     auto& slot = plans_[database];
     if (!slot) {
-        slot = std::make_unique<cypher::PlanCache>(procedures_, cypher::PlanCacheSettings{});
+        slot = std::make_shared<cypher::PlanCache>(procedures_, cypher::PlanCacheSettings{});
     }
-    return *slot;
+    return slot;
 }
 
 Result<std::string> Instance::resolve(std::string_view name) const {
@@ -279,18 +253,74 @@ std::vector<Database> Instance::databases() const {
             {"system", "system", {}, false}};
 }
 
-void Instance::set_addresses(std::string bolt, std::string http) {
-    const std::lock_guard lock{addresses_mutex_};
-    bolt_address_ = std::move(bolt);
-    http_address_ = std::move(http);
+RoutingAddresses Instance::routing(const std::string& asked) const {
+    constexpr std::int64_t kClusterTtlSeconds = 10;
+    RoutingAddresses out;
+    if (!mode_->has_peers) {
+        const bool came_by =
+            settings_.bolt_advertise_address.empty() && env::parse_host_port(asked).has_value();
+        const std::string& address = came_by ? asked : bolt_address_;
+        out.writers = out.readers = out.routers = {address};
+        return out;
+    }
+    // A driver that talks to the primary of a lost branch learns of the other one when its table runs out.
+    out.ttl_seconds = kClusterTtlSeconds;
+    const modes::ClusterView view = replica_->view();
+    for (const modes::MemberView& member : view.members) {
+        const bool self = member.id == view.self;
+        const std::string& address = self ? bolt_address_ : member.bolt_address;
+        if (address.empty() || !member.serves_data || (!self && !member.healthy)) {
+            continue;
+        }
+        out.routers.push_back(address);
+        if (member.id == view.leader) {
+            // Of another member it is only known that it leads; it refuses by itself what it cannot take.
+            if (!self || (view.accepts_writes && !replica_->failure())) {
+                out.writers.push_back(address);
+            }
+        } else {
+            out.readers.push_back(address);
+        }
+    }
+    // Last, as drivers that read in order spare it; without it a lone primary would have no reader.
+    for (const modes::MemberView& member : view.members) {
+        const bool self = member.id == view.self;
+        if (member.id == view.leader && (self || (member.healthy && !member.bolt_address.empty()))) {
+            out.readers.push_back(self ? bolt_address_ : member.bolt_address);
+        }
+    }
+    return out;
 }
-std::string Instance::bolt_address() const {
-    const std::lock_guard lock{addresses_mutex_};
-    return bolt_address_;
+
+Error Instance::write_refusal() const {
+    if (auto failure = replica_->failure()) {
+        return Error{ErrorCode::kDatabaseUnavailable, "this member takes no writes since " + failure->message()};
+    }
+    const modes::ClusterView view = replica_->view();
+    if (view.leader.empty() || view.leader == view.self) {
+        const std::string& why = view.reason;
+        return Error{ErrorCode::kDatabaseUnavailable,
+                     fmt::format("No write operations are allowed now: {}",
+                                 why.empty() ? "no member of the cluster is known to take writes" : why)};
+    }
+    std::string writer;
+    for (const modes::MemberView& member : view.members) {
+        if (member.id == view.leader) {
+            writer = member.bolt_address;
+        }
+    }
+    return Error{ErrorCode::kNotLeader,
+                 fmt::format("No write operations are allowed directly on this database. Writes must pass through the "
+                             "leader. The role of this server is: FOLLOWER{}",
+                             writer.empty() ? "" : " (the leader is at " + writer + ")"),
+                 writer};
 }
-std::string Instance::http_address() const {
-    const std::lock_guard lock{addresses_mutex_};
-    return http_address_;
+
+std::string Instance::bookmark(LogIndex index, std::optional<Term> term) const {
+    if (!term) {
+        term = replica_->term_at(index);
+    }
+    return make_bookmark(history(), index, term);
 }
 
 }  // namespace nornic::server

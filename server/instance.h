@@ -6,10 +6,13 @@
 #include "cypher/cypher.h"
 #include "engine/engine.h"
 #include "engine/log.h"
+#include "engine/snapshot.h"
 #include "env/settings.h"
 #include "modes/replica.h"
 #include "observability/metrics.h"
 #include "server/elastic_pool.h"
+#include "server/member.h"
+#include "server/modes_table.h"
 #include "server/transactions.h"
 #include "server/users.h"
 
@@ -17,8 +20,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nornic::bolt {
 class Server;
@@ -34,13 +39,25 @@ struct Database {
     bool is_default = false;
 };
 
+/// Where clients find the members, as ROUTE and the procedures answer it.
+struct RoutingAddresses {
+    std::vector<std::string> writers;  // none: nobody takes writes now
+    std::vector<std::string> readers;  // the writer last
+    std::vector<std::string> routers;
+    std::int64_t ttl_seconds = 300;
+};
+
 class Instance {
 public:
-    /// Opens log and store, replays, makes the first user. The error's text is the one line for the
-    /// operator.
+    /// Opens log and store. The error's text is the one line for the operator.
     static Result<std::unique_ptr<Instance>> open(const env::Loaded& loaded, Clock& clock);
+    /// Replays the log and joins the others, who are told the addresses that clients are shown. To be called once,
+    /// before anybody is served; without peers it makes the first user, too.
+    Result<> start(std::string bolt_address, std::string http_address);
     ~Instance();
 
+    /// Now and then: the first user is made by whichever member comes to take writes while there is none.
+    void tend();
     /// Checkpoints and closes. Sessions must be gone.
     void close();
 
@@ -50,28 +67,41 @@ public:
     }
     Clock& clock() noexcept { return clock_; }
     ElasticPool& pool() noexcept { return pool_; }
-    engine::Engine& engine() noexcept { return *engine_; }
+    engine::EngineHost& engine() noexcept { return *engine_; }
     modes::Replica& replica() noexcept { return *replica_; }
     Users& users() noexcept { return *users_; }
     Transactions& transactions() noexcept { return transactions_; }
     Metrics& metrics() noexcept { return metrics_; }
     const cypher::ProcedureRegistry& procedures() const noexcept { return procedures_; }
-    cypher::PlanCache& plans(const std::string& database);
-    /// The uuid in bookmarks.
-    const std::string& history() const noexcept { return history_; }
+    /// The plans of a database as of `generation`; nullptr if the engine's state was replaced since, as plans hold
+    /// ids of the state that they were made for.
+    std::shared_ptr<cypher::PlanCache> plans(const std::string& database, std::uint64_t generation);
+    [[nodiscard]] std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
+    /// The uuid in bookmarks. Another one once the state was replaced by a peer's of other origin.
+    [[nodiscard]] std::string history() const { return engine_->history(); }
+    const ModeEntry& mode() const noexcept { return *mode_; }
+    [[nodiscard]] Member member() const { return {*replica_, bus_.get(), settings_, clock_, history()}; }
     const std::string& node_id() const noexcept { return node_id_; }
 
     /// The canonical name; empty names the default. kDatabaseNotFound "Graph not found: nope".
     Result<std::string> resolve(std::string_view name) const;
     [[nodiscard]] std::vector<Database> databases() const;
 
-    /// Advertised addresses, known once the listeners have their ports.
-    void set_addresses(std::string bolt, std::string http);
-    [[nodiscard]] std::string bolt_address() const;
-    [[nodiscard]] std::string http_address() const;
+    /// Advertised addresses.
+    [[nodiscard]] const std::string& bolt_address() const noexcept { return bolt_address_; }
+    [[nodiscard]] const std::string& http_address() const noexcept { return http_address_; }
+    /// `asked`: the address that the client came by; what a lone member without an advertised one answers, as that
+    /// is known to work.
+    [[nodiscard]] RoutingAddresses routing(const std::string& asked = {}) const;
+    /// Why no write is taken now, in the words and with the code that make drivers find who takes it: kNotLeader with
+    /// the writer's address as hint, or kDatabaseUnavailable while there is none.
+    [[nodiscard]] Error write_refusal() const;
     /// For dbms.listConnections; null before the listener runs.
     void set_bolt_server(bolt::Server* server) { bolt_server_.store(server); }
     [[nodiscard]] bolt::Server* bolt_server() const noexcept { return bolt_server_.load(); }
+
+    /// The bookmark of everything up to `index`.
+    [[nodiscard]] std::string bookmark(LogIndex index, std::optional<Term> term = std::nullopt) const;
 
     /// Runs `change` in a transaction of the system database and waits until it is durable.
     Result<> commit_catalog(const std::string& key, const std::optional<Value>& row);
@@ -87,7 +117,9 @@ public:
 private:
     Instance(const env::Loaded& loaded, Clock& clock);
     Result<> open_all();
+    void open_users();
     Result<> make_first_user();
+    void forget_plans();
     void add_metrics();
 
     const env::Settings settings_;
@@ -97,25 +129,24 @@ private:
     Counters counters_;
     ElasticPool pool_;
     Transactions transactions_;
+    const ModeEntry* mode_ = nullptr;
     std::unique_ptr<engine::Log> log_;
-    std::unique_ptr<engine::Engine> engine_;
+    std::unique_ptr<engine::EngineHost> engine_;
+    std::unique_ptr<transport::MessageBus> bus_;  // null: no peers
     std::unique_ptr<modes::Replica> replica_;
     std::unique_ptr<Users> users_;
     cypher::ProcedureRegistry procedures_;
     std::mutex plans_mutex_;
-    std::map<std::string, std::unique_ptr<cypher::PlanCache>> plans_;
-    std::string history_;
+    std::map<std::string, std::shared_ptr<cypher::PlanCache>> plans_;
+    std::atomic<std::uint64_t> generation_{0};  // counts replacements of the engine's state
     std::string node_id_;
-    mutable std::mutex addresses_mutex_;
     std::string bolt_address_;
     std::string http_address_;
+    std::atomic<bool> making_first_user_{false};
     std::atomic<bolt::Server*> bolt_server_{nullptr};
 };
 
 /// dbms.*, SHOW DATABASES / TRANSACTIONS / SETTINGS / USERS, user administration.
 void add_server_procedures(cypher::ProcedureRegistry& registry, Instance& instance);
-
-/// A random version 4 uuid.
-std::string make_uuid();
 
 }  // namespace nornic::server

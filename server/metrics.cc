@@ -1,6 +1,7 @@
 // What Prometheus reads of an instance. Names: docs/metrics.md.
 #include "bolt/server.h"
 #include "server/instance.h"
+#include "server/replication_metrics.h"
 
 #include <fstream>
 #include <sys/resource.h>
@@ -41,15 +42,7 @@ void Instance::add_metrics() {
                             "From RUN to the last record.",
                             {0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60});
 
-    auto& mode = metrics_.gauge("nornicdb_replication_mode",
-                                "1 for the mode this member runs.",
-                                {{"mode", settings_.cluster.mode}});
-    auto& leader =
-        metrics_.gauge("nornicdb_replication_is_leader", "1 if this member takes writes.");
-    auto& commit = metrics_.gauge("nornicdb_replication_commit_index",
-                                  "Last log index known to be committed.");
-    auto& applied = metrics_.gauge("nornicdb_replication_applied_index",
-                                   "Last log index applied to the graph.");
+    add_replication_metrics(metrics_, [this] { return member(); });
     auto& commits =
         metrics_.gauge("nornicdb_commits_total", "Transactions committed since the start.");
     auto& syncs = metrics_.gauge("nornicdb_log_syncs_total",
@@ -89,10 +82,6 @@ void Instance::add_metrics() {
         metrics_.gauge("nornicdb_bolt_login_failures_total", "Logins refused over Bolt.");
 
     metrics_.on_scrape([this,
-                        &mode,
-                        &leader,
-                        &commit,
-                        &applied,
                         &commits,
                         &syncs,
                         &sync_seconds,
@@ -115,13 +104,8 @@ void Instance::add_metrics() {
                         &bolt_in,
                         &bolt_out,
                         &logins_failed] {
-        const modes::ClusterView view = replica_->view();
         const modes::ReplicaStats stats = replica_->stats();
         const engine::EngineStats engine_stats = engine_->stats();
-        mode.set(1);
-        leader.set(view.is_leader() && !stats.failed ? 1 : 0);
-        commit.set(static_cast<double>(view.commit_index.value));
-        applied.set(static_cast<double>(stats.applied_index.value));
         commits.set(static_cast<double>(stats.commits));
         syncs.set(static_cast<double>(stats.sync_count));
         sync_seconds.set(static_cast<double>(stats.sync_ns_total) / 1e9);

@@ -78,12 +78,19 @@ Value strings(const std::vector<std::string>& texts) {
     return Value{std::move(out)};
 }
 
-Value routing_servers(const std::string& address) {
+Value routing_servers(const RoutingAddresses& addresses) {
     List servers;
-    for (const char* role : {"WRITE", "READ", "ROUTE"}) {
-        servers.emplace_back(Map{{"addresses", strings({address})}, {"role", role}});
+    for (const auto& [role, list] : {std::pair{"WRITE", &addresses.writers},
+                                     std::pair{"READ", &addresses.readers},
+                                     std::pair{"ROUTE", &addresses.routers}}) {
+        servers.emplace_back(Map{{"addresses", strings(*list)}, {"role", role}});
     }
     return Value{std::move(servers)};
+}
+
+/// In the words that Neo4j has for members of a cluster.
+std::string_view neo4j_role(const modes::ClusterView& view, const modes::MemberView& member) {
+    return member.id == view.leader || member.role == modes::Role::kStandalone ? "LEADER" : "FOLLOWER";
 }
 
 void add_dbms(ProcedureRegistry& registry, Instance& instance) {
@@ -120,7 +127,8 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
             return success();
         });
     const auto routing = [&instance](ProcedureCall& call) -> Result<> {
-        call.emit({Value{std::int64_t{300}}, routing_servers(instance.bolt_address())});
+        const RoutingAddresses addresses = instance.routing();
+        call.emit({Value{addresses.ttl_seconds}, routing_servers(addresses)});
         return success();
     };
     for (const char* name :
@@ -143,12 +151,34 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
          field("groups", "LIST<STRING>"),
          field("database", "STRING")},
         [&instance](ProcedureCall& call) -> Result<> {
-            call.emit({Value{instance.node_id()},
-                       strings({"bolt://" + instance.bolt_address(),
-                                "http://" + instance.http_address()}),
-                       Value{"LEADER"},
-                       strings({}),
-                       Value{instance.settings().default_database}});
+            const modes::ClusterView view = instance.replica().view();
+            for (const modes::MemberView& member : view.members) {
+                // One that cannot be reached is absent, as in Neo4j.
+                const bool self = member.id == view.self;
+                if ((!self && !member.healthy) || !member.serves_data) {
+                    continue;
+                }
+                std::vector<std::string> addresses = {
+                    "bolt://" + (self ? instance.bolt_address() : member.bolt_address),
+                    "http://" + (self ? instance.http_address() : member.http_address)};
+                if (!call.emit({Value{member.id},
+                                strings(addresses),
+                                Value{neo4j_role(view, member)},
+                                strings({}),
+                                Value{instance.settings().default_database}})) {
+                    break;
+                }
+            }
+            return success();
+        });
+    add(registry,
+        "dbms.cluster.role",
+        "The role of this instance in the cluster.",
+        {argument("databaseName", "STRING", Value{})},
+        {field("role", "STRING")},
+        [&instance](ProcedureCall& call) -> Result<> {
+            const modes::ClusterView view = instance.replica().view();
+            call.emit({Value{neo4j_role(view, view.members.front())}});
             return success();
         });
     add(registry,
@@ -308,50 +338,70 @@ void add_databases(ProcedureRegistry& registry, Instance& instance) {
         }
         return out;
     };
-    const auto rows = [&instance](
+    const auto row_of = [&instance](const Database& database,
+                                    const modes::ClusterView& view,
+                                    const modes::MemberView& member,
+                                    bool with_flags) {
+        const bool self = member.id == view.self;
+        const bool online = self || member.healthy;
+        const std::string& address = self ? instance.bolt_address() : member.bolt_address;
+        const bool writer = member.id == view.leader && (!self || view.accepts_writes);
+        std::vector<Value> row = {Value{database.name},
+                                  Value{database.type},
+                                  strings(database.aliases),
+                                  Value{instance.settings().read_only ? "read-only" : "read-write"},
+                                  online && !address.empty() ? Value{address} : Value{},
+                                  Value{online ? "primary" : "unknown"},
+                                  Value{writer},
+                                  Value{"online"},
+                                  Value{online ? "online" : "unknown"},
+                                  Value{online ? "" : "Server is unavailable"}};
+        if (with_flags) {
+            row.emplace_back(database.is_default);
+            row.emplace_back(database.is_default);
+        }
+        const auto applied = [&](const modes::MemberView& m) {
+            return static_cast<std::int64_t>(
+                m.id == view.self ? instance.engine().applied_index().value : m.applied_index.value);
+        };
+        const auto data_members = static_cast<std::int64_t>(
+            std::count_if(view.members.begin(), view.members.end(), [](const modes::MemberView& m) {
+                return m.serves_data;
+            }));
+        // Transactions behind the newest that is known, as a negative number.
+        const std::int64_t newest = static_cast<std::int64_t>(view.commit_index.value);
+        for (Value v : {strings({}),
+                        Value{instance.history()},
+                        Value{member.id},
+                        Value{data_members},
+                        Value{std::int64_t{0}},
+                        Value{data_members},
+                        Value{std::int64_t{0}},
+                        Value{},
+                        Value{},
+                        Value{},
+                        Value{"nornic-1"},
+                        Value{applied(member)},
+                        Value{std::min(std::int64_t{0}, applied(member) - newest)},
+                        Value{Map{}}}) {
+            row.push_back(std::move(v));
+        }
+        return row;
+    };
+    const auto rows = [&instance, row_of](
                           ProcedureCall& call, bool with_flags, bool only_default) -> Result<> {
         const std::vector<std::string> wanted = names_in(call);
+        const modes::ClusterView view = instance.replica().view();
         for (const Database& database : instance.databases()) {
             if ((only_default && !database.is_default) ||
                 (!wanted.empty() &&
                  std::find(wanted.begin(), wanted.end(), database.name) == wanted.end())) {
                 continue;
             }
-            std::vector<Value> row = {
-                Value{database.name},
-                Value{database.type},
-                strings(database.aliases),
-                Value{instance.settings().read_only ? "read-only" : "read-write"},
-                Value{instance.bolt_address()},
-                Value{"primary"},
-                Value{true},
-                Value{"online"},
-                Value{"online"},
-                Value{""}};
-            if (with_flags) {
-                row.emplace_back(database.is_default);
-                row.emplace_back(database.is_default);
-            }
-            const auto committed =
-                static_cast<std::int64_t>(instance.engine().applied_index().value);
-            for (Value v : {strings({}),
-                            Value{instance.history()},
-                            Value{instance.node_id()},
-                            Value{std::int64_t{1}},
-                            Value{std::int64_t{0}},
-                            Value{std::int64_t{1}},
-                            Value{std::int64_t{0}},
-                            Value{},
-                            Value{},
-                            Value{},
-                            Value{"nornic-1"},
-                            Value{committed},
-                            Value{std::int64_t{0}},
-                            Value{Map{}}}) {
-                row.push_back(std::move(v));
-            }
-            if (!call.emit(std::move(row))) {
-                break;
+            for (const modes::MemberView& member : view.members) {
+                if (member.serves_data && !call.emit(row_of(database, view, member, with_flags))) {
+                    return success();
+                }
             }
         }
         return success();

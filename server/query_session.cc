@@ -1,7 +1,6 @@
 #include "server/query_session.h"
 
 #include "observability/log.h"
-#include "server/bookmark.h"
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
@@ -122,27 +121,103 @@ Result<> QuerySession::check_login() const {
 
 // ---- Transactions ----
 
+Result<modes::ReadConsistency> QuerySession::level_of(const bolt::TransactionOptions& options) const {
+    using Level = modes::ReadConsistency;
+    std::string_view name;
+    for (const Value* source : {&options.metadata, &info_.routing_context}) {
+        if (name.empty() && source->is_map()) {
+            if (const Value* v = source->as_map().find("consistency"); v != nullptr && v->is_string()) {
+                name = v->as_string();
+            }
+        }
+    }
+    if (name.empty()) {
+        name = instance_.settings().cluster.read_consistency;
+    }
+    if (name.empty()) {
+        return options.mode == AccessMode::kRead ? Level::kOne : instance_.mode().write_mode_reads;
+    }
+    constexpr std::pair<std::string_view, Level> kLevels[] = {{"ONE", Level::kOne},
+                                                              {"LOCAL_ONE", Level::kLocalOne},
+                                                              {"QUORUM", Level::kQuorum},
+                                                              {"LOCAL_QUORUM", Level::kLocalQuorum},
+                                                              {"ALL", Level::kAll}};
+    for (const auto& [text, level] : kLevels) {
+        if (text == name) {
+            return level;
+        }
+    }
+    return fail(ErrorCode::kArgumentError,
+                fmt::format("consistency '{}': it takes ONE, LOCAL_ONE, QUORUM, LOCAL_QUORUM or ALL",
+                            name.substr(0, 100)));
+}
+
+bool QuerySession::is_causal(const bolt::TransactionOptions& options) const {
+    const auto level = level_of(options);
+    return level && (level.value() == modes::ReadConsistency::kOne || level.value() == modes::ReadConsistency::kLocalOne);
+}
+
+Result<> QuerySession::check_branch(const std::vector<Seen>& seen) const {
+    if (!instance_.mode().has_peers) {
+        return success();
+    }
+    const LogIndex applied = instance_.engine().applied_index();
+    for (const Seen& s : seen) {
+        // Only what is applied here counts: the rest of this member's log may itself be of a lost branch.
+        const auto here = instance_.replica().term_at(std::min(s.index, applied));
+        if (!s.term || !here) {
+            continue;
+        }
+        if (*here > *s.term) {
+            return lost_branch(s);
+        }
+        if (s.index <= applied && *here < *s.term) {
+            return fail(ErrorCode::kDatabaseUnavailable,
+                        "this member has not yet joined the branch of the log that the bookmark is of");
+        }
+    }
+    return success();
+}
+
 void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, Done then) {
-    auto latest = latest_of(options.bookmarks, instance_.history());
-    if (!latest) {
-        then(latest.error());
+    const auto level = level_of(options);
+    if (!level) {
+        then(level.error());
         return;
     }
-    if (latest.value() <= instance_.engine().applied_index()) {
+    auto parsed = parse_bookmarks(options.bookmarks, instance_.history());
+    if (!parsed) {
+        const modes::ClusterView view = instance_.replica().view();
+        const bool joining = instance_.mode().has_peers && !view.is_leader() && view.state != "ready";
+        // A standby that has not got the primary's data yet must not call a good bookmark a bad one.
+        then(joining ? Error{ErrorCode::kDatabaseUnavailable,
+                             "this member is being brought up to date: " + view.reason}
+                     : parsed.error());
+        return;
+    }
+    auto seen = std::make_shared<std::vector<Seen>>(std::move(parsed).value());
+    if (const Result<> fine = check_branch(*seen); !fine) {
+        then(fine.error());
+        return;
+    }
+    const LogIndex latest = seen->empty() ? LogIndex{0} : seen->back().index;
+    const bool causal =
+        level.value() == modes::ReadConsistency::kOne || level.value() == modes::ReadConsistency::kLocalOne;
+    if (causal && latest <= instance_.engine().applied_index()) {
         then(success());
         return;
     }
     const Deadline deadline = instance_.clock().now() + kBookmarkPatience;
     instance_.replica().read_point(
-        modes::ReadConsistency::kOne,
-        latest.value(),
+        level.value(),
+        seen->empty() ? std::nullopt : std::optional{latest},
         deadline,
-        [this, then = std::move(then)](Result<LogIndex> point) {
+        [this, seen, then = std::move(then)](Result<LogIndex> point) {
             // A statement may block for long; not on the thread that wakes waiters.
-            boost::asio::post(instance_.pool().io(), [this, then, point] {
+            boost::asio::post(instance_.pool().io(), [this, seen, then, point] {
                 instance_.pool().enter();
                 if (point) {
-                    then(success());
+                    then(check_branch(*seen));
                 } else if (point.error().code() == ErrorCode::kBookmarkTimeout) {
                     then(fail(ErrorCode::kBookmarkTimeout,
                               "Database '" + instance_.settings().default_database + "' " +
@@ -153,6 +228,18 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, Done
                 instance_.pool().leave();
             });
         });
+}
+
+Result<> QuerySession::may_write() const {
+    const Term now = instance_.replica().term();
+    if (now == Term{0}) {
+        return instance_.write_refusal();
+    }
+    if (began_in_ != now) {
+        return fail(ErrorCode::kConflict,
+                    "leadership changed while the transaction ran; others may have written what it read");
+    }
+    return success();
 }
 
 Result<std::unique_ptr<engine::Transaction>> QuerySession::begin_engine_transaction() const {
@@ -180,6 +267,14 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
     options_ = options;
     explicit_ = !autocommit;
     next_statement_ = 0;
+    // Before the snapshot is taken: whoever led since has seen all of it.
+    began_in_ = instance_.replica().term();
+    generation_ = instance_.generation();
+    const bool routes = info_.routing_context.is_map();
+    if (routes && options.mode == AccessMode::kWrite && began_in_ == Term{0} && instance_.mode().has_peers) {
+        // Its driver asked for the writer; on bolt:// every session is of this mode, and may read here.
+        return instance_.write_refusal();
+    }
     NORNIC_TRY(auto transaction, begin_engine_transaction());
     TransactionOrigin origin{
         database_, user_, info_.connection_id, info_.client_address, options.metadata, kNoDeadline};
@@ -290,7 +385,7 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
             done(alive.error());
             return;
         }
-        done(make_bookmark(instance_.history(), seen));
+        done(instance_.bookmark(seen));
         return;
     }
     Result<std::string> write_set =
@@ -314,6 +409,7 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
     use.unlock();
     instance_.replica().commit(
         std::move(write_set).value(),
+        began_in_,
         [this, done = std::move(done)](Result<modes::Committed> committed) {
             {
                 const std::lock_guard lock{open_->use};
@@ -323,7 +419,7 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
                 done(committed.error());
                 return;
             }
-            done(make_bookmark(instance_.history(), committed.value().index));
+            done(instance_.bookmark(committed.value().index, committed.value().term));
         });
 }
 
@@ -343,9 +439,12 @@ Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(st
         open_->query = statement->text;
     }
     instance_.counters().statements->add();
+    const auto plans = instance_.plans(database_, generation_);
+    if (!plans) {
+        return fail(ErrorCode::kStopping, "this member's state was replaced by a copy of the primary's");
+    }
     NORNIC_TRY(statement->query,
-               instance_.plans(database_).prepare(
-                   statement->text, statement->parameters, open_->transaction()));
+               plans->prepare(statement->text, statement->parameters, open_->transaction()));
     const cypher::PreparedInfo& info = cypher::info(*statement->query);
     if (!info.use_graph.empty()) {
         NORNIC_TRY(const std::string graph, instance_.resolve(info.use_graph));
@@ -387,6 +486,9 @@ Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(st
         return fail(ErrorCode::kReadOnly,
                     "No write operations are allowed on this server: NORNICDB_READ_ONLY is set.");
     }
+    if (writes && !info.explain_only && instance_.mode().has_peers) {
+        NORNIC_TRY(may_write());
+    }
     if (info.in_transactions && explicit_ && !info.explain_only) {
         return fail(ErrorCode::kTransactionStartFailed,
                     "A query with 'CALL { ... } IN TRANSACTIONS' can only be executed in an "
@@ -412,7 +514,7 @@ Result<> QuerySession::start_execution(Statement& statement) {
     services.commit_inner = [this](engine::Transaction& inner) -> Result<> {
         if (inner.has_writes()) {
             NORNIC_TRY(auto write_set, inner.prepare());
-            NORNIC_TRY(instance_.replica().commit_and_wait(std::move(write_set)));
+            NORNIC_TRY(instance_.replica().commit_and_wait(std::move(write_set), began_in_));
         }
         inner.finish();
         return success();
@@ -528,7 +630,7 @@ void QuerySession::run(std::string query,
                 answer(std::move(running));
             });
     };
-    if (options.bookmarks.empty()) {
+    if (options.bookmarks.empty() && is_causal(options)) {
         start(std::move(query), std::move(parameters), options, done);
         return;
     }
@@ -756,6 +858,8 @@ void QuerySession::statement_ended(const Statement& statement) {
 /// Errors of lower rooms in the words that Neo4j's clients know.
 Error QuerySession::describe(Error error) const {
     switch (error.code()) {
+        case ErrorCode::kNotLeader:
+            return instance_.write_refusal();
         case ErrorCode::kBusy:
         case ErrorCode::kStopping:
             return Error{ErrorCode::kDatabaseUnavailable,
@@ -773,37 +877,34 @@ void QuerySession::route(Value context,
                          std::string impersonated_user,
                          bolt::Completion<bolt::RoutingTable> done) {
     static_cast<void>(impersonated_user);
-    bolt::TransactionOptions options;
-    options.bookmarks = std::move(bookmarks);
-    auto name = std::make_shared<std::string>(std::move(database));
-    auto asked = std::make_shared<Value>(std::move(context));
-    after_bookmarks(options, [this, name, asked, done = std::move(done)](Result<> ready) {
-        if (!ready) {
-            done(ready.error());
-            return;
+    // Not waited for: where the databases are does not depend on what was written to them, and a member that cannot
+    // catch up must still tell where the others are.
+    if (const auto parsed = parse_bookmarks(bookmarks, instance_.history()); !parsed && !instance_.mode().has_peers) {
+        done(parsed.error());
+        return;
+    }
+    auto resolved = instance_.resolve(database);
+    if (!resolved) {
+        done(fail(ErrorCode::kDatabaseNotFound,
+                  fmt::format("Unable to get a routing table for database '{}' because this "
+                              "database does not exist",
+                              database)));
+        return;
+    }
+    std::string asked;
+    if (context.is_map()) {
+        if (const Value* own = context.as_map().find("address"); own != nullptr && own->is_string()) {
+            asked = own->as_string();
         }
-        auto resolved = instance_.resolve(*name);
-        if (!resolved) {
-            done(fail(ErrorCode::kDatabaseNotFound,
-                      fmt::format("Unable to get a routing table for database '{}' because this "
-                                  "database does not exist",
-                                  *name)));
-            return;
-        }
-        // One member is writer, reader and router. Without an advertised address of its own it
-        // answers the one that the client came by, as that one is known to work.
-        std::string address = instance_.bolt_address();
-        if (instance_.settings().bolt_advertise_address.empty() && asked->is_map()) {
-            const Value* own = asked->as_map().find("address");
-            if (own != nullptr && own->is_string() && env::parse_host_port(own->as_string())) {
-                address = own->as_string();
-            }
-        }
-        bolt::RoutingTable table;
-        table.database = resolved.value();
-        table.servers = {{"WRITE", {address}}, {"READ", {address}}, {"ROUTE", {address}}};
-        done(std::move(table));
-    });
+    }
+    RoutingAddresses addresses = instance_.routing(asked);
+    bolt::RoutingTable table;
+    table.ttl_seconds = addresses.ttl_seconds;
+    table.database = resolved.value();
+    table.servers = {{"WRITE", std::move(addresses.writers)},
+                     {"READ", std::move(addresses.readers)},
+                     {"ROUTE", std::move(addresses.routers)}};
+    done(std::move(table));
 }
 
 void QuerySession::interrupt() {

@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "bolt/backend.h"
 #include "cypher/cypher.h"
+#include "server/bookmark.h"
 #include "server/instance.h"
 #include "server/transactions.h"
 
@@ -56,8 +57,15 @@ private:
     using Done = std::function<void(Result<>)>;
 
     Result<> check_login() const;
-    /// Waits for the bookmarks, then calls `then` on this thread or another.
+    /// Waits until a read here is as fresh as bookmarks and level ask, then calls `then` on this thread or another.
     void after_bookmarks(const bolt::TransactionOptions& options, Done then);
+    /// The level of the transaction, the connection or the settings; the mode's own where none of them says one.
+    Result<modes::ReadConsistency> level_of(const bolt::TransactionOptions& options) const;
+    [[nodiscard]] bool is_causal(const bolt::TransactionOptions& options) const;
+    /// What these bookmarks name is part of this member's history as far as it goes, or not there yet.
+    Result<> check_branch(const std::vector<Seen>& seen) const;
+    /// kNotLeader, kDatabaseUnavailable, kConflict: why the open transaction cannot write.
+    Result<> may_write() const;
     Result<> open_transaction(const bolt::TransactionOptions& options, bool autocommit);
     Result<std::unique_ptr<engine::Transaction>> begin_engine_transaction() const;
     /// Why the open transaction was terminated, if it was.
@@ -90,6 +98,8 @@ private:
     bool explicit_ = false;
     bolt::TransactionOptions options_;
     std::string database_;
+    Term began_in_;                 // of the open transaction; 0: this member took no writes then
+    std::uint64_t generation_ = 0;  // of the engine's state, likewise
     std::int64_t next_statement_ = 0;
     std::int64_t last_statement_ = 0;
     std::vector<std::unique_ptr<Statement>> statements_;  // those with records left

@@ -3,16 +3,19 @@
 #include "bolt/server.h"
 #include "http/server.h"
 #include "observability/log.h"
+#include "server/assembly.h"
 #include "server/bolt_backend.h"
 #include "server/file_limit.h"
 #include "server/http_backend.h"
 #include "server/instance.h"
 #include "server/version.h"
+#include "server/witness.h"
 
 #include <fmt/format.h>
 
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 #include <thread>
 
 namespace nornic::server {
@@ -58,7 +61,7 @@ bolt::Settings bolt_settings(const env::Settings& settings,
 
 http::Settings http_settings(const env::Settings& settings,
                              std::size_t connections_max,
-                             Instance& instance) {
+                             ElasticPool& pool) {
     http::Settings out;
     out.address = settings.address;
     out.port = settings.http_port;
@@ -68,23 +71,15 @@ http::Settings http_settings(const env::Settings& settings,
                settings.http_tls.certificate_file,
                settings.http_tls.key_file,
                settings.http_tls.client_ca_file};
-    out.enter_blocking = [&instance] { instance.pool().enter(); };
-    out.leave_blocking = [&instance] { instance.pool().leave(); };
+    out.enter_blocking = [&pool] { pool.enter(); };
+    out.leave_blocking = [&pool] { pool.leave(); };
     out.log_warning = warn_line;
     return out;
 }
 
-std::string host_to_advertise(const env::Settings& settings) {
-    if (const auto cluster = env::parse_host_port(settings.cluster.advertise_address)) {
-        return cluster->first;
-    }
-    return settings.address == "0.0.0.0" || settings.address == "::" ? "localhost"
-                                                                     : settings.address;
-}
-
-/// Waits for SIGTERM or SIGINT; every 200 ms looks whether the member can go on. Returns false if
+/// Waits for SIGTERM or SIGINT; every 200 ms looks whether the member can go on, and calls `tend`. Returns false if
 /// it cannot.
-bool wait_for_end(Instance& instance, HttpBackend& http, const sigset_t& signals) {
+bool wait_for_end(modes::Replica& replica, const sigset_t& signals, const std::function<void()>& tend) {
     const timespec interval{0, std::chrono::nanoseconds{kWatchInterval}.count()};
     for (;;) {
         siginfo_t info{};
@@ -93,11 +88,174 @@ bool wait_for_end(Instance& instance, HttpBackend& http, const sigset_t& signals
             log::info("{} received; stopping.", signal == SIGTERM ? "SIGTERM" : "SIGINT");
             return true;
         }
-        http.expire_idle();
-        if (instance.replica().failure()) {
+        tend();
+        if (replica.failure()) {
             return false;
         }
     }
+}
+
+[[noreturn]] void exit_failed(const modes::Replica& replica) {
+    log::error(
+        "This server cannot go on and exits with code {}: {}. Restart it; nothing acknowledged "
+        "is lost.",
+        kExitFailed,
+        replica.failure()->message());
+    log::flush();
+    std::_Exit(kExitFailed);
+}
+
+int refuse(const Error& error) {
+    log::error("Start refused: {}", error.message());
+    return kExitRefused;
+}
+
+std::string advertised(const env::Settings& settings, const std::string& wanted, std::uint16_t port) {
+    if (!wanted.empty()) {
+        return wanted;
+    }
+    const std::string host = host_to_advertise(settings);
+    return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
+                                               : fmt::format("[{}]:{}", host, port);
+}
+
+void announce_cluster(const env::Settings& settings, const modes::Replica& replica) {
+    const env::ClusterSettings& cluster = settings.cluster;
+    const modes::ClusterView view = replica.view();
+    log::info("Member '{}' of cluster '{}' on {}, started as {} (peer {}, {}, fence policy {}{}).",
+              view.self,
+              view.cluster_id,
+              cluster.bind_address,
+              cluster.ha_role,
+              cluster.ha_peer_address.empty() ? "dials in" : cluster.ha_peer_address,
+              cluster.ha_sync_mode,
+              cluster.ha_fence_policy,
+              cluster.ha_witness_address.empty() ? "" : ", witness " + cluster.ha_witness_address);
+    const bool local = settings.address == "127.0.0.1" || settings.address == "localhost" || settings.address == "::1";
+    const auto peer = env::parse_host_port(cluster.ha_peer_address);
+    if (local && peer && !peer->first.starts_with("127.") && peer->first != "localhost" && peer->first != "::1") {
+        log::warn("NORNICDB_ADDRESS='{}': clients on other machines cannot reach this member; 0.0.0.0 takes them.",
+                  settings.address);
+    }
+}
+
+int serve_witness(const env::Loaded& loaded, std::size_t http_connections, const sigset_t& signals) {
+    const env::Settings& settings = loaded.settings;
+    auto opened = Witness::open(loaded, system_clock());
+    if (!opened) {
+        return refuse(opened.error());
+    }
+    Witness& witness = *opened.value();
+    auto http = http::Server::start(
+        witness.pool().io(), http_settings(settings, http_connections, witness.pool()), witness);
+    if (!http) {
+        return refuse(http.error());
+    }
+    if (auto started =
+            witness.start(advertised(settings, settings.http_advertise_address, http.value()->port()));
+        !started) {
+        return refuse(started.error());
+    }
+    witness.pool().start();
+    announce_cluster(settings, witness.replica());
+    log::info("HTTP enabled on {}:{}.", settings.address, http.value()->port());
+    log::info("Started.");
+    if (!wait_for_end(witness.replica(), signals, [] {})) {
+        exit_failed(witness.replica());
+    }
+    http.value()->stop(system_clock().now() + settings.shutdown_timeout);
+    witness.replica().stop();
+    witness.pool().stop();
+    witness.close();
+    log::info("Stopped.");
+    return 0;
+}
+
+/// Leadership first, so that somebody else takes writes by the time this member's clients are sent away. Then what
+/// runs may end by itself until the deadline; after that it is told why it cannot, and its client with it.
+void stop(const env::Settings& settings,
+         Instance& instance,
+         HttpBackend& http_backend,
+         bolt::Server& bolt,
+         http::Server& http) {
+    const Deadline deadline = system_clock().now() + settings.shutdown_timeout;
+    instance.replica().leave(deadline);
+    std::thread last_call{[&instance, deadline] {
+        if (!instance.transactions().wait_until_idle(deadline)) {
+            log::warn("{} transactions did not end in time and are rolled back.",
+                      instance.transactions().count());
+            instance.transactions().stop();
+        }
+    }};
+    const std::size_t left = bolt.stop(deadline + kLastAnswerGrace);
+    http.stop(deadline + kLastAnswerGrace);
+    last_call.join();
+    http_backend.close_all();
+    instance.set_bolt_server(nullptr);
+    if (left > 0) {
+        log::warn(
+            "{} connections did not end in time; what they had open is rolled back by the next "
+            "start.",
+            left);
+        log::flush();
+        std::_Exit(0);
+    }
+}
+
+int serve_data(const env::Loaded& loaded, const ConnectionLimits& connections, const sigset_t& signals) {
+    const env::Settings& settings = loaded.settings;
+    auto opened = Instance::open(loaded, system_clock());
+    if (!opened) {
+        return refuse(opened.error());
+    }
+    Instance& instance = *opened.value();
+    BoltBackend bolt_backend{instance};
+    HttpBackend http_backend{instance};
+    // They listen, and serve once the pool has threads: peers are told these ports first.
+    auto bolt =
+        bolt::Server::start(instance.pool().io(),
+                            bolt_settings(settings, connections.bolt, instance),
+                            bolt_backend);
+    if (!bolt) {
+        return refuse(bolt.error());
+    }
+    auto http =
+        http::Server::start(instance.pool().io(),
+                            http_settings(settings, connections.http, instance.pool()),
+                            http_backend);
+    if (!http) {
+        bolt.value()->stop(system_clock().now());
+        return refuse(http.error());
+    }
+    if (auto started =
+            instance.start(advertised(settings, settings.bolt_advertise_address, bolt.value()->port()),
+                           advertised(settings, settings.http_advertise_address, http.value()->port()));
+        !started) {
+        bolt.value()->stop(system_clock().now());
+        return refuse(started.error());
+    }
+    instance.set_bolt_server(bolt.value().get());
+    instance.pool().start();
+    if (instance.mode().has_peers) {
+        announce_cluster(settings, instance.replica());
+    }
+    log::info("Bolt enabled on {}:{}.", settings.address, bolt.value()->port());
+    log::info("HTTP enabled on {}:{}.", settings.address, http.value()->port());
+    log::info("Started.");
+    const bool clean = wait_for_end(instance.replica(), signals, [&] {
+        http_backend.expire_idle();
+        instance.tend();
+    });
+    if (!clean) {
+        exit_failed(instance.replica());
+    }
+    stop(settings, instance, http_backend, *bolt.value(), *http.value());
+    // First, since what runs in the pool may be waiting for it.
+    instance.replica().stop();
+    instance.pool().stop();
+    instance.close();
+    log::info("Stopped.");
+    return 0;
 }
 
 }  // namespace
@@ -132,89 +290,11 @@ int serve(const env::Loaded& loaded) {
                               connections.bolt,
                               wanted.bolt));
     }
-    const auto refuse = [](const Error& error) {
-        log::error("Start refused: {}", error.message());
-        return kExitRefused;
-    };
-    if (settings.cluster.mode != "standalone") {
-        return refuse(
-            Error{ErrorCode::kUnsupported,
-                  fmt::format("NORNICDB_CLUSTER_MODE='{}': version {} serves standalone alone",
-                              settings.cluster.mode,
-                              kVersion)});
+    if (auto mode = find_mode(settings.cluster.mode); !mode) {
+        return refuse(mode.error());
     }
-
-    auto opened = Instance::open(loaded, system_clock());
-    if (!opened) {
-        return refuse(opened.error());
-    }
-    Instance& instance = *opened.value();
-    BoltBackend bolt_backend{instance};
-    HttpBackend http_backend{instance};
-    auto bolt =
-        bolt::Server::start(instance.pool().io(),
-                            bolt_settings(settings, connections.bolt, instance),
-                            bolt_backend);
-    if (!bolt) {
-        return refuse(bolt.error());
-    }
-    auto http =
-        http::Server::start(instance.pool().io(),
-                            http_settings(settings, connections.http, instance),
-                            http_backend);
-    if (!http) {
-        bolt.value()->stop(system_clock().now());
-        return refuse(http.error());
-    }
-    const std::string host = host_to_advertise(settings);
-    const auto advertised = [&](const std::string& wanted, std::uint16_t port) {
-        return wanted.empty() ? fmt::format("{}:{}", host, port) : wanted;
-    };
-    instance.set_addresses(advertised(settings.bolt_advertise_address, bolt.value()->port()),
-                           advertised(settings.http_advertise_address, http.value()->port()));
-    instance.set_bolt_server(bolt.value().get());
-    instance.pool().start();
-    log::info("Bolt enabled on {}:{}.", settings.address, bolt.value()->port());
-    log::info("HTTP enabled on {}:{}.", settings.address, http.value()->port());
-    log::info("Started.");
-
-    const bool clean = wait_for_end(instance, http_backend, signals);
-    if (!clean) {
-        log::error(
-            "This server cannot go on and exits with code {}: {}. Restart it; nothing acknowledged "
-            "is lost.",
-            kExitFailed,
-            instance.replica().failure()->message());
-        log::flush();
-        std::_Exit(kExitFailed);
-    }
-    const Deadline deadline = system_clock().now() + settings.shutdown_timeout;
-    // What runs may end by itself until the deadline; then it is told why it cannot, and its client
-    // with it.
-    std::thread last_call{[&instance, deadline] {
-        if (!instance.transactions().wait_until_idle(deadline)) {
-            log::warn("{} transactions did not end in time and are rolled back.",
-                      instance.transactions().count());
-            instance.transactions().stop();
-        }
-    }};
-    const std::size_t left = bolt.value()->stop(deadline + kLastAnswerGrace);
-    http.value()->stop(deadline + kLastAnswerGrace);
-    last_call.join();
-    http_backend.close_all();
-    instance.set_bolt_server(nullptr);
-    if (left > 0) {
-        log::warn(
-            "{} connections did not end in time; what they had open is rolled back by the next "
-            "start.",
-            left);
-        log::flush();
-        std::_Exit(0);
-    }
-    instance.pool().stop();
-    instance.close();
-    log::info("Stopped.");
-    return 0;
+    return is_witness(settings.cluster) ? serve_witness(loaded, connections.http, signals)
+                                        : serve_data(loaded, connections, signals);
 }
 
 }  // namespace nornic::server

@@ -116,6 +116,10 @@ Result<User> Users::authenticate(std::string_view name, std::string_view passwor
         }
     }
     const std::optional<Value> stored = row(name);
+    if (!stored && name == settings_.first_user && !settings_.first_user.empty() &&
+        same(password, settings_.first_password) && !any()) {
+        return User{settings_.first_user, false, false, {}};
+    }
     const Map empty;
     const Map& fields = stored ? stored->as_map() : empty;
     const Value* salt = fields.find("salt");

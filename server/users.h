@@ -28,6 +28,10 @@ struct UserSettings {
     std::int64_t password_length_min = 8;
     std::int64_t failed_logins_max = 3;
     Duration lockout = std::chrono::seconds{5};
+    /// Who may log in while there is no user at all: a member whose cluster has not formed yet must be looked at and
+    /// promoted, too. It holds nothing then.
+    std::string first_user;
+    std::string first_password;
 };
 
 /// Reads from the engine's catalogue; writes go through `commit`, which orders and applies a

@@ -7,14 +7,24 @@ namespace {
 
 constexpr std::string_view kHistory = "d5fdbe46-877e-49b6-bc52-ef7522d0096c";
 
-TEST(Bookmark, TheLatestOfSeveralCounts) {
-    const auto latest = latest_of({make_bookmark(kHistory, LogIndex{7}),
-                                   make_bookmark(kHistory, LogIndex{12}),
-                                   make_bookmark(kHistory, LogIndex{3})},
-                                  kHistory);
-    ASSERT_TRUE(latest);
-    EXPECT_EQ(latest.value().value, 12U);
-    EXPECT_EQ(latest_of({}, kHistory).value().value, 0U);
+TEST(Bookmark, TheLatestOfSeveralComesLastWithItsTerm) {
+    const auto seen = parse_bookmarks({make_bookmark(kHistory, LogIndex{7}, Term{1}),
+                                       make_bookmark(kHistory, LogIndex{12}, Term{2}),
+                                       make_bookmark(kHistory, LogIndex{3}, std::nullopt)},
+                                      kHistory);
+    ASSERT_TRUE(seen) << seen.error().message();
+    ASSERT_EQ(seen.value().size(), 3U);
+    EXPECT_EQ(seen.value().back().index, LogIndex{12});
+    EXPECT_EQ(seen.value().back().term, Term{2});
+    EXPECT_EQ(seen.value().front().term, std::nullopt);
+    EXPECT_TRUE(parse_bookmarks({}, kHistory).value().empty());
+}
+
+TEST(Bookmark, TheFormWithoutATermIsStillTaken) {
+    const auto seen = parse_bookmarks({std::string{"nb1:"}.append(kHistory).append(":9")}, kHistory);
+    ASSERT_TRUE(seen);
+    EXPECT_EQ(seen.value().at(0).index, LogIndex{9});
+    EXPECT_FALSE(seen.value().at(0).term);
 }
 
 TEST(Bookmark, WhatIsNoneOfOursIsInvalidNotWaitedFor) {
@@ -26,9 +36,11 @@ TEST(Bookmark, WhatIsNoneOfOursIsInvalidNotWaitedFor) {
           std::string{"nb1:"}.append(kHistory).append(":"),
           std::string{"nb1:"}.append(kHistory).append(":1x"),
           std::string{"nb1:"}.append(kHistory).append(":99999999999999999999"),
+          std::string{"nb1:"}.append(kHistory).append(":1:"),
+          std::string{"nb1:"}.append(kHistory).append(":1:2:3"),
           std::string{"nb1:another-history:5"},
           std::string{"FB:kcwQ1f2+Rod+SbS8Uu91ItAJbE2Q"}}) {
-        const auto latest = latest_of({make_bookmark(kHistory, LogIndex{1}), bad}, kHistory);
+        const auto latest = parse_bookmarks({make_bookmark(kHistory, LogIndex{1}, Term{1}), bad}, kHistory);
         ASSERT_FALSE(latest) << bad;
         EXPECT_EQ(latest.error().code(), ErrorCode::kInvalidBookmark);
     }

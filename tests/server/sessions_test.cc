@@ -59,6 +59,8 @@ protected:
         auto opened = Instance::open(loaded.value(), system_clock());
         ASSERT_TRUE(opened) << opened.error().message();
         instance_ = std::move(opened).value();
+        const auto started = instance_->start("127.0.0.1:7687", "127.0.0.1:7474");
+        ASSERT_TRUE(started) << started.error().message();
         instance_->pool().start();
     }
     void TearDown() override {

@@ -1,0 +1,105 @@
+#include "server/replication_metrics.h"
+
+#include "server/status.h"
+
+#include <algorithm>
+
+namespace nornic::server {
+namespace {
+
+/// One gauge a peer; a peer that is gone shows its last values with health 0.
+void refresh_peers(Metrics& metrics, const modes::ClusterView& view, const transport::MessageBus& bus) {
+    for (const modes::MemberView& m : view.members) {
+        if (m.id == view.self) {
+            continue;
+        }
+        const MetricLabels labels{{"peer", m.id}};
+        const double healthy = m.healthy ? 1 : 0;
+        metrics.gauge("nornicdb_replication_peer_healthy", "1 if this peer is heard.", labels).set(healthy);
+        metrics.gauge("nornicdb_peer_healthy", "1 if this peer is heard.", labels).set(healthy);
+        if (m.serves_data) {
+            metrics
+                .gauge("nornicdb_replication_peer_lag_seconds",
+                       "How long this peer has been behind, as far as is known here.",
+                       labels)
+                .set(static_cast<double>(m.lag_ms) / 1000.0);
+            metrics.gauge("nornicdb_replication_peer_match_index", "Last log index durable on this peer.", labels)
+                .set(static_cast<double>(m.match_index.value));
+        }
+    }
+    for (const transport::PeerStats& p : bus.stats()) {
+        const std::string peer = p.id.empty() ? p.address : p.id;
+        const auto bytes = [&](const char* direction, std::uint64_t value) {
+            metrics
+                .gauge("nornicdb_replication_bytes_total",
+                       "Bytes exchanged with this peer.",
+                       {{"peer", peer}, {"direction", direction}})
+                .set(static_cast<double>(value));
+        };
+        bytes("sent", p.bytes_sent);
+        bytes("received", p.bytes_received);
+    }
+}
+
+}  // namespace
+
+void add_replication_metrics(Metrics& metrics, std::function<Member()> member) {
+    auto& leader = metrics.gauge("nornicdb_replication_is_leader", "1 if this member takes writes.");
+    auto& commit =
+        metrics.gauge("nornicdb_replication_commit_index", "Last log index known to be committed.");
+    auto& applied =
+        metrics.gauge("nornicdb_replication_applied_index", "Last log index applied to the graph.");
+    auto& lag = metrics.gauge("nornicdb_replication_lag_seconds",
+                              "How long this member has been behind the leader; 0 on the leader.");
+    auto& position = metrics.gauge("nornicdb_wal_position", "Last index of this member's log.");
+    metrics.on_scrape([&metrics, &leader, &commit, &applied, &lag, &position, member = std::move(member)] {
+        const Member now = member();
+        const modes::ClusterView view = now.replica.view();
+        const modes::ReplicaStats stats = now.replica.stats();
+        metrics
+            .gauge("nornicdb_replication_mode", "1 for the mode this member runs.", {{"mode", view.mode}})
+            .set(1);
+        leader.set(view.is_leader() && view.accepts_writes && !stats.failed ? 1 : 0);
+        commit.set(static_cast<double>(view.commit_index.value));
+        applied.set(static_cast<double>(stats.applied_index.value));
+        lag.set(static_cast<double>(own_lag_ms(view)) / 1000.0);
+        position.set(static_cast<double>(stats.last_index.value));
+        if (now.bus == nullptr) {
+            return;
+        }
+        const auto set = [&](const char* name, const char* help, double value) {
+            metrics.gauge(name, help).set(value);
+        };
+        const bool raft = view.mode != "ha_standby";
+        set(raft ? "nornicdb_raft_term" : "nornicdb_replication_epoch",
+            raft ? "Current Raft term." : "Epoch of the primary that this member knows.",
+            static_cast<double>(view.term.value));
+        set("nornicdb_replication_ready",
+            "1 if this member can do its role's work, as /ready says.",
+            ready(now).status == 200 ? 1 : 0);
+        set("nornicdb_replication_degraded",
+            "1 while writes are acknowledged without the standby.",
+            view.state == "degraded" ? 1 : 0);
+        set("nornicdb_cluster_leader_changes_total",
+            "Changes of the leader or primary seen since the start.",
+            static_cast<double>(view.leader_changes));
+        set("nornicdb_replication_diverged_entries_total",
+            "Log entries of lost branches, saved under diverged/, since the start.",
+            static_cast<double>(stats.diverged_entries));
+        set("nornicdb_replication_snapshots_sent_total",
+            "Copies of everything sent to peers.",
+            static_cast<double>(stats.snapshots_sent));
+        set("nornicdb_replication_snapshots_installed_total",
+            "Copies of everything taken from peers.",
+            static_cast<double>(stats.snapshots_installed));
+        set("nornicdb_replication_snapshot_sent_bytes_total",
+            "Bytes of them sent.",
+            static_cast<double>(stats.snapshot_bytes_sent));
+        set("nornicdb_replication_snapshot_received_bytes_total",
+            "Bytes of them received.",
+            static_cast<double>(stats.snapshot_bytes_received));
+        refresh_peers(metrics, view, *now.bus);
+    });
+}
+
+}  // namespace nornic::server

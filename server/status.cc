@@ -1,0 +1,224 @@
+#include "server/status.h"
+
+#include <charconv>
+#include <string_view>
+
+namespace nornic::server {
+namespace {
+
+namespace json = boost::json;
+
+/// A mode's own details are texts; numbers and truth values are shown as such.
+json::value detail(const std::string& text) {
+    if (text == "true" || text == "false") {
+        return text == "true";
+    }
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error == std::errc{} && end == text.data() + text.size() && !text.empty()) {
+        return number;
+    }
+    return json::value(text);
+}
+
+double seconds(std::uint64_t ms) {
+    return static_cast<double>(ms) / 1000.0;
+}
+
+const modes::MemberView* find(const modes::ClusterView& view, const NodeName& id) {
+    for (const modes::MemberView& m : view.members) {
+        if (m.id == id && !id.empty()) {
+            return &m;
+        }
+    }
+    return nullptr;
+}
+
+void add_details(json::object& out, const modes::ClusterView& view) {
+    for (const auto& [name, value] : view.details) {
+        if (!out.contains(name)) {
+            out[name] = detail(value);
+        }
+    }
+}
+
+json::value or_null(const std::string& text) {
+    return text.empty() ? json::value{nullptr} : json::value(text);
+}
+
+http::Document document(int status, const json::object& body) {
+    return {status, json::serialize(body)};
+}
+
+}  // namespace
+
+std::uint64_t own_lag_ms(const modes::ClusterView& view) {
+    return view.is_leader() || view.members.empty() ? 0 : view.members.front().lag_ms;
+}
+
+http::Document health(const Member& member) {
+    const modes::ClusterView view = member.replica.view();
+    const modes::ReplicaStats stats = member.replica.stats();
+    const auto failure = member.replica.failure();
+    json::array peers;
+    for (const modes::MemberView& m : view.members) {
+        if (m.id != view.self) {
+            peers.push_back(json::object{{"id", m.id},
+                                         {"address", m.cluster_address},
+                                         {"healthy", m.healthy},
+                                         {"role", modes::to_string(m.role)},
+                                         {"match_index", m.match_index.value},
+                                         {"applied_index", m.applied_index.value},
+                                         {"lag_seconds", seconds(m.lag_ms)}});
+        }
+    }
+    json::object replication{{"mode", view.mode},
+                             {"node_id", view.self},
+                             {"role", modes::to_string(view.role)},
+                             {"is_leader", view.is_leader()},
+                             {"state", failure ? "failed" : view.state},
+                             {"commit_index", view.commit_index.value},
+                             {"applied_index", stats.applied_index.value},
+                             {"peers", std::move(peers)}};
+    if (member.bus != nullptr) {
+        replication["leader"] = or_null(view.leader);
+        replication["term"] = view.term.value;
+        replication["accepts_writes"] = view.accepts_writes && !failure;
+        replication["reason"] = failure ? failure->message() : view.reason;
+        replication["lag_seconds"] = seconds(own_lag_ms(view));
+        replication["diverged_entries"] = stats.diverged_entries;
+        replication["history"] = or_null(member.history);
+        add_details(replication, view);
+    }
+    return document(failure ? 503 : 200,
+                    {{"status", failure ? "unhealthy" : "healthy"}, {"replication", std::move(replication)}});
+}
+
+http::Document ready(const Member& member) {
+    const auto failure = member.replica.failure();
+    if (failure) {
+        return document(503, {{"status", "unavailable"}, {"reason", failure->message()}});
+    }
+    if (member.replica.stats().disk_full) {
+        return document(503, {{"status", "read-only"}, {"reason", "the disk is full"}});
+    }
+    const modes::ClusterView view = member.replica.view();
+    const bool able = view.is_leader() ? view.accepts_writes : view.state == "ready";
+    json::object out{{"status", able ? "ready" : view.is_leader() ? "read-only" : "unavailable"}};
+    if (member.bus != nullptr) {
+        out["role"] = modes::to_string(view.role);
+        out["state"] = view.state;
+    }
+    if (!able || !view.reason.empty()) {
+        out["reason"] = view.reason.empty() ? view.state : view.reason;
+    }
+    return document(able ? 200 : 503, out);
+}
+
+json::object cluster_status(const Member& member) {
+    const modes::ClusterView view = member.replica.view();
+    const modes::ReplicaStats stats = member.replica.stats();
+    json::value leader{nullptr};
+    if (const modes::MemberView* m = find(view, view.leader)) {
+        leader = json::object{{"id", m->id},
+                              {"address", m->cluster_address},
+                              {"bolt_address", or_null(m->bolt_address)},
+                              {"http_address", or_null(m->http_address)}};
+    }
+    json::array members;
+    for (const modes::MemberView& m : view.members) {
+        members.push_back(json::object{{"id", m.id},
+                                       {"address", m.cluster_address},
+                                       {"state", modes::to_string(m.role)},
+                                       {"healthy", m.healthy},
+                                       {"bolt_address", or_null(m.bolt_address)},
+                                       {"http_address", or_null(m.http_address)},
+                                       {"serves_data", m.serves_data},
+                                       {"match_index", m.match_index.value},
+                                       {"applied_index", m.applied_index.value},
+                                       {"lag_seconds", seconds(m.lag_ms)}});
+    }
+    json::object out{{"cluster_id", view.cluster_id},
+                     {"mode", view.mode},
+                     {"leader", std::move(leader)},
+                     {"members", std::move(members)},
+                     {"commit_index", view.commit_index.value},
+                     {"term", view.term.value},
+                     {"node_id", view.self},
+                     {"role", modes::to_string(view.role)},
+                     {"state", view.state},
+                     {"reason", view.reason},
+                     {"accepts_writes", view.accepts_writes},
+                     {"applied_index", stats.applied_index.value},
+                     {"history", or_null(member.history)},
+                     {"leader_changes", view.leader_changes},
+                     {"diverged_entries", stats.diverged_entries},
+                     {"snapshots_sent", stats.snapshots_sent},
+                     {"snapshots_installed", stats.snapshots_installed}};
+    add_details(out, view);
+    if (member.bus != nullptr) {
+        out["cluster_auth"] = member.bus->authentication();
+        out["tls"] = member.settings.cluster.tls_enabled;
+        json::array links;
+        for (const transport::PeerStats& p : member.bus->stats()) {
+            links.push_back(json::object{
+                {"id", or_null(p.id)},
+                {"address", p.address},
+                {"connected", p.connected},
+                {"bytes_sent", p.bytes_sent},
+                {"bytes_received", p.bytes_received},
+                {"dropped", p.dropped},
+                {"reconnects", p.reconnects},
+                {"round_trip_ms", std::chrono::duration<double, std::milli>(p.round_trip).count()},
+                {"last_error", or_null(p.last_error)}});
+        }
+        out["links"] = std::move(links);
+    }
+    return out;
+}
+
+json::object replication_lag(const Member& member) {
+    const modes::ClusterView view = member.replica.view();
+    const modes::ReplicaStats stats = member.replica.stats();
+    // Of a member that follows, the newest index that it has heard of.
+    LogIndex newest = std::max(view.commit_index, stats.last_index);
+    for (const modes::MemberView& m : view.members) {
+        newest = std::max(newest, m.match_index);
+    }
+    json::array members;
+    for (const modes::MemberView& m : view.members) {
+        if (m.serves_data) {
+            const std::uint64_t behind = newest.value - std::min(newest, m.match_index).value;
+            members.push_back(json::object{{"id", m.id},
+                                           {"role", modes::to_string(m.role)},
+                                           {"healthy", m.healthy},
+                                           {"lag_seconds", seconds(m.lag_ms)},
+                                           {"lag_entries", behind},
+                                           {"match_index", m.match_index.value},
+                                           {"applied_index", m.applied_index.value}});
+        }
+    }
+    return {{"mode", view.mode},
+            {"node_id", view.self},
+            {"role", modes::to_string(view.role)},
+            {"leader", or_null(view.leader)},
+            {"lag_seconds", seconds(own_lag_ms(view))},
+            {"commit_index", view.commit_index.value},
+            {"applied_index", stats.applied_index.value},
+            {"members", std::move(members)}};
+}
+
+json::object wal_position(const Member& member) {
+    const modes::ClusterView view = member.replica.view();
+    const modes::ReplicaStats stats = member.replica.stats();
+    return {{"node_id", view.self},
+            {"term", view.term.value},
+            {"first_index", stats.first_index.value},
+            {"last_index", stats.last_index.value},
+            {"commit_index", view.commit_index.value},
+            {"applied_index", stats.applied_index.value},
+            {"log_bytes", stats.log_bytes},
+            {"history", or_null(member.history)}};
+}
+
+}  // namespace nornic::server

@@ -1,0 +1,24 @@
+// What a member says of itself and the others: the JSON of /health, /ready and /admin/. Names and shape of the
+// first fields are the clustering guide's; ours follow behind them.
+#pragma once
+
+#include "http/backend.h"
+#include "server/member.h"
+
+#include <boost/json.hpp>
+
+namespace nornic::server {
+
+/// 200 as long as the process serves, so that a cluster can form; 503 once it cannot go on.
+http::Document health(const Member& member);
+/// 200 only if the member can do its role's work: a primary that takes writes, a standby that follows one.
+http::Document ready(const Member& member);
+
+boost::json::object cluster_status(const Member& member);
+boost::json::object replication_lag(const Member& member);
+boost::json::object wal_position(const Member& member);
+
+/// How long this member has been behind, in milliseconds; 0 where it leads.
+std::uint64_t own_lag_ms(const modes::ClusterView& view);
+
+}  // namespace nornic::server
