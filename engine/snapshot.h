@@ -9,6 +9,7 @@
 #include "engine/kv.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -104,6 +105,11 @@ public:
     virtual Result<std::unique_ptr<SnapshotImport>> begin_import(const SnapshotInfo& info) = 0;
     /// Puts a complete import in the place of the state. Not beside apply(). On an error the state is as before.
     virtual Result<> install(std::unique_ptr<SnapshotImport> import) = 0;
+
+    /// Called whenever reload() or install() put another state in the place of the one before, once nothing can begin
+    /// on the old one and before anything can begin on the new one. For what is remembered of a state outside it (query
+    /// plans hold its ids). Set before the first of them.
+    virtual void on_replaced(std::function<void()> callback) { static_cast<void>(callback); }
 };
 
 Result<std::unique_ptr<EngineHost>> open_engine_host(std::unique_ptr<KvHome> home,
