@@ -68,6 +68,10 @@ void Dialer::lost(bool stable) {
 
 void Dialer::dial() {
     const std::uint64_t attempt = ++attempt_;
+    if (!host_.may_dial(*this)) {
+        wait();
+        return;
+    }
     const auto parts = split_host_port(options_.address);
     if (!parts) {
         failed(parts.error().message());

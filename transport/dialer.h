@@ -25,6 +25,8 @@ class Dialer;
 class DialHost {
 public:
     virtual ~DialHost() = default;
+    /// false: try again later.
+    virtual bool may_dial(const Dialer& dialer) = 0;
     /// Connected: make a link of it and start it. Its end is reported by Dialer::lost().
     virtual void connected(const std::shared_ptr<Dialer>& dialer, boost::asio::ip::tcp::socket socket) = 0;
     virtual void cannot_connect(const Dialer& dialer, const std::string& why) = 0;

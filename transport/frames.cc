@@ -35,6 +35,24 @@ auto too_large(const ClusterMessage& message, std::size_t bytes, std::size_t fra
                             frame_bytes_max));
 }
 
+/// What the length of a frame would be if the peer speaks another protocol.
+std::string_view hint_of(std::size_t length) {
+    if (length >> 16 == 0x1603) {
+        return " (this is how TLS begins: is NORNICDB_CLUSTER_TLS_ENABLED the same on both sides?)";
+    }
+    switch (length) {
+        case 0x47455420:  // "GET "
+        case 0x504F5354:  // "POST"
+        case 0x48454144:  // "HEAD"
+        case 0x48545450:  // "HTTP"
+            return " (this is how HTTP begins: the port is that of the cluster)";
+        case 0x6060B017:
+            return " (this is how Bolt begins: the port is that of the cluster)";
+        default:
+            return "";
+    }
+}
+
 /// One object, not nested too deeply, and nothing behind it. The JSON parser itself is recursive and takes
 /// its time to say no, so this looks first.
 Result<> check_json_shape(std::string_view text) {
@@ -104,6 +122,9 @@ Result<Frame> encode(const ClusterMessage& message, WireFormat format, std::size
     }
     json::JsonPrintOptions options;
     options.preserve_proto_field_names = true;
+    // A reader takes a name that it does not know for 0; a number it keeps. An entry of a later version's kind must
+    // not be taken for one that does nothing.
+    options.always_print_enums_as_ints = true;
     std::string text;
     const auto status = json::MessageToJsonString(message, &text, options);
     if (!status.ok()) {
@@ -122,6 +143,8 @@ Result<Frame> encode(const ClusterMessage& message, WireFormat format, std::size
 }
 
 Result<std::shared_ptr<ClusterMessage>> decode(std::string_view payload) {
+    // protobuf writes lines of its own to standard error about what strangers send.
+    [[maybe_unused]] static google::protobuf::LogHandler* const silenced = google::protobuf::SetLogHandler(nullptr);
     if (payload.empty()) {
         return fail(ErrorCode::kCorruption, "an empty payload");
     }
@@ -212,7 +235,10 @@ Result<std::optional<std::string_view>> FrameReader::next() {
     const std::size_t length = length_at_begin();
     if (length == 0 || length > frame_bytes_max_) {
         return fail(ErrorCode::kCorruption,
-                    fmt::format("a frame of {} bytes; 1 to {} were expected", length, frame_bytes_max_));
+                    fmt::format("a frame of {} bytes; 1 to {} were expected{}",
+                                length,
+                                frame_bytes_max_,
+                                hint_of(length)));
     }
     if (end_ - begin_ < kFrameHeaderBytes + length) {
         return std::optional<std::string_view>{};
@@ -264,6 +290,8 @@ std::string_view type_name(const ClusterMessage& message) noexcept {
             return "SnapshotChunk";
         case ClusterMessage::kSnapshotResponse:
             return "SnapshotResponse";
+        case ClusterMessage::kLaneSwitch:
+            return "LaneSwitch";
         case ClusterMessage::BODY_NOT_SET:
             break;
     }

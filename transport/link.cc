@@ -316,6 +316,9 @@ void Link::take_message(std::shared_ptr<ClusterMessage> message, std::size_t byt
                 host_.news(shared_from_this());
             }
             return;
+        case ClusterMessage::kLaneSwitch:
+            generation_received_ = message->lane_switch().generation();
+            return;
         case ClusterMessage::kHelloProof:
             refuse({Reject::MALFORMED, fmt::format("{} sent a HelloProof that nobody asked for", peer_name())});
             return;
@@ -529,6 +532,12 @@ void Link::send_hello(const Identity& identity, std::uint64_t identity_version) 
     if (usable_.load(std::memory_order_relaxed) && !broken_) {
         push(std::move(frame));
     }
+}
+
+void Link::begin_lane(std::uint64_t generation) {
+    ClusterMessage message;
+    message.mutable_lane_switch()->set_generation(generation);
+    reply(message);
 }
 
 void Link::push(Frame frame) {

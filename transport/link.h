@@ -81,6 +81,8 @@ public:
 
     /// Queues a frame of a verified link. false: it is not up or its queue is full; the frame was not taken.
     bool send(Frame frame);
+    /// This link carries its lane from now on: said to the peer before the first message.
+    void begin_lane(std::uint64_t generation);
     /// Tells the peer what this member now says of itself.
     void send_hello(const Identity& identity, std::uint64_t identity_version);
     /// Ends it now, whatever is unsent. The first reason counts.
@@ -108,6 +110,8 @@ public:
     [[nodiscard]] std::uint64_t identity_version() const noexcept { return identity_version_.load(); }
     [[nodiscard]] Deadline verified_at() const noexcept { return verified_at_; }
     [[nodiscard]] LinkEnd end();
+    /// Of the last LaneSwitch that came on it; 0: none.
+    [[nodiscard]] std::uint64_t generation_received() const noexcept { return generation_received_; }
     /// It is this peer's, carries messages and counts them; called by the host in verified().
     void adopt(std::shared_ptr<Peer> peer);
     /// nullptr: never adopted.
@@ -163,6 +167,7 @@ private:
     Phase phase_ = Phase::kHandshake;
     bool spoken_to_ = false;  // the first payload has come
     bool peer_ended_ = false;  // TLS said so
+    std::uint64_t generation_received_ = 0;
     Deadline verified_at_{};
     std::shared_ptr<Peer> peer_;  // set in adopt(), read by send() after usable_
 

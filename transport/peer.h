@@ -25,18 +25,19 @@ struct Peer {
     /// the order in which they happened.
     Mutex events;
 
-    /// Which link brings the messages of a lane. A sender changes links only when one has ended; what an ended one
-    /// still brings comes too late and is dropped, so that it cannot overtake.
+    /// A sender changes links when one has ended for it; what that one still brings here would overtake, or be overtaken,
+    /// and is dropped.
     struct Inbox {
         Mutex mutex;  // held while the handler takes a message
-        const Link* current GUARDED_BY(mutex) = nullptr;
-        std::vector<const Link*> retired GUARDED_BY(mutex);  // not closed yet
+        std::uint64_t instance GUARDED_BY(mutex) = 0;    // of the peer's process; another's messages are dropped
+        std::uint64_t generation GUARDED_BY(mutex) = 0;  // the highest that brought one
     };
     std::array<Inbox, kLanes> inboxes;
 
     struct Outbox {
         std::vector<std::shared_ptr<Link>> links;  // that are up
         std::shared_ptr<Link> sending;             // the one in use, or nullptr
+        std::uint64_t generation = 0;              // that sending began with
     };
     // Under the bus's mutex:
     std::array<Outbox, kLanes> outboxes;

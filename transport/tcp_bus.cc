@@ -96,7 +96,8 @@ private:
     /// One address that was configured.
     struct Target {
         std::array<std::shared_ptr<Dialer>, kLanes> dialers;
-        NodeName id;  // who answered there last
+        NodeName id;              // who answered there last
+        bool control_up = false;  // our link for the control lane
         std::string last_error;
     };
 
@@ -110,6 +111,7 @@ private:
     void message(const std::shared_ptr<Link>& link, std::shared_ptr<const ClusterMessage> message) override;
     void closed(const std::shared_ptr<Link>& link) override;
     // DialHost
+    bool may_dial(const Dialer& dialer) override;
     void connected(const std::shared_ptr<Dialer>& dialer, tcp::socket socket) override;
     void cannot_connect(const Dialer& dialer, const std::string& why) override;
 
@@ -447,6 +449,14 @@ void TcpBus::set_peers(std::vector<std::string> addresses) {
     }
 }
 
+/// The control lane goes first: a peer that is up can be talked to, and one that is down is tried once, not three
+/// times.
+bool TcpBus::may_dial(const Dialer& dialer) {
+    MutexLock lock{mutex_};
+    const auto at = targets_.find(dialer.address());
+    return dialer.lane() == LANE_CONTROL || (at != targets_.end() && at->second.control_up);
+}
+
 void TcpBus::connected(const std::shared_ptr<Dialer>& dialer, tcp::socket socket) {
     Link::Options options;
     options.side = Side::kDialer;
@@ -510,8 +520,7 @@ std::optional<Refusal> TcpBus::admit(const std::shared_ptr<Link>& link) {
         if (peer == nullptr && peers_.size() >= kPeersMax) {
             return Refusal{Reject::LIMIT, fmt::format("node '{}' knows {} peers already", self_.id, kPeersMax)};
         }
-        if (peer != nullptr && peer->up && peer->instance != who.instance && peer->instance != 0 &&
-            who.instance != 0) {
+        if (peer != nullptr && peer->up && peer->instance != who.instance) {
             old = links_of(*peer);
         }
     }
@@ -538,7 +547,7 @@ std::optional<Refusal> TcpBus::verified(const std::shared_ptr<Link>& link) {
     std::vector<std::shared_ptr<Link>> old;
     {
         MutexLock lock{mutex_};
-        if (peer->up && peer->instance != who.instance && peer->instance != 0 && who.instance != 0) {
+        if (peer->up && peer->instance != who.instance) {
             old = links_of(*peer);
         }
     }
@@ -548,13 +557,24 @@ std::optional<Refusal> TcpBus::verified(const std::shared_ptr<Link>& link) {
         }
         {
             MutexLock lock{mutex_};
-            peer->outboxes = {};
+            for (auto& outbox : peer->outboxes) {
+                outbox.links.clear();
+                outbox.sending.reset();
+            }
             peer->up = false;
         }
         for (const auto& other : old) {
             other->close(LostReason::kSilent, "the member has started again");
         }
         handler_->peer_down(peer->id, LostReason::kSilent);
+    }
+
+    for (Peer::Inbox& inbox : peer->inboxes) {
+        MutexLock lock{inbox.mutex};
+        if (inbox.instance != who.instance) {
+            inbox.instance = who.instance;
+            inbox.generation = 0;
+        }
     }
 
     bool tell = false;
@@ -565,9 +585,7 @@ std::optional<Refusal> TcpBus::verified(const std::shared_ptr<Link>& link) {
     std::vector<std::shared_ptr<Dialer>> kicked;
     {
         MutexLock lock{mutex_};
-        if (who.instance != 0) {
-            peer->instance = who.instance;
-        }
+        peer->instance = who.instance;
         first = !peer->up;
         tell = first || peer->info != who.peer;
         peer->up = true;
@@ -584,6 +602,10 @@ std::optional<Refusal> TcpBus::verified(const std::shared_ptr<Link>& link) {
             if (link->side() == Side::kDialer && address == link->address()) {
                 target.id = peer->id;
                 target.last_error.clear();
+                if (lane == LANE_CONTROL) {
+                    target.control_up = true;
+                    kicked.insert(kicked.end(), target.dialers.begin(), target.dialers.end());
+                }
             } else if (first && (target.id == peer->id || address == who.peer.cluster_address)) {
                 kicked.insert(kicked.end(), target.dialers.begin(), target.dialers.end());
             }
@@ -639,29 +661,16 @@ void TcpBus::message(const std::shared_ptr<Link>& link, std::shared_ptr<const Cl
     const Lane lane = link->lane();
     Peer::Inbox& inbox = peer->inboxes[index_of(lane)];
     MutexLock lock{inbox.mutex};
-    if (inbox.current != link.get()) {
-        if (std::ranges::find(inbox.retired, link.get()) != inbox.retired.end()) {
-            return;  // The peer has gone over to another link since.
-        }
-        if (inbox.current != nullptr) {
-            inbox.retired.push_back(inbox.current);
-        }
-        inbox.current = link.get();
+    if (link->introduction().instance != inbox.instance || link->generation_received() < inbox.generation) {
+        return;  // The peer has gone over to another link since, or is another process by now.
     }
+    inbox.generation = link->generation_received();
     handler_->message(peer->id, lane, std::move(message));
 }
 
 void TcpBus::closed(const std::shared_ptr<Link>& link) {
     const LinkEnd end = link->end();
     if (Peer* const peer = link->peer()) {
-        {
-            Peer::Inbox& inbox = peer->inboxes[index_of(link->lane())];
-            MutexLock lock{inbox.mutex};
-            if (inbox.current == link.get()) {
-                inbox.current = nullptr;
-            }
-            std::erase(inbox.retired, link.get());
-        }
         MutexLock events{peer->events};
         bool down = false;
         {
@@ -692,6 +701,12 @@ void TcpBus::closed(const std::shared_ptr<Link>& link) {
         links_.erase(link.get());
     }
     if (const auto dialer = link->dialer()) {
+        if (dialer->lane() == LANE_CONTROL) {
+            MutexLock lock{mutex_};
+            if (const auto at = targets_.find(dialer->address()); at != targets_.end()) {
+                at->second.control_up = false;
+            }
+        }
         const bool stable = link->verified_at() != Deadline{} &&
                             clock_.now() - link->verified_at() >= settings_.reconnect_max;
         asio::post(slow_, [dialer, stable] { dialer->lost(stable); });
@@ -736,6 +751,9 @@ std::shared_ptr<Link> TcpBus::choose(Peer& peer, Lane lane) {
                 break;
             }
         }
+    }
+    if (outbox.sending != nullptr) {
+        outbox.sending->begin_lane(++outbox.generation);
     }
     return outbox.sending;
 }
