@@ -77,6 +77,7 @@ public:
     /// rule). Not durable before sync(). kDiskFull: nothing was appended and the log goes on; kIo:
     /// the log is broken (see failed()).
     virtual Result<> append(std::span<const LogEntry> entries) = 0;
+    /// Durable after sync(). kInvalidArgument: a name over 1 KiB or `extra` over 4 KiB.
     virtual Result<> set_hard_state(const HardState& state) = 0;
     /// One fdatasync for everything appended. On failure the log is failed() for good: the process
     /// must restart and verify from disk, never retry on the same file.
@@ -88,6 +89,7 @@ public:
     virtual Result<> read(LogIndex from,
                           LogIndex to,
                           const std::function<bool(const LogEntry&)>& visit) = 0;
+    /// Knows the entry before first_index(), too. kNotFound.
     virtual Result<Term> term_at(LogIndex index) = 0;
 
     /// Recycles segments that hold only entries before `first_kept`.

@@ -95,6 +95,45 @@ std::uint32_t record_tag(std::uint64_t salt) noexcept {
     return (static_cast<std::uint32_t>(salt) ^ static_cast<std::uint32_t>(salt >> 32)) | 1U;
 }
 
+Result<> check_hard_state(const HardState& state) {
+    if (state.voted_for.size() > kVotedForBytesMax) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("a member's name of {} bytes is over the limit of {}",
+                                state.voted_for.size(),
+                                kVotedForBytesMax));
+    }
+    if (state.extra.size() > kHardStateExtraBytesMax) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("a mode's own hard state of {} bytes is over the limit of {}",
+                                state.extra.size(),
+                                kHardStateExtraBytesMax));
+    }
+    return success();
+}
+
+std::uint64_t hard_state_record_bytes(const HardState& state) {
+    return record_bytes(state.voted_for.size() +
+                        (state.extra.empty() ? 0 : sizeof(std::uint32_t) + state.extra.size()));
+}
+
+Result<HardState> decode_hard_state(const RecordHeader& header, std::string_view payload) {
+    HardState state;
+    state.term = Term{header.term};
+    state.committed = LogIndex{header.index};
+    if (header.type == RecordType::kHardState) {
+        state.voted_for = std::string{payload};
+        return state;
+    }
+    ByteReader reader{payload};
+    state.voted_for = std::string{reader.get_raw(reader.get_u32())};
+    if (!reader.ok() || reader.at_end()) {
+        return fail(ErrorCode::kCorruption,
+                    fmt::format("a hard state of {} bytes is shorter than it says", payload.size()));
+    }
+    state.extra = std::string{reader.get_raw(reader.remaining())};
+    return state;
+}
+
 void RecordEncoder::add(RecordHeader header, std::string_view payload) {
     const std::size_t start = out_.size();
     NORNIC_CHECK(payload.size() <= UINT32_MAX, "payload of {} bytes", payload.size());
@@ -124,12 +163,22 @@ void RecordEncoder::add_entry(const LogEntry& entry) {
     add(header, entry.payload);
 }
 
+// A type of its own and not a longer payload: a version that does not know `extra` must stop rather than forget it.
 void RecordEncoder::add_hard_state(const HardState& state) {
     RecordHeader header;
-    header.type = RecordType::kHardState;
+    header.type = state.extra.empty() ? RecordType::kHardState : RecordType::kHardStateExtra;
     header.term = state.term.value;
     header.index = state.committed.value;
-    add(header, state.voted_for);
+    if (state.extra.empty()) {
+        add(header, state.voted_for);
+        return;
+    }
+    std::string payload;
+    ByteWriter writer{payload};
+    writer.put_u32(static_cast<std::uint32_t>(state.voted_for.size()));
+    writer.put_raw(state.voted_for);
+    writer.put_raw(state.extra);
+    add(header, payload);
 }
 
 void RecordEncoder::add_cut(LogIndex from, Term previous_term) {

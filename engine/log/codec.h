@@ -18,6 +18,8 @@ inline constexpr std::uint64_t kRecordAlignment = 8;
 inline constexpr std::uint32_t kLogFormatVersion = 1;
 /// What a disk writes whole or not at all.
 inline constexpr std::uint64_t kSectorBytes = 512;
+inline constexpr std::size_t kVotedForBytesMax = 1024;
+inline constexpr std::size_t kHardStateExtraBytesMax = 4096;
 
 /// The first page of a segment. It is durable before the segment has its final name.
 struct SegmentHeader {
@@ -43,6 +45,7 @@ enum class RecordType : std::uint8_t {
     kReset =
         4,  // Everything is forgotten; the next entry is `index`, `term` that of the one before.
     kMark = 5,  // Only tells how far the segment was synced.
+    kHardStateExtra = 6,  // A hard state whose `extra` is not empty.
 };
 
 /// A record's header as it stands in the file; little-endian like every machine we run on.
@@ -70,6 +73,13 @@ constexpr std::uint64_t record_bytes(std::uint64_t payload) noexcept {
 }
 
 std::uint32_t record_tag(std::uint64_t salt) noexcept;
+
+/// kInvalidArgument if a part of it is over its limit.
+Result<> check_hard_state(const HardState& state);
+/// The length of its record.
+std::uint64_t hard_state_record_bytes(const HardState& state);
+/// From a record of type kHardState or kHardStateExtra. kCorruption with the reason alone.
+Result<HardState> decode_hard_state(const RecordHeader& header, std::string_view payload);
 
 /// Turns records into bytes one after another, as they will stand in a segment from `offset` on.
 class RecordEncoder {

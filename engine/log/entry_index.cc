@@ -93,8 +93,10 @@ Result<> EntryIndex::follow(const RecordHeader& header,
             add_entry(index, term, offset);
             return success();
         case RecordType::kHardState:
-            hard_state_ = HardState{term, std::string{payload}, index};
+        case RecordType::kHardStateExtra: {
+            NORNIC_TRY(hard_state_, decode_hard_state(header, payload));
             return success();
+        }
         case RecordType::kCut:
             if (index >= next_ || index.value == 0) {
                 return fail(ErrorCode::kCorruption,

@@ -1,6 +1,7 @@
 #include "base/check.h"
 #include "base/mutex.h"
 #include "engine/log.h"
+#include "engine/log/codec.h"
 
 #include <fmt/format.h>
 
@@ -63,7 +64,6 @@ public:
         for (const LogEntry& entry : entries) {
             NORNIC_CHECK(entry.index.value == from.value + added.size(), "{}", entry.index.value);
             added.push_back(std::make_shared<const LogEntry>(entry));
-            bytes_ += entry.payload.size();
         }
         state_.append(added);
         unsynced_.push_back([added = std::move(added)](State& to) { to.append(added); });
@@ -71,6 +71,7 @@ public:
     }
 
     Result<> set_hard_state(const HardState& state) override {
+        NORNIC_TRY(check_hard_state(state));
         const MutexLock lock{mutex_};
         state_.hard_state = state;
         unsynced_.push_back([state](State& to) { to.hard_state = state; });
@@ -146,7 +147,11 @@ public:
     std::optional<Deadline> sync_running_since() const override { return std::nullopt; }
     std::uint64_t disk_bytes() const override {
         const MutexLock lock{mutex_};
-        return bytes_;
+        std::uint64_t bytes = 0;
+        for (const auto& entry : state_.entries) {
+            bytes += record_bytes(entry->payload.size());
+        }
+        return bytes;
     }
 
     void crash() {
@@ -173,7 +178,6 @@ private:
     State state_ GUARDED_BY(mutex_);
     State durable_ GUARDED_BY(mutex_);
     std::vector<std::function<void(State&)>> unsynced_ GUARDED_BY(mutex_);
-    std::uint64_t bytes_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace

@@ -149,7 +149,9 @@ Result<SegmentScan> scan_segment(const SegmentToScan& segment, EntryIndex& index
         }
         scan.ends_with_mark =
             record->header.type == RecordType::kMark ||
-            (record->header.type == RecordType::kHardState && scan.end == kSegmentHeaderBytes);
+            ((record->header.type == RecordType::kHardState ||
+              record->header.type == RecordType::kHardStateExtra) &&
+             scan.end == kSegmentHeaderBytes);
         scan.proven =
             std::max(scan.proven, std::uint64_t{record->header.synced} * kRecordAlignment);
         scan.last_crc = record->header.crc;

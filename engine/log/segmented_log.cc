@@ -7,9 +7,10 @@
 namespace nornic::engine {
 namespace {
 
-/// Entries leave this much of a segment to hard states, so that a vote finds room on a full disk.
-constexpr std::uint64_t kHardStateSlackBytes = 4096;
-constexpr std::uint64_t kVotedForBytesMax = 1024;
+/// Entries leave this much of a segment, and at most a quarter, to hard states, so that a vote finds room on a full
+/// disk.
+constexpr std::uint64_t kHardStateSlackBytes = 16384;
+static_assert(kHardStateSlackBytes > 2 * (record_bytes(kVotedForBytesMax + kHardStateExtraBytesMax) + 8));
 /// How long an answer about free space is believed while there is enough.
 constexpr Duration kRoomBelievedFor = std::chrono::milliseconds{200};
 /// An encoding buffer over this is given back after use.
@@ -165,7 +166,7 @@ Result<> SegmentedLog::roll(std::uint64_t bytes) {
         header.previous_crc = active_->last_crc;
     }
     const std::uint64_t head_bytes =
-        kSegmentHeaderBytes + record_bytes(hard_state.voted_for.size());
+        kSegmentHeaderBytes + hard_state_record_bytes(hard_state);
     auto taken = pool_.take(head_bytes + bytes);
     if (!taken) {
         return taken.error().code() == ErrorCode::kDiskFull ? Result<>{taken.error()}
@@ -253,7 +254,7 @@ Result<> SegmentedLog::append(std::span<const LogEntry> entries) {
                     fmt::format("a batch of {} bytes is more than a log segment can hold", bytes));
     }
     NORNIC_TRY(check_reserve());
-    NORNIC_TRY(make_room(bytes, kHardStateSlackBytes));
+    NORNIC_TRY(make_room(bytes, std::min(kHardStateSlackBytes, settings_.segment_bytes / 4)));
 
     RecordEncoder records = encoder();
     buffer_.reserve(bytes);
@@ -282,8 +283,8 @@ Result<> SegmentedLog::append(std::span<const LogEntry> entries) {
     return success();
 }
 
-Result<> SegmentedLog::write_one(const std::function<void(RecordEncoder&)>& encode) {
-    NORNIC_TRY(make_room(record_bytes(kVotedForBytesMax), 0));
+Result<> SegmentedLog::write_one(std::uint64_t bytes, const std::function<void(RecordEncoder&)>& encode) {
+    NORNIC_TRY(make_room(bytes, 0));
     RecordEncoder records = encoder();
     encode(records);
     NORNIC_TRY(write_buffer());
@@ -294,13 +295,9 @@ Result<> SegmentedLog::write_one(const std::function<void(RecordEncoder&)>& enco
 
 Result<> SegmentedLog::set_hard_state(const HardState& state) {
     NORNIC_TRY(check_alive());
-    if (state.voted_for.size() > kVotedForBytesMax) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("a member's name of {} bytes is over the limit of {}",
-                                state.voted_for.size(),
-                                kVotedForBytesMax));
-    }
-    NORNIC_TRY(write_one([&state](RecordEncoder& to) { to.add_hard_state(state); }));
+    NORNIC_TRY(check_hard_state(state));
+    NORNIC_TRY(write_one(hard_state_record_bytes(state),
+                         [&state](RecordEncoder& to) { to.add_hard_state(state); }));
     const MutexLock lock{mutex_};
     index_.set_hard_state(state);
     return success();
@@ -438,7 +435,8 @@ Result<> SegmentedLog::truncate_before(LogIndex first_kept) {
 Result<> SegmentedLog::reset(LogIndex next, Term previous_term) {
     NORNIC_CHECK(next.value > 0, "reset to entry 0");
     NORNIC_TRY(check_alive());
-    NORNIC_TRY(write_one([&](RecordEncoder& to) { to.add_reset(next, previous_term); }));
+    NORNIC_TRY(write_one(record_bytes(0),
+                         [&](RecordEncoder& to) { to.add_reset(next, previous_term); }));
     {
         const MutexLock lock{mutex_};
         index_.restart(next, previous_term);

@@ -86,7 +86,8 @@ private:
     Result<> check_reserve();
     /// Writes buffer_ at the end of the active segment.
     Result<> write_buffer();
-    Result<> write_one(const std::function<void(RecordEncoder&)>& encode);
+    /// `bytes`: the length of the record.
+    Result<> write_one(std::uint64_t bytes, const std::function<void(RecordEncoder&)>& encode);
     RecordEncoder encoder();
     void advance(const RecordEncoder& encoder) REQUIRES(mutex_);
 

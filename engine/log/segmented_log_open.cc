@@ -163,7 +163,7 @@ void SegmentedLog::close() {
     // After an orderly stop a mark proves that all before it was on disk, so that later damage to
     // the last records is told from a torn write. Best effort: without it nothing is lost.
     if (active_ && !failed_.load() && sync() && !marked_) {
-        if (write_one([](RecordEncoder& to) { to.add_mark(); })) {
+        if (write_one(record_bytes(0), [](RecordEncoder& to) { to.add_mark(); })) {
             (void)sync();
         }
     }

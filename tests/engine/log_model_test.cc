@@ -224,7 +224,10 @@ private:
 
     void set_hard_state() {
         const HardState state{
-            Term{++term_}, random_.one_in(2) ? "node" : "", LogIndex{model_.first}};
+            Term{++term_},
+            random_.one_in(2) ? "node" : "",
+            LogIndex{model_.first},
+            random_.one_in(2) ? "" : std::string(random_.one_in(8) ? 4096 : 1 + random_.below(40), 'e')};
         const Result<> set = bed_.log->set_hard_state(state);
         ASSERT_TRUE(set) << set.error().message();
         if (rolled()) {

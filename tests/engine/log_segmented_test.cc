@@ -141,6 +141,81 @@ TEST(SegmentedLog, HardStateOutlivesItsSegment) {
     EXPECT_EQ(bed.log->last_index(), LogIndex{60});
 }
 
+TEST(SegmentedLog, WhatAModeAddsToTheHardStateIsKeptAndMayGoAgain) {
+    TestBed bed;
+    bed.open();
+    const HardState state{Term{9}, "node-b", LogIndex{0}, std::string{"\0fence", 6}};
+    ASSERT_TRUE(bed.log->set_hard_state(state));
+    ASSERT_TRUE(bed.log->sync());
+    bed.crash_and_open(Lost::kEverything);
+    EXPECT_EQ(bed.log->recovery().hard_state, state);
+    for (std::uint64_t i = 1; i <= 60; ++i) {
+        bed.append_and_sync(make_entry(i, 1, std::string(1000, 'a')));
+    }
+    ASSERT_TRUE(bed.log->truncate_before(LogIndex{50}));
+    bed.crash_and_open(Lost::kEverything);
+    EXPECT_EQ(bed.log->recovery().hard_state, state) << "carried into each new segment";
+
+    const HardState most{Term{10}, std::string(1024, 'n'), LogIndex{2}, std::string(4096, 'x')};
+    ASSERT_TRUE(bed.log->set_hard_state(most));
+    ASSERT_TRUE(bed.log->sync());
+    bed.crash_and_open(Lost::kEverything);
+    EXPECT_EQ(bed.log->recovery().hard_state, most);
+
+    const HardState none{Term{11}, "node-c", LogIndex{2}, ""};
+    ASSERT_TRUE(bed.log->set_hard_state(none));
+    ASSERT_TRUE(bed.log->sync());
+    bed.crash_and_open(Lost::kEverything);
+    EXPECT_EQ(bed.log->recovery().hard_state, none);
+}
+
+TEST(SegmentedLog, AHardStateOverItsLimitsIsRefusedByEveryLog) {
+    TestBed bed;
+    bed.open();
+    const std::unique_ptr<Log> memory = make_memory_log();
+    for (Log* log : {bed.log.get(), memory.get()}) {
+        for (const HardState& state : {HardState{Term{1}, std::string(1025, 'n'), LogIndex{0}, ""},
+                                       HardState{Term{1}, "n", LogIndex{0}, std::string(4097, 'x')}}) {
+            const Result<> refused = log->set_hard_state(state);
+            ASSERT_FALSE(refused);
+            EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
+        }
+    }
+}
+
+TEST(SegmentedLog, TheTermBeforeTheFirstEntryIsKnownAfterTruncationResetAndOverwriting) {
+    TestBed bed;
+    bed.open();
+    EXPECT_EQ(bed.log->term_at(LogIndex{0}).value(), Term{0});
+    for (std::uint64_t i = 1; i <= 60; ++i) {
+        bed.append_and_sync(make_entry(i, 1 + i / 10, std::string(1000, 'a')));
+    }
+    ASSERT_TRUE(bed.log->truncate_before(LogIndex{45}));
+    for (int round = 0; round < 2; ++round) {
+        const LogIndex before{bed.log->first_index().value - 1};
+        ASSERT_GT(before.value, 0U);
+        EXPECT_EQ(bed.log->term_at(before).value(), Term{1 + before.value / 10});
+        bed.crash_and_open(Lost::kEverything);
+    }
+    const LogIndex first = bed.log->first_index();
+    bed.append_and_sync(make_entry(first.value, 99));
+    for (int round = 0; round < 2; ++round) {
+        EXPECT_EQ(bed.log->first_index(), first);
+        EXPECT_EQ(bed.log->last_index(), first);
+        EXPECT_EQ(bed.log->term_at(first).value(), Term{99});
+        EXPECT_EQ(bed.log->term_at(LogIndex{first.value - 1}).value(), Term{1 + (first.value - 1) / 10});
+        bed.crash_and_open(Lost::kEverything);
+    }
+    ASSERT_TRUE(bed.log->reset(LogIndex{7}, Term{100}));
+    for (int round = 0; round < 2; ++round) {
+        EXPECT_EQ(bed.log->term_at(LogIndex{6}).value(), Term{100});
+        const Result<Term> none = bed.log->term_at(LogIndex{7});
+        ASSERT_FALSE(none);
+        EXPECT_EQ(none.error().code(), ErrorCode::kNotFound);
+        bed.crash_and_open(Lost::kEverything);
+    }
+}
+
 TEST(SegmentedLog, TruncatedSegmentsServeAgainAndTheirOldRecordsNeverShow) {
     TestBed bed;
     bed.open();

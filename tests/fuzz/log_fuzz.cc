@@ -68,7 +68,11 @@ private:
                 HardState state;
                 state.term = Term{in_.get_varint()};
                 state.committed = LogIndex{in_.get_varint()};
-                state.voted_for = std::string{in_.get_raw(in_.get_u8() % 32)};
+                const std::uint8_t length = in_.get_u8();
+                state.voted_for = std::string{in_.get_raw(length % 32)};
+                if (length >= 128) {
+                    state.extra = std::string{in_.get_raw(length % 64)};
+                }
                 record([&](RecordEncoder& e) { e.add_hard_state(state); });
                 break;
             }
