@@ -3,14 +3,16 @@
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
+MODE ?= ha_standby
 export JOBS
 
 .DEFAULT_GOAL := help
-.PHONY: help run release test unit check dev tsan tiny fuzz drivers tck cluster-tests bench bench-binaries \
+.PHONY: help run cluster release test unit check dev tsan tiny fuzz drivers tck cluster-tests bench bench-binaries \
         clean packages packages-sanitizers packages-tests
 
 help:
 	@echo 'make run       build, then start a standalone server on 127.0.0.1 (Bolt 7687, HTTP 7474, data in ./data)'
+	@echo 'make cluster   build, then start a local cluster: MODE=ha_standby, with WITNESS=1 a third voice'
 	@echo 'make test      build and run every test; the last line counts them'
 	@echo 'make release   only build: build/release/nornicdb'
 	@echo 'make bench     measure this machine, the server and the micro-benchmarks'
@@ -24,7 +26,7 @@ help:
 	@echo 'make fuzz      each fuzzer for FUZZ_SECONDS=60'
 	@echo 'make drivers   the suites of the official Python, JavaScript, Go and Java drivers'
 	@echo 'make tck       the openCypher scenarios (NORNICDB_TCK_DIR names their folder)'
-	@echo 'make cluster-tests   kill -9, counters and a full disk, against real processes'
+	@echo 'make cluster-tests   kill -9, failover, partitions, a full disk, against real processes'
 
 packages:
 	@scripts/install-packages build
@@ -38,6 +40,9 @@ release: packages
 
 run: release
 	@exec build/release/nornicdb serve
+
+cluster: release
+	@exec python3 scripts/cluster $(MODE) $(if $(WITNESS),--witness)
 
 test: packages-tests
 	@python3 scripts/run_tests.py
@@ -62,7 +67,7 @@ tck: packages-tests
 	@python3 scripts/run_tests.py --only tck
 
 cluster-tests: packages-tests
-	@python3 scripts/run_tests.py --only kill,counter,mixed,disk_full,sync_fault,nonsense,merge,shell
+	@python3 scripts/run_tests.py --only kill,counter,mixed,disk_full,sync_fault,nonsense,merge,shell,ha_failover,ha_partition,ha_switch,ha_snapshot
 
 bench: packages-tests
 	@scripts/build bench nornicdb benchmarks

@@ -6,7 +6,8 @@ sum in the same words, and the exit status is 1 if anything failed. A suite whos
 as one skipped test and says why.
 
 Environment: JOBS (parallel compilations), NORNICDB_TCK_DIR (the folder of the openCypher scenarios),
-NORNICDB_KILLS (rounds of the kill test, default 20).
+NORNICDB_KILLS (rounds of the kill test, default 20), NORNICDB_ROUNDS (of the failover test, default 5), NORNICDB_GIB
+(data of the snapshot test, default 0.05).
 """
 import argparse
 import collections
@@ -121,6 +122,10 @@ SUITES = collections.OrderedDict([
     ("merge", lambda: script("tests/cluster/merge_test.py")),
     ("sync_fault", lambda: script("tests/cluster/sync_fault_test.py")),
     ("shell", lambda: script("tests/cluster/shell_test.py")),
+    ("ha_failover", lambda: script("tests/cluster/ha_failover_test.py")),
+    ("ha_partition", lambda: script("tests/cluster/ha_partition_test.py")),
+    ("ha_switch", lambda: script("tests/cluster/ha_switch_test.py")),
+    ("ha_snapshot", lambda: script("tests/cluster/ha_snapshot_test.py")),
 ])
 # Suites that only run when they are named.
 EXTRA = {

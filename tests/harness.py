@@ -6,17 +6,26 @@
 
 The server tells its ports itself: with port 0 it prints "Bolt enabled on 127.0.0.1:PORT.", the same for HTTP,
 and "Started." once it answers.
+
+    with HotStandby(sync_mode="sync", witness=True) as pair:  # a primary, a standby, a witness, each on ports of its own
+        pair.primary(), pair.standby()                          # whoever is it now
+        pair.partition("a", "b"); pair.heal()                   # with proxies=True
 """
+import base64
 import ctypes
+import json
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 USER, PASSWORD = "admin", "admin"
@@ -170,6 +179,37 @@ class Server:
     def log_tail(self, lines=40):
         return "\n".join(self.log[-lines:])
 
+    def http(self, method, path, body=None, seconds=10):
+        """Status and answer (JSON where it is JSON) of a request as the first user."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.http_url + path, data=data, method=method)
+        request.add_header("Authorization", "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode())
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:
+                status, text = answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read().decode()
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, text
+
+    def replication(self):
+        """What /health says of replication; None if nobody answers."""
+        try:
+            return self.http("GET", "/health", seconds=5)[1]["replication"]
+        except (OSError, KeyError, TypeError):
+            return None
+
+    def metric(self, name):
+        """The value of a metric, by its full name with labels; None if it is not there."""
+        for line in self.http("GET", "/metrics")[1].splitlines():
+            if line.startswith(name + " "):
+                return float(line.rsplit(" ", 1)[1])
+        return None
+
     def rss_bytes(self):
         return process_rss(self.pid)
 
@@ -187,6 +227,124 @@ class Server:
             if "Started." in line:
                 self._started.set()
         self._ended.set()
+
+
+class HotStandby:
+    """Members "a" (primary at first), "b" (standby) and, if wanted, "w" (witness): real processes on loopback."""
+
+    SECRET = "a secret of the tests, longer than 32 characters"
+
+    def __init__(self, sync_mode="semi_sync", fence_policy=None, witness=False, failover="1s", heartbeat_ms=100, proxies=False,
+                 environment=None):
+        self.names = ["a", "b", "w"] if witness else ["a", "b"]
+        self.cluster_ports = {name: free_port() for name in self.names}
+        self.links = {}
+        if proxies:
+            from proxy import Proxy  # pylint: disable=import-outside-toplevel
+            self.links = {(x, y): Proxy(self.cluster_ports[y]) for x in self.names for y in self.names if x != y}
+        self.members = {}
+        for name in self.names:
+            settings = {"NORNICDB_CLUSTER_MODE": "ha_standby", "NORNICDB_CLUSTER_NODE_ID": name,
+                        "NORNICDB_CLUSTER_BIND_ADDR": f"127.0.0.1:{self.cluster_ports[name]}",
+                        "NORNICDB_CLUSTER_HA_ROLE": {"a": "primary", "b": "standby", "w": "witness"}[name],
+                        "NORNICDB_CLUSTER_HA_SYNC_MODE": sync_mode,
+                        "NORNICDB_CLUSTER_HA_HEARTBEAT_MS": str(heartbeat_ms),
+                        "NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT": failover,
+                        "NORNICDB_CLUSTER_REPLICATION_SECRET": self.SECRET}
+            if fence_policy:
+                settings["NORNICDB_CLUSTER_HA_FENCE_POLICY"] = fence_policy
+            if name != "w":
+                settings["NORNICDB_CLUSTER_HA_PEER_ADDR"] = self._address(name, "b" if name == "a" else "a")
+                if witness:
+                    settings["NORNICDB_CLUSTER_HA_WITNESS_ADDR"] = self._address(name, "w")
+            self.members[name] = Server(bolt_port=free_port(), http_port=free_port(),
+                                        environment={**settings, **(environment or {})})
+
+    def _address(self, name, other):
+        link = self.links.get((name, other))
+        return f"127.0.0.1:{link.port if link else self.cluster_ports[other]}"
+
+    def __enter__(self):
+        try:
+            for member in self.members.values():
+                member.start()
+            self.wait_until_synced()
+            return self
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+
+    def __exit__(self, kind, error, traceback):
+        for name, member in self.members.items():
+            if kind is not None:
+                print(f"=== member {name}", flush=True)
+            member.__exit__(kind, error, traceback)
+        for link in self.links.values():
+            link.close()
+
+    def __getitem__(self, name):
+        return self.members[name]
+
+    def data_members(self):
+        return [self.members["a"], self.members["b"]]
+
+    def bolt_addresses(self):
+        return [("127.0.0.1", member._wanted_ports["BOLT"]) for member in self.data_members()]
+
+    def role_of(self, name):
+        member = self.members[name]
+        replication = member.replication() if member.running() else None
+        return replication and replication["role"]
+
+    def primary(self, seconds=30):
+        """The member that takes writes, once there is one: of two, the one of the later epoch."""
+        def look():
+            said = [(m, m.replication()) for m in self.data_members() if m.running()]
+            leads = [(r["term"], m) for m, r in said if r and r["role"] == "primary" and r["accepts_writes"]]
+            return max(leads, key=lambda pair: pair[0])[1] if leads else None
+        return wait_for(look, seconds, "a primary")
+
+    def standby(self):
+        """The other one, whatever it is."""
+        primary = self.primary()
+        return next(m for m in self.data_members() if m is not primary)
+
+    def wait_until_synced(self, seconds=60):
+        """Until one leads, the other follows it, and nothing is acknowledged without it."""
+        def synced():
+            said = [m.replication() for m in self.data_members()]
+            return (all(said) and {r["role"] for r in said} == {"primary", "standby"}
+                    and all(r["state"] == "ready" and r["sync_state"] == "synced" for r in said)
+                    and any(r["role"] == "primary" and r["accepts_writes"] for r in said)
+                    and len({r["term"] for r in said}) == 1)
+        try:
+            wait_for(synced, seconds, "a primary and a standby in sync")
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}: {[m.replication() for m in self.data_members()]}") from None
+
+    def partition(self, *pairs, how="cut"):
+        """Cuts (or stalls) the links between members, in both directions: partition("ab", "aw")."""
+        for x, y in pairs:
+            for link in (self.links[x, y], self.links[y, x]):
+                getattr(link, how)()
+
+    def heal(self):
+        for link in self.links.values():
+            link.restore()
+
+
+def driver_python():
+    """Goes on as a Python that has the official driver; exits with one skipped test where it is not to be had."""
+    sys.path.insert(0, os.path.join(TOP, "tests", "drivers"))
+    import run  # pylint: disable=import-outside-toplevel
+    try:
+        python = run.python_venv()
+    except run.Missing as missing:
+        print(f"skipped: {missing}\n0 passed, 0 failed, 1 skipped")
+        sys.exit(0)
+    if os.environ.get("NORNICDB_DRIVER_PYTHON") != python:
+        os.environ["NORNICDB_DRIVER_PYTHON"] = python
+        os.execv(python, [python, "-u", *sys.argv])
 
 
 def process_rss(pid):
