@@ -25,10 +25,15 @@ HotStandby::HotStandby(const StrategyStart& start, const HotStandbySettings& set
       persisted_{start.last_index},
       committed_{start.applied},
       applied_{start.applied} {
-    const std::string role = settings.configured_primary ? "primary" : "standby";
-    if (start.hard_state.extra != role) {
+    // "role peer": the role it was last started with and whom it last met.
+    const std::string_view extra = start.hard_state.extra;
+    const std::string_view role = extra.substr(0, extra.find(' '));
+    if (const std::size_t space = extra.find(' '); space != std::string_view::npos) {
+        peer_.info.id = extra.substr(space + 1);
+    }
+    if (role != role_name()) {
         // Only a role that was changed between two starts is a wish; one that stayed is how it once began.
-        restart_promotion_ = !start.hard_state.extra.empty() && settings.configured_primary && primary_ != start.self;
+        restart_promotion_ = !role.empty() && settings.configured_primary && primary_ != start.self;
         hard_dirty_ = true;
     }
     waiting_why_ = "it started and has not heard from its peer yet";
@@ -122,7 +127,7 @@ Ready HotStandby::take_ready() {
     }
     if (hard_dirty_) {
         ready_.hard_state =
-            HardState{epoch_, primary_, committed_, settings_.configured_primary ? "primary" : "standby"};
+            HardState{epoch_, primary_, committed_, std::string{role_name()} + " " + peer_.info.id};
         hard_dirty_ = false;
         hard_in_flight_ = true;
     }
@@ -267,6 +272,7 @@ void HotStandby::peer_up(const PeerInfo& info) {
         return;
     }
     if (!peer.seen || peer.info.id != info.id) {
+        hard_dirty_ = hard_dirty_ || (!info.witness && peer.info.id != info.id);
         peer = Peer{};
         peer.next = LogIndex{last_.value + 1};
     }

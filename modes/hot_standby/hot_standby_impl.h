@@ -94,6 +94,7 @@ private:
     void trim_tail();
     void forget_after(LogIndex keep);
     [[nodiscard]] std::uint64_t silent_ticks() const { return tick_ - primary_heard_tick_; }
+    [[nodiscard]] std::string_view role_name() const { return settings_.configured_primary ? "primary" : "standby"; }
     [[nodiscard]] std::string peer_name() const { return peer_.seen ? peer_.info.id : std::string{"the peer"}; }
 
     // roles.cc

@@ -17,7 +17,7 @@ using transport::LANE_CONTROL;
 Term HotStandby::next_epoch() const {
     // Odd epochs belong to the member whose id sorts first, even ones to the other: two that promote themselves
     // without hearing each other never write under the same epoch. Alone and never met: odd.
-    const bool odd = !peer_.seen || start_.self < peer_.info.id;
+    const bool odd = peer_.info.id.empty() || start_.self < peer_.info.id;
     std::uint64_t next = std::max(epoch_, peer_epoch_).value + 1;
     if ((next % 2 == 1) != odd) {
         ++next;

@@ -1,0 +1,379 @@
+// Hot standby by hand: one promise of docs/modes/ha_standby.md a test.
+#include "tests/modes/hot_standby/pair.h"
+
+namespace nornic::modes::testing {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+HotStandbySettings with(SyncMode mode, FencePolicy policy = FencePolicy::kAvailable) {
+    HotStandbySettings settings;
+    settings.sync_mode = mode;
+    settings.fence_policy = policy;
+    return settings;
+}
+
+/// Both up, the standby seeded by a snapshot and in sync.
+void form(Pair& pair) {
+    pair.start_all();
+    ASSERT_EQ(pair.wait_for_primary(), "a");
+    pair.carry_snapshots();
+    pair.ticks(3);
+    pair.carry_snapshots();
+    pair.ticks(3);
+    ASSERT_TRUE(pair.saw("a", "Standby 'b' is in sync"));
+}
+
+TEST(HotStandby, TheConfiguredPrimaryLeadsAndTheStandbyFollowsWithTheSameData) {
+    Pair pair;
+    form(pair);
+    EXPECT_TRUE(pair.write("a", "x"));
+    EXPECT_TRUE(pair.write("a", "y"));
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x", "y"}));
+    EXPECT_EQ(pair.strategy("b").view().leader, "a");
+    EXPECT_EQ(pair.strategy("b").view().state, "ready");
+    EXPECT_EQ(pair.strategy("a").view().members.size(), 2U);
+}
+
+TEST(HotStandby, AStandbyRefusesWritesAndNamesThePrimary) {
+    Pair pair;
+    form(pair);
+    const auto refused = pair.strategy("b").propose(ProposalId{77}, "x", 1);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kNotLeader);
+    EXPECT_EQ(refused.error().hint(), "a:7687");
+    EXPECT_EQ(pair.strategy("b").write_term().value, 0U);
+}
+
+TEST(HotStandby, SemiSyncAcknowledgesWhatTheStandbyReceivedThoughItsDiskHangs) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair["b"].frozen_disk = true;
+    EXPECT_TRUE(pair.write("a", "x"));
+}
+
+TEST(HotStandby, SyncAcknowledgesOnlyWhatTheStandbyPersisted) {
+    Pair pair{with(SyncMode::kSync)};
+    form(pair);
+    pair["b"].frozen_disk = true;
+    EXPECT_FALSE(pair.write("a", "x"));
+    pair["b"].frozen_disk = false;
+    pair.settle();
+    EXPECT_EQ(pair["a"].committed.size(), 1U);
+}
+
+TEST(HotStandby, SyncRefusesWritesWhileTheStandbyIsGoneAndTakesThemWhenItIsBack) {
+    Pair pair{with(SyncMode::kSync)};
+    form(pair);
+    pair.kill("b");
+    EXPECT_FALSE(pair.write("a", "x"));
+    EXPECT_EQ(pair["a"].refused.begin()->second, ErrorCode::kDatabaseUnavailable);
+    EXPECT_EQ(pair.strategy("a").view().state, "read_only");
+    pair.start("b");
+    pair.ticks(4);
+    EXPECT_TRUE(pair.write("a", "y"));
+    EXPECT_EQ(pair.payloads("b"), (Texts{"y"}));
+}
+
+TEST(HotStandby, SemiSyncWaitsThenDegradesVisiblyAndHeals) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.kill("b");
+    EXPECT_FALSE(pair.write("a", "x")) << "a moment ago the standby was promised all acknowledged writes";
+    pair.ticks(12);
+    EXPECT_EQ(pair["a"].committed.size(), 1U);
+    EXPECT_EQ(pair.strategy("a").view().state, "degraded");
+    EXPECT_TRUE(pair.saw("a", "Degraded"));
+    EXPECT_TRUE(pair.write("a", "y"));
+    pair.start("b");
+    pair.ticks(4);
+    EXPECT_EQ(pair.strategy("a").view().state, "ready");
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x", "y"}));
+}
+
+TEST(HotStandby, TheStandbyPromotesItselfOnceThePrimaryIsSilentAndLosesNothing) {
+    for (const SyncMode mode : {SyncMode::kSemiSync, SyncMode::kSync}) {
+        Pair pair{with(mode)};
+        form(pair);
+        ASSERT_TRUE(pair.write("a", "x"));
+        const Term before = pair.strategy("a").view().term;
+        pair.kill("a");
+        pair.ticks(10);
+        EXPECT_EQ(pair.primary(), "") << "not before the time-out";
+        EXPECT_EQ(pair.wait_for_primary(), "b");
+        EXPECT_GT(pair.strategy("b").view().term, before);
+        EXPECT_EQ(pair.payloads("b"), (Texts{"x"}));
+    }
+}
+
+TEST(HotStandby, AfterAFailoverWritesGoOnAtOnceInSemiSync) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.kill("a");
+    ASSERT_EQ(pair.wait_for_primary(), "b");
+    EXPECT_TRUE(pair.write("b", "x"));
+}
+
+TEST(HotStandby, NoPromotionByTimeOutWithoutAutoFailover) {
+    HotStandbySettings settings = with(SyncMode::kSync);
+    settings.auto_failover = false;
+    Pair pair{settings};
+    form(pair);
+    pair.kill("a");
+    pair.ticks(60);
+    EXPECT_EQ(pair.primary(), "");
+    const auto answer = pair.command("b", {});
+    EXPECT_TRUE(answer.outcome) << answer.outcome.error().message();
+    EXPECT_EQ(pair.primary(), "b");
+}
+
+TEST(HotStandby, AStandbyThatLagsDoesNotPromoteItselfUnlessForced) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    // Alive, but its disk hangs and its acknowledgements with it.
+    pair.cut("a", "b");
+    pair.ticks(8);  // degraded, before the time-out of the standby
+    ASSERT_TRUE(pair.propose("a", "alone"));
+    pair.heal("a", "b");
+    pair["b"].frozen_disk = true;
+    pair.kill("b");
+    pair["b"].frozen_disk = false;
+    pair.ticks(5);
+    ASSERT_EQ(pair["a"].committed.size(), 1U);
+    pair.kill("a");
+    pair.start("b");
+    pair.ticks(60);
+    EXPECT_EQ(pair.primary(), "") << "what 'a' acknowledged alone would be lost";
+    const auto refused = pair.command("b", {});
+    ASSERT_FALSE(refused.outcome);
+    EXPECT_NE(refused.outcome.error().message().find("force"), std::string::npos);
+    Command forced;
+    forced.force = true;
+    EXPECT_TRUE(pair.command("b", forced).outcome);
+    EXPECT_EQ(pair.primary(), "b");
+}
+
+TEST(HotStandby, AnOldPrimaryThatComesBackFollowsAndItsLostBranchIsSaved) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "shared"));
+    pair.cut("a", "b");
+    EXPECT_FALSE(pair.write("a", "lost"));
+    EXPECT_EQ(pair.wait_for_primary(), "a");
+    pair.ticks(12);
+    ASSERT_NE(pair.strategy("b").write_term().value, 0U);
+    EXPECT_TRUE(pair.write("b", "kept"));
+    pair.heal("a", "b");
+    pair.ticks(5);
+    EXPECT_EQ(pair.primary(), "b");
+    EXPECT_EQ(pair.payloads("a"), (Texts{"shared", "kept"}));
+    EXPECT_EQ(pair["a"].diverged, (Texts{"lost"}));
+    EXPECT_TRUE(pair.write("b", "after"));
+    EXPECT_EQ(pair.payloads("a"), pair.payloads("b"));
+}
+
+TEST(HotStandby, ARestartedPrimaryAsksItsPeerBeforeItServes) {
+    Pair pair;
+    form(pair);
+    pair.kill("a");
+    ASSERT_EQ(pair.wait_for_primary(), "b");
+    pair.cut("a", "b");
+    pair.start("a");
+    pair.ticks(100);
+    EXPECT_EQ(pair.strategy("a").write_term().value, 0U);
+    EXPECT_EQ(pair.strategy("a").view().state, "starting");
+    pair.heal("a", "b");
+    pair.ticks(3);
+    EXPECT_EQ(pair.strategy("a").view().leader, "b");
+}
+
+TEST(HotStandby, APrimaryThatRestartsQuicklyLeadsAgainInANewEpoch) {
+    Pair pair;
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "x"));
+    const Term before = pair.strategy("a").view().term;
+    pair.kill("a");
+    pair.start("a");
+    EXPECT_EQ(pair.wait_for_primary(), "a");
+    EXPECT_GT(pair.strategy("a").view().term, before);
+    pair.ticks(3);
+    EXPECT_TRUE(pair.write("a", "y"));
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x", "y"}));
+}
+
+TEST(HotStandby, OfTwoThatRestartTheOneWithTheNewerLogLeads) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair["a"].frozen_disk = true;  // 'a' sends nothing that it has not appended
+    pair["a"].frozen_disk = false;
+    ASSERT_TRUE(pair.write("a", "x"));
+    pair.kill("a");
+    ASSERT_EQ(pair.wait_for_primary(), "b");
+    ASSERT_TRUE(pair.write("b", "y"));
+    pair.kill("b");
+    pair.start("a");
+    pair.ticks(30);
+    EXPECT_EQ(pair.primary(), "");
+    pair.start("b");
+    EXPECT_EQ(pair.wait_for_primary(), "b");
+    pair.ticks(3);
+    EXPECT_EQ(pair.payloads("a"), (Texts{"x", "y"}));
+}
+
+TEST(HotStandby, APlannedSwitchOverLosesNothingAndTakesNoTime) {
+    Pair pair;
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "x"));
+    const auto answer = pair.command("b", {});
+    EXPECT_TRUE(answer.outcome) << answer.outcome.error().message();
+    EXPECT_EQ(pair.primary(), "b");
+    EXPECT_TRUE(pair.write("b", "y"));
+    pair.ticks(2);
+    EXPECT_EQ(pair.strategy("a").view().leader, "b");
+    EXPECT_EQ(pair.payloads("a"), (Texts{"x", "y"}));
+}
+
+TEST(HotStandby, APrimaryThatStopsHandsOver) {
+    Pair pair;
+    form(pair);
+    EXPECT_TRUE(pair.write("a", "x"));
+    pair.strategy("a").leave();
+    EXPECT_FALSE(pair.strategy("a").left());
+    pair.settle();
+    EXPECT_TRUE(pair.strategy("a").left());
+    EXPECT_EQ(pair.primary(), "b");
+}
+
+TEST(HotStandby, AStandbyRestartedWithTheRoleOfThePrimaryTakesOver) {
+    Pair pair;
+    form(pair);
+    pair.kill("b");
+    pair["b"].configured_primary = true;
+    pair.start("b");
+    pair.ticks(4);
+    EXPECT_EQ(pair.primary(), "b");
+    pair.ticks(3);
+    // An unchanged role is no new wish: 'a', configured as primary all along, comes back as the standby.
+    pair.kill("a");
+    pair.start("a");
+    pair.ticks(6);
+    EXPECT_EQ(pair.primary(), "b");
+}
+
+TEST(HotStandby, AStandbyBehindTheLogIsSentASnapshot) {
+    Pair pair;
+    form(pair);
+    pair.kill("b");
+    pair.ticks(12);
+    for (int i = 0; i < 20; ++i) {
+        ASSERT_TRUE(pair.write("a", std::to_string(i)));
+    }
+    pair["a"].disk.cut_before(LogIndex{15});
+    pair.start("b");
+    pair.ticks(2);
+    pair.carry_snapshots();
+    pair.ticks(4);
+    EXPECT_EQ(pair.payloads("b"), pair.payloads("a"));
+    EXPECT_TRUE(pair.write("a", "after"));
+}
+
+TEST(HotStandby, DataOfAnotherClusterIsNeverOverwritten) {
+    Pair pair;
+    pair["b"].disk.history = "foreign";
+    pair["b"].disk.entries = {{Term{1}, LogIndex{1}, 1, EntryKind::kWriteSet, "mine"}};
+    pair["a"].disk.entries = {{Term{1}, LogIndex{1}, 1, EntryKind::kWriteSet, "other"},
+                              {Term{1}, LogIndex{2}, 2, EntryKind::kWriteSet, "more"}};
+    pair.start_all();
+    pair.ticks(40);
+    EXPECT_EQ(pair["b"].disk.entries.size(), 1U);
+    EXPECT_TRUE(pair.saw("b", "another cluster") || pair.saw("a", "another cluster"));
+    pair.carry_snapshots();
+    EXPECT_EQ(pair["b"].disk.history, "foreign");
+}
+
+TEST(HotStandby, UnderStrictAnIsolatedPrimaryStopsBeforeTheStandbyLeads) {
+    Pair pair{with(SyncMode::kAsync, FencePolicy::kStrict)};
+    form(pair);
+    EXPECT_TRUE(pair.write("a", "x"));
+    pair.cut("a", "b");
+    pair.ticks(9);
+    EXPECT_FALSE(pair.write("a", "y")) << "two thirds of the time-out are over";
+    EXPECT_EQ(pair.strategy("b").write_term().value, 0U);
+    pair.ticks(6);
+    EXPECT_NE(pair.strategy("b").write_term().value, 0U);
+    EXPECT_FALSE(pair.write("a", "z"));
+    pair.heal("a", "b");
+    pair.ticks(4);
+    EXPECT_EQ(pair.primary(), "b");
+}
+
+TEST(HotStandby, TheWitnessLetsTheStandbyLeadOnlyWhenItDoesNotHearThePrimary) {
+    Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "x"));
+    pair.cut("a", "b");
+    pair.ticks(40);
+    EXPECT_EQ(pair.primary(), "a") << "the witness hears it";
+    EXPECT_EQ(pair.strategy("b").write_term().value, 0U);
+    EXPECT_TRUE(pair.write("a", "alone"));
+    // What it acknowledged alone keeps the standby from taking over even when it dies now.
+    pair.kill("a");
+    pair.ticks(60);
+    EXPECT_EQ(pair.primary(), "");
+    pair.start("a");
+    pair.ticks(20);
+    EXPECT_EQ(pair.primary(), "a") << "with the witness's vote";
+    EXPECT_EQ(pair.payloads("a"), (Texts{"x", "alone"}));
+}
+
+TEST(HotStandby, WithAWitnessAnIsolatedPrimaryStopsAndTheStandbyLeads) {
+    Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "x"));
+    pair.cut("a", "b");
+    pair.cut("a", "w");
+    EXPECT_FALSE(pair.write("a", "y"));
+    pair.ticks(39);
+    EXPECT_NE(pair.strategy("b").write_term().value, 0U);
+    EXPECT_TRUE(pair.write("b", "z"));
+    EXPECT_FALSE(pair.propose("a", "w")) << "it stopped two thirds into the time-out";
+    pair.heal("a", "b");
+    pair.heal("a", "w");
+    pair.ticks(4);
+    EXPECT_EQ(pair.primary(), "b");
+    EXPECT_EQ(pair.payloads("a"), (Texts{"x", "z"}));
+    EXPECT_EQ(pair["a"].diverged, (Texts{"y"}));
+}
+
+TEST(HotStandby, AFullDiskRefusesWhatNobodySaw) {
+    Pair pair;
+    form(pair);
+    pair["a"].full_disk = true;
+    EXPECT_FALSE(pair.write("a", "x"));
+    pair.ticks(3);
+    pair["a"].full_disk = false;
+    EXPECT_TRUE(pair.write("a", "y"));
+    EXPECT_EQ(pair.payloads("b"), (Texts{"y"}));
+    EXPECT_EQ(pair.payloads("a"), (Texts{"y"}));
+}
+
+TEST(HotStandby, TwoMembersNeverUseTheSameEpoch) {
+    Pair pair{with(SyncMode::kAsync)};
+    form(pair);
+    pair.cut("a", "b");
+    Command forced;
+    forced.force = true;
+    for (int i = 0; i < 5; ++i) {
+        pair.ticks(20);
+        pair.kill("a");
+        pair.start("a");
+        static_cast<void>(pair.command("a", forced));
+        pair.kill("b");
+        pair.start("b");
+        static_cast<void>(pair.command("b", forced));
+        EXPECT_NE(pair.strategy("a").view().term.value % 2, pair.strategy("b").view().term.value % 2);
+    }
+}
+
+}  // namespace
+}  // namespace nornic::modes::testing
