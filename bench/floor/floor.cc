@@ -4,6 +4,8 @@
 // faster. Prints one JSON line.
 //
 //   floor FOLDER [SECONDS]
+//
+// With - as the folder nothing is written: what is left is one round trip over loopback.
 
 #include <algorithm>
 #include <arpa/inet.h>
@@ -17,6 +19,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string>
+#include <string_view>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <thread>
@@ -92,6 +95,10 @@ void serve(int listener, int file) {
         }
         const auto got = static_cast<std::size_t>(first);
         transfer_all(socket, request.data() + got, request.size() - got, false);
+        if (file < 0) {
+            transfer_all(socket, request.data(), request.size(), true);
+            continue;
+        }
         std::memcpy(record.data(), request.data(), request.size());
         if (at + static_cast<off_t>(record.size()) > kFileBytes) {
             at = 0;
@@ -117,7 +124,8 @@ int main(int argc, char** argv) {
         return 2;
     }
     const double seconds = argc > 2 ? std::strtod(argv[2], nullptr) : 5;
-    const int file = zero_written_file(argv[1]);
+    const bool writes = std::string_view{argv[1]} != "-";
+    const int file = writes ? zero_written_file(argv[1]) : -1;
 
     const int listener = check(socket(AF_INET, SOCK_STREAM, 0), "socket");
     sockaddr_in address{};
@@ -159,8 +167,9 @@ int main(int argc, char** argv) {
     std::ranges::sort(latencies);
     const auto count = static_cast<double>(latencies.size());
     std::printf(
-        "{\"workload\":\"floor\",\"per_second\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"both_ends_"
+        "{\"workload\":\"%s\",\"per_second\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"both_ends_"
         "cpu_us\":%.1f}\n",
+        writes ? "floor" : "round_trip",
         count / took,
         millis(latencies[latencies.size() / 2]),
         millis(latencies[latencies.size() * 99 / 100]),
