@@ -56,19 +56,22 @@ Link::Link(LinkHost& host, Options options, Socket socket, asio::io_context& con
       options_{std::move(options)},
       identity_version_{options_.identity_version},
       format_{host.settings().wire_format},
-      handshake_{options_.side, options_.identity, options_.lane},
+      context_{&context},
       socket_{std::move(socket)},
-      timer_{context} {}
+      timer_{context},
+      handshake_{options_.side, options_.identity, options_.lane},
+      descriptor_{socket_.native_handle()} {}
 
 void Link::start() {
+    const Deadline now = host_.clock().now();
+    last_heard_ns_ = now.time_since_epoch().count();
+    error_code ignored;
+    socket_.set_option(asio::ip::tcp::no_delay{true}, ignored);
+    socket_.non_blocking(true, ignored);
+    start_timer(host_.settings().handshake_timeout);
     {
         MutexLock lock{mutex_};
-        last_progress_ = host_.clock().now();
-        last_heard_ns_ = last_progress_.time_since_epoch().count();
-        error_code ignored;
-        socket_.set_option(asio::ip::tcp::no_delay{true}, ignored);
-        socket_.non_blocking(true, ignored);
-        start_timer(host_.settings().handshake_timeout);
+        last_progress_ = now;
         if (options_.tls != nullptr) {
             tls_ = std::make_unique<TlsChannel>(options_.tls, options_.side, options_.tls_name);
             raw_.resize(kRawBytes);
@@ -86,13 +89,12 @@ void Link::start() {
 // ---- Reading ----
 
 void Link::read() {
-    MutexLock lock{mutex_};
-    if (closed_) {
-        lock.unlock();
+    if (is_closed()) {
         finish();
         return;
     }
-    const std::span<char> space = tls_ != nullptr || phase_ == Phase::kLingering ? std::span{raw_} : reader_.space();
+    const std::span<char> space =
+        options_.tls != nullptr || phase_ == Phase::kLingering ? std::span{raw_} : reader_.space();
     socket_.async_read_some(asio::buffer(space.data(), space.size()),
                             [self = shared_from_this()](const error_code& error, std::size_t n) {
                                 self->on_read(error, n);
@@ -109,17 +111,20 @@ void Link::on_read(const error_code& error, std::size_t n) {
         finish();
         return;
     }
+    if (is_closed()) {
+        finish();
+        return;
+    }
     last_heard_ns_.store(host_.clock().now().time_since_epoch().count(), std::memory_order_relaxed);
     if (phase_ != Phase::kLingering) {
         if (options_.tls != nullptr) {
             if (const auto failure = decrypt(n)) {
-                MutexLock lock{mutex_};
                 std::string why = failure->message();
                 if (phase_ == Phase::kHandshake && !spoken_to_) {
                     why += " (is NORNICDB_CLUSTER_TLS_ENABLED the same on both sides?)";
                 }
-                phase_ = Phase::kLingering;
                 // The alert says why to the other side; there is no way to say Reject.
+                MutexLock lock{mutex_};
                 linger({LostReason::kRefused, std::move(why), true, false});
             }
         } else {
@@ -142,7 +147,7 @@ std::optional<Error> Link::decrypt(std::size_t n) {
         const std::span<char> space = reader_.space();
         const auto got = tls_->read(space, cipher_);
         if (!got) {
-            if (!closed_ && !broken_) {
+            if (!closed_ && !broken_ && !waiting_writable_) {
                 flush();
             }
             return got.error();
@@ -238,27 +243,33 @@ bool Link::take_handshake(const ClusterMessage& message) {
 void Link::become_verified() {
     reader_.set_frame_bytes_max(host_.settings().frame_bytes_max);
     asio::io_context& target = host_.context(lane());
-    {
-        MutexLock lock{mutex_};
-        if (!closed_ && &socket_.get_executor().context() != static_cast<asio::execution_context*>(&target)) {
-            error_code error;
-            const auto protocol = socket_.local_endpoint(error).protocol();
-            ++generation_;
-            const auto handle = socket_.release(error);
-            socket_ = Socket{target};
-            if (!error) {
-                socket_.assign(protocol, handle, error);
-            }
-            if (error) {
-                close_locked(LostReason::kClosed, error.message());
-            }
-            timer_ = asio::steady_timer{target};
-            if (std::exchange(waiting_writable_, false) && !closed_) {
-                wait_writable();
-            }
-        }
+    if (&target != context_ && !is_closed()) {
+        move_to(target);
     }
     asio::post(target, [self = shared_from_this()] { self->resume(); });
+}
+
+void Link::move_to(asio::io_context& target) {
+    error_code error;
+    const auto protocol = socket_.local_endpoint(error).protocol();
+    MutexLock lock{mutex_};
+    ++generation_;
+    const auto handle = socket_.release(error);
+    socket_ = Socket{target};
+    if (!error) {
+        socket_.assign(protocol, handle, error);
+    }
+    if (error) {
+        close_locked(LostReason::kClosed, error.message());
+        return;
+    }
+    socket_.non_blocking(true, error);
+    descriptor_ = socket_.native_handle();
+    timer_ = asio::steady_timer{target};
+    context_ = &target;
+    if (std::exchange(waiting_writable_, false)) {
+        wait_writable();
+    }
 }
 
 void Link::resume() {
@@ -266,13 +277,11 @@ void Link::resume() {
     verified_at_ = host_.clock().now();
     {
         MutexLock lock{mutex_};
-        if (!closed_) {
-            up_ = true;
-            next_ping_ = verified_at_;
-            last_progress_ = verified_at_;
-            keep_alive();
-        }
+        last_progress_ = verified_at_;
+        up_ = !closed_;
     }
+    next_ping_ = verified_at_;
+    keep_alive();
     if (!is_closed()) {
         if (const auto refusal = host_.verified(shared_from_this())) {
             refuse(*refusal);
@@ -347,12 +356,10 @@ void Link::take_message(std::shared_ptr<ClusterMessage> message, std::size_t byt
 }
 
 void Link::refuse(const Refusal& refusal) {
-    phase_ = Phase::kLingering;
     MutexLock lock{mutex_};
-    if (closed_) {
-        return;
+    if (!closed_) {
+        push(frame_of(make_reject(refusal), format()));
     }
-    push(frame_of(make_reject(refusal), format()));
     linger({LostReason::kRefused, refusal.reason, true, false});
 }
 
@@ -365,12 +372,10 @@ void Link::reply(const ClusterMessage& message) {
     }
 }
 
-bool Link::is_closed() {
-    MutexLock lock{mutex_};
-    return closed_;
-}
-
 void Link::finish() {
+    error_code ignored;
+    socket_.close(ignored);
+    timer_.cancel();
     if (peer_ != nullptr) {
         (*peer_->traffic)[index_of(lane())].links.fetch_sub(1, std::memory_order_relaxed);
     }
@@ -387,7 +392,7 @@ bool Link::hung_up() {
     if (closed_ || broken_ || lingering_) {
         return true;
     }
-    pollfd look{socket_.native_handle(), POLLRDHUP, 0};
+    pollfd look{descriptor_, POLLRDHUP, 0};
     return ::poll(&look, 1, 0) > 0 && (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
@@ -402,13 +407,14 @@ void Link::set_end(LinkEnd end) {
 /// Sends what waits, then no more; the chain goes on reading, so that the other side's last bytes do not make the
 /// kernel answer with a reset that overtakes ours.
 void Link::linger(LinkEnd end) {
+    phase_ = Phase::kLingering;
+    raw_.resize(kRawBytes);
     if (closed_) {
         return;
     }
     set_end(std::move(end));
     usable_.store(false, std::memory_order_release);
     lingering_ = true;
-    raw_.resize(kRawBytes);
     start_timer(kLinger);
     if (!waiting_writable_) {
         flush();
@@ -425,82 +431,86 @@ void Link::close_locked(LostReason reason, std::string why) {
         return;
     }
     set_end({reason, std::move(why), false, false});
-    closed_ = true;
+    closed_.store(true, std::memory_order_release);
     up_ = false;
     usable_.store(false, std::memory_order_release);
+    drop_queue();
+    // Ends the read that is under way, wherever this is called; the chain then closes the socket.
+    ::shutdown(descriptor_, SHUT_RDWR);
+}
+
+void Link::drop_queue() {
     queue_.clear();
     plain_bytes_ = front_sent_ = 0;
     cipher_.clear();
     cipher_sent_ = 0;
     update_queued();
-    error_code ignored;
-    socket_.close(ignored);
-    timer_.cancel();
 }
 
 void Link::close_stopping() {
-    MutexLock lock{mutex_};
-    if (!closed_ && !broken_ && !lingering_ && up_) {
-        push(frame_of(make_reject({Reject::STOPPING,
-                                   fmt::format("node '{}' stops", options_.identity.self.id)}),
-                      format()));
-        ::shutdown(socket_.native_handle(), SHUT_WR);
+    {
+        MutexLock lock{mutex_};
+        if (!closed_ && !broken_ && !lingering_ && up_) {
+            push(frame_of(make_reject({Reject::STOPPING, fmt::format("node '{}' stops", options_.identity.self.id)}),
+                          format()));
+        }
+        close_locked(LostReason::kClosed, "this process stops");
     }
-    close_locked(LostReason::kClosed, "this process stops");
+    error_code ignored;
+    socket_.close(ignored);
 }
 
 // ---- Time ----
 
 void Link::start_timer(Duration after) {
     timer_.expires_after(std::max(after, Duration{std::chrono::milliseconds{1}}));
-    timer_.async_wait([self = shared_from_this()](const error_code& error) {
-        if (!error) {
+    timer_.async_wait([self = shared_from_this(), generation = generation_](const error_code& error) {
+        if (!error && generation == self->generation_) {
             self->on_timer();
         }
     });
 }
 
 void Link::on_timer() {
-    MutexLock lock{mutex_};
-    if (closed_) {
-        return;
-    }
-    if (lingering_) {
-        close_locked(LostReason::kClosed, "");
-    } else if (up_) {
+    if (phase_ == Phase::kUp) {
         keep_alive();
+    } else if (phase_ == Phase::kLingering) {
+        close(LostReason::kClosed, "");
     } else {
-        close_locked(LostReason::kSilent,
-                     fmt::format("no complete handshake within {}", seconds_text(host_.settings().handshake_timeout)));
+        close(LostReason::kSilent,
+              fmt::format("no complete handshake within {}", seconds_text(host_.settings().handshake_timeout)));
     }
 }
 
 void Link::keep_alive() {
     const Settings& settings = host_.settings();
     const Deadline now = host_.clock().now();
+    if (is_closed()) {
+        return;
+    }
     if (now - last_heard() >= settings.silence_timeout) {
-        close_locked(LostReason::kSilent,
-                     fmt::format("nothing was heard for {}", seconds_text(settings.silence_timeout)));
+        close(LostReason::kSilent, fmt::format("nothing was heard for {}", seconds_text(settings.silence_timeout)));
         return;
     }
-    if (!nothing_waits() && now - last_progress_ >= settings.silence_timeout) {
-        close_locked(LostReason::kSilent,
-                     fmt::format("the other side took nothing for {}", seconds_text(settings.silence_timeout)));
-        return;
-    }
-    if (now >= next_ping_) {
-        next_ping_ = now + settings.keep_alive;
-        // With a full queue there is enough to be heard of.
-        if (!broken_ && plain_bytes_ < settings.queue_bytes_max[index_of(LANE_CONTROL)]) {
-            ClusterMessage ping;
-            ping.mutable_ping()->set_sequence(++ping_sequence_);
-            ping_sent_at_ = now;
-            push(frame_of(ping, format()));
+    {
+        MutexLock lock{mutex_};
+        if (!nothing_waits() && now - last_progress_ >= settings.silence_timeout) {
+            close_locked(LostReason::kSilent,
+                         fmt::format("the other side took nothing for {}", seconds_text(settings.silence_timeout)));
+            return;
+        }
+        if (now >= next_ping_) {
+            next_ping_ = now + settings.keep_alive;
+            // With a full queue there is enough to be heard of.
+            if (!broken_ && plain_bytes_ < settings.queue_bytes_max[index_of(LANE_CONTROL)]) {
+                ClusterMessage ping;
+                ping.mutable_ping()->set_sequence(++ping_sequence_);
+                ping_sent_at_ = now;
+                push(frame_of(ping, format()));
+            }
         }
     }
-    if (!closed_) {
-        start_timer(std::min(next_ping_, last_heard() + settings.silence_timeout) - now);
-    }
+    start_timer(std::min(next_ping_, last_heard() + settings.silence_timeout) - now);
 }
 
 // ---- Writing ----
@@ -578,11 +588,8 @@ void Link::flush() {
             // meets the end.
             broken_ = true;
             usable_.store(false, std::memory_order_release);
-            queue_.clear();
-            plain_bytes_ = front_sent_ = 0;
-            cipher_.clear();
-            cipher_sent_ = 0;
-            ::shutdown(socket_.native_handle(), SHUT_RDWR);
+            drop_queue();
+            ::shutdown(descriptor_, SHUT_RDWR);
         }
     }
     if (written > 0) {
@@ -590,7 +597,7 @@ void Link::flush() {
     }
     update_queued();
     if (lingering_ && !broken_ && nothing_waits()) {
-        ::shutdown(socket_.native_handle(), SHUT_WR);
+        ::shutdown(descriptor_, SHUT_WR);
     }
 }
 
@@ -613,7 +620,7 @@ long Link::write_some() {
     msghdr message{};
     message.msg_iov = parts.data();
     message.msg_iovlen = count;
-    return ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return ::sendmsg(descriptor_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /// Several small frames become one record, a large one is taken piece by piece.
@@ -663,16 +670,25 @@ void Link::wait_writable() {
         return;
     }
     waiting_writable_ = true;
+    asio::post(*context_, [self = shared_from_this(), generation = generation_] {
+        if (generation == self->generation_) {
+            self->arm_write();
+        }
+    });
+}
+
+void Link::arm_write() {
+    if (is_closed()) {
+        return;
+    }
     socket_.async_wait(Socket::wait_write,
                        [self = shared_from_this(), generation = generation_](const error_code& error) {
                            MutexLock lock{self->mutex_};
-                           if (generation != self->generation_ || self->closed_) {
+                           if (error || generation != self->generation_ || self->closed_) {
                                return;
                            }
                            self->waiting_writable_ = false;
-                           if (!error) {
-                               self->flush();
-                           }
+                           self->flush();
                        });
 }
 

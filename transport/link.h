@@ -1,10 +1,11 @@
 // Link: one connection to another member, from its first byte to its last. It peels off TLS, splits frames, lets
 // Handshake find out who is there, then carries one lane both ways, with a bounded queue and a keep-alive.
 //
-// Threads: reading is a chain of one handler after another; all of it that calls the host runs there, so a host
-// hears of a link's events one at a time and in order, and closed() last. send() writes from the calling thread
-// where nothing waits before it: one hand-over less on the way of every commit. All calls on the socket are made
-// under mutex_, which is never held while the host is called.
+// Threads: a link lives on the one thread of an io_context; that of handshakes first, then, once, it moves to that of
+// its lane. Reading is a chain of one handler after another there; all that calls the host is part of it, so a host
+// hears of a link's events one at a time and in order, and closed() last. send() writes from the calling thread where
+// nothing waits before it: one hand-over less on the way of every commit. Other threads touch the descriptor only,
+// under mutex_, which is not held while the link reads and never while the host is called.
 #pragma once
 
 #include "base/clock.h"
@@ -40,7 +41,7 @@ public:
     virtual ~LinkHost() = default;
     [[nodiscard]] virtual const Settings& settings() const = 0;
     [[nodiscard]] virtual Clock& clock() const = 0;
-    /// For a verified link of this lane.
+    /// Where a verified link of this lane lives; run by one thread.
     virtual boost::asio::io_context& context(Lane lane) = 0;
 
     /// Its Hello has come, nothing is proven yet.
@@ -87,7 +88,8 @@ public:
     void send_hello(const Identity& identity, std::uint64_t identity_version);
     /// Ends it now, whatever is unsent. The first reason counts.
     void close(LostReason reason, std::string why);
-    /// As close(), with a Reject that says that this process stops, if it can still be sent.
+    /// As close(), with a Reject that says that this process stops, if it can still be sent. When no thread of the bus
+    /// runs any more.
     void close_stopping();
 
     [[nodiscard]] Side side() const noexcept { return options_.side; }
@@ -131,12 +133,13 @@ private:
     void resume();
     void refuse(const Refusal& refusal);
     void reply(const ClusterMessage& message);
-    [[nodiscard]] bool is_closed();
+    [[nodiscard]] bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }
     void finish();
+    void move_to(boost::asio::io_context& target);
 
-    void start_timer(Duration after) REQUIRES(mutex_);
+    void start_timer(Duration after);
     void on_timer();
-    void keep_alive() REQUIRES(mutex_);
+    void keep_alive();
 
     void push(Frame frame) REQUIRES(mutex_);
     void flush() REQUIRES(mutex_);
@@ -144,8 +147,10 @@ private:
     void encrypt_some() REQUIRES(mutex_);
     void consume(std::size_t bytes) REQUIRES(mutex_);
     void wait_writable() REQUIRES(mutex_);
+    void arm_write();
     void update_queued() REQUIRES(mutex_);
-    void linger(LinkEnd end) REQUIRES(mutex_);
+    void linger(LinkEnd end) REQUIRES(mutex_);  // on the link's thread
+    void drop_queue() REQUIRES(mutex_);
     void close_locked(LostReason reason, std::string why) REQUIRES(mutex_);
     void set_end(LinkEnd end) REQUIRES(mutex_);
     [[nodiscard]] bool nothing_waits() const REQUIRES(mutex_) {
@@ -157,10 +162,16 @@ private:
     std::atomic<std::uint64_t> identity_version_;
     std::atomic<WireFormat> format_;
     std::atomic<bool> usable_{false};
+    std::atomic<bool> closed_{false};  // set under mutex_
     std::atomic<std::size_t> queued_bytes_{0};
     std::atomic<std::int64_t> last_heard_ns_{0};
 
-    // Of the reading chain.
+    // Of the link's thread.
+    boost::asio::io_context* context_;
+    Socket socket_;
+    boost::asio::steady_timer timer_;
+    std::uint64_t generation_ = 0;  // counts the move; handlers of before it do nothing
+    Deadline next_ping_{};
     Handshake handshake_;
     FrameReader reader_{kUnverifiedFrameBytesMax};
     std::vector<char> raw_;  // what came, before TLS
@@ -172,8 +183,7 @@ private:
     std::shared_ptr<Peer> peer_;  // set in adopt(), read by send() after usable_
 
     Mutex mutex_;
-    Socket socket_ GUARDED_BY(mutex_);
-    boost::asio::steady_timer timer_ GUARDED_BY(mutex_);
+    int descriptor_ GUARDED_BY(mutex_);  // socket_'s, good until closed_
     std::unique_ptr<TlsChannel> tls_ GUARDED_BY(mutex_);
     std::deque<Frame> queue_ GUARDED_BY(mutex_);
     std::size_t front_sent_ GUARDED_BY(mutex_) = 0;   // of queue_.front()
@@ -181,15 +191,12 @@ private:
     std::string cipher_ GUARDED_BY(mutex_);           // out of TLS
     std::size_t cipher_sent_ GUARDED_BY(mutex_) = 0;
     std::string staging_ GUARDED_BY(mutex_);
-    std::uint64_t generation_ GUARDED_BY(mutex_) = 0;  // of socket_, which moves once
     bool waiting_writable_ GUARDED_BY(mutex_) = false;
     bool lingering_ GUARDED_BY(mutex_) = false;
     bool broken_ GUARDED_BY(mutex_) = false;  // nothing can be written any more
-    bool closed_ GUARDED_BY(mutex_) = false;
     bool up_ GUARDED_BY(mutex_) = false;
     std::optional<LinkEnd> end_ GUARDED_BY(mutex_);
     Deadline last_progress_ GUARDED_BY(mutex_){};
-    Deadline next_ping_ GUARDED_BY(mutex_){};
     std::int64_t traffic_counted_ GUARDED_BY(mutex_) = 0;  // of ours in traffic_'s queued bytes
     std::uint64_t ping_sequence_ GUARDED_BY(mutex_) = 0;
     Deadline ping_sent_at_ GUARDED_BY(mutex_){};

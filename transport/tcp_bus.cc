@@ -19,6 +19,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
 #include <list>
 #include <map>
 #include <thread>
@@ -69,8 +70,12 @@ public:
           meters_{metrics},
           log_limiter_{clock},
           tls_{settings.tls, clock},
-          fast_work_{fast_.get_executor()},
-          slow_work_{slow_.get_executor()} {}
+          slow_work_{slow_.get_executor()} {
+        for (std::size_t i = 0; i < std::max<std::size_t>(settings.io_threads, 1); ++i) {
+            auto& io = fast_.emplace_back(std::make_unique<asio::io_context>(1));
+            fast_work_.push_back(asio::make_work_guard(*io));
+        }
+    }
 
     ~TcpBus() override { stop(); }
 
@@ -104,7 +109,9 @@ private:
     // LinkHost
     const Settings& settings() const override { return settings_; }
     Clock& clock() const override { return clock_; }
-    asio::io_context& context(Lane lane) override { return lane == LANE_BULK ? slow_ : fast_; }
+    asio::io_context& context(Lane lane) override {
+        return lane == LANE_BULK ? slow_ : *fast_[next_fast_.fetch_add(1) % fast_.size()];
+    }
     std::optional<Refusal> admit(const std::shared_ptr<Link>& link) override;
     std::optional<Refusal> verified(const std::shared_ptr<Link>& link) override;
     void news(const std::shared_ptr<Link>& link) override;
@@ -138,11 +145,12 @@ private:
     TlsKeeper tls_;
     MessageHandler* handler_ = nullptr;  // set before the threads start
 
-    // Destroyed after everything that refers to them. fast_ runs the control and log lanes; slow_, on one thread,
-    // runs the acceptor, dialers, handshakes and the bulk lane.
-    asio::io_context fast_;
+    // Destroyed after everything that refers to them, and each run by one thread. fast_ has the control and log lanes;
+    // slow_ has the acceptor, dialers, handshakes and the bulk lane.
+    std::vector<std::unique_ptr<asio::io_context>> fast_;
     asio::io_context slow_{1};
-    asio::executor_work_guard<asio::io_context::executor_type> fast_work_;
+    std::atomic<std::size_t> next_fast_{0};
+    std::vector<asio::executor_work_guard<asio::io_context::executor_type>> fast_work_;
     asio::executor_work_guard<asio::io_context::executor_type> slow_work_;
     Resolver resolver_{slow_};
     std::vector<std::thread> threads_;
@@ -203,8 +211,8 @@ Result<> TcpBus::start(MessageHandler& handler) {
             add_target(peer_address);
         }
     }
-    for (std::size_t i = 0; i < std::max<std::size_t>(settings_.io_threads, 1); ++i) {
-        threads_.emplace_back([this] { run(fast_, "cluster-io"); });
+    for (const auto& io : fast_) {
+        threads_.emplace_back([this, &io = *io] { run(io, "cluster-io"); });
     }
     threads_.emplace_back([this] { run(slow_, "cluster-bulk"); });
     return success();
@@ -257,7 +265,9 @@ void TcpBus::stop() {
     for (const std::thread& thread : threads_) {
         NORNIC_CHECK(thread.get_id() != std::this_thread::get_id(), "stop() on a thread of the bus");
     }
-    fast_.stop();
+    for (const auto& io : fast_) {
+        io->stop();
+    }
     slow_.stop();
     for (std::thread& thread : threads_) {
         thread.join();
