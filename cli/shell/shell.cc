@@ -1,6 +1,7 @@
 #include "cli/shell/shell.h"
 
 #include "cli/cli.h"
+#include "cli/shell/interrupt_watch.h"
 #include "cli/shell/splitter.h"
 
 #include <boost/program_options.hpp>
@@ -8,7 +9,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <csignal>
 #include <cstdlib>
 #include <editline/readline.h>
 #include <fstream>
@@ -35,14 +35,6 @@ Available commands:
 
 Statements end with a semicolon and may span lines. Ctrl-C interrupts a statement.
 )";
-
-bolt::Client* interrupted_client = nullptr;
-
-void on_interrupt(int) {
-    if (interrupted_client != nullptr) {
-        interrupted_client->interrupt();
-    }
-}
 
 std::string trimmed(std::string_view text) {
     const std::size_t begin = text.find_first_not_of(" \t\r\n");
@@ -78,8 +70,10 @@ bool Shell::reconnect() {
                 << '\n';
         return false;
     }
+    if (interrupts_ != nullptr) {
+        interrupts_->watch(fresh.value().get());
+    }
     client_ = std::move(fresh).value();
-    interrupted_client = client_.get();
     errors_ << "The connection was lost and has been made again; an open transaction is gone.\n";
     return true;
 }
@@ -307,8 +301,9 @@ int Shell::run_interactive() {
     if (!history_file.empty()) {
         read_history(history_file.c_str());
     }
-    interrupted_client = client_.get();
-    std::signal(SIGINT, on_interrupt);
+    InterruptWatch interrupts;
+    interrupts.watch(client_.get());
+    interrupts_ = &interrupts;
     const Value* agent = client_->server_info().find("server");
     out_ << fmt::format(
         "Connected to {} at bolt://{} as user {}.\nType :help for a list of available commands or "
@@ -353,7 +348,7 @@ int Shell::run_interactive() {
     if (!history_file.empty()) {
         write_history(history_file.c_str());
     }
-    interrupted_client = nullptr;
+    interrupts_ = nullptr;
     return 0;
 }
 

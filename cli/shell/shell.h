@@ -12,6 +12,8 @@
 
 namespace nornic::cli {
 
+class InterruptWatch;
+
 struct ShellSettings {
     bolt::ClientSettings connection;
     std::string address;  // as the user wrote it
@@ -51,6 +53,7 @@ private:
     std::unique_ptr<bolt::Client> client_;
     std::ostream& out_;
     std::ostream& errors_;
+    InterruptWatch* interrupts_ = nullptr;  // while interactive
     int depth_ = 0;  // of :source
 };
 
