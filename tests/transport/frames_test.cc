@@ -221,6 +221,23 @@ TEST(Encoding, JsonNamesAreThoseOfTheProtocolPage) {
               R"("acknowledge_persisted":true}})");
 }
 
+TEST(Encoding, TheExampleOfTheProtocolPage) {
+    ClusterMessage message;
+    Heartbeat& m = *message.mutable_heartbeat();
+    m.set_epoch(3);
+    m.set_sequence(7);
+    m.set_commit_index(41);
+    m.set_last_index(42);
+    m.set_in_sync(true);
+    m.set_leading(true);
+    m.set_primary_id("a");
+    EXPECT_EQ(encode(message, WireFormat::kProtobuf, 1000).value().view(),
+              (std::string_view{"\0\0\0\x11\x3a\x0f\x08\x03\x10\x07\x20\x29\x28\x2a\x30\x01\x38\x01\x42\x01\x61", 21}));
+    EXPECT_EQ(encode(message, WireFormat::kJson, 1000).value().view(),
+              (std::string{"\0\0\0\x7f", 4} +
+               R"({"heartbeat":{"epoch":"3","sequence":"7","commit_index":"41","last_index":"42","in_sync":true,"leading":true,"primary_id":"a"}})"));
+}
+
 TEST(Encoding, JsonTakesBothSpellingsNumbersAndUnknownFields) {
     for (const char* text : {R"({"wal_batch":{"previous_index":41}})",
                              R"({"walBatch":{"previousIndex":"41"}})",
