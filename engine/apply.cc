@@ -460,6 +460,14 @@ private:
 };
 
 Result<> EngineImpl::apply(const LogEntry& entry) {
+    const Result<> done = apply_entry(entry);
+    if (done && !settings_.background) {
+        populate_here();
+    }
+    return done;
+}
+
+Result<> EngineImpl::apply_entry(const LogEntry& entry) {
     const MutexLock lock{apply_mutex_};
     if (broken_) {
         return *broken_;

@@ -190,10 +190,14 @@ Result<> EngineImpl::load_state(std::string_view bytes) {
     return success();
 }
 
-Result<> EngineImpl::write_checkpoint() {
+Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>& written) {
     const MutexLock one_at_a_time{writing_mutex_};
+    if (retired_) {
+        return fail(ErrorCode::kStopping, "This state was replaced by another");
+    }
     std::vector<std::unique_ptr<DatabaseCheckpoint>> parts;
     LogIndex at;
+    Term term;
     std::string state;
     Catalog::Changes catalog;
     std::uint64_t log_bytes = 0;
@@ -206,7 +210,8 @@ Result<> EngineImpl::write_checkpoint() {
         }
         at = snapshots_.acquire();
         log_bytes = log_bytes_.exchange(0, std::memory_order_relaxed);
-        state = encode_state(at, applied_term_);
+        term = applied_term_;
+        state = encode_state(at, term);
         catalog = catalog_.take_changes();
         for (const auto& database : all_databases()) {
             parts.push_back(std::make_unique<DatabaseCheckpoint>(database, at));
@@ -218,6 +223,12 @@ Result<> EngineImpl::write_checkpoint() {
     }
     Catalog::write(catalog, *batch);
     batch->put(text_key(KeyKind::kMeta, "state"), state);
+    // Only what was applied on top of an imported state proves that the log fits it, too.
+    const std::uint64_t imported_at = imported_at_.load(std::memory_order_relaxed);
+    const bool outgrown = imported_at != kNotImported && at.value > imported_at;
+    if (outgrown) {
+        batch->erase(kImportKey);
+    }
     Result<> done = kv_->write(*batch);
     if (done) {
         done = kv_->flush();
@@ -231,6 +242,12 @@ Result<> EngineImpl::write_checkpoint() {
         catalog_.give_back(catalog);
     } else {
         durable_.store(at.value, std::memory_order_release);
+        if (outgrown) {
+            imported_at_.store(kNotImported, std::memory_order_release);
+        }
+        if (written) {
+            written(at, term);
+        }
         checkpoints_.fetch_add(1, std::memory_order_relaxed);
         for (const auto& part : parts) {
             Database& database = *part->database;
@@ -262,6 +279,10 @@ Result<> EngineImpl::write_checkpoint() {
 
 Result<> EngineImpl::checkpoint() {
     return write_checkpoint();
+}
+
+Result<> EngineImpl::checkpoint(const std::function<void(LogIndex, Term)>& written) {
+    return write_checkpoint(written);
 }
 
 void EngineImpl::on_checkpoint(std::function<void(LogIndex)> callback) {
@@ -323,6 +344,9 @@ Result<> EngineImpl::wait_for_room(Deadline deadline) {
     };
     if (!crowded()) {
         return success();
+    }
+    if (!settings_.background) {
+        return write_checkpoint();
     }
     ask_for_checkpoint();
     MutexLock lock{checkpoint_mutex_};

@@ -28,6 +28,10 @@ struct Settings {
     Duration checkpoint_interval = std::chrono::minutes{5};  // … or so long with anything to write
     std::uint32_t region = 0;                                // the low bits of ids drawn here
     std::string default_database = "neo4j";  // made at the first opening, beside `system`
+    std::uint64_t seed = 0;  // of what is drawn here (uuids, ids of exports); 0: the operating system
+    /// false: no thread is started. Checkpoints are written when asked for or when dirty pages leave no room, indexes
+    /// are populated by the apply that created them: the same calls then give the same state. For the simulator.
+    bool background = true;
 };
 
 struct BeginOptions {

@@ -107,7 +107,7 @@ void Catalog::give_back(const Changes& changes) {
 // ---- EngineImpl ----
 
 EngineImpl::EngineImpl(
-    std::unique_ptr<Kv> kv, const Settings& settings, Clock& clock, LogIndex durable, Term term)
+    std::shared_ptr<Kv> kv, const Settings& settings, Clock& clock, LogIndex durable, Term term)
     : kv_{std::move(kv)},
       settings_{settings},
       clock_{clock},
@@ -129,8 +129,12 @@ Result<> EngineImpl::open() {
             NORNIC_TRY(database->load());
         }
         NORNIC_TRY(catalog_.load(*kv_));
+        NORNIC_TRY(const auto import, kv_->get(kImportKey));
+        if (import) {
+            imported_at_ = durable_.load();
+        }
     } else {
-        Random random = Random::from_os();
+        Random random = settings_.seed == 0 ? Random::from_os() : Random{settings_.seed};
         add_database(DatabaseInfo{DatabaseId{1}, settings_.default_database, make_uuid(random)});
         add_database(DatabaseInfo{DatabaseId{2}, "system", make_uuid(random)});
         // At once, so that the databases keep their uuids whatever happens before the first
@@ -145,7 +149,11 @@ Result<> EngineImpl::open() {
             }
         }
     }
-    checkpoint_thread_ = std::thread{[this] { checkpoint_loop(); }};
+    if (settings_.background) {
+        checkpoint_thread_ = std::thread{[this] { checkpoint_loop(); }};
+    } else {
+        populate_here();
+    }
     return success();
 }
 
@@ -195,7 +203,8 @@ std::vector<DatabaseInfo> EngineImpl::databases() const {
     return out;
 }
 
-Result<std::unique_ptr<Transaction>> EngineImpl::begin(const BeginOptions& options) {
+Result<std::unique_ptr<Transaction>> EngineImpl::begin(const BeginOptions& options,
+                                                       std::shared_ptr<const void> keep_alive) {
     auto database = database_named(options.database);
     if (!database) {
         return fail(ErrorCode::kDatabaseNotFound,
@@ -205,11 +214,12 @@ Result<std::unique_ptr<Transaction>> EngineImpl::begin(const BeginOptions& optio
         return failure_.error().value();
     }
     const TransactionId id{next_transaction_.fetch_add(1, std::memory_order_relaxed)};
-    auto transaction = std::make_unique<TransactionImpl>(*this, std::move(database), id, options);
+    auto transaction = std::make_unique<TransactionImpl>(
+        *this, std::move(keep_alive), std::move(database), id, options);
     const MutexLock lock{transactions_mutex_};
     if (stopping_) {
         transaction->detach();
-        return fail(ErrorCode::kStopping, "The server is stopping");
+        return stop_reason_.value();
     }
     transactions_.insert(transaction.get());
     return std::unique_ptr<Transaction>{std::move(transaction)};
@@ -237,13 +247,45 @@ EngineStats EngineImpl::stats() const {
 }
 
 void EngineImpl::stop() {
+    stop_with(Error{ErrorCode::kStopping, "The server is stopping"});
+}
+
+void EngineImpl::retire(const Error& reason) {
+    stop_with(reason);
+    on_checkpoint({});
+    // Waits for a checkpoint that somebody else asked for.
+    const MutexLock lock{writing_mutex_};
+    retired_ = true;
+}
+
+Term EngineImpl::applied_term() {
+    const MutexLock lock{apply_mutex_};
+    return applied_term_;
+}
+
+std::string EngineImpl::history() const {
+    const auto system = database_named("system");
+    return system ? system->info.uuid : std::string{};
+}
+
+std::string EngineImpl::token_name(DatabaseId id, TokenKind kind, std::uint32_t token) const {
+    const auto database = database_with(id);
+    return database && database->tokens.committed(kind, token)
+               ? std::string{database->tokens.name(kind, token)}
+               : std::string{};
+}
+
+void EngineImpl::stop_with(const Error& reason) {
     {
         const MutexLock checkpoint_lock{checkpoint_mutex_};
         const MutexLock population_lock{population_mutex_};
         const MutexLock transactions_lock{transactions_mutex_};
         stopping_ = true;
+        if (!stop_reason_) {
+            stop_reason_ = reason;
+        }
         for (TransactionImpl* transaction : transactions_) {
-            transaction->terminate(Error{ErrorCode::kStopping, "The server is stopping"});
+            transaction->terminate(reason);
         }
     }
     checkpoint_wake_.notify_all();

@@ -43,7 +43,7 @@ private:
 
 class EngineImpl final : public Engine {
 public:
-    EngineImpl(std::unique_ptr<Kv> kv,
+    EngineImpl(std::shared_ptr<Kv> kv,
                const Settings& settings,
                Clock& clock,
                LogIndex durable,
@@ -59,7 +59,9 @@ public:
     }
     void on_checkpoint(std::function<void(LogIndex)> callback) override;
     Result<> checkpoint() override;
-    Result<std::unique_ptr<Transaction>> begin(const BeginOptions& options) override;
+    Result<std::unique_ptr<Transaction>> begin(const BeginOptions& options) override {
+        return begin(options, nullptr);
+    }
     std::vector<DatabaseInfo> databases() const override;
     std::optional<Value> catalog(std::string_view key) const override { return catalog_.get(key); }
     std::vector<std::pair<std::string, Value>> catalog_range(
@@ -72,6 +74,22 @@ public:
     EngineStats stats() const override;
     Result<std::uint64_t> digest() override;
     void stop() override;
+
+    // ---- For EngineHost, which replaces one of these by another.
+    /// The transaction holds `keep_alive` until it is destroyed.
+    Result<std::unique_ptr<Transaction>> begin(const BeginOptions& options,
+                                               std::shared_ptr<const void> keep_alive);
+    /// A checkpoint; `written` is called once it is durable and before anything else can be, with what it is of.
+    Result<> checkpoint(const std::function<void(LogIndex, Term)>& written);
+    /// As stop(), with the reason that open transactions are given; nothing is written to the Kv after it returns.
+    void retire(const Error& reason);
+    [[nodiscard]] Term applied_term() EXCLUDES(apply_mutex_);
+    [[nodiscard]] std::string history() const;
+    [[nodiscard]] std::string token_name(DatabaseId database, TokenKind kind, std::uint32_t id) const;
+    /// The Kv holds an imported state to which nothing was added yet.
+    [[nodiscard]] bool freshly_installed() const noexcept {
+        return imported_at_.load(std::memory_order_acquire) != kNotImported;
+    }
 
     // ---- For transactions.
     [[nodiscard]] const Settings& settings() const noexcept { return settings_; }
@@ -98,8 +116,12 @@ private:
     std::shared_ptr<Database> add_database(DatabaseInfo info) EXCLUDES(databases_mutex_);
     StoreContext store_context() { return StoreContext{*kv_, cache_, snapshots_, failure_}; }
 
+    Result<> apply_entry(const LogEntry& entry) EXCLUDES(apply_mutex_);
+    void stop_with(const Error& reason);
+
     // checkpoint.cc
-    Result<> write_checkpoint() EXCLUDES(apply_mutex_);
+    Result<> write_checkpoint(const std::function<void(LogIndex, Term)>& written = {})
+        EXCLUDES(apply_mutex_, writing_mutex_);
     void checkpoint_loop() EXCLUDES(checkpoint_mutex_);
     [[nodiscard]] bool checkpoint_due() const;
     void ask_for_checkpoint() EXCLUDES(checkpoint_mutex_);
@@ -110,9 +132,11 @@ private:
     void populate(std::shared_ptr<Database> database, SchemaRuleId index)
         EXCLUDES(population_mutex_);
     void population_loop() EXCLUDES(population_mutex_);
+    /// Without a thread: what populate() asked for.
+    void populate_here() EXCLUDES(population_mutex_);
     Result<> populate_index(Database& database, IndexHandle& handle, bool from_start);
 
-    const std::unique_ptr<Kv> kv_;
+    const std::shared_ptr<Kv> kv_;
     const Settings settings_;
     Clock& clock_;
     CacheBudget cache_;
@@ -135,6 +159,9 @@ private:
     std::atomic<bool> stopping_{false};
 
     Mutex writing_mutex_;  // one checkpoint at a time
+    bool retired_ GUARDED_BY(writing_mutex_) = false;
+    static constexpr std::uint64_t kNotImported = UINT64_MAX;
+    std::atomic<std::uint64_t> imported_at_{kNotImported};
     mutable Mutex checkpoint_mutex_;
     ConditionVariable checkpoint_wake_;
     ConditionVariable checkpoint_done_;
@@ -148,6 +175,7 @@ private:
         std::shared_ptr<Database> database;
         SchemaRuleId index;
     };
+    void run_population(const Population& population) EXCLUDES(population_mutex_);
     Mutex population_mutex_;
     ConditionVariable population_wake_;
     ConditionVariable population_done_;
@@ -156,6 +184,7 @@ private:
 
     mutable Mutex transactions_mutex_;
     std::unordered_set<TransactionImpl*> transactions_ GUARDED_BY(transactions_mutex_);
+    std::optional<Error> stop_reason_ GUARDED_BY(transactions_mutex_);  // of stopping_
     std::atomic<std::uint64_t> next_transaction_{1};
 };
 

@@ -54,6 +54,8 @@ public:
     /// nullopt if absent.
     virtual Result<std::optional<std::string>> get(std::string_view key) = 0;
     virtual std::unique_ptr<KvCursor> new_cursor() = 0;
+    /// For reading everything once: leaves what is cached where it is.
+    virtual std::unique_ptr<KvCursor> new_scan() { return new_cursor(); }
     /// A copy of the whole state under `directory` (hard links where it can). kIo, kDiskFull.
     virtual Result<> checkpoint(const std::string& directory) = 0;
     /// Bytes held: block cache and write buffers. For the memory metric.

@@ -187,6 +187,14 @@ public:
             std::unique_ptr<rocksdb::Iterator>{db_->NewIterator(rocksdb::ReadOptions{})});
     }
 
+    std::unique_ptr<KvCursor> new_scan() override {
+        rocksdb::ReadOptions options;
+        options.fill_cache = false;
+        options.readahead_size = std::size_t{1} << 20;
+        return std::make_unique<RocksCursor>(
+            db_, directory_, std::unique_ptr<rocksdb::Iterator>{db_->NewIterator(options)});
+    }
+
     Result<> checkpoint(const std::string& directory) override {
         std::error_code error;
         if (std::filesystem::exists(directory, error)) {
@@ -305,7 +313,9 @@ rocksdb::Options make_options(const RocksKvSettings& settings,
 
 }  // namespace
 
-Result<std::unique_ptr<Kv>> open_rocks_kv_on(const RocksKvSettings& settings, rocksdb::Env* env) {
+Result<std::unique_ptr<Kv>> open_rocks_kv_on(const RocksKvSettings& settings,
+                                             rocksdb::Env* env,
+                                             std::function<void()> closed) {
     std::error_code error;
     std::filesystem::create_directories(settings.directory, error);
     if (error) {
@@ -328,8 +338,15 @@ Result<std::unique_ptr<Kv>> open_rocks_kv_on(const RocksKvSettings& settings, ro
         db.reset(raw);
         return status;
     }));
+    std::shared_ptr<rocksdb::DB> shared{db.release(),
+                                        [closed = std::move(closed)](rocksdb::DB* last) {
+                                            delete last;
+                                            if (closed) {
+                                                closed();
+                                            }
+                                        }};
     return std::unique_ptr<Kv>{
-        std::make_unique<RocksKv>(std::move(db), settings.directory, std::move(cache))};
+        std::make_unique<RocksKv>(std::move(shared), settings.directory, std::move(cache))};
 }
 
 Result<std::unique_ptr<Kv>> open_rocks_kv(const RocksKvSettings& settings) {

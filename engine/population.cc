@@ -66,7 +66,7 @@ void EngineImpl::populate(std::shared_ptr<Database> database, SchemaRuleId index
         return;
     }
     populations_.push_back(Population{std::move(database), index});
-    if (!population_thread_.joinable()) {
+    if (settings_.background && !population_thread_.joinable()) {
         population_thread_ = std::thread{[this] { population_loop(); }};
     }
     population_wake_.notify_all();
@@ -84,27 +84,44 @@ void EngineImpl::population_loop() {
         const Population next = populations_.front();
         populations_.pop_front();
         lock.unlock();
-        std::shared_ptr<IndexHandle> handle;
-        const auto indexes = next.database->indexes();
-        for (const auto& candidate : indexes->all) {
-            if (candidate->rule.id == next.index) {
-                handle = candidate;
-            }
-        }
-        if (handle) {
-            const Result<> done = populate_index(*next.database, *handle, true);
-            if (handle->dropped) {
-                // What was added since the drop erased its entries goes as well.
-                static_cast<void>(handle->index.clear());
-            } else if (!done) {
-                next.database->schema.set_failed(next.index, done.error().message());
-            } else if (!stopping_) {
-                handle->online = true;
-                next.database->schema.set_online(next.index);
-            }
-        }
+        run_population(next);
         lock.lock();
         population_done_.notify_all();
+    }
+}
+
+void EngineImpl::populate_here() {
+    MutexLock lock{population_mutex_};
+    while (!populations_.empty()) {
+        const Population next = populations_.front();
+        populations_.pop_front();
+        lock.unlock();
+        run_population(next);
+        lock.lock();
+    }
+    population_done_.notify_all();
+}
+
+void EngineImpl::run_population(const Population& next) {
+    std::shared_ptr<IndexHandle> handle;
+    const auto indexes = next.database->indexes();
+    for (const auto& candidate : indexes->all) {
+        if (candidate->rule.id == next.index) {
+            handle = candidate;
+        }
+    }
+    if (!handle) {
+        return;
+    }
+    const Result<> done = populate_index(*next.database, *handle, true);
+    if (handle->dropped) {
+        // What was added since the drop erased its entries goes as well.
+        static_cast<void>(handle->index.clear());
+    } else if (!done) {
+        next.database->schema.set_failed(next.index, done.error().message());
+    } else if (!stopping_) {
+        handle->online = true;
+        next.database->schema.set_online(next.index);
     }
 }
 

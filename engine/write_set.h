@@ -101,6 +101,8 @@ public:
     [[nodiscard]] DatabaseId database() const noexcept { return database_; }
     /// false at the end. kCorruption naming the offset if an operation is unknown or cut off.
     Result<bool> next(WriteOperation& operation);
+    /// Where the next operation begins.
+    [[nodiscard]] std::size_t position() const noexcept { return in_.position(); }
 
 private:
     explicit WriteSetReader(std::string_view payload) : in_{payload} {}

@@ -27,6 +27,9 @@ enum class KeyKind : char {
     kTypes = 'y',           // database, ...: written by LabelIndex, relationships by type
 };
 
+/// How far an import has come. Beside a complete state it says that nothing was added to that yet. Never exported.
+inline constexpr std::string_view kImportKey = "mimport";
+
 inline std::string key_prefix(KeyKind kind, DatabaseId database) {
     std::string key;
     ByteWriter out{key};

@@ -9,10 +9,12 @@
 namespace nornic::engine {
 
 TransactionImpl::TransactionImpl(EngineImpl& engine,
+                                 std::shared_ptr<const void> keep_alive,
                                  std::shared_ptr<Database> database,
                                  TransactionId id,
                                  const BeginOptions& options)
-    : engine_{engine},
+    : keep_alive_{std::move(keep_alive)},
+      engine_{engine},
       database_{std::move(database)},
       id_{id},
       mode_{options.mode},

@@ -19,6 +19,7 @@ namespace nornic::engine {
 class TransactionImpl final : public Transaction {
 public:
     TransactionImpl(EngineImpl& engine,
+                    std::shared_ptr<const void> keep_alive,
                     std::shared_ptr<Database> database,
                     TransactionId id,
                     const BeginOptions& options);
@@ -175,6 +176,7 @@ private:
     Result<> check_all_required();
     void encode(std::string& out);
 
+    const std::shared_ptr<const void> keep_alive_;  // first, so that it is let go of last
     EngineImpl& engine_;
     const std::shared_ptr<Database> database_;
     const TransactionId id_;
