@@ -169,6 +169,7 @@ void ReplicaImpl::stop() {
         }
         stopping_ = true;
         changed_.notify_all();
+        stop_gathering();
     }
     // The bus first: it may be waiting for mutex_, and must find stopping_ set.
     if (bus_ != nullptr) {
@@ -286,6 +287,7 @@ void ReplicaImpl::read_point(ReadConsistency level,
     }
     if (causal) {
         readers_.push_back({wanted, deadline, std::move(done)});
+        stop_gathering();
         return;
     }
     const ReadId id{next_id_++};
@@ -409,10 +411,39 @@ void ReplicaImpl::after_input(Where where) {
     if (leaving_) {
         changed_.notify_all();
     }
-    if (!pumping_ && !halted()) {
-        pumping_ = true;
-        pump(where);
+    if (pumping_) {
+        if (gathering_ && !strategy_->may_gather()) {
+            stop_gathering();
+        }
+        return;
     }
+    if (halted()) {
+        return;
+    }
+    pumping_ = true;
+    if (where == Where::kBus && settings_.own_threads && settings_.gather.count() > 0 && strategy_->may_gather()) {
+        gathering_ = true;
+        run_on_disk_thread([this] { gather(); });
+        return;
+    }
+    pump(where);
+}
+
+void ReplicaImpl::stop_gathering() {
+    if (gathering_) {
+        gathering_ = false;
+        gathered_.notify_one();
+    }
+}
+
+void ReplicaImpl::gather() {
+    MutexLock lock{mutex_};
+    const Deadline end = clock_.now() + settings_.gather;
+    while (gathering_ && !stopping_ && clock_.now() < end) {
+        gathered_.wait_until(lock, end);
+    }
+    gathering_ = false;
+    pump(Where::kCaller);
 }
 
 void ReplicaImpl::send_messages() {

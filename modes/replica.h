@@ -106,6 +106,8 @@ struct ReplicaSettings {
     std::size_t batch_bytes_max = std::size_t{64} << 20;
     Duration sync_warn_after = std::chrono::seconds{1};
     Duration tick_interval = std::chrono::milliseconds{10};
+    /// How long entries that nobody waits for may gather before they are synced together.
+    Duration gather = std::chrono::milliseconds{10};
     /// Where entries of lost branches are kept readable; empty: nowhere (a witness, the simulator's own sink below).
     std::string diverged_directory;
     /// Takes what would be written there instead: file name and text. For tests and the simulator.

@@ -90,6 +90,10 @@ private:
     /// What the strategy was told just now may have given it something to say or to do.
     void after_input(Where where) REQUIRES(mutex_);
     void send_messages() REQUIRES(mutex_);
+    /// Ends a gathering that somebody began to wait for.
+    void stop_gathering() REQUIRES(mutex_);
+    /// On the disk thread, with pumping_ held for it.
+    void gather();
     void watch_waiters(Completions& completions) REQUIRES(mutex_);
     void watch_loop();
     [[nodiscard]] bool halted() const REQUIRES(mutex_) { return stopping_ || failure_.has_value(); }
@@ -138,6 +142,8 @@ private:
     mutable Mutex mutex_;
     ConditionVariable changed_;
     bool pumping_ GUARDED_BY(mutex_) = false;  // Exactly one thread at a time carries out Readies.
+    bool gathering_ GUARDED_BY(mutex_) = false;  // the disk thread has the pump and lets entries come together
+    ConditionVariable gathered_;
     bool stopping_ GUARDED_BY(mutex_) = false;
     bool leaving_ GUARDED_BY(mutex_) = false;
     bool stalled_ GUARDED_BY(mutex_) = false;  // the strategy was told of a hanging sync

@@ -211,6 +211,9 @@ public:
     /// being persisted, so that neither a sync nor an apply delays a heartbeat or the entries to a peer.
     virtual std::vector<Outbound> take_messages() { return {}; }
 
+    /// Nobody waits for what take_ready() has for the disk: it may gather for a moment and share a sync. Only where
+    /// there is such work.
+    [[nodiscard]] virtual bool may_gather() const { return false; }
     /// Takes all other outstanding work. Precondition: the previous Ready's entries were persisted.
     virtual Ready take_ready() = 0;
     virtual void persisted(LogIndex last) = 0;  // Ready steps 2–3 are done up to `last`.

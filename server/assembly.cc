@@ -168,6 +168,7 @@ modes::ReplicaSettings replica_settings(const env::Settings& settings) {
     out.diverged_directory = settings.data_directory + "/diverged";
     out.log_retention_bytes = settings.cluster.log_retention_bytes;
     out.snapshot_bytes_per_second = settings.cluster.snapshot_bytes_per_second;
+    out.gather = settings.cluster.ha_wal_batch_timeout;
     return out;
 }
 

@@ -40,6 +40,7 @@ modes::StrategyFactory hot_standby(const env::ClusterSettings& cluster, Duration
     settings.heartbeat_ticks = ticks(cluster.ha_heartbeat, tick);
     settings.failover_ticks = ticks(cluster.ha_failover_timeout, tick);
     settings.degrade_ticks = ticks(cluster.ha_sync_timeout, tick);
+    settings.tick_ms = static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(tick).count());
     settings.batch_entries_max = static_cast<std::size_t>(cluster.ha_wal_batch_size);
     return [settings](const modes::StrategyStart& start) { return modes::make_hot_standby(start, settings); };
 }

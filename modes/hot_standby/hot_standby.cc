@@ -76,6 +76,7 @@ void HotStandby::append(Entry entry) {
     last_epoch_ = entry.term;
     last_hybrid_time_ = std::max(last_hybrid_time_, entry.hybrid_time);
     tail_bytes_ += entry.payload.size() + sizeof(Entry);
+    unwritten_bytes_ += entry.payload.size();
     ready_.entries.push_back(entry);
     tail_.push_back(std::move(entry));
     trim_tail();
@@ -111,7 +112,18 @@ void HotStandby::forget_after(LogIndex keep) {
     }
 }
 
+std::string HotStandby::in_seconds(std::uint64_t ticks) const {
+    return fmt::format("{:.1f} s", static_cast<double>(ticks * settings_.tick_ms) / 1000);
+}
+
 // ---- Ready ----
+
+/// A standby that was promised to have received, not synced, its entries.
+bool HotStandby::may_gather() const {
+    return state_ == State::kStandby && settings_.sync_mode != SyncMode::kSync && !acknowledge_persisted_ &&
+           !rewind_to_ && !hard_state_pending() && !ready_.entries.empty() && ready_.messages_after_persist.empty() &&
+           claim_ == Claim::kNone && unwritten_bytes_ < settings_.gather_bytes_max;
+}
 
 Ready HotStandby::take_ready() {
     NORNIC_CHECK(taken_ == persisted_, "taken={} persisted={}", taken_.value, persisted_.value);
@@ -132,6 +144,7 @@ Ready HotStandby::take_ready() {
         hard_in_flight_ = true;
     }
     Ready out = std::exchange(ready_, Ready{});
+    unwritten_bytes_ = 0;
     taken_ = last_;
     out.committed = std::min(committed_, persisted_);
     return out;

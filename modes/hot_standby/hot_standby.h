@@ -36,6 +36,10 @@ struct HotStandbySettings {
     std::size_t batch_entries_max = 1000;
     std::size_t batch_bytes_max = std::size_t{512} << 10;
     std::size_t window_batches = 16;  // sent and not yet acknowledged
+    /// Entries that a standby may have received and not begun to sync, where only that it received them was promised.
+    std::size_t gather_bytes_max = std::size_t{1} << 20;
+    /// How long a tick is; for what is said to people alone.
+    std::uint32_t tick_ms = 10;
     /// Entries kept in memory for sending; older ones are read from the log.
     std::size_t tail_bytes_max = std::size_t{32} << 20;
 };

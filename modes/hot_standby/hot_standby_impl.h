@@ -29,6 +29,7 @@ public:
     void leave() override;
     [[nodiscard]] bool left() const override;
     std::vector<Outbound> take_messages() override { return std::exchange(messages_, {}); }
+    [[nodiscard]] bool may_gather() const override;
     Ready take_ready() override;
     void persisted(LogIndex last) override;
     void not_persisted(LogIndex first) override;
@@ -94,6 +95,7 @@ private:
     void trim_tail();
     void forget_after(LogIndex keep);
     [[nodiscard]] std::uint64_t silent_ticks() const { return tick_ - primary_heard_tick_; }
+    [[nodiscard]] std::string in_seconds(std::uint64_t ticks) const;
     [[nodiscard]] std::string_view role_name() const { return settings_.configured_primary ? "primary" : "standby"; }
     [[nodiscard]] std::string peer_name() const { return peer_.seen ? peer_.info.id : std::string{"the peer"}; }
 
@@ -169,6 +171,7 @@ private:
     std::uint64_t last_hybrid_time_ = 0;
     std::deque<Entry> tail_;  // consecutive, up to last_; everything past persisted_ is in it
     std::size_t tail_bytes_ = 0;
+    std::size_t unwritten_bytes_ = 0;  // in ready_.entries, about
     bool rewinding_ = false;
     std::optional<LogIndex> rewind_to_;
     bool needs_snapshot_ = false;

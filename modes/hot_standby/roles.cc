@@ -251,7 +251,6 @@ void HotStandby::consider_failover() {
     if (claim_ != Claim::kNone || rewinding_ || silent_ticks() < settings_.failover_ticks) {
         return;
     }
-    const auto seconds = [&] { return fmt::format("{} ticks", silent_ticks()); };
     if (state_ == State::kAsking) {
         const bool fresh = last_.value == 0 && epoch_.value == 0;
         const bool led_last = primary_ == start_.self && epoch_.value > 0;
@@ -301,7 +300,7 @@ void HotStandby::consider_failover() {
         m.set_forced(true);
         say(peer_.info.id, LANE_CONTROL, std::move(message));
     }
-    promote(fmt::format("primary '{}' has been silent for {}", primary_, seconds()));
+    promote(fmt::format("primary '{}' has been silent for {}", primary_, in_seconds(silent_ticks())));
 }
 
 // ---- Messages about who leads ----
