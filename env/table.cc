@@ -412,13 +412,14 @@ const std::vector<Row>& table() {
         {"NORNICDB_CLUSTER_HA_WAL_BATCH_TIMEOUT",
          "10ms",
          "Cluster: hot standby",
-         "How long a batch gathers.",
+         "How long a standby gathers entries before it syncs them together, where nobody waits for that (async and "
+         "semi_sync); 0 syncs each batch.",
          duration_field([](Settings& s) -> auto& { return s.cluster.ha_wal_batch_timeout; }),
          false},
         {"NORNICDB_CLUSTER_HA_RECONNECT_INTERVAL",
          "5s",
          "Cluster: hot standby",
-         "Longest pause between dials.",
+         "Longest pause between dials; at most half the failover timeout is used.",
          duration_field([](Settings& s) -> auto& { return s.cluster.ha_reconnect_interval; }),
          false},
         // Cluster: Raft

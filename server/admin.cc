@@ -54,7 +54,7 @@ http::Document outcome_document(const Member& member,
     json::object out{{std::string{flag}, outcome.has_value()},
                      {"node_id", view.self},
                      {"role", modes::to_string(view.role)},
-                     {"leader", view.leader.empty() ? json::value{nullptr} : json::value(view.leader)},
+                     {"leader", view.leader.empty() ? json::value(nullptr) : json::value(view.leader)},
                      {"term", view.term.value}};
     if (outcome) {
         out["message"] = outcome.value();

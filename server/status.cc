@@ -43,7 +43,7 @@ void add_details(json::object& out, const modes::ClusterView& view) {
 }
 
 json::value or_null(const std::string& text) {
-    return text.empty() ? json::value{nullptr} : json::value(text);
+    return text.empty() ? json::value(nullptr) : json::value(text);
 }
 
 http::Document document(int status, const json::object& body) {
@@ -118,7 +118,7 @@ http::Document ready(const Member& member) {
 json::object cluster_status(const Member& member) {
     const modes::ClusterView view = member.replica.view();
     const modes::ReplicaStats stats = member.replica.stats();
-    json::value leader{nullptr};
+    json::value leader(nullptr);
     if (const modes::MemberView* m = find(view, view.leader)) {
         leader = json::object{{"id", m->id},
                               {"address", m->cluster_address},
