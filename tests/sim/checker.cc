@@ -1,0 +1,189 @@
+#include "tests/sim/checker.h"
+
+#include "tests/sim/node.h"
+
+#include <charconv>
+#include <string_view>
+
+namespace nornic::sim {
+namespace {
+
+std::uint64_t hash_of(const engine::LogEntry& entry) {
+    std::uint64_t hash = 0xCBF29CE484222325ULL ^ static_cast<std::uint64_t>(entry.kind) ^ entry.hybrid_time;
+    for (const char c : entry.payload) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+    }
+    return hash;
+}
+
+std::uint64_t number_after(std::string_view text, std::string_view label) {
+    const std::size_t at = text.find(label);
+    std::uint64_t out = 0;
+    if (at != std::string_view::npos) {
+        std::from_chars(text.data() + at + label.size(), text.data() + text.size(), out);
+    }
+    return out;
+}
+
+}  // namespace
+
+void Checker::logged(Node& node, const engine::LogEntry& entry) {
+    const std::pair key{entry.index, entry.term};
+    const auto [at, added] = entries_.emplace(key, hash_of(entry));
+    if (!added && at->second != hash_of(entry)) {
+        world_.violate(fmt::format("entry {} of epoch {} at {} is another than it was before",
+                                   entry.index.value,
+                                   entry.term.value,
+                                   node.id()));
+    }
+    holders_[key] |= std::uint64_t{1} << node.number();
+    world_.scheduler.mix(entry.index.value << 16 ^ entry.term.value << 4 ^ node.number());
+}
+
+void Checker::replaced(Node& node, LogIndex index, Term term) {
+    world_.trace("{}'s state and log are replaced by a snapshot at {} of epoch {}", node.id(), index.value, term.value);
+    world_.mark("snapshot: installed");
+    std::vector<Term>& mine = node.disk().lineage;
+    for (const auto& other : world_.nodes) {
+        const std::vector<Term>& theirs = other->disk().lineage;
+        if (other.get() != &node && theirs.size() > index.value && theirs[index.value] == term) {
+            mine.assign(theirs.begin(), theirs.begin() + static_cast<std::ptrdiff_t>(index.value) + 1);
+            return;
+        }
+    }
+    // Nobody has that line any more; its end is what is known.
+    mine.resize(index.value + 1);
+    mine[index.value] = term;
+}
+
+void Checker::diverged(Node& node, const std::string& name, const std::string& text) {
+    world_.trace("{} saves {}", node.id(), name);
+    world_.mark("diverged: saved");
+    if (world_.menu.mutation == Mutation::kSinkDrops) {
+        return;
+    }
+    std::string_view rest = text;
+    while (!rest.empty()) {
+        const std::size_t end = std::min(rest.find('\n'), rest.size());
+        const std::string_view line = rest.substr(0, end);
+        diverged_.emplace(LogIndex{number_after(line, "\"index\":")}, Term{number_after(line, "\"epoch\":")});
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+}
+
+void Checker::acknowledged(Node& node, modes::Committed committed) {
+    world_.scheduler.mix(committed.index.value << 16 ^ committed.term.value);
+    const auto [at, added] = leaders_.emplace(committed.term, node.number());
+    if (!added && at->second != node.number()) {
+        world_.violate(fmt::format("two members acknowledged writes in epoch {}", committed.term.value));
+    }
+    acknowledged_.push_back({committed, node.number(), world_.scheduler.now()});
+}
+
+void Checker::compare_states() {
+    for (const auto& node : world_.nodes) {
+        if (!node->running() || node->witness()) {
+            continue;
+        }
+        const LogIndex index = node->engine().applied_index();
+        const Term term = node->engine().applied_term();
+        const auto digest = node->engine().digest();
+        if (!digest) {
+            world_.violate(fmt::format("no digest of {}: {}", node->id(), digest.error().message()));
+            continue;
+        }
+        const auto [at, added] = states_.emplace(std::pair{index, term}, digest.value());
+        if (!added && at->second != digest.value()) {
+            world_.violate(fmt::format("{} has another state at entry {} of epoch {} than there was before",
+                                       node->id(),
+                                       index.value,
+                                       term.value));
+        }
+        world_.scheduler.mix(digest.value());
+    }
+}
+
+void Checker::count_primaries() {
+    if (world_.menu.standby.fence_policy == modes::FencePolicy::kAvailable || world_.forced != 0) {
+        return;
+    }
+    std::string who;
+    std::size_t count = 0;
+    for (const auto& node : world_.nodes) {
+        if (node->running() && !node->witness() && node->replica().view().is_leader() &&
+            node->replica().view().accepts_writes) {
+            ++count;
+            who += (who.empty() ? "" : " and ") + node->id();
+        }
+    }
+    if (count > 1) {
+        world_.violate(fmt::format("{} take writes at a time", who));
+    }
+}
+
+bool Checker::survived(modes::Committed committed) const {
+    return committed.index.value < history_.size() && history_[committed.index.value] == committed.term;
+}
+
+/// Empty: losing it was to be expected.
+std::string Checker::why_lost_is_wrong(const Acknowledged& lost) const {
+    const std::pair key{lost.committed.index, lost.committed.term};
+    const modes::HotStandbySettings& ha = world_.menu.standby;
+    const auto never = [&]() -> std::string {
+        if (world_.forced != 0) {
+            return {};
+        }
+        switch (ha.sync_mode) {
+            case modes::SyncMode::kSync:
+                return "sync loses nothing";
+            case modes::SyncMode::kSemiSync:
+                if (ha.fence_policy != modes::FencePolicy::kAvailable) {
+                    return "semi_sync under witness or strict loses nothing";
+                }
+                return world_.partitions == 0 ? "semi_sync loses nothing where no member is cut off" : "";
+            case modes::SyncMode::kAsync: {
+                const auto holders = holders_.find(key);
+                const bool shipped = holders != holders_.end() && (holders->second & 3) == 3;
+                const bool kept = world_.menu.power_loss.count() == 0 && world_.menu.both_die.count() == 0 &&
+                                  world_.menu.seam_crash_per_million == 0 && world_.menu.sync_fails.count() == 0;
+                return shipped && kept && world_.partitions == 0 ? "async loses only what was not shipped" : "";
+            }
+        }
+        return {};
+    }();
+    if (!never.empty()) {
+        return never;
+    }
+    if (diverged_.contains(key)) {
+        return {};
+    }
+    if (world_.menu.log_retention_bytes < (std::uint64_t{1} << 30)) {
+        world_.mark("diverged: the branch was cut by the retention before it was given up");
+        return {};
+    }
+    return "it is in nobody's diverged output";
+}
+
+void Checker::judge(Node& primary) {
+    history_ = primary.disk().lineage;
+    std::size_t lost = 0;
+    for (const Acknowledged& write : acknowledged_) {
+        if (survived(write.committed)) {
+            continue;
+        }
+        ++lost;
+        if (const std::string why = why_lost_is_wrong(write); !why.empty()) {
+            world_.violate(fmt::format("the write acknowledged by {} at {} ms as entry {} of epoch {} is lost: {}",
+                                       world_.node(write.node).id(),
+                                       write.at.count() / 1'000'000,
+                                       write.committed.index.value,
+                                       write.committed.term.value,
+                                       why));
+        }
+    }
+    if (lost != 0) {
+        world_.mark("writes: some acknowledged ones were given up, as promised");
+    }
+}
+
+}  // namespace nornic::sim

@@ -1,0 +1,57 @@
+// What must hold. It watches logs, answers and states while the world runs, and judges the end.
+#pragma once
+
+#include "engine/log.h"
+#include "modes/replica.h"
+#include "tests/sim/world.h"
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace nornic::sim {
+
+class Checker {
+public:
+    explicit Checker(World& world) : world_{world} {}
+
+    /// An entry went into a member's log. One (index, epoch) is one entry, wherever it is.
+    void logged(Node& node, const engine::LogEntry& entry);
+    /// A member's log goes on behind a snapshot of (index, term).
+    void replaced(Node& node, LogIndex index, Term term);
+    void diverged(Node& node, const std::string& name, const std::string& text);
+    /// A client was told that its write is committed.
+    void acknowledged(Node& node, modes::Committed committed);
+
+    /// Members that stand at the same entry have the same state; under witness and strict one member leads.
+    void compare_states();
+    void count_primaries();
+
+    /// Everything is healed and quiet; `primary` leads.
+    void judge(Node& primary);
+    /// Whether that acknowledged write is still there. Valid after judge().
+    [[nodiscard]] bool survived(modes::Committed committed) const;
+    [[nodiscard]] std::size_t acknowledged_count() const { return acknowledged_.size(); }
+
+private:
+    struct Acknowledged {
+        modes::Committed committed;
+        std::size_t node = 0;
+        Duration at{};
+    };
+    [[nodiscard]] std::string why_lost_is_wrong(const Acknowledged& lost) const;
+
+    World& world_;
+    std::map<std::pair<LogIndex, Term>, std::uint64_t> entries_;  // hash of each entry ever logged
+    std::map<std::pair<LogIndex, Term>, std::uint64_t> holders_;  // members that ever logged it, a bit each
+    std::map<std::pair<LogIndex, Term>, std::uint64_t> states_;   // digest of the state there
+    std::set<std::pair<LogIndex, Term>> diverged_;
+    std::map<Term, std::size_t> leaders_;  // who acknowledged in an epoch
+    std::vector<Acknowledged> acknowledged_;
+    std::vector<Term> history_;  // of the primary at the end
+};
+
+}  // namespace nornic::sim

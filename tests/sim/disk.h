@@ -1,0 +1,57 @@
+// What survives a member's process: its log, its store. SimLog is the log as one process sees it; a sync of it takes
+// time, during which the member's other inputs go on, and may fail or never end.
+#pragma once
+
+#include "engine/log.h"
+#include "engine/log/segmented_log.h"
+#include "engine/log/simulated_disk.h"
+#include "engine/snapshot.h"
+#include "tests/sim/fiber.h"
+#include "tests/sim/world.h"
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace nornic::sim {
+
+class Node;
+
+class Disk {
+public:
+    Disk(World& world, Node& node);
+    ~Disk();
+
+    /// For a process that starts. The store is lent to it.
+    Result<std::unique_ptr<engine::Log>> open_log();
+    [[nodiscard]] engine::KvHome& home() { return *home_; }
+    /// The process is gone: killed, or (power_lost) with all that was not synced.
+    void crash(bool power_lost);
+
+    // Faults.
+    bool full = false;
+    bool hangs = false;       // no sync ends
+    bool fails_next = false;  // the next sync fails
+
+    /// Resumes what stands in a sync, if anything does.
+    void resume_sync();
+    [[nodiscard]] bool in_sync() const { return waiting_ != nullptr; }
+
+    /// The term of each entry that this log ever had in its present line: [0] is that of index 0.
+    std::vector<Term> lineage{Term{0}};
+
+private:
+    friend class SimLog;
+    void harm_memory_log();
+
+    World& world_;
+    Node& node_;
+    std::unique_ptr<engine::SimulatedDisk> sectors_;  // beneath a segmented log
+    std::unique_ptr<engine::Log> memory_log_;
+    std::unique_ptr<engine::KvHome> home_;
+    Fiber* waiting_ = nullptr;
+    std::optional<Deadline> sync_since_;
+    std::uint64_t opened_ = 0;
+};
+
+}  // namespace nornic::sim

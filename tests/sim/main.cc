@@ -1,0 +1,187 @@
+// nornic_sim: the production driver, strategies and engine in a world of one seed. docs/simulator.md.
+#include "observability/log.h"
+#include "tests/sim/checker.h"
+#include "tests/sim/network.h"
+#include "tests/sim/node.h"
+#include "tests/sim/world.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <string>
+#include <string_view>
+#include <unistd.h>
+
+namespace nornic::sim {
+namespace {
+
+struct Options {
+    std::uint64_t first = 1;
+    std::uint64_t count = 1;
+    double seconds = 0;  // 0: no limit
+    bool verbose = false;
+    bool twice = false;
+    bool keep_going = false;
+    bool marks = false;
+    std::string mode = "ha_standby";
+    Mutation mutation = Mutation::kNone;
+};
+
+std::uint64_t seed_now = 0;
+Mutation mutation_now = Mutation::kNone;
+
+std::string repro(std::uint64_t seed, Mutation mutation) {
+    std::string out = fmt::format("nornic_sim --seed={}", seed);
+    if (mutation != Mutation::kNone) {
+        out += fmt::format(" --mutation={}", to_string(mutation));
+    }
+    return out;
+}
+
+/// A failed check ends the process; which seed it was is said on its way out.
+void on_signal(int number) {
+    const std::string text = fmt::format("FAILED seed {}: signal {}\n  {} --verbose\n", seed_now, number, repro(seed_now, mutation_now));
+    static_cast<void>(!::write(STDOUT_FILENO, text.data(), text.size()));
+    ::_exit(3);
+}
+
+struct Run {
+    std::uint64_t digest = 0;
+    std::optional<Violation> violation;
+    std::deque<std::string> lines;
+    std::size_t acknowledged = 0;
+};
+
+Run run_seed(std::uint64_t seed, Mutation mutation, Tracing tracing, Marks& marks) {
+    seed_now = seed;
+    mutation_now = mutation;
+    World world{draw_menu(seed, mutation), tracing, marks};
+    world.run();
+    return {world.scheduler.digest(), world.violation(), world.lines(), world.checker->acknowledged_count()};
+}
+
+bool parse(int argc, char** argv, Options& options) {
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view text{argv[i]};
+        const std::size_t equals = std::min(text.find('='), text.size());
+        const std::string_view name = text.substr(0, equals);
+        const std::string_view value = text.substr(std::min(equals + 1, text.size()));
+        std::uint64_t number = 0;
+        const bool is_number = std::from_chars(value.data(), value.data() + value.size(), number).ec == std::errc{};
+        if (name == "--seed" && is_number) {
+            options.first = number;
+            options.count = 1;
+        } else if (name == "--seeds" && is_number) {
+            options.count = number;
+        } else if (name == "--first" && is_number) {
+            options.first = number;
+        } else if (name == "--seconds" && is_number) {
+            options.seconds = static_cast<double>(number);
+        } else if (name == "--mode" && value == "ha_standby") {
+            options.mode = value;
+        } else if (text == "--verbose") {
+            options.verbose = true;
+        } else if (text == "--twice") {
+            options.twice = true;
+        } else if (text == "--keep-going") {
+            options.keep_going = true;
+        } else if (text == "--marks") {
+            options.marks = true;
+        } else if (name == "--mutation" && parse_mutation(value, options.mutation)) {
+        } else {
+            fmt::print(stderr,
+                       "'{}' is not understood. nornic_sim [--seed=N | --first=N --seeds=N] [--seconds=S] [--verbose] "
+                       "[--twice] [--keep-going] [--marks] [--mode=ha_standby] [--mutation=NAME]\n",
+                       text);
+            return false;
+        }
+    }
+    return true;
+}
+
+int run(const Options& options) {
+    Marks marks;
+    std::uint64_t done = 0;
+    std::uint64_t failed = 0;
+    std::uint64_t acknowledged = 0;
+    std::uint64_t digest = 0;
+    const auto began = std::chrono::steady_clock::now();
+    const auto passed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(); };
+    for (std::uint64_t seed = options.first; seed < options.first + options.count; ++seed) {
+        if (options.seconds > 0 && passed() > options.seconds) {
+            break;
+        }
+        if (options.count == 1) {
+            fmt::print("seed {}: {}\n", seed, draw_menu(seed, options.mutation).describe());
+            std::fflush(stdout);
+        }
+        Run result = run_seed(seed, options.mutation, {options.verbose, options.verbose}, marks);
+        ++done;
+        acknowledged += result.acknowledged;
+        digest = (digest ^ result.digest) * 0x100000001B3ULL;
+        if (options.twice && !result.violation) {
+            Marks again;
+            if (run_seed(seed, options.mutation, {true, false}, again).digest != result.digest) {
+                result.violation = Violation{"run twice, the seed gave two histories"};
+            }
+        }
+        if (!result.violation) {
+            continue;
+        }
+        ++failed;
+        fmt::print("FAILED seed {}: {}\n", seed, result.violation->what);
+        if (options.count != 1) {
+            fmt::print("  {}\n", draw_menu(seed, options.mutation).describe());
+        }
+        fmt::print("  {} --verbose\n", repro(seed, options.mutation));
+        if (!options.verbose && options.mutation == Mutation::kNone && !options.keep_going) {
+            Marks again;
+            for (const std::string& line : run_seed(seed, options.mutation, {true, false}, again).lines) {
+                fmt::print("    {}\n", line);
+            }
+        }
+        std::fflush(stdout);
+        if (!options.keep_going) {
+            break;
+        }
+    }
+    if (options.marks) {
+        for (const auto& [name, count] : marks) {
+            fmt::print("{:8} {}\n", count, name);
+        }
+    }
+    fmt::print("{} seeds in {:.1f} s, {} failed, {} writes acknowledged, digest {:016x}\n",
+               done,
+               passed(),
+               failed,
+               acknowledged,
+               digest);
+    return failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace nornic::sim
+
+int main(int argc, char** argv) {
+    nornic::sim::Options options;
+    if (!nornic::sim::parse(argc, argv, options)) {
+        return 2;
+    }
+    if (!options.verbose) {
+        // What servers say to operators is in the trace.
+        nornic::log::configure(nornic::log::Level::kError, nornic::log::Format::kText);
+        if (const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC); null >= 0) {
+            ::dup2(null, STDERR_FILENO);
+            ::close(null);
+        }
+    }
+    for (const int number : {SIGABRT, SIGSEGV, SIGFPE, SIGBUS}) {
+        std::signal(number, nornic::sim::on_signal);
+    }
+    return nornic::sim::run(options);
+}

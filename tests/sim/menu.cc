@@ -1,0 +1,197 @@
+#include "tests/sim/menu.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+namespace nornic::sim {
+namespace {
+
+constexpr std::array<std::pair<Mutation, std::string_view>, 14> kMutations{{
+    {Mutation::kNone, "none"},
+    {Mutation::kSyncLies, "sync_lies"},
+    {Mutation::kHardStateForgotten, "hard_state_forgotten"},
+    {Mutation::kEpochRewritten, "epoch_rewritten"},
+    {Mutation::kForgedReceived, "forged_received"},
+    {Mutation::kEntryTwice, "entry_twice"},
+    {Mutation::kEntryDropped, "entry_dropped"},
+    {Mutation::kTailLost, "tail_lost"},
+    {Mutation::kSinkDrops, "sink_drops"},
+    {Mutation::kAlwaysInSync, "always_in_sync"},
+    {Mutation::kWitnessGrants, "witness_grants"},
+    {Mutation::kFenceAccepted, "fence_accepted"},
+    {Mutation::kEarlyAnswer, "early_answer"},
+    {Mutation::kSnapshotHole, "snapshot_hole"},
+}};
+
+}  // namespace
+
+std::string_view to_string(Mutation mutation) {
+    for (const auto& [value, name] : kMutations) {
+        if (value == mutation) {
+            return name;
+        }
+    }
+    return "?";
+}
+
+bool parse_mutation(std::string_view name, Mutation& out) {
+    for (const auto& [value, text] : kMutations) {
+        if (text == name) {
+            out = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+Menu draw_menu(std::uint64_t seed, Mutation mutation) {
+    Random random{seed * 0x9E3779B97F4A7C15ULL + 1};
+    Menu menu;
+    menu.seed = seed;
+    menu.mutation = mutation;
+    const auto below = [&](std::uint64_t bound) { return random.below(bound); };
+    const auto one_in = [&](std::uint64_t n) { return random.one_in(n); };
+    const auto ms = [](std::uint64_t n) { return Duration{std::chrono::milliseconds{n}}; };
+
+    auto& ha = menu.standby;
+    ha.sync_mode = std::array{modes::SyncMode::kAsync, modes::SyncMode::kSemiSync, modes::SyncMode::kSemiSync,
+                              modes::SyncMode::kSync}[below(4)];
+    ha.fence_policy = std::array{modes::FencePolicy::kAvailable, modes::FencePolicy::kWitness,
+                                 modes::FencePolicy::kStrict}[below(3)];
+    menu.witness = ha.fence_policy == modes::FencePolicy::kWitness;
+    ha.has_witness = menu.witness;
+    ha.auto_failover = !one_in(12);
+    ha.heartbeat_ticks = static_cast<std::uint32_t>(2 + below(6));
+    ha.failover_ticks = ha.heartbeat_ticks * static_cast<std::uint32_t>(5 + below(12));
+    ha.degrade_ticks = std::max<std::uint32_t>(3, ha.failover_ticks / static_cast<std::uint32_t>(2 + below(3)));
+    ha.batch_entries_max = one_in(3) ? 1 + below(4) : 1000;
+    ha.window_batches = one_in(3) ? 1 + below(3) : 16;
+    ha.tail_bytes_max = one_in(3) ? 1024 + below(8192) : std::size_t{32} << 20;
+    menu.faults_for = ms(3000 + below(6000));
+
+    menu.latency_max = std::array{kMillisecond, kMillisecond, kMillisecond * 5, kMillisecond * 20}[below(4)];
+    menu.keep_alive = menu.failover_timeout() / static_cast<Duration::rep>(1 + below(4));
+    menu.dial_max = menu.failover_timeout() / static_cast<Duration::rep>(2 + below(6));
+    menu.segmented_log = one_in(3);
+    menu.sync_max = std::array{kMicrosecond * 300, kMillisecond * 2, kMillisecond * 2, kMillisecond * 15}[below(4)];
+    menu.batch_entries_max = one_in(3) ? 1 + below(8) : 4096;
+    menu.snapshot_chunk_bytes = std::size_t{256} << below(8);
+
+    // Faults: about a third of them in most seeds, now and then none, now and then nearly all.
+    const std::uint64_t odds = std::array<std::uint64_t, 6>{3, 3, 3, 2, 5, 1000}[below(6)];
+    const auto rate = [&](std::uint64_t least, std::uint64_t most) {
+        const bool on = one_in(odds);
+        const Duration mean = ms(least + below(most - least));
+        return on ? mean : Duration::zero();
+    };
+    menu.crash = rate(500, 4000);
+    menu.power_loss = rate(800, 5000);
+    menu.both_die = rate(2000, 8000);
+    menu.pause = rate(800, 4000);
+    menu.partition = rate(800, 5000);
+    menu.one_way = rate(800, 5000);
+    menu.reset = rate(300, 3000);
+    menu.lane_reset = rate(200, 2000);
+    menu.disk_full = rate(1000, 5000);
+    menu.disk_hang = rate(1500, 5000);
+    menu.sync_fails = rate(2000, 6000);
+    menu.clean_stop = rate(1500, 6000);
+    menu.switch_over = rate(1000, 5000);
+    menu.forced = one_in(3) ? rate(1500, 6000) : Duration::zero();
+    menu.checkpoint = rate(100, 1500);
+    if (menu.checkpoint.count() != 0 && one_in(2)) {
+        menu.log_retention_bytes = below(4096);
+    }
+    menu.role_switch = one_in(4);
+    menu.loss_per_million = one_in(odds + 1) ? static_cast<std::uint32_t>(below(30'000)) : 0;
+    menu.duplicate_per_million = one_in(odds + 1) ? static_cast<std::uint32_t>(below(50'000)) : 0;
+    menu.late_duplicates = one_in(2);
+    menu.spike_per_million = one_in(odds + 1) ? static_cast<std::uint32_t>(below(10'000)) : 0;
+    menu.sync_slow_per_million = one_in(odds + 1) ? static_cast<std::uint32_t>(below(50'000)) : 0;
+    menu.seam_crash_per_million = one_in(odds) ? static_cast<std::uint32_t>(below(2'000)) : 0;
+    menu.skew = one_in(3) ? 0.04 * random.unit() : 0;
+
+    menu.clients = 1 + below(5);
+    menu.think_max = std::array{kMillisecond * 2, kMillisecond * 20, kMillisecond * 60}[below(3)];
+    menu.workload.clear();
+    for (const std::string_view name : {"set", "counter", "bank", "ring", "register", "causal"}) {
+        if (one_in(4)) {
+            menu.workload += (menu.workload.empty() ? "" : "+") + std::string{name};
+        }
+    }
+    if (menu.workload.empty()) {
+        menu.workload = std::array<std::string, 3>{"set", "counter", "causal"}[below(3)];
+    }
+
+    // A mutation is met where it can do harm.
+    switch (mutation) {
+        case Mutation::kSyncLies:
+        case Mutation::kTailLost:
+        case Mutation::kHardStateForgotten:
+            menu.segmented_log = false;
+            menu.power_loss = menu.power_loss.count() == 0 ? ms(1500) : menu.power_loss;
+            break;
+        default:
+            break;
+    }
+    return menu;
+}
+
+std::string Menu::describe() const {
+    const auto sync = standby.sync_mode == modes::SyncMode::kAsync      ? "async"
+                      : standby.sync_mode == modes::SyncMode::kSemiSync ? "semi_sync"
+                                                                        : "sync";
+    const auto policy = standby.fence_policy == modes::FencePolicy::kAvailable ? "available"
+                        : standby.fence_policy == modes::FencePolicy::kWitness ? "witness"
+                                                                               : "strict";
+    std::string out = fmt::format("{} {} workload={} log={} heartbeat={} failover={} degrade={} latency<={}us",
+                                  sync,
+                                  policy,
+                                  workload,
+                                  segmented_log ? "segmented" : "memory",
+                                  standby.heartbeat_ticks,
+                                  standby.failover_ticks,
+                                  standby.degrade_ticks,
+                                  latency_max.count() / 1000);
+    const auto show = [&](std::string_view name, Duration mean) {
+        if (mean.count() != 0) {
+            out += fmt::format(" {}={}ms", name, mean.count() / 1'000'000);
+        }
+    };
+    show("crash", crash);
+    show("power_loss", power_loss);
+    show("both_die", both_die);
+    show("pause", pause);
+    show("partition", partition);
+    show("one_way", one_way);
+    show("reset", reset);
+    show("lane_reset", lane_reset);
+    show("disk_full", disk_full);
+    show("disk_hang", disk_hang);
+    show("sync_fails", sync_fails);
+    show("clean_stop", clean_stop);
+    show("switch_over", switch_over);
+    show("forced", forced);
+    show("checkpoint", checkpoint);
+    const auto part = [&](std::string_view name, std::uint32_t per_million) {
+        if (per_million != 0) {
+            out += fmt::format(" {}={}ppm", name, per_million);
+        }
+    };
+    part("loss", loss_per_million);
+    part("duplicate", duplicate_per_million);
+    part("spike", spike_per_million);
+    part("slow_sync", sync_slow_per_million);
+    part("seam_crash", seam_crash_per_million);
+    if (log_retention_bytes < (std::uint64_t{1} << 30)) {
+        out += fmt::format(" retention={}", log_retention_bytes);
+    }
+    if (!standby.auto_failover) {
+        out += " no_auto_failover";
+    }
+    return out;
+}
+
+}  // namespace nornic::sim

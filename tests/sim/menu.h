@@ -1,0 +1,100 @@
+// What one seed draws: sizes, time-outs, mode and policy, and which faults are on the menu. Most seeds have few of
+// them, so that each is met alone and together with others ("swarm").
+#pragma once
+
+#include "base/random.h"
+#include "modes/hot_standby/hot_standby.h"
+#include "tests/sim/scheduler.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace nornic::sim {
+
+/// A deliberate defect in a seam, to see that the checkers notice. tests/sim/mutations.py tries them all.
+enum class Mutation : std::uint8_t {
+    kNone,
+    kSyncLies,           // a sync does nothing and says that it did
+    kHardStateForgotten, // by a crash
+    kEpochRewritten,     // in heartbeats and batches, to what the receiver knows
+    kForgedReceived,     // a standby's answer says that everything arrived
+    kEntryTwice,         // an entry in transit takes the payload of the one before it
+    kEntryDropped,       // an entry in transit is left out and those behind it move up
+    kTailLost,           // the log's newest entries are gone after a restart
+    kSinkDrops,          // what would be saved of a lost branch is not
+    kAlwaysInSync,       // heartbeats tell the standby that it has everything
+    kWitnessGrants,      // whatever is asked
+    kFenceAccepted,      // whatever is asked
+    kEarlyAnswer,        // a commit is answered before it was persisted
+    kSnapshotHole,       // a pair is left out of a snapshot, and its counts put right
+};
+std::string_view to_string(Mutation mutation);
+/// kNone for "none"; false: no such mutation.
+bool parse_mutation(std::string_view name, Mutation& out);
+
+struct Menu {
+    std::uint64_t seed = 0;
+    Mutation mutation = Mutation::kNone;
+
+    modes::HotStandbySettings standby;
+    bool witness = false;
+    Duration tick = std::chrono::milliseconds{10};
+    Duration faults_for = std::chrono::seconds{10};
+    Duration failover_timeout() const { return tick * standby.failover_ticks; }
+
+    // The network.
+    Duration latency_min = kMicrosecond * 50;
+    Duration latency_max = kMillisecond;
+    Duration keep_alive = std::chrono::milliseconds{300};
+    Duration dial_max = std::chrono::milliseconds{100};
+    std::uint32_t loss_per_million = 0;
+    std::uint32_t duplicate_per_million = 0;
+    std::uint32_t spike_per_million = 0;  // a message that takes up to a fail-over time-out
+    bool late_duplicates = false;
+
+    // The disk.
+    bool segmented_log = false;
+    Duration sync_min = kMicrosecond * 100;
+    Duration sync_max = kMillisecond * 2;
+    std::uint32_t sync_slow_per_million = 0;
+    std::uint32_t seam_crash_per_million = 0;
+    std::uint64_t log_retention_bytes = std::uint64_t{1} << 30;
+    std::size_t snapshot_chunk_bytes = std::size_t{256} << 10;
+    std::size_t batch_entries_max = 4096;
+
+    // What happens now and then; the mean time between two of a kind, zero: not on the menu.
+    Duration crash{};
+    Duration power_loss{};
+    Duration both_die{};
+    Duration pause{};
+    Duration partition{};
+    Duration one_way{};
+    Duration reset{};
+    Duration lane_reset{};
+    Duration disk_full{};
+    Duration disk_hang{};
+    Duration sync_fails{};
+    Duration clean_stop{};
+    Duration switch_over{};
+    Duration forced{};
+    Duration checkpoint{};
+    bool role_switch = false;
+    double skew = 0;
+
+    // The clients.
+    std::size_t clients = 3;
+    Duration think_max = kMillisecond * 30;
+    std::string workload = "set";
+
+    /// The network, or what looks like it from the other side, may cut off a member that lives.
+    [[nodiscard]] bool may_cut_off() const {
+        return partition.count() != 0 || one_way.count() != 0 || reset.count() != 0 || lane_reset.count() != 0 ||
+               pause.count() != 0 || loss_per_million != 0 || spike_per_million != 0 || disk_hang.count() != 0;
+    }
+    [[nodiscard]] std::string describe() const;
+};
+
+Menu draw_menu(std::uint64_t seed, Mutation mutation);
+
+}  // namespace nornic::sim

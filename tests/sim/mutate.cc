@@ -1,0 +1,98 @@
+// The deliberate defects that are done to messages in transit. None is in product code.
+#include "tests/sim/network.h"
+#include "tests/sim/node.h"
+
+#include <algorithm>
+
+namespace nornic::sim {
+namespace {
+
+/// The epoch that the receiver lives in, as its log and its view tell.
+std::uint64_t epoch_at(Node& node) {
+    return node.alive() ? node.replica().view().term.value : 0;
+}
+
+bool harm(World& world, std::size_t from, std::size_t to, ClusterMessage& m) {
+    switch (world.menu.mutation) {
+        case Mutation::kEpochRewritten: {
+            const std::uint64_t epoch = epoch_at(world.node(to));
+            if (m.has_heartbeat() && m.heartbeat().leading() && m.heartbeat().epoch() < epoch) {
+                m.mutable_heartbeat()->set_epoch(epoch);
+                return true;
+            }
+            if (m.has_wal_batch() && m.wal_batch().epoch() < epoch) {
+                m.mutable_wal_batch()->set_epoch(epoch);
+                return true;
+            }
+            return false;
+        }
+        case Mutation::kForgedReceived: {
+            const std::uint64_t last = world.node(to).disk().lineage.size() - 1;
+            if (m.has_wal_batch_response() && m.wal_batch_response().received_index() < last) {
+                m.mutable_wal_batch_response()->set_outcome(transport::WALBatchResponse::ACCEPTED);
+                m.mutable_wal_batch_response()->set_epoch(epoch_at(world.node(to)));
+                m.mutable_wal_batch_response()->set_received_index(last);
+                m.mutable_wal_batch_response()->set_persisted_index(last);
+                return true;
+            }
+            return false;
+        }
+        case Mutation::kEntryTwice:
+            if (m.has_wal_batch() && m.wal_batch().entries_size() > 1 && world.random.one_in(20)) {
+                auto* const entries = m.mutable_wal_batch()->mutable_entries();
+                const int at = 1 + static_cast<int>(world.random.below(static_cast<std::uint64_t>(entries->size() - 1)));
+                entries->at(at).set_payload(entries->at(at - 1).payload());
+                entries->at(at).set_kind(entries->at(at - 1).kind());
+                return true;
+            }
+            return false;
+        case Mutation::kEntryDropped:
+            if (m.has_wal_batch() && m.wal_batch().entries_size() > 1 && world.random.one_in(20)) {
+                auto* const entries = m.mutable_wal_batch()->mutable_entries();
+                const int at = static_cast<int>(world.random.below(static_cast<std::uint64_t>(entries->size() - 1)));
+                entries->DeleteSubrange(at, 1);
+                for (int i = at; i < entries->size(); ++i) {
+                    entries->at(i).set_index(entries->at(i).index() - 1);
+                }
+                return true;
+            }
+            return false;
+        case Mutation::kAlwaysInSync:
+            if (m.has_heartbeat() && m.heartbeat().leading() && !m.heartbeat().in_sync()) {
+                m.mutable_heartbeat()->set_in_sync(true);
+                return true;
+            }
+            return false;
+        case Mutation::kWitnessGrants:
+            if (m.has_vote_response() && world.node(from).witness() && !m.vote_response().vote_granted()) {
+                m.mutable_vote_response()->set_vote_granted(true);
+                return true;
+            }
+            return false;
+        case Mutation::kFenceAccepted:
+            if (m.has_fence_response() && !m.fence_response().accepted()) {
+                m.mutable_fence_response()->set_accepted(true);
+                return true;
+            }
+            return false;
+        default:
+            return false;
+    }
+}
+
+}  // namespace
+
+MessagePtr mutate(World& world, std::size_t from, std::size_t to, MessagePtr message) {
+    if (world.menu.mutation == Mutation::kNone || !world.faults) {
+        return message;
+    }
+    auto copy = std::make_shared<ClusterMessage>(*message);
+    if (!harm(world, from, to, *copy)) {
+        return message;
+    }
+    world.mark("mutation: done");
+    world.trace("a message {} -> {} is forged", world.node(from).id(), world.node(to).id());
+    return copy;
+}
+
+}  // namespace nornic::sim

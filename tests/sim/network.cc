@@ -1,0 +1,314 @@
+#include "tests/sim/network.h"
+
+#include "base/check.h"
+#include "tests/sim/node.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace nornic::sim {
+
+using transport::LostReason;
+using transport::PeerInfo;
+
+class SimBus final : public transport::MessageBus {
+public:
+    SimBus(Network& network, std::size_t member, PeerInfo self)
+        : network_{network}, member_{member}, self_{std::move(self)} {}
+    ~SimBus() override { SimBus::stop(); }
+
+    Result<> start(transport::MessageHandler& handler) override {
+        handler_ = &handler;
+        network_.buses_[member_] = this;
+        network_.started(member_);
+        return success();
+    }
+    void stop() override {
+        handler_ = nullptr;
+        if (network_.buses_[member_] == this) {
+            network_.buses_[member_] = nullptr;
+            network_.stopped(member_);
+        }
+    }
+    void set_peers(std::vector<std::string>) override {}
+    void set_self(const PeerInfo& self) override { self_ = self; }
+    bool send(const NodeName& to, Lane lane, MessagePtr message) override {
+        Node* const peer = network_.world_.find(to);
+        if (handler_ == nullptr || peer == nullptr || !network_.world_.node(member_).seam("send")) {
+            return false;
+        }
+        return network_.send(member_, peer->number(), lane, std::move(message));
+    }
+    std::size_t queued_bytes(const NodeName& to, Lane lane) const override {
+        Node* const peer = network_.world_.find(to);
+        return peer == nullptr ? 0 : network_.way(member_, peer->number()).queued[static_cast<std::size_t>(lane)];
+    }
+    std::vector<transport::PeerStats> stats() const override { return {}; }
+    std::string address() const override { return self_.cluster_address; }
+    std::string authentication() const override { return "none"; }
+
+    [[nodiscard]] transport::MessageHandler* handler() const { return handler_; }
+    [[nodiscard]] const PeerInfo& self() const { return self_; }
+    void forget() { handler_ = nullptr; }
+
+private:
+    Network& network_;
+    const std::size_t member_;
+    PeerInfo self_;
+    transport::MessageHandler* handler_ = nullptr;
+};
+
+Network::Network(World& world, std::size_t members)
+    : world_{world}, members_{members}, buses_(members), ways_(members * members), links_(members * members) {}
+Network::~Network() = default;
+
+std::unique_ptr<transport::MessageBus> Network::make_bus(std::size_t member, const PeerInfo& self) {
+    return std::make_unique<SimBus>(*this, member, self);
+}
+
+// ---- Connections ----
+
+void Network::started(std::size_t member) {
+    for (std::size_t other = 0; other < members_; ++other) {
+        if (other != member) {
+            // Its Hello tells the others that the process they were connected with is gone.
+            break_link(member, other, LostReason::kClosed);
+            dial(member, other);
+        }
+    }
+}
+
+/// Tries until it succeeds; one attempt a link is under way at a time.
+void Network::dial(std::size_t a, std::size_t b) {
+    Link& line = link(a, b);
+    if (line.dialing || line.connected) {
+        return;
+    }
+    line.dialing = true;
+    const Duration pause = world_.between(world_.menu.latency_min * 2, world_.menu.dial_max);
+    world_.scheduler.after(std::max(pause, line.quiet_until - world_.scheduler.now()), [this, a, b] {
+        Link& target = link(a, b);
+        target.dialing = false;
+        if (target.connected || (buses_[a] == nullptr && buses_[b] == nullptr)) {
+            return;
+        }
+        const bool reachable = !way(a, b).cut && !way(b, a).cut;
+        if (!reachable || buses_[a] == nullptr || buses_[b] == nullptr || world_.node(a).paused() ||
+            world_.node(b).paused() || target.quiet_until > world_.scheduler.now()) {
+            dial(a, b);
+            return;
+        }
+        connect(a, b);
+    });
+}
+
+void Network::connect(std::size_t a, std::size_t b) {
+    Link& line = link(a, b);
+    line.connected = true;
+    ++line.generation;
+    world_.trace("{} and {} are connected", world_.node(a).id(), world_.node(b).id());
+    for (Way* direction : {&way(a, b), &way(b, a)}) {
+        direction->up = true;
+        direction->held.clear();
+        direction->queued = {};
+        for (auto& generation : direction->lane_generation) {
+            ++generation;
+        }
+    }
+    const std::uint64_t generation = line.generation;
+    for (const auto& [at, of] : {std::pair{a, b}, std::pair{b, a}}) {
+        if (link(a, b).generation == generation && buses_[at] != nullptr && buses_[of] != nullptr) {
+            buses_[at]->handler()->peer_up(buses_[of]->self());
+        }
+    }
+}
+
+void Network::break_link(std::size_t a, std::size_t b, LostReason reason) {
+    Link& line = link(a, b);
+    if (!line.connected) {
+        return;
+    }
+    line.connected = false;
+    ++line.generation;
+    world_.trace("the connection of {} and {} breaks", world_.node(a).id(), world_.node(b).id());
+    const Duration noticed = reason == LostReason::kClosed ? world_.between(Duration::zero(), world_.menu.latency_max * 2)
+                                                           : world_.between(Duration::zero(), world_.menu.keep_alive / 2);
+    line.quiet_until = world_.scheduler.now() + noticed;
+    tell_down(a, b, reason, noticed);
+    tell_down(b, a, reason, noticed / 2);
+    dial(a, b);
+}
+
+void Network::tell_down(std::size_t member, std::size_t lost, LostReason reason, Duration delay) {
+    if (!way(member, lost).up) {
+        return;
+    }
+    const std::uint64_t generation = link(member, lost).generation;
+    world_.scheduler.after(delay, [this, member, lost, reason, generation] {
+        world_.node(member).when_running([this, member, lost, reason, generation] {
+            if (link(member, lost).generation != generation || !way(member, lost).up || buses_[member] == nullptr) {
+                return;
+            }
+            way(member, lost).up = false;
+            world_.trace("{} lost {}", world_.node(member).id(), world_.node(lost).id());
+            buses_[member]->handler()->peer_down(world_.node(lost).id(), reason);
+        });
+    });
+}
+
+void Network::stopped(std::size_t member) {
+    for (std::size_t other = 0; other < members_; ++other) {
+        if (other != member) {
+            way(member, other).up = false;
+            break_link(member, other, LostReason::kClosed);
+        }
+    }
+}
+
+void Network::died(std::size_t member, bool power_lost) {
+    if (buses_[member] == nullptr) {
+        return;
+    }
+    buses_[member]->forget();
+    buses_[member] = nullptr;
+    for (std::size_t other = 0; other < members_; ++other) {
+        if (other == member) {
+            continue;
+        }
+        way(member, other).up = false;
+        if (!power_lost) {
+            break_link(member, other, LostReason::kClosed);
+            continue;
+        }
+        // Nobody says that it is gone: the keep-alive finds out, or the next process on that machine does.
+        const std::uint64_t generation = link(member, other).generation;
+        world_.scheduler.after(world_.menu.keep_alive, [this, member, other, generation] {
+            if (link(member, other).generation == generation) {
+                break_link(member, other, LostReason::kSilent);
+            }
+        });
+    }
+}
+
+// ---- Messages ----
+
+bool Network::send(std::size_t from, std::size_t to, Lane lane, MessagePtr message) {
+    if (!way(from, to).up) {
+        return false;
+    }
+    if (!link(from, to).connected || world_.chance(world_.menu.loss_per_million)) {
+        world_.scheduler.mix(3);
+        return true;
+    }
+    message = mutate(world_, from, to, std::move(message));
+    const bool twice = world_.chance(world_.menu.duplicate_per_million);
+    if (twice && !world_.menu.late_duplicates) {
+        put(from, to, lane, message);
+    }
+    put(from, to, lane, message);
+    if (twice && world_.menu.late_duplicates) {
+        const std::uint64_t generation = link(from, to).generation;
+        world_.scheduler.after(world_.between(Duration::zero(), world_.menu.failover_timeout() / 2),
+                               [this, from, to, lane, message, generation] {
+                                   if (link(from, to).generation == generation) {
+                                       put(from, to, lane, message);
+                                   }
+                               });
+    }
+    return true;
+}
+
+void Network::put(std::size_t from, std::size_t to, Lane lane, MessagePtr message) {
+    const auto slot = static_cast<std::size_t>(lane);
+    Way& road = way(from, to);
+    Duration delay = world_.between(world_.menu.latency_min, world_.menu.latency_max);
+    if (world_.chance(world_.menu.spike_per_million)) {
+        world_.mark("network: a message took very long");
+        delay += world_.between(Duration::zero(), world_.menu.failover_timeout());
+    }
+    const Duration arrival = std::max(world_.scheduler.now() + delay, road.last_arrival[slot]);
+    road.last_arrival[slot] = arrival;
+    const std::size_t bytes = message->ByteSizeLong();
+    road.queued[slot] += bytes;
+    const std::uint64_t generation = link(from, to).generation;
+    const std::uint64_t lane_generation = road.lane_generation[slot];
+    world_.scheduler.after(
+        arrival - world_.scheduler.now(),
+        [this, from, to, lane, slot, bytes, generation, lane_generation, message = std::move(message)] {
+            Way& target = way(from, to);
+            if (link(from, to).generation != generation || target.lane_generation[slot] != lane_generation) {
+                return;
+            }
+            target.queued[slot] -= std::min(bytes, target.queued[slot]);
+            if (target.cut || !target.held.empty()) {
+                target.held.push_back({lane, message});
+                return;
+            }
+            world_.node(to).when_running([this, from, to, lane, message, generation] {
+                if (link(from, to).generation == generation) {
+                    arrive(from, to, lane, message);
+                }
+            });
+        });
+}
+
+void Network::arrive(std::size_t from, std::size_t to, Lane lane, const MessagePtr& message) {
+    if (buses_[to] == nullptr || !way(to, from).up) {
+        return;
+    }
+    world_.scheduler.mix(static_cast<std::uint64_t>(message->body_case()) << 8 | from << 4 | to);
+    world_.trace("{} -> {}: {}", world_.node(from).id(), world_.node(to).id(), message->ShortDebugString().substr(0, 400));
+    buses_[to]->handler()->message(world_.node(from).id(), lane, message);
+}
+
+// ---- Faults ----
+
+void Network::cut(std::size_t from, std::size_t to, bool cut) {
+    Way& road = way(from, to);
+    if (road.cut == cut) {
+        return;
+    }
+    world_.trace("{} -> {} is {}", world_.node(from).id(), world_.node(to).id(), cut ? "cut" : "healed");
+    road.cut = cut;
+    ++road.cuts;
+    if (cut) {
+        const std::uint64_t cuts = road.cuts;
+        const Duration noticed = world_.menu.keep_alive + world_.between(Duration::zero(), world_.menu.keep_alive / 4);
+        world_.scheduler.after(noticed, [this, from, to, cuts] {
+            if (way(from, to).cuts == cuts) {
+                break_link(from, to, LostReason::kSilent);
+            }
+        });
+        return;
+    }
+    // What the kernel still held is sent again.
+    auto held = std::exchange(road.held, {});
+    for (Held& message : held) {
+        put(from, to, message.lane, std::move(message.message));
+    }
+}
+
+void Network::reset(std::size_t a, std::size_t b) {
+    break_link(a, b, LostReason::kClosed);
+}
+
+/// One lane's connection breaks and is replaced while others stay: what was on its way is lost, nobody is told.
+void Network::reset_lane(std::size_t from, std::size_t to) {
+    const std::size_t lane = world_.random.below(transport::kLanes);
+    world_.trace("lane {} of {} -> {} is reset", lane, world_.node(from).id(), world_.node(to).id());
+    ++way(from, to).lane_generation[lane];
+    way(from, to).queued[lane] = 0;
+    std::erase_if(way(from, to).held, [&](const Held& held) { return static_cast<std::size_t>(held.lane) == lane; });
+}
+
+void Network::heal() {
+    for (std::size_t from = 0; from < members_; ++from) {
+        for (std::size_t to = 0; to < members_; ++to) {
+            if (from != to) {
+                cut(from, to, false);
+            }
+        }
+    }
+}
+
+}  // namespace nornic::sim

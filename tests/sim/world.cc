@@ -1,0 +1,344 @@
+#include "tests/sim/world.h"
+
+#include "tests/sim/checker.h"
+#include "tests/sim/network.h"
+#include "tests/sim/node.h"
+#include "tests/sim/workload.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace nornic::sim {
+namespace {
+
+constexpr std::size_t kLinesKept = 40;
+constexpr std::uint64_t kEventsMax = 3'000'000;  // a run that does more goes in circles
+
+}  // namespace
+
+World::World(const Menu& drawn, Tracing tracing, Marks& counted)
+    : menu{drawn}, random{drawn.seed}, tracing_{tracing}, marks_{counted} {
+    const std::array names{"a", "b", "w"};
+    const std::size_t members = menu.witness ? 3 : 2;
+    network = std::make_unique<Network>(*this, members);
+    checker = std::make_unique<Checker>(*this);
+    for (std::size_t i = 0; i < members; ++i) {
+        nodes.push_back(std::make_unique<Node>(*this, i, names[i], i == 2));
+        if (menu.skew != 0) {
+            nodes.back()->clock().set_rate(1.0 + menu.skew * (2 * random.unit() - 1));
+            nodes.back()->clock().set_wall_offset(between(-kMillisecond * 5000, kMillisecond * 5000));
+        }
+    }
+    nodes.front()->configured_primary = true;
+}
+
+World::~World() = default;
+
+Node* World::find(const std::string& id) {
+    for (const auto& node : nodes) {
+        if (node && node->id() == id) {
+            return node.get();
+        }
+    }
+    return nullptr;
+}
+
+void World::line(std::string text) {
+    text = fmt::format("{:10.3f} ms  {}", static_cast<double>(scheduler.now().count()) / 1e6, text);
+    if (tracing_.print) {
+        fmt::print("{}\n", text);
+    }
+    lines_.push_back(std::move(text));
+    if (lines_.size() > kLinesKept) {
+        lines_.pop_front();
+    }
+}
+
+void World::violate(std::string what) {
+    if (!violation_) {
+        trace("VIOLATION: {}", what);
+        violation_ = Violation{std::move(what)};
+    }
+}
+
+// ---- Faults ----
+
+void World::every(Duration mean, std::function<void()> fault) {
+    if (mean.count() == 0) {
+        return;
+    }
+    scheduler.after(between(mean / 4, mean * 7 / 4), [this, mean, fault = std::move(fault)] {
+        if (faults) {
+            fault();
+            every(mean, fault);
+        }
+    });
+}
+
+void World::plan_faults() {
+    const Duration timeout = menu.failover_timeout();
+    // Short of the time-out and well past it, both.
+    const auto a_while = [this, timeout] { return between(kMillisecond, random.one_in(3) ? timeout * 3 : timeout); };
+    const auto anyone = [this]() -> Node& { return node(random.below(nodes.size())); };
+    const auto other_than = [this](const Node& one) -> Node& {
+        return node((one.number() + 1 + random.below(nodes.size() - 1)) % nodes.size());
+    };
+    const auto data = [this]() -> Node& { return node(random.below(2)); };
+    const auto primary_or_any = [this, anyone]() -> Node& {
+        for (const auto& candidate : nodes) {
+            if (!candidate->witness() && candidate->accepting() && candidate->replica().term().value != 0 &&
+                random.one_in(2)) {
+                return *candidate;
+            }
+        }
+        return anyone();
+    };
+
+    every(menu.crash, [=] { primary_or_any().crash(false, a_while()); });
+    every(menu.power_loss, [=] { primary_or_any().crash(true, a_while()); });
+    every(menu.both_die, [=, this] {
+        mark("fault: both die");
+        const bool power = random.one_in(2);
+        for (std::size_t i = 0; i < 2; ++i) {
+            node(i).crash(power, a_while());
+        }
+    });
+    every(menu.pause, [=, this] {
+        ++partitions;
+        primary_or_any().pause(a_while());
+    });
+    every(menu.partition, [=, this] {
+        ++partitions;
+        Node& one = anyone();
+        Node& two = other_than(one);
+        const bool alone = random.one_in(2);  // from all, or from one
+        const Duration how_long = a_while();
+        for (const auto& other : nodes) {
+            if (other.get() != &one && (alone || other.get() == &two)) {
+                network->cut(one.number(), other->number(), true);
+                network->cut(other->number(), one.number(), true);
+                scheduler.after(how_long, [this, a = one.number(), b = other->number()] {
+                    network->cut(a, b, false);
+                    network->cut(b, a, false);
+                });
+            }
+        }
+    });
+    every(menu.one_way, [=, this] {
+        ++partitions;
+        const std::size_t from = anyone().number();
+        const std::size_t to = other_than(node(from)).number();
+        network->cut(from, to, true);
+        scheduler.after(a_while(), [this, from, to] { network->cut(from, to, false); });
+    });
+    every(menu.reset, [=, this] {
+        ++partitions;
+        Node& one = anyone();
+        network->reset(one.number(), other_than(one).number());
+    });
+    every(menu.lane_reset, [=, this] {
+        ++partitions;
+        Node& one = anyone();
+        network->reset_lane(one.number(), other_than(one).number());
+    });
+    every(menu.disk_full, [=, this] {
+        Node& one = data();
+        trace("the disk of {} is full", one.id());
+        one.disk().full = true;
+        scheduler.after(a_while(), [this, number = one.number()] {
+            trace("the disk of {} has room again", node(number).id());
+            node(number).disk().full = false;
+        });
+    });
+    every(menu.disk_hang, [=, this] {
+        ++partitions;
+        Node& one = anyone();
+        trace("the disk of {} hangs", one.id());
+        one.disk().hangs = true;
+        scheduler.after(a_while(), [this, number = one.number()] {
+            trace("the disk of {} answers again", node(number).id());
+            node(number).disk().hangs = false;
+            node(number).when_running([this, number] {
+                if (!node(number).disk().hangs) {
+                    node(number).disk().resume_sync();
+                }
+            });
+        });
+    });
+    every(menu.sync_fails, [=] { anyone().disk().fails_next = true; });
+    every(menu.clean_stop, [=, this] {
+        Node& one = primary_or_any();
+        if (menu.role_switch && !one.witness() && random.one_in(2)) {
+            one.configured_primary = !one.configured_primary;
+        }
+        one.stop_in_order(a_while());
+    });
+    every(menu.switch_over, [=, this] {
+        Node& one = data();
+        if (!one.accepting()) {
+            return;
+        }
+        modes::Command command;
+        command.kind = random.one_in(2) ? modes::Command::Kind::kPromote : modes::Command::Kind::kTransfer;
+        trace("{} is asked to {}", one.id(), command.kind == modes::Command::Kind::kPromote ? "lead" : "hand over");
+        one.replica().command(command, one.clock().now() + menu.failover_timeout(), [this](Result<std::string> result) {
+            mark(result ? "command: done" : "command: refused");
+            trace("the command ends: {}", result ? result.value() : result.error().message());
+        });
+    });
+    every(menu.forced, [=, this] {
+        Node& one = data();
+        if (!one.accepting() || one.replica().view().is_leader()) {
+            return;
+        }
+        ++forced;
+        trace("{} is forced to lead", one.id());
+        modes::Command command;
+        command.force = true;
+        one.replica().command(command, one.clock().now() + menu.failover_timeout(), [this](Result<std::string> result) {
+            mark(result ? "forced: done" : "forced: refused");
+        });
+    });
+    every(menu.checkpoint, [=, this] {
+        Node& one = data();
+        if (one.running()) {
+            trace("{} writes a checkpoint", one.id());
+            static_cast<void>(one.engine().checkpoint());
+        }
+    });
+}
+
+/// Looks at everything from time to time.
+void World::probe() {
+    scheduler.after(menu.tick * 5, [this] {
+        if (!faults) {
+            return;
+        }
+        checker->count_primaries();
+        if (random.one_in(8)) {
+            checker->compare_states();
+        }
+        probe();
+    });
+}
+
+void World::heal() {
+    faults = false;
+    trace("all faults end");
+    network->heal();
+    for (const auto& node : nodes) {
+        node->heal();
+    }
+}
+
+// ---- The run ----
+
+void World::run() {
+    const auto workload = make_workload(*this, menu.workload);
+    Clients clients{*this, *workload};
+    live(clients, *workload);
+    // What is under way refers to the workload.
+    for (const auto& node : nodes) {
+        node->end();
+    }
+}
+
+void World::live(Clients& clients, Workload& workload) {
+    const auto until = [this](Duration deadline) {
+        while (!violation_ && scheduler.step(deadline)) {
+            if (scheduler.events() > kEventsMax) {
+                violate("the run does not come to an end");
+            }
+        }
+    };
+    for (const auto& node : nodes) {
+        scheduler.after(between(Duration::zero(), menu.failover_timeout() / 2), [&node] { node->start(); });
+    }
+    clients.start();
+    probe();
+    scheduler.after(between(Duration::zero(), menu.failover_timeout() * 2), [this] { plan_faults(); });
+    until(menu.faults_for);
+    heal();
+
+    // Once all works again: one primary, two equal states, and a new write comes through, in bounded time.
+    const Duration healed = scheduler.now();
+    const Duration patience = menu.failover_timeout() * 12 + kMillisecond * 3000;
+    bool written = false;
+    bool writing = false;
+    const auto settled = [&]() -> Node* {
+        Node* leader = nullptr;
+        for (const auto& node : nodes) {
+            if (!node->accepting()) {
+                return nullptr;
+            }
+            if (!node->witness() && node->replica().term().value != 0) {
+                if (leader != nullptr) {
+                    return nullptr;
+                }
+                leader = node.get();
+            }
+        }
+        return leader;
+    };
+    Node* leader = nullptr;
+    while (!violation_ && scheduler.now() < healed + patience) {
+        until(scheduler.now() + menu.tick);
+        leader = settled();
+        if (leader == nullptr || writing) {
+            continue;
+        }
+        if (!written) {
+            writing = true;
+            clients.write(*leader, [&](bool committed) {
+                writing = false;
+                written = committed;
+            });
+            continue;
+        }
+        const auto& log_end = leader->replica().stats().last_index;
+        const bool equal = std::ranges::all_of(nodes, [&](const auto& node) {
+            return node->witness() || (node->engine().applied_index() == log_end &&
+                                       node->replica().stats().last_index == log_end);
+        });
+        if (equal && clients.idle()) {
+            break;
+        }
+        leader = nullptr;
+    }
+    if (violation_) {
+        return;
+    }
+    if (leader == nullptr || !written) {
+        std::string states;
+        for (const auto& node : nodes) {
+            if (!node->alive()) {
+                states += fmt::format(" {} is not there;", node->id());
+                continue;
+            }
+            const auto view = node->replica().view();
+            states += fmt::format(" {}: {} of epoch {}, {} ({}), applied {} of {};",
+                                  node->id(),
+                                  modes::to_string(view.role),
+                                  view.term.value,
+                                  view.state,
+                                  view.reason,
+                                  node->witness() ? 0 : node->engine().applied_index().value,
+                                  node->replica().stats().last_index.value);
+        }
+        violate(fmt::format("no single primary, equal states and a new write within {} ms of healing:{}",
+                            patience.count() / 1'000'000,
+                            states));
+        return;
+    }
+    trace("{} leads, all is quiet", leader->id());
+    checker->compare_states();
+    if (!violation_) {
+        checker->judge(*leader);
+    }
+    if (!violation_) {
+        workload.judge(*leader);
+    }
+}
+
+}  // namespace nornic::sim
