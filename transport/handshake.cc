@@ -67,6 +67,7 @@ ClusterMessage make_hello(const Identity& identity, Lane lane, std::string_view 
     hello.set_nonce(nonce.data(), nonce.size());
     hello.set_software_version(identity.software_version);
     hello.set_instance(identity.instance);
+    hello.set_revision(identity.revision);
     return message;
 }
 
@@ -215,7 +216,8 @@ Handshake::Step Handshake::receive(const ClusterMessage& message) {
         introduction_ = {peer_info(hello),
                          hello.lane(),
                          std::min(hello.version_max(), kVersionMax),
-                         hello.instance()};
+                         hello.instance(),
+                         hello.revision()};
         lane_ = hello.lane();
         peer_nonce_ = hello.nonce();
         step.introduced = true;
@@ -265,6 +267,7 @@ std::optional<Refusal> Handshake::receive_again(const Hello& hello) {
     }
     if (!refusal) {
         introduction_.peer = peer_info(hello);
+        introduction_.revision = hello.revision();
     }
     return refusal;
 }

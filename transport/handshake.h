@@ -25,6 +25,7 @@ struct Identity {
     std::string secret;  // empty: membership is not proven here
     std::string software_version;
     std::uint64_t instance = 0;
+    std::uint64_t revision = 0;  // of self
 };
 
 /// Why a connection is refused: the code for the other side, the sentence for its operator and ours.
@@ -39,6 +40,7 @@ struct Introduction {
     Lane lane = LANE_CONTROL;
     std::uint32_t version = 0;  // the highest that both speak
     std::uint64_t instance = 0;
+    std::uint64_t revision = 0;
 };
 
 ClusterMessage make_reject(const Refusal& refusal);

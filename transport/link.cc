@@ -54,7 +54,7 @@ Frame frame_of(const ClusterMessage& message, WireFormat format) {
 Link::Link(LinkHost& host, Options options, Socket socket, asio::io_context& context)
     : host_{host},
       options_{std::move(options)},
-      identity_version_{options_.identity_version},
+      revision_sent_{options_.identity.revision},
       format_{host.settings().wire_format},
       context_{&context},
       socket_{std::move(socket)},
@@ -239,7 +239,7 @@ bool Link::take_handshake(const ClusterMessage& message) {
     return true;
 }
 
-/// Dialing and handshakes have their thread, which they share with bulk data; the rest moves away from it.
+/// Dialing and handshakes have a thread of their own; what is verified moves away from it.
 void Link::become_verified() {
     reader_.set_frame_bytes_max(host_.settings().frame_bytes_max);
     asio::io_context& target = host_.context(lane());
@@ -281,6 +281,7 @@ void Link::resume() {
         up_ = !closed_;
     }
     next_ping_ = verified_at_;
+    timer_due_ = {};
     keep_alive();
     if (!is_closed()) {
         if (const auto refusal = host_.verified(shared_from_this())) {
@@ -463,7 +464,9 @@ void Link::close_stopping() {
 // ---- Time ----
 
 void Link::start_timer(Duration after) {
-    timer_.expires_after(std::max(after, Duration{std::chrono::milliseconds{1}}));
+    after = std::max(after, Duration{std::chrono::milliseconds{1}});
+    timer_due_ = host_.clock().now() + after;
+    timer_.expires_after(after);
     timer_.async_wait([self = shared_from_this(), generation = generation_](const error_code& error) {
         if (!error && generation == self->generation_) {
             self->on_timer();
@@ -487,6 +490,13 @@ void Link::keep_alive() {
     const Deadline now = host_.clock().now();
     if (is_closed()) {
         return;
+    }
+    // A process that was paused, or a handler that took its time, heard nothing because it did not listen.
+    const Duration deaf = timer_due_ == Deadline{} ? Duration{} : now - timer_due_;
+    if (deaf > settings.keep_alive) {
+        last_heard_ns_.fetch_add(deaf.count(), std::memory_order_relaxed);
+        MutexLock lock{mutex_};
+        last_progress_ += deaf;
     }
     if (now - last_heard() >= settings.silence_timeout) {
         close(LostReason::kSilent, fmt::format("nothing was heard for {}", seconds_text(settings.silence_timeout)));
@@ -534,10 +544,10 @@ bool Link::send(Frame frame) {
     return true;
 }
 
-void Link::send_hello(const Identity& identity, std::uint64_t identity_version) {
+void Link::send_hello(const Identity& identity) {
     // Without a nonce: what was proven stays proven.
     Frame frame = frame_of(make_hello(identity, lane(), {}), format());
-    identity_version_.store(identity_version);
+    revision_sent_.store(identity.revision);
     MutexLock lock{mutex_};
     if (usable_.load(std::memory_order_relaxed) && !broken_) {
         push(std::move(frame));

@@ -70,7 +70,6 @@ public:
         Side side = Side::kAcceptor;
         Lane lane = LANE_CONTROL;      // a dialer's
         Identity identity;
-        std::uint64_t identity_version = 0;
         std::string address;           // as configured or as it came
         std::string tls_name;          // a dialer's: expected in the certificate
         std::shared_ptr<const TlsContext> tls;  // nullptr: plain
@@ -85,7 +84,7 @@ public:
     /// This link carries its lane from now on: said to the peer before the first message.
     void begin_lane(std::uint64_t generation);
     /// Tells the peer what this member now says of itself.
-    void send_hello(const Identity& identity, std::uint64_t identity_version);
+    void send_hello(const Identity& identity);
     /// Ends it now, whatever is unsent. The first reason counts.
     void close(LostReason reason, std::string why);
     /// As close(), with a Reject that says that this process stops, if it can still be sent. When no thread of the bus
@@ -109,7 +108,8 @@ public:
     [[nodiscard]] const Introduction& introduction() const noexcept { return handshake_.introduction(); }
     [[nodiscard]] Lane lane() const noexcept { return handshake_.introduction().lane; }
     [[nodiscard]] std::string peer_name() const { return handshake_.peer_name(); }
-    [[nodiscard]] std::uint64_t identity_version() const noexcept { return identity_version_.load(); }
+    /// Of this member's last Hello on it.
+    [[nodiscard]] std::uint64_t revision_sent() const noexcept { return revision_sent_.load(); }
     [[nodiscard]] Deadline verified_at() const noexcept { return verified_at_; }
     [[nodiscard]] LinkEnd end();
     /// Of the last LaneSwitch that came on it; 0: none.
@@ -159,7 +159,7 @@ private:
 
     LinkHost& host_;
     const Options options_;
-    std::atomic<std::uint64_t> identity_version_;
+    std::atomic<std::uint64_t> revision_sent_;
     std::atomic<WireFormat> format_;
     std::atomic<bool> usable_{false};
     std::atomic<bool> closed_{false};  // set under mutex_
@@ -172,6 +172,7 @@ private:
     boost::asio::steady_timer timer_;
     std::uint64_t generation_ = 0;  // counts the move; handlers of before it do nothing
     Deadline next_ping_{};
+    Deadline timer_due_{};
     Handshake handshake_;
     FrameReader reader_{kUnverifiedFrameBytesMax};
     std::vector<char> raw_;  // what came, before TLS

@@ -28,7 +28,8 @@ struct Peer {
     /// A sender changes links when one has ended for it; what that one still brings here would overtake, or be overtaken,
     /// and is dropped.
     struct Inbox {
-        Mutex mutex;  // held while the handler takes a message
+        Mutex delivering;  // held while the handler takes a message, which may take long; before `mutex`
+        Mutex mutex;
         std::uint64_t instance GUARDED_BY(mutex) = 0;    // of the peer's process; another's messages are dropped
         std::uint64_t generation GUARDED_BY(mutex) = 0;  // the highest that brought one
     };
@@ -43,6 +44,7 @@ struct Peer {
     std::array<Outbox, kLanes> outboxes;
     PeerInfo info;
     std::uint64_t instance = 0;
+    std::uint64_t revision = 0;  // of info
     bool up = false;
     std::array<bool, kLanes> was_up{};
     std::string address;     // as it came

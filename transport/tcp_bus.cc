@@ -70,6 +70,7 @@ public:
           meters_{metrics},
           log_limiter_{clock},
           tls_{settings.tls, clock},
+          bulk_work_{bulk_.get_executor()},
           slow_work_{slow_.get_executor()} {
         for (std::size_t i = 0; i < std::max<std::size_t>(settings.io_threads, 1); ++i) {
             auto& io = fast_.emplace_back(std::make_unique<asio::io_context>(1));
@@ -110,7 +111,7 @@ private:
     const Settings& settings() const override { return settings_; }
     Clock& clock() const override { return clock_; }
     asio::io_context& context(Lane lane) override {
-        return lane == LANE_BULK ? slow_ : *fast_[next_fast_.fetch_add(1) % fast_.size()];
+        return lane == LANE_BULK ? bulk_ : *fast_[next_fast_.fetch_add(1) % fast_.size()];
     }
     std::optional<Refusal> admit(const std::shared_ptr<Link>& link) override;
     std::optional<Refusal> verified(const std::shared_ptr<Link>& link) override;
@@ -131,6 +132,7 @@ private:
     void add_target(const std::string& address) REQUIRES(mutex_);
     std::shared_ptr<Link> make_link(Link::Options options, tcp::socket socket);
     std::optional<Refusal> other_process(const Link& link, const std::vector<std::shared_ptr<Link>>& old) const;
+    static bool take_news(Peer& peer, const Introduction& who);
     static std::vector<std::shared_ptr<Link>> links_of(const Peer& peer);
     std::shared_ptr<Peer> find(const NodeName& id) const REQUIRES(mutex_);
     static std::shared_ptr<Link> choose(Peer& peer, Lane lane);
@@ -146,11 +148,13 @@ private:
     MessageHandler* handler_ = nullptr;  // set before the threads start
 
     // Destroyed after everything that refers to them, and each run by one thread. fast_ has the control and log lanes;
-    // slow_ has the acceptor, dialers, handshakes and the bulk lane.
+    // slow_ has the acceptor, dialers and handshakes, so that neither a stranger nor a slow handler is in their way.
     std::vector<std::unique_ptr<asio::io_context>> fast_;
+    asio::io_context bulk_{1};
     asio::io_context slow_{1};
     std::atomic<std::size_t> next_fast_{0};
     std::vector<asio::executor_work_guard<asio::io_context::executor_type>> fast_work_;
+    asio::executor_work_guard<asio::io_context::executor_type> bulk_work_;
     asio::executor_work_guard<asio::io_context::executor_type> slow_work_;
     Resolver resolver_{slow_};
     std::vector<std::thread> threads_;
@@ -166,7 +170,7 @@ private:
     bool stopped_ GUARDED_BY(mutex_) = false;
     std::string bound_address_ GUARDED_BY(mutex_);
     PeerInfo self_ GUARDED_BY(mutex_);
-    std::uint64_t self_version_ GUARDED_BY(mutex_) = 0;
+    std::uint64_t self_revision_ GUARDED_BY(mutex_) = 0;
     std::map<NodeName, std::shared_ptr<Peer>, std::less<>> peers_ GUARDED_BY(mutex_);
     std::map<std::string, Target> targets_ GUARDED_BY(mutex_);
     std::map<const Link*, std::shared_ptr<Link>> links_ GUARDED_BY(mutex_);  // all that are not closed
@@ -214,7 +218,8 @@ Result<> TcpBus::start(MessageHandler& handler) {
     for (const auto& io : fast_) {
         threads_.emplace_back([this, &io = *io] { run(io, "cluster-io"); });
     }
-    threads_.emplace_back([this] { run(slow_, "cluster-bulk"); });
+    threads_.emplace_back([this] { run(bulk_, "cluster-bulk"); });
+    threads_.emplace_back([this] { run(slow_, "cluster-dial"); });
     return success();
 }
 
@@ -268,6 +273,7 @@ void TcpBus::stop() {
     for (const auto& io : fast_) {
         io->stop();
     }
+    bulk_.stop();
     slow_.stop();
     for (std::thread& thread : threads_) {
         thread.join();
@@ -390,7 +396,6 @@ std::shared_ptr<Link> TcpBus::make_link(Link::Options options, tcp::socket socke
     const bool accepted = options.side == Side::kAcceptor;
     MutexLock lock{mutex_};
     options.identity = identity();
-    options.identity_version = self_version_;
     auto link = std::make_shared<Link>(*this, std::move(options), std::move(socket), slow_);
     links_.emplace(link.get(), link);
     if (accepted) {
@@ -407,6 +412,7 @@ Identity TcpBus::identity() const {
     out.secret = settings_.secret;
     out.software_version = settings_.software_version;
     out.instance = instance_;
+    out.revision = self_revision_;
     return out;
 }
 
@@ -590,16 +596,15 @@ std::optional<Refusal> TcpBus::verified(const std::shared_ptr<Link>& link) {
     bool tell = false;
     bool first = false;
     bool stale = false;
+    PeerInfo info;
     Identity own;
-    std::uint64_t own_version = 0;
     std::vector<std::shared_ptr<Dialer>> kicked;
     {
         MutexLock lock{mutex_};
-        peer->instance = who.instance;
         first = !peer->up;
-        tell = first || peer->info != who.peer;
+        tell = take_news(*peer, who) || first;
+        info = peer->info;
         peer->up = true;
-        peer->info = who.peer;
         peer->last_error.clear();
         if (link->side() == Side::kAcceptor) {
             peer->address = link->address();
@@ -620,15 +625,14 @@ std::optional<Refusal> TcpBus::verified(const std::shared_ptr<Link>& link) {
                 kicked.insert(kicked.end(), target.dialers.begin(), target.dialers.end());
             }
         }
-        stale = link->identity_version() != self_version_;
+        stale = link->revision_sent() != self_revision_;
         if (stale) {
             own = identity();
-            own_version = self_version_;
         }
     }
     link->adopt(peer);
     if (stale) {
-        link->send_hello(own, own_version);
+        link->send_hello(own);
     }
     if (first) {
         log_limiter_.forget(link->address());
@@ -638,7 +642,7 @@ std::optional<Refusal> TcpBus::verified(const std::shared_ptr<Link>& link) {
                   link->address());
     }
     if (tell) {
-        handler_->peer_up(who.peer);
+        handler_->peer_up(info);
     }
     for (const auto& dialer : kicked) {
         if (dialer != nullptr) {
@@ -648,20 +652,26 @@ std::optional<Refusal> TcpBus::verified(const std::shared_ptr<Link>& link) {
     return std::nullopt;
 }
 
-void TcpBus::news(const std::shared_ptr<Link>& link) {
-    const PeerInfo info = link->introduction().peer;
-    std::shared_ptr<Peer> peer;
-    {
-        MutexLock lock{mutex_};
-        peer = find(info.id);
+/// Whether it is news. Connections of one peer are made side by side, so an older Hello may come after a newer one.
+bool TcpBus::take_news(Peer& peer, const Introduction& who) {
+    if (peer.instance == who.instance && who.revision < peer.revision) {
+        return false;
     }
+    peer.instance = who.instance;
+    peer.revision = who.revision;
+    return std::exchange(peer.info, who.peer) != who.peer;
+}
+
+void TcpBus::news(const std::shared_ptr<Link>& link) {
+    Peer* const peer = link->peer();
     MutexLock events{peer->events};
+    PeerInfo info;
     {
         MutexLock lock{mutex_};
-        if (stopped_ || !peer->up || peer->info == info) {
+        if (stopped_ || !peer->up || !take_news(*peer, link->introduction())) {
             return;
         }
-        peer->info = info;
+        info = peer->info;
     }
     handler_->peer_up(info);
 }
@@ -670,11 +680,14 @@ void TcpBus::message(const std::shared_ptr<Link>& link, std::shared_ptr<const Cl
     Peer* const peer = link->peer();
     const Lane lane = link->lane();
     Peer::Inbox& inbox = peer->inboxes[index_of(lane)];
-    MutexLock lock{inbox.mutex};
-    if (link->introduction().instance != inbox.instance || link->generation_received() < inbox.generation) {
-        return;  // The peer has gone over to another link since, or is another process by now.
+    MutexLock delivering{inbox.delivering};
+    {
+        MutexLock lock{inbox.mutex};
+        if (link->introduction().instance != inbox.instance || link->generation_received() < inbox.generation) {
+            return;  // The peer has gone over to another link since, or is another process by now.
+        }
+        inbox.generation = link->generation_received();
     }
-    inbox.generation = link->generation_received();
     handler_->message(peer->id, lane, std::move(message));
 }
 
@@ -814,14 +827,13 @@ std::size_t TcpBus::queued_bytes(const NodeName& to, Lane lane) const {
 void TcpBus::set_self(const PeerInfo& self) {
     std::vector<std::shared_ptr<Link>> links;
     Identity own;
-    std::uint64_t version = 0;
     {
         MutexLock lock{mutex_};
         if (self_ == self) {
             return;
         }
         self_ = self;
-        version = ++self_version_;
+        ++self_revision_;
         own = identity();
         for (const auto& [id, peer] : peers_) {
             for (auto& link : links_of(*peer)) {
@@ -830,7 +842,7 @@ void TcpBus::set_self(const PeerInfo& self) {
         }
     }
     for (const auto& link : links) {
-        link->send_hello(own, version);
+        link->send_hello(own);
     }
 }
 

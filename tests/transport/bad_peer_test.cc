@@ -127,7 +127,7 @@ TEST(WrongMember, ASecondProcessOfOneNameIsRefusedWhileTheFirstIsAlive) {
     // Once the first has gone, the second is the member.
     b.reset();
     EXPECT_TRUE(impostor.handler.wait_up("a"));
-    EXPECT_EQ(a.handler.ups().size(), 2U);
+    EXPECT_TRUE(a.handler.wait_up("b", 2));
 }
 
 TEST(Restart, AMemberWhoseEndNobodySawTakesItsPlaceAgain) {
@@ -320,6 +320,33 @@ TEST(Silence, APeerThatSaysNothingIsGivenUp) {
     EXPECT_TRUE(peer.wait_closed());
 }
 
+TEST(Silence, WhoWasNotListeningDoesNotCallItSo) {
+    Member a{"a"};
+    a.start();
+    Member b{"b", [](Settings& s) {
+                 s.keep_alive = 10ms;
+                 s.silence_timeout = 50ms;
+             }};
+    Mutex mutex;
+    ConditionVariable never;
+    b.handler.on_message = [&](const Recorder::Received& received) {
+        if (number_of(*received.message) == 1) {
+            // As long as four times of silence, on the thread that also has the control lane.
+            MutexLock lock{mutex};
+            never.wait_for(lock, 200ms);
+        }
+    };
+    b.start({a.bus->address()});
+    ASSERT_TRUE(a.handler.wait_up("b"));
+    ASSERT_TRUE(a.handler.wait([&] { return a.send("b", 1, LANE_LOG); }));
+    ASSERT_TRUE(a.handler.wait([&] { return a.send("b", 2, LANE_LOG); }));
+    ASSERT_TRUE(b.handler.wait_messages(2));
+    ASSERT_TRUE(b.handler.wait([&] { return b.send("a", 3); }));
+    ASSERT_TRUE(a.handler.wait_messages(1));
+    EXPECT_EQ(b.handler.downs(), 0U);
+    EXPECT_EQ(a.handler.downs(), 0U);
+}
+
 TEST(Silence, PingsAreAnsweredAndMeasured) {
     Metrics metrics;
     Member a{"a", [](Settings& s) { s.keep_alive = 5ms; }, &metrics};
@@ -406,12 +433,18 @@ TEST(SlowHandler, HoldsUpItsOwnLaneAlone) {
         ASSERT_TRUE(a.handler.wait([&] { return a.send("b", i, LANE_CONTROL); }));
     }
     EXPECT_TRUE(b.handler.wait_messages(100));
+    // Others come meanwhile, the same peer on another lane included.
+    ASSERT_TRUE(a.handler.wait([&] { return a.send("b", 100, LANE_LOG); }));
+    EXPECT_TRUE(b.handler.wait_messages(101));
+    RawPeer other{b.bus->address()};
+    EXPECT_TRUE(other.introduce(make_raw_hello("c")));
+    EXPECT_TRUE(b.handler.wait_up("c"));
     {
         MutexLock lock{gate};
         open = true;
         opened.notify_all();
     }
-    EXPECT_TRUE(b.handler.wait_messages(101));
+    EXPECT_TRUE(b.handler.wait_messages(102));
 }
 
 TEST(Overtaken, WhatAnAbandonedLinkStillBringsIsDropped) {

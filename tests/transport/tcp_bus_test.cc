@@ -66,6 +66,35 @@ TEST(TcpBus, CarriesMessagesBothWaysInOrderOnEachLane) {
     EXPECT_TRUE(stats.connected);
 }
 
+TEST(TcpBus, ManyThreadsSendWhileSeveralCarry) {
+    constexpr std::uint64_t kThreads = 4;
+    constexpr std::uint64_t kCount = 1000;
+    Pair pair{[](Settings& s) { s.io_threads = 3; }};
+    pair.wait_lanes();
+    std::vector<std::thread> threads;
+    for (std::uint64_t t = 0; t < kThreads; ++t) {
+        threads.emplace_back([&pair, t] {
+            Member& from = t % 2 == 0 ? pair.a : pair.b;
+            for (std::uint64_t i = 0; i < kCount; ++i) {
+                EXPECT_TRUE(from.send(t % 2 == 0 ? "b" : "a", t * kCount + i, i % 2 == 0 ? LANE_LOG : LANE_CONTROL));
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    for (Member* member : {&pair.a, &pair.b}) {
+        ASSERT_TRUE(member->handler.wait_messages(kCount * kThreads / 2));
+        std::map<std::pair<std::uint64_t, Lane>, std::uint64_t> last;  // by thread and lane
+        for (const auto& received : member->handler.received()) {
+            const std::uint64_t number = number_of(*received.message);
+            const auto [at, first] = last.try_emplace({number / kCount, received.lane}, number);
+            EXPECT_TRUE(first || at->second < number);
+            at->second = number;
+        }
+    }
+}
+
 TEST(TcpBus, CarriesLargeMessages) {
     Pair pair;
     pair.wait_lanes();
