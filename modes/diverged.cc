@@ -1,7 +1,5 @@
 #include "modes/diverged.h"
 
-#include "engine/snapshot.h"
-
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -50,7 +48,7 @@ std::string diverged_name(const std::vector<engine::LogEntry>& entries) {
                        entries.back().index.value);
 }
 
-std::string describe_entries(const std::vector<engine::LogEntry>& entries) {
+std::string describe_entries(const std::vector<engine::LogEntry>& entries, const engine::TokenNames& names) {
     std::string text;
     for (const engine::LogEntry& entry : entries) {
         text += fmt::format(R"({{"index":{},"epoch":{},"time_ms":{},"kind":"{}","changes":[)",
@@ -61,7 +59,7 @@ std::string describe_entries(const std::vector<engine::LogEntry>& entries) {
         if (entry.kind == engine::EntryKind::kWriteSet) {
             // One object a line; here they are the elements of an array.
             std::string_view rest;
-            const std::string changes = engine::describe_write_set(entry.payload);
+            const std::string changes = engine::describe_write_set(entry.payload, names);
             rest = changes;
             bool first = true;
             while (!rest.empty()) {

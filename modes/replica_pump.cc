@@ -188,7 +188,13 @@ Result<bool> ReplicaImpl::take_back(LogIndex keep, std::uint64_t& saved) {
             continue;  // a promotion's own mark and nothing of a user's
         }
         const std::string name = diverged_name(lost);
-        const std::string text = describe_entries(lost);
+        engine::TokenNames names;
+        if (engine_ != nullptr) {
+            names = [this](DatabaseId database, engine::TokenKind kind, std::uint32_t id) {
+                return engine_->token_name(database, kind, id);
+            };
+        }
+        const std::string text = describe_entries(lost, names);
         if (settings_.diverged_sink) {
             settings_.diverged_sink(name, text);
         } else if (!settings_.diverged_directory.empty()) {
