@@ -42,8 +42,16 @@ public:
 
     // ---- Engine
 
-    Result<> apply(const LogEntry& entry) override { return engine().apply(entry); }
-    [[nodiscard]] LogIndex applied_index() const override { return present()->engine.applied_index(); }
+    Result<> apply(const LogEntry& entry) override {
+        EngineImpl& engine = in_use_.load(std::memory_order_acquire)->engine;  // nothing is replaced beside this
+        const Result<> done = engine.apply(entry);
+        applied_.store(engine.applied_index().value, std::memory_order_release);
+        return done;
+    }
+    /// Asked many times for each commit and each read, so it does not go through present().
+    [[nodiscard]] LogIndex applied_index() const override {
+        return LogIndex{applied_.load(std::memory_order_acquire)};
+    }
     [[nodiscard]] LogIndex durable_index() const override { return present()->engine.durable_index(); }
     void on_checkpoint(std::function<void(LogIndex)> callback) override {
         const MutexLock lock{replacing_mutex_};
@@ -101,11 +109,6 @@ private:
         const MutexLock lock{current_mutex_};
         return current_;
     }
-    /// For apply(), beside which nothing is replaced.
-    [[nodiscard]] EngineImpl& engine() const noexcept {
-        return in_use_.load(std::memory_order_acquire)->engine;
-    }
-
     Result<std::shared_ptr<Present>> open_on(std::shared_ptr<Kv> kv) {
         auto next = std::make_shared<Present>(std::move(kv), settings_, clock_);
         NORNIC_TRY(next->engine.open());
@@ -133,7 +136,8 @@ private:
     std::shared_ptr<Present> current_ GUARDED_BY(current_mutex_);
     std::uint64_t generation_ GUARDED_BY(current_mutex_) = 0;
     bool stopping_ GUARDED_BY(current_mutex_) = false;
-    std::atomic<Present*> in_use_{nullptr};
+    std::atomic<Present*> in_use_{nullptr};       // current_, for apply()
+    std::atomic<std::uint64_t> applied_{0};  // of current_
 
     Mutex random_mutex_;
     Random random_ GUARDED_BY(random_mutex_);
@@ -144,6 +148,7 @@ void HostImpl::publish(std::shared_ptr<Present> next) {
     {
         const MutexLock lock{current_mutex_};
         in_use_.store(next.get(), std::memory_order_release);
+        applied_.store(next->engine.applied_index().value, std::memory_order_release);
         current_.swap(next);
         ++generation_;
     }

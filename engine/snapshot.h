@@ -71,6 +71,8 @@ public:
     /// kCorruption: a checksum, the order of keys, the count or the digest is wrong. kDiskFull, kIo. After an error it
     /// is where it was and the next chunk must begin at position().
     virtual Result<> add(const SnapshotChunk& chunk) = 0;
+    /// Forgets what lies behind position(): the next chunk begins there.
+    virtual void drop_partial() = 0;
     /// All of it was added and verified.
     [[nodiscard]] virtual bool complete() const = 0;
 };

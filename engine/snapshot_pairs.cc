@@ -163,7 +163,7 @@ Result<std::optional<PairImport::Progress>> PairImport::progress_in(Kv& kv) {
     return std::optional{std::move(progress)};
 }
 
-void PairImport::reset_partial() {
+void PairImport::drop_partial() {
     partial_.clear();
     stream_digest_ = progress_.position.digest;
 }
@@ -185,7 +185,7 @@ Result<> PairImport::add(const SnapshotChunk& chunk) {
         }
     }
     if (!taken) {
-        reset_partial();
+        drop_partial();
         return taken;
     }
     progress_ = std::move(next);

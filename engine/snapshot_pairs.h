@@ -49,26 +49,27 @@ public:
 
     /// `alive` is let go of with the import.
     PairImport(std::shared_ptr<Kv> kv, Progress progress, std::shared_ptr<const void> alive)
-        : alive_{std::move(alive)}, kv_{std::move(kv)}, progress_{std::move(progress)} {
-        reset_partial();
-    }
+        : alive_{std::move(alive)},
+          kv_{std::move(kv)},
+          progress_{std::move(progress)},
+          stream_digest_{progress_.position.digest} {}
 
     [[nodiscard]] const SnapshotInfo& info() const override { return progress_.info; }
     [[nodiscard]] SnapshotPosition position() const override { return progress_.position; }
     Result<> add(const SnapshotChunk& chunk) override;
+    void drop_partial() override;
     [[nodiscard]] bool complete() const override { return progress_.complete; }
 
     [[nodiscard]] const std::shared_ptr<Kv>& kv() const noexcept { return kv_; }
 
 private:
-    void reset_partial();
     Result<> take(const SnapshotChunk& chunk, KvBatch& batch, Progress& next);
 
     const std::shared_ptr<const void> alive_;
     const std::shared_ptr<Kv> kv_;
     Progress progress_;
-    std::string partial_;                 // the beginning of the pair behind progress_.position
-    std::uint64_t stream_digest_ = 0;     // with partial_
+    std::string partial_;          // the beginning of the pair behind progress_.position
+    std::uint64_t stream_digest_;  // with partial_
     std::size_t unflushed_bytes_ = 0;
 };
 

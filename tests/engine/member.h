@@ -21,13 +21,15 @@ inline Settings still_settings(std::uint64_t seed) {
 
 class Member {
 public:
-    explicit Member(std::unique_ptr<KvHome> home, Settings settings = still_settings(1))
-        : settings_{std::move(settings)}, home_{std::move(home)} {
+    explicit Member(std::unique_ptr<KvHome> home,
+                    Settings settings = still_settings(1),
+                    Clock& clock = system_clock())
+        : settings_{std::move(settings)}, clock_{clock}, home_{std::move(home)} {
         open();
     }
 
     void open() {
-        auto opened = open_engine_host(lend_kv_home(*home_), settings_, system_clock());
+        auto opened = open_engine_host(lend_kv_home(*home_), settings_, clock_);
         ASSERT_TRUE(opened) << opened.error().message();
         host_ = std::move(opened).value();
     }
@@ -120,6 +122,7 @@ public:
 
 private:
     Settings settings_;
+    Clock& clock_;
     std::unique_ptr<KvHome> home_;
     std::unique_ptr<EngineHost> host_;
 };
