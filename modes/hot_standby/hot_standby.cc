@@ -389,12 +389,13 @@ Result<> HotStandby::read(ReadId id, ReadConsistency level) {
             return current;
         }
     }
-    ready_.reads.push_back({id, local ? applied_ : committed_});
+    // What earlier primaries acknowledged is committed here only with this epoch's first entry.
+    ready_.reads.push_back({id, local ? applied_ : std::max(committed_, epoch_begins_)});
     return success();
 }
 
 Term HotStandby::write_term() const {
-    return state_ == State::kPrimary && !hand_over_ ? epoch_ : Term{0};
+    return state_ == State::kPrimary && !hand_over_ && applied_ >= epoch_begins_ ? epoch_ : Term{0};
 }
 
 // ---- Snapshots ----

@@ -185,6 +185,7 @@ private:
     Peer witness_;
 
     // As primary.
+    LogIndex epoch_begins_;  // this epoch's first entry: until it is applied, a transaction would not see all before it
     bool in_sync_ = false;         // nothing is acknowledged without the standby
     std::uint64_t note_sequence_ = 0;  // the heartbeat that first said so of in_sync_ == false
     bool alone_ = true;            // and may acknowledge without it: it knows, or cannot take over

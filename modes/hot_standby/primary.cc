@@ -280,6 +280,14 @@ Result<> HotStandby::may_write() const {
                     "under NORNICDB_CLUSTER_HA_SYNC_MODE=sync a write needs the standby, which is not connected or not "
                     "caught up; bring it back, or restart this server with semi_sync");
     }
+    // What it inherited holds no locks here: a transaction that began before it was applied would overwrite it unseen.
+    if (applied_ < epoch_begins_) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    fmt::format("this member has just become the primary and applies what its log holds first ({} of {} "
+                                "entries)",
+                                applied_.value,
+                                epoch_begins_.value));
+    }
     return success();
 }
 

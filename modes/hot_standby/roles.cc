@@ -222,7 +222,8 @@ void HotStandby::lead() {
     peer_.foreign = false;
     lost_contact();
     // All that this member holds is the history from now on. The first entry of the epoch says so in the log.
-    append({epoch_, LogIndex{last_.value + 1}, last_hybrid_time_, EntryKind::kNoop, {}});
+    epoch_begins_ = LogIndex{last_.value + 1};
+    append({epoch_, epoch_begins_, last_hybrid_time_, EntryKind::kNoop, {}});
     event(fmt::format("This member is the primary of epoch {} and takes writes.", epoch_.value));
     answer_commands(fmt::format("'{}' is the primary of epoch {}", start_.self, epoch_.value));
     send_heartbeats();

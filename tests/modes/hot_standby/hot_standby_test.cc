@@ -345,6 +345,31 @@ TEST(HotStandby, WithAWitnessAnIsolatedPrimaryStopsAndTheStandbyLeads) {
     EXPECT_EQ(pair["a"].diverged, (Texts{"y"}));
 }
 
+TEST(HotStandby, ANewPrimaryTakesNoWritesBeforeItHasAppliedWhatItInherited) {
+    Pair pair{with(SyncMode::kSync)};
+    form(pair);
+    EXPECT_TRUE(pair.write("a", "x"));
+    EXPECT_TRUE(pair.write("a", "y"));
+    pair.kill("a");
+    // It leads again, but under sync its first entry is not committed before the standby has it on disk.
+    pair["b"].disk_takes_no_entries = true;
+    pair.start("a");
+    for (int i = 0; i < 30 && pair.strategy("a").view().role != Role::kPrimary; ++i) {
+        pair.ticks(1);
+    }
+    ASSERT_EQ(pair.strategy("a").view().role, Role::kPrimary);
+    ASSERT_LT(pair["a"].applied, pair["a"].disk.last_index());
+    EXPECT_EQ(pair.strategy("a").write_term().value, 0U);
+    EXPECT_FALSE(pair.propose("a", "z"));
+    EXPECT_FALSE(pair.strategy("a").view().accepts_writes);
+
+    pair["b"].disk_takes_no_entries = false;
+    pair.ticks(5);
+    EXPECT_NE(pair.strategy("a").write_term().value, 0U);
+    EXPECT_TRUE(pair.write("a", "z"));
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x", "y", "z"}));
+}
+
 TEST(HotStandby, AFullDiskRefusesWhatNobodySaw) {
     Pair pair;
     form(pair);

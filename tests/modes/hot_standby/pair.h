@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -62,6 +63,8 @@ struct Member {
     std::unique_ptr<Strategy> strategy;  // null: the process is down
     bool frozen_disk = false;            // Readies are taken and never finish
     bool full_disk = false;
+    bool disk_takes_no_entries = false;  // Readies with entries wait; those with a hard state alone do not
+    std::optional<Ready> waiting;        // for that disk
     LogIndex applied;
     std::vector<std::string> state;      // payloads applied, in order
     std::vector<std::string> diverged;   // payloads given up
@@ -127,6 +130,7 @@ public:
     void kill(const NodeName& id) {
         Member& m = members_.at(id);
         m.strategy.reset();
+        m.waiting.reset();
         m.placed.clear();
         m.proposed.clear();
         std::erase_if(queue_, [&](const Sent& sent) { return sent.to == id || sent.from == id; });
@@ -159,7 +163,7 @@ public:
             settle();
         }
     }
-    /// Until somebody takes writes; fails the test after too many ticks.
+    /// Until somebody leads; fails the test after too many ticks.
     NodeName wait_for_primary(int ticks_max = 60) {
         for (int i = 0; i < ticks_max; ++i) {
             if (const NodeName id = primary(); !id.empty()) {
@@ -172,7 +176,7 @@ public:
     }
     NodeName primary() {
         for (auto& [id, member] : members_) {
-            if (member.strategy && !member.witness && member.strategy->write_term().value != 0) {
+            if (member.strategy && member.strategy->view().role == Role::kPrimary) {
                 return id;
             }
         }
@@ -341,10 +345,14 @@ private:
     bool work(Member& m) {
         auto messages = m.strategy->take_messages();
         post(m, messages);
-        if (m.frozen_disk) {
+        if (m.frozen_disk || (m.waiting && m.disk_takes_no_entries)) {
             return !messages.empty();
         }
-        Ready ready = m.strategy->take_ready();
+        Ready ready = m.waiting ? *std::exchange(m.waiting, std::nullopt) : m.strategy->take_ready();
+        if (m.disk_takes_no_entries && !ready.entries.empty()) {
+            m.waiting = std::move(ready);
+            return true;
+        }
         const bool busy = !ready.empty() || !messages.empty() || (!m.witness && ready.committed > m.applied);
         messages = m.strategy->take_messages();
         post(m, messages);
