@@ -264,6 +264,8 @@ void World::live(Clients& clients, Workload& workload) {
     // Once all works again: one primary, two equal states, and a new write comes through, in bounded time.
     const Duration healed = scheduler.now();
     const Duration patience = menu.failover_timeout() * 12 + kMillisecond * 3000;
+    Duration progress = healed;  // when a member last caught up with some of the log
+    LogIndex caught_up;
     bool written = false;
     bool writing = false;
     const auto settled = [&]() -> Node* {
@@ -282,8 +284,18 @@ void World::live(Clients& clients, Workload& workload) {
         return leader;
     };
     Node* leader = nullptr;
-    while (!violation_ && scheduler.now() < healed + patience) {
+    while (!violation_ && scheduler.now() < progress + patience) {
         until(scheduler.now() + menu.tick);
+        LogIndex least{UINT64_MAX};
+        for (const auto& node : nodes) {
+            if (!node->witness()) {
+                least = std::min(least, node->accepting() ? node->engine().applied_index() : LogIndex{0});
+            }
+        }
+        if (least > caught_up && written && scheduler.now() < healed + std::chrono::minutes{2}) {
+            caught_up = least;
+            progress = scheduler.now();
+        }
         leader = settled();
         if (leader == nullptr || writing) {
             continue;
