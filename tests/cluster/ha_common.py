@@ -1,4 +1,5 @@
 """What the hot standby tests share: clients that write numbered nodes and remember what was acknowledged."""
+import logging
 import os
 import sys
 import threading
@@ -7,6 +8,9 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness import PASSWORD, USER  # noqa: E402
 from raw_bolt import BoltError, Connection, Disconnected  # noqa: E402
+
+# The driver tells of each retry; that is what it is for.
+logging.getLogger("neo4j").setLevel(logging.CRITICAL)
 
 # Nothing is known of the outcome; every other error says that nothing happened.
 UNKNOWN_CODES = ("Neo.DatabaseError.Transaction.TransactionCommitFailed",)
@@ -86,7 +90,7 @@ class DriverWriters:
         host, port = pair.bolt_addresses()[0]
         self._driver = neo4j.GraphDatabase.driver(
             f"neo4j://{host}:{port}", auth=(USER, PASSWORD), resolver=lambda _: pair.bolt_addresses(),
-            connection_timeout=5)
+            connection_timeout=5, max_transaction_retry_time=120)  # A retry may meet several failovers of a test.
         self._threads = [threading.Thread(target=self._write, args=(w,), daemon=True) for w in range(count)]
 
     def __enter__(self):
@@ -99,6 +103,11 @@ class DriverWriters:
         for thread in self._threads:
             thread.join(60)
         self._driver.close()
+
+    def all_write(self, since):
+        """Whether each of them got on since then: none sits in its driver's back-off."""
+        acknowledged, _ = self._ledger.snapshot()
+        return {w for (w, _), (began, _) in acknowledged.items() if began > since} == set(range(len(self._threads)))
 
     def _write(self, w):
         s = 0

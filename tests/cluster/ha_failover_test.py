@@ -22,9 +22,11 @@ SEED = int(os.environ.get("NORNICDB_SEED", str(random.randrange(1 << 32))))
 GOES_ON_SECONDS = 2.0
 
 
-def one_round(pair, ledger, sync_mode, chance):
+def one_round(pair, writers, ledger, sync_mode, chance):
     """Seconds until writes went on, and until the killed member was back in sync."""
-    time.sleep(chance.uniform(0.3, 1.0))
+    calm = time.monotonic()
+    wait_for(lambda: writers.all_write(calm), 60, "a write of each client")
+    time.sleep(chance.uniform(0, 0.5))
     old = pair.primary()
     new = pair.standby()
     killed = time.monotonic()
@@ -50,9 +52,9 @@ def main():
         ledger, times, problems, roles = Ledger(), [], [], []
         with HotStandby(sync_mode=sync_mode) as pair:
             prepare(pair.primary())
-            with DriverWriters(pair, ledger):
+            with DriverWriters(pair, ledger) as writers:
                 for number in range(1, rounds + 1):
-                    old, went_on, back = one_round(pair, ledger, sync_mode, chance)
+                    old, went_on, back = one_round(pair, writers, ledger, sync_mode, chance)
                     times.append(went_on)
                     roles.append(old.replication()["role"])
                     found = ledger.problems(pair.primary())

@@ -89,8 +89,8 @@ def main():
         checks.check(status == 200, f"promoting the primary is no error: {status} {answer}")
     checks.check(not problems, f"all of {acknowledged} acknowledged writes are there, once {problems or ''}")
     checks.check(not driver_ledger.errors, f"no client of the driver saw an error {driver_ledger.errors[:3] or ''}")
-    checks.check(not driver_ledger.unknown and not raw_ledger.unknown,
-                 f"no outcome was unknown ({len(driver_ledger.unknown)}, {len(raw_ledger.unknown)})")
+    # The raw client's autocommit statements may cross the end of their connection; a driver's transactions do not.
+    checks.check(not driver_ledger.unknown, f"no outcome was unknown to it {sorted(driver_ledger.unknown)[:3] or ''}")
     return checks.close()
 
 
