@@ -26,7 +26,8 @@ struct SnapshotTransferSettings {
 class SnapshotSender {
 public:
     using Run = std::function<void(std::function<void()>)>;
-    /// The peer holds everything up to the index, or (nullopt) the transfer failed and may be asked for again.
+    /// The peer holds everything up to the index, or (nullopt) the transfer was cut or failed and may be asked for
+    /// again; what was cut goes on where it was. Called from step(), peer_down() and tick() alone, on their thread.
     using Done = std::function<void(const NodeName& to, std::optional<LogIndex> index)>;
 
     SnapshotSender(engine::EngineHost& engine,
@@ -37,6 +38,7 @@ public:
                    Done done);
     ~SnapshotSender();
 
+    /// Begins, or takes up what was cut, or goes on in another epoch. Only so many at once; others wait.
     void send(const NodeName& to, Term epoch);
     void step(const NodeName& from, const transport::SnapshotResponse& message);
     void peer_down(const NodeName& peer);
@@ -44,6 +46,7 @@ public:
     /// Log entries from here on are needed by whoever receives what is being sent.
     [[nodiscard]] std::optional<LogIndex> pinned() const;
     [[nodiscard]] std::uint64_t bytes_sent() const;
+    /// Waits for the work that is under way; what `run` was given and has not begun does nothing any more.
     void stop();
 
 private:
@@ -54,8 +57,10 @@ private:
 class SnapshotReceiver {
 public:
     using Run = std::function<void(std::function<void()>)>;
+    /// Asked when a transfer begins, and again before it is put in place.
     using Accepts = std::function<bool(
         const NodeName& from, Term term, LogIndex index, std::string_view history, std::string& reason)>;
+    /// Puts it in place, then calls `done`, on any thread.
     using Install = std::function<void(std::unique_ptr<engine::SnapshotImport> import,
                                        const engine::SnapshotInfo& info,
                                        std::function<void(Result<>)> done)>;

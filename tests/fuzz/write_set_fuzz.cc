@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "engine/schema_catalog.h"
+#include "engine/snapshot.h"
 #include "engine/write_set.h"
 
 #include <cstddef>
@@ -104,6 +105,8 @@ Result<std::string> rewritten(std::string_view bytes) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    const std::string text = describe_write_set({reinterpret_cast<const char*>(data), size});
+    NORNIC_CHECK(text.empty() || text.ends_with("}\n"), "a description that is cut off");
     const Result<std::string> once = rewritten({reinterpret_cast<const char*>(data), size});
     if (!once) {
         NORNIC_CHECK(!once.error().message().empty(), "a refusal without a reason");
