@@ -8,6 +8,8 @@
 namespace nornic::sim {
 namespace {
 
+constexpr std::uint64_t kStateEvery = 64;  // entries; a digest looks at everything
+
 std::uint64_t hash_of(const engine::LogEntry& entry) {
     std::uint64_t hash = 0xCBF29CE484222325ULL ^ static_cast<std::uint64_t>(entry.kind) ^ entry.hybrid_time;
     for (const char c : entry.payload) {
@@ -38,6 +40,30 @@ void Checker::logged(Node& node, const engine::LogEntry& entry) {
     }
     holders_[key] |= std::uint64_t{1} << node.number();
     world_.scheduler.mix(entry.index.value << 16 ^ entry.term.value << 4 ^ node.number());
+}
+
+void Checker::synced(Node& node, LogIndex from) {
+    if (node.witness()) {
+        return;
+    }
+    const std::vector<Term>& mine = node.disk().durable;
+    const std::vector<Term>& theirs = world_.node(1 - node.number()).disk().durable;
+    for (std::size_t at = from.value; at < std::min(mine.size(), theirs.size()); ++at) {
+        if (mine[at] == theirs[at]) {
+            on_both_.emplace(LogIndex{at}, mine[at]);
+        }
+    }
+}
+
+/// Of an epoch that is over only what the newer primary holds, too, may still be committed: an answer of it was on its
+/// way. Whether it does shows in the end.
+void Checker::committed(Node& node, Term term, LogIndex last) {
+    const std::vector<Term>& line = node.disk().lineage;
+    if (term < newest_committed_ && last.value < line.size()) {
+        late_.emplace(last, line[last.value]);
+        world_.mark("commit: in an epoch that was over");
+    }
+    newest_committed_ = std::max(newest_committed_, term);
 }
 
 void Checker::replaced(Node& node, LogIndex index, Term term) {
@@ -77,30 +103,54 @@ void Checker::acknowledged(Node& node, modes::Committed committed) {
     if (!added && at->second != node.number()) {
         world_.violate(fmt::format("two members acknowledged writes in epoch {}", committed.term.value));
     }
-    acknowledged_.push_back({committed, node.number(), world_.scheduler.now()});
+    bool in_sync = false;
+    if (node.alive()) {
+        for (const auto& [name, value] : node.replica().view().details) {
+            in_sync = in_sync || (name == "sync_state" && value == "synced");
+        }
+    }
+    acknowledged_.push_back({committed, node.number(), world_.scheduler.now(), in_sync});
+}
+
+void Checker::applied(Node& node, engine::EngineHost& engine, const engine::LogEntry& entry) {
+    const auto logged = entries_.find(std::pair{entry.index, entry.term});
+    if (logged == entries_.end() || logged->second != hash_of(entry)) {
+        world_.violate(fmt::format("{} applies entry {} of epoch {}, which {}",
+                                   node.id(),
+                                   entry.index.value,
+                                   entry.term.value,
+                                   logged == entries_.end() ? "was never logged" : "is another than the one that was logged"));
+    }
+    // All members at the same entries, so that one that was elsewhere is compared, too.
+    if (entry.index.value % kStateEvery == 0) {
+        compare_state(node, engine);
+    }
 }
 
 void Checker::compare_states() {
     for (const auto& node : world_.nodes) {
-        if (!node->running() || node->witness()) {
-            continue;
+        if (node->running() && !node->witness()) {
+            compare_state(*node, node->engine());
         }
-        const LogIndex index = node->engine().applied_index();
-        const Term term = node->engine().applied_term();
-        const auto digest = node->engine().digest();
-        if (!digest) {
-            world_.violate(fmt::format("no digest of {}: {}", node->id(), digest.error().message()));
-            continue;
-        }
-        const auto [at, added] = states_.emplace(std::pair{index, term}, digest.value());
-        if (!added && at->second != digest.value()) {
-            world_.violate(fmt::format("{} has another state at entry {} of epoch {} than there was before",
-                                       node->id(),
-                                       index.value,
-                                       term.value));
-        }
-        world_.scheduler.mix(digest.value());
     }
+}
+
+void Checker::compare_state(Node& node, engine::EngineHost& engine) {
+    const LogIndex index = engine.applied_index();
+    const Term term = engine.applied_term();
+    const auto digest = engine.digest();
+    if (!digest) {
+        world_.violate(fmt::format("no digest of {}: {}", node.id(), digest.error().message()));
+        return;
+    }
+    const auto [at, added] = states_.emplace(std::pair{index, term}, digest.value());
+    if (!added && at->second != digest.value()) {
+        world_.violate(fmt::format("{} has another state at entry {} of epoch {} than there was before",
+                                   node.id(),
+                                   index.value,
+                                   term.value));
+    }
+    world_.scheduler.mix(digest.value());
 }
 
 void Checker::count_primaries() {
@@ -139,6 +189,9 @@ std::string Checker::why_lost_is_wrong(const Acknowledged& lost) const {
             case modes::SyncMode::kSemiSync:
                 if (ha.fence_policy != modes::FencePolicy::kAvailable) {
                     return "semi_sync under witness or strict loses nothing";
+                }
+                if (lost.in_sync) {
+                    return "semi_sync loses nothing that was acknowledged in sync";
                 }
                 return world_.partitions == 0 ? "semi_sync loses nothing where no member is cut off" : "";
             case modes::SyncMode::kAsync: {
@@ -179,6 +232,23 @@ void Checker::judge(Node& primary) {
                                        write.committed.index.value,
                                        write.committed.term.value,
                                        why));
+        }
+    }
+    if (world_.menu.standby.fence_policy != modes::FencePolicy::kAvailable && world_.forced == 0) {
+        for (const auto& [index, term] : late_) {
+            if (!survived({index, term})) {
+                world_.violate(fmt::format("entry {} of epoch {} was committed when a later epoch had begun to commit, and is "
+                                           "gone: two members took writes at a time",
+                                           index.value,
+                                           term.value));
+                break;
+            }
+        }
+    }
+    for (const auto& [index, term] : on_both_) {
+        if (!survived({index, term})) {
+            world_.violate(fmt::format("entry {} of epoch {} was on both disks at a time and is gone", index.value, term.value));
+            break;
         }
     }
     if (lost != 0) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/log.h"
+#include "engine/snapshot.h"
 #include "modes/replica.h"
 #include "tests/sim/world.h"
 
@@ -20,11 +21,19 @@ public:
 
     /// An entry went into a member's log. One (index, epoch) is one entry, wherever it is.
     void logged(Node& node, const engine::LogEntry& entry);
+    /// A member's log was synced from there to its end.
+    void synced(Node& node, LogIndex from);
+    /// A member that leads in `term` decided that entries are committed.
+    void committed(Node& node, Term term, LogIndex last);
     /// A member's log goes on behind a snapshot of (index, term).
     void replaced(Node& node, LogIndex index, Term term);
     void diverged(Node& node, const std::string& name, const std::string& text);
     /// A client was told that its write is committed.
     void acknowledged(Node& node, modes::Committed committed);
+
+    /// A member's engine has taken an entry in. It is one that was logged, and the state it leads to is the same wherever
+    /// it is applied.
+    void applied(Node& node, engine::EngineHost& engine, const engine::LogEntry& entry);
 
     /// Members that stand at the same entry have the same state; under witness and strict one member leads.
     void compare_states();
@@ -41,7 +50,9 @@ private:
         modes::Committed committed;
         std::size_t node = 0;
         Duration at{};
+        bool in_sync = false;  // its primary said then that nothing is acknowledged without the standby
     };
+    void compare_state(Node& node, engine::EngineHost& engine);
     [[nodiscard]] std::string why_lost_is_wrong(const Acknowledged& lost) const;
 
     World& world_;
@@ -49,6 +60,9 @@ private:
     std::map<std::pair<LogIndex, Term>, std::uint64_t> holders_;  // members that ever logged it, a bit each
     std::map<std::pair<LogIndex, Term>, std::uint64_t> states_;   // digest of the state there
     std::set<std::pair<LogIndex, Term>> diverged_;
+    std::set<std::pair<LogIndex, Term>> on_both_;  // durable on both data members at a time
+    Term newest_committed_;                        // epoch in which a primary last decided
+    std::set<std::pair<LogIndex, Term>> late_;     // by the primary of an epoch that was over
     std::map<Term, std::size_t> leaders_;  // who acknowledged in an epoch
     std::vector<Acknowledged> acknowledged_;
     std::vector<Term> history_;  // of the primary at the end

@@ -38,6 +38,7 @@ public:
         }
         NORNIC_TRY(inner_->append(entries));
         if (!entries.empty()) {
+            disk_.changed_from_ = std::min(disk_.changed_from_, std::size_t{entries.front().index.value});
             disk_.lineage.resize(std::min(disk_.lineage.size(), std::size_t{entries.front().index.value}));
             for (const engine::LogEntry& entry : entries) {
                 disk_.lineage.push_back(entry.term);
@@ -51,6 +52,7 @@ public:
         if (!alive("hard_state")) {
             return dead();
         }
+        disk_.hard_states_.push_back(state);
         return inner_->set_hard_state(state);
     }
     Result<> sync() override {
@@ -95,6 +97,7 @@ public:
         if (world.menu.mutation != Mutation::kSyncLies) {
             NORNIC_TRY(inner_->sync());
         }
+        disk_.synced();
         return alive("synced") ? Result<>{success()} : Result<>{dead()};
     }
     bool failed() const override { return failed_ || life_->dead || inner_->failed(); }
@@ -109,6 +112,7 @@ public:
         if (!alive("reset")) {
             return dead();
         }
+        disk_.line_changed_ = true;
         NORNIC_TRY(inner_->reset(next, previous_term));
         node_.world().checker->replaced(node_, LogIndex{next.value - 1}, previous_term);
         return success();
@@ -153,6 +157,7 @@ Result<std::unique_ptr<engine::Log>> Disk::open_log() {
         NORNIC_TRY(own, engine::open_segmented_log_on(settings, node_.clock(), beneath));
         inner = own.get();
     }
+    check_reopened(*inner);
     // What it holds now; older entries are as they were.
     const LogIndex first = inner->first_index();
     const LogIndex last = inner->last_index();
@@ -162,7 +167,49 @@ Result<std::unique_ptr<engine::Log>> Disk::open_log() {
             lineage[at.value] = term.value();
         }
     }
+    durable = lineage;
+    changed_from_ = SIZE_MAX;
+    line_changed_ = false;
+    hard_states_.assign(1, inner->recovery().hard_state);
     return std::unique_ptr<engine::Log>{std::make_unique<SimLog>(*this, node_, inner, std::move(own))};
+}
+
+void Disk::synced() {
+    if (line_changed_) {
+        durable = lineage;
+    } else if (changed_from_ < lineage.size()) {
+        durable.resize(std::min(durable.size(), changed_from_));
+        durable.insert(durable.end(), lineage.begin() + static_cast<std::ptrdiff_t>(durable.size()), lineage.end());
+        world_.checker->synced(node_, LogIndex{changed_from_});
+    }
+    changed_from_ = SIZE_MAX;
+    line_changed_ = false;
+    hard_states_.erase(hard_states_.begin(), hard_states_.end() - 1);
+}
+
+/// What was synced is there again.
+void Disk::check_reopened(const engine::Log& log) {
+    if (opened_ == 1 || line_changed_ || world_.menu.mutation != Mutation::kNone) {
+        return;
+    }
+    const engine::LogRecovery& found = log.recovery();
+    // What was being overwritten may be there in the one form or the other.
+    const std::size_t certain = std::min(durable.size(), changed_from_);
+    if (found.last.value + 1 < certain) {
+        world_.violate(fmt::format("the log of {} ends at {}; it was synced up to {}", node_.id(), found.last.value, certain - 1));
+        return;
+    }
+    auto& readable = const_cast<engine::Log&>(log);
+    for (std::size_t at = std::max<std::size_t>(1, found.first.value); at < certain; ++at) {
+        const auto term = readable.term_at(LogIndex{at});
+        if (!term || term.value() != durable[at]) {
+            world_.violate(fmt::format("entry {} in the log of {} is not the one that was synced", at, node_.id()));
+            return;
+        }
+    }
+    if (std::ranges::find(hard_states_, found.hard_state) == hard_states_.end()) {
+        world_.violate(fmt::format("the hard state of {} is none that was written since the last sync", node_.id()));
+    }
 }
 
 void Disk::resume_sync() {
@@ -183,9 +230,8 @@ void Disk::crash(bool power_lost) {
         engine::crash_memory_log(*memory_log_);
         harm_memory_log();
     }
-    if (power_lost) {
-        engine::crash_memory_kv_home(*home_);
-    }
+    // The store has no log of its own: what it had not flushed it held in the process.
+    engine::crash_memory_kv_home(*home_);
 }
 
 /// Mutations that are done to a log at rest.

@@ -39,10 +39,14 @@ public:
 
     /// The term of each entry that this log ever had in its present line: [0] is that of index 0.
     std::vector<Term> lineage{Term{0}};
+    /// The same as far as it was synced.
+    std::vector<Term> durable{Term{0}};
 
 private:
     friend class SimLog;
     void harm_memory_log();
+    void synced();
+    void check_reopened(const engine::Log& log);
 
     World& world_;
     Node& node_;
@@ -52,6 +56,9 @@ private:
     Fiber* waiting_ = nullptr;
     std::optional<Deadline> sync_since_;
     std::uint64_t opened_ = 0;
+    std::size_t changed_from_ = SIZE_MAX;  // the first index that was written since the last sync
+    bool line_changed_ = false;            // the log was begun anew since then
+    std::vector<engine::HardState> hard_states_{engine::HardState{}};  // the one synced, and later ones
 };
 
 }  // namespace nornic::sim

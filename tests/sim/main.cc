@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <unistd.h>
+#include <vector>
 
 namespace nornic::sim {
 namespace {
@@ -30,9 +31,14 @@ struct Options {
     bool marks = false;
     std::string mode = "ha_standby";
     Mutation mutation = Mutation::kNone;
+    std::uint64_t before = 0;  // seeds that an aborted process did
+    std::uint64_t failed_before = 0;
 };
 
+constexpr std::uint64_t kFailuresMax = 100;  // with --keep-going
+
 std::uint64_t seed_now = 0;
+std::uint64_t failed_now = 0;
 Mutation mutation_now = Mutation::kNone;
 
 std::string repro(std::uint64_t seed, Mutation mutation) {
@@ -43,10 +49,37 @@ std::string repro(std::uint64_t seed, Mutation mutation) {
     return out;
 }
 
-/// A failed check ends the process; which seed it was is said on its way out.
+Options* options_now = nullptr;
+char** arguments_now = nullptr;
+
+/// A failed check ends the process; which seed it was is said on its way out. With --keep-going a new process goes on
+/// behind it.
 void on_signal(int number) {
     const std::string text = fmt::format("FAILED seed {}: signal {}\n  {} --verbose\n", seed_now, number, repro(seed_now, mutation_now));
     static_cast<void>(!::write(STDOUT_FILENO, text.data(), text.size()));
+    if (options_now->keep_going && options_now->count > 1 &&
+        options_now->failed_before + failed_now + 1 < kFailuresMax) {
+        const std::uint64_t next = seed_now + 1;
+        const std::uint64_t end = options_now->first + options_now->count;
+        std::vector<std::string> words{arguments_now[0]};
+        for (char** word = arguments_now + 1; *word != nullptr; ++word) {
+            const std::string_view name{*word};
+            if (!name.starts_with("--first=") && !name.starts_with("--seeds=") && !name.starts_with("--before=") &&
+                !name.starts_with("--failed-before=")) {
+                words.emplace_back(name);
+            }
+        }
+        words.push_back(fmt::format("--first={}", next));
+        words.push_back(fmt::format("--seeds={}", end - next));
+        words.push_back(fmt::format("--before={}", options_now->before + next - options_now->first));
+        words.push_back(fmt::format("--failed-before={}", options_now->failed_before + failed_now + 1));
+        std::vector<char*> pointers;
+        for (std::string& word : words) {
+            pointers.push_back(word.data());
+        }
+        pointers.push_back(nullptr);
+        ::execv("/proc/self/exe", pointers.data());
+    }
     ::_exit(3);
 }
 
@@ -82,6 +115,10 @@ bool parse(int argc, char** argv, Options& options) {
             options.first = number;
         } else if (name == "--seconds" && is_number) {
             options.seconds = static_cast<double>(number);
+        } else if (name == "--before" && is_number) {
+            options.before = number;
+        } else if (name == "--failed-before" && is_number) {
+            options.failed_before = number;
         } else if (name == "--mode" && value == "ha_standby") {
             options.mode = value;
         } else if (text == "--verbose") {
@@ -133,7 +170,7 @@ int run(const Options& options) {
         if (!result.violation) {
             continue;
         }
-        ++failed;
+        failed_now = ++failed;
         fmt::print("FAILED seed {}: {}\n", seed, result.violation->what);
         if (options.count != 1) {
             fmt::print("  {}\n", draw_menu(seed, options.mutation).describe());
@@ -146,7 +183,7 @@ int run(const Options& options) {
             }
         }
         std::fflush(stdout);
-        if (!options.keep_going) {
+        if (!options.keep_going || failed + options.failed_before >= kFailuresMax) {
             break;
         }
     }
@@ -156,12 +193,12 @@ int run(const Options& options) {
         }
     }
     fmt::print("{} seeds in {:.1f} s, {} failed, {} writes acknowledged, digest {:016x}\n",
-               done,
+               done + options.before,
                passed(),
-               failed,
+               failed + options.failed_before,
                acknowledged,
                digest);
-    return failed == 0 ? 0 : 1;
+    return failed + options.failed_before == 0 ? 0 : 1;
 }
 
 }  // namespace
@@ -180,6 +217,11 @@ int main(int argc, char** argv) {
             ::close(null);
         }
     }
+    nornic::sim::options_now = &options;
+    nornic::sim::arguments_now = argv;
+    ::sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
     for (const int number : {SIGABRT, SIGSEGV, SIGFPE, SIGBUS}) {
         std::signal(number, nornic::sim::on_signal);
     }

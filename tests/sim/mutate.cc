@@ -1,8 +1,11 @@
 // The deliberate defects that are done to messages in transit. None is in product code.
+#include "base/bytes.h"
+#include "engine/snapshot.h"
 #include "tests/sim/network.h"
 #include "tests/sim/node.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace nornic::sim {
 namespace {
@@ -12,20 +15,60 @@ std::uint64_t epoch_at(Node& node) {
     return node.alive() ? node.replica().view().term.value : 0;
 }
 
+/// Whatever epoch it is of, it arrives as of the receiver's.
+bool rewrite_epoch(ClusterMessage& m, std::uint64_t epoch) {
+    const auto set = [epoch](auto* part) {
+        const bool other = part->epoch() != epoch;
+        part->set_epoch(epoch);
+        return other;
+    };
+    return m.has_heartbeat()            ? set(m.mutable_heartbeat())
+           : m.has_heartbeat_response() ? set(m.mutable_heartbeat_response())
+           : m.has_wal_batch()          ? set(m.mutable_wal_batch())
+           : m.has_wal_batch_response() ? set(m.mutable_wal_batch_response())
+                                        : false;
+}
+
+/// One that came in a single chunk loses a pair, and says that it never had it.
+bool leave_pair_out(World& world, transport::SnapshotChunk& chunk) {
+    if (!chunk.last() || chunk.sequence() != 1 || chunk.pair_count() < 2) {
+        return false;
+    }
+    struct Pair {
+        std::string_view key;
+        std::string_view value;
+    };
+    std::vector<Pair> pairs;
+    ByteReader in{chunk.pairs()};
+    while (!in.at_end() && in.ok()) {
+        const std::string_view key = in.get_string();
+        pairs.push_back({key, in.get_string()});
+    }
+    if (pairs.size() != chunk.pair_count()) {
+        return false;  // it was taken up again, and begins behind other pairs
+    }
+    pairs.erase(pairs.begin() + static_cast<std::ptrdiff_t>(world.random.below(pairs.size())));
+    std::string bytes;
+    ByteWriter out{bytes};
+    for (const auto& [key, value] : pairs) {
+        out.put_string(key);
+        out.put_string(value);
+    }
+    std::uint64_t digest = engine::kSnapshotDigestStart;
+    for (const char byte : bytes) {
+        digest = (digest ^ static_cast<unsigned char>(byte)) * 0x100000001B3ULL;
+    }
+    chunk.set_crc32c(crc32c(0, bytes));
+    chunk.set_digest(digest);
+    chunk.set_pair_count(pairs.size());
+    chunk.set_pairs(std::move(bytes));
+    return true;
+}
+
 bool harm(World& world, std::size_t from, std::size_t to, ClusterMessage& m) {
     switch (world.menu.mutation) {
-        case Mutation::kEpochRewritten: {
-            const std::uint64_t epoch = epoch_at(world.node(to));
-            if (m.has_heartbeat() && m.heartbeat().leading() && m.heartbeat().epoch() < epoch) {
-                m.mutable_heartbeat()->set_epoch(epoch);
-                return true;
-            }
-            if (m.has_wal_batch() && m.wal_batch().epoch() < epoch) {
-                m.mutable_wal_batch()->set_epoch(epoch);
-                return true;
-            }
-            return false;
-        }
+        case Mutation::kEpochRewritten:
+            return rewrite_epoch(m, epoch_at(world.node(to)));
         case Mutation::kForgedReceived: {
             const std::uint64_t last = world.node(to).disk().lineage.size() - 1;
             if (m.has_wal_batch_response() && m.wal_batch_response().received_index() < last) {
@@ -75,6 +118,8 @@ bool harm(World& world, std::size_t from, std::size_t to, ClusterMessage& m) {
                 return true;
             }
             return false;
+        case Mutation::kSnapshotHole:
+            return m.has_snapshot_chunk() && leave_pair_out(world, *m.mutable_snapshot_chunk());
         default:
             return false;
     }

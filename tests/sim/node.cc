@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "tests/sim/checker.h"
+#include "tests/sim/engine_seam.h"
 #include "tests/sim/network.h"
 
 #include <algorithm>
@@ -56,7 +57,14 @@ public:
             world_.trace("{} says: {}", id_, event);
             world_.mark("says: " + kind_of(event));
         }
+        if (ready.committed > committed_) {
+            committed_ = ready.committed;
+            if (const Term term = inner_->write_term(); term.value != 0) {
+                world_.checker->committed(*world_.find(id_), term, ready.committed);
+            }
+        }
         if (ready.rewind_to) {
+            committed_ = std::min(committed_, *ready.rewind_to);
             world_.trace("{} gives up its log beyond {}", id_, ready.rewind_to->value);
         }
         return ready;
@@ -94,6 +102,7 @@ private:
     World& world_;
     const std::string id_;
     const std::unique_ptr<Strategy> inner_;
+    LogIndex committed_;
 };
 
 }  // namespace
@@ -156,12 +165,15 @@ void Node::start() {
         settings.seed = seed_;
         settings.lock_timeout = Duration{1};
         settings.cache_bytes_max = std::size_t{16} << 20;
-        auto opened = engine::open_engine_host(engine::lend_kv_home(disk_.home()), settings, clock_);
+        auto opened = engine::open_engine_host(watch_home(*this, disk_.home()), settings, clock_);
+        if (life_->dead) {
+            return;
+        }
         if (!opened) {
             world_.violate(fmt::format("the store of {} does not open: {}", id_, opened.error().message()));
             return;
         }
-        engine_ = std::move(opened).value();
+        engine_ = watch_engine(*this, std::move(opened).value());
     }
     transport::PeerInfo self;
     self.id = id_;
@@ -369,7 +381,7 @@ void Node::tick() {
         return;
     }
     if (const auto failure = replica_->failure()) {
-        if (failure->message().find("the simulated disk failed a sync") == std::string::npos) {
+        if (failure->message().find("the simulated disk") == std::string::npos) {
             world_.violate(fmt::format("{} failed for good: {}", id_, failure->message()));
         }
         crash(world_.random.one_in(2), world_.between(kMillisecond, world_.menu.failover_timeout() * 2));

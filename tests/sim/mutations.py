@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Deliberate defects, each of which the simulator must notice within 1,000 seeds.
+
+A defect counts as caught by a seed that fails with it and passes without it. `mutations.py NAME…` tries some.
+"""
+import subprocess
+import sys
+import time
+
+import seeds
+
+SEEDS = 1000
+# Name: what it does. They are in the seams (log, bus, engine, answers), never in the product.
+MUTATIONS = {
+    "sync_lies": "a sync does nothing and says that it did",
+    "hard_state_forgotten": "a crash makes a member forget its epoch",
+    "epoch_rewritten": "messages of an old epoch arrive with the receiver's",
+    "forged_received": "a standby's answer says that everything arrived",
+    "entry_twice": "an entry on its way takes the content of the one before it",
+    "entry_dropped": "an entry on its way is left out and those behind it move up",
+    "tail_lost": "the newest entries of a log are gone after a restart",
+    "sink_drops": "what a lost branch held is saved nowhere",
+    "always_in_sync": "the standby is told that it has everything",
+    "witness_grants": "the witness votes for whoever asks",
+    "fence_accepted": "a refused Fence arrives as an accepted one",
+    "early_answer": "a commit is answered before it was persisted",
+    "snapshot_hole": "a pair is left out of a snapshot, and its counts put right",
+}
+
+
+def caught_by(program, name):
+    """(seed, what) of the first seed that shows the defect, or None."""
+    first = 1
+    while first <= SEEDS:
+        result = seeds.run(program, first=first, count=min(100, SEEDS + 1 - first), mutation=name)
+        for seed, what in sorted(result.failures.items()):
+            clean = subprocess.run([program, f"--seed={seed}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            if clean.returncode == 0:
+                return seed, what
+        first += 100
+    return None
+
+
+def run_all(program, names=None):
+    for name in names or MUTATIONS:
+        began = time.monotonic()
+        found = caught_by(program, name)
+        if found:
+            print(f"caught {name} ({MUTATIONS[name]}) by seed {found[0]} in {time.monotonic() - began:.1f} s: {found[1][:160]}",
+                  flush=True)
+        else:
+            print(f"FAILED {name} ({MUTATIONS[name]}) was not noticed in {SEEDS} seeds", flush=True)
+        yield name, found
+
+
+def main():
+    unknown = [name for name in sys.argv[1:] if name not in MUTATIONS]
+    if unknown:
+        sys.exit("no such mutation: " + ", ".join(unknown))
+    results = dict(run_all(seeds.binary(), sys.argv[1:]))
+    missed = sum(found is None for found in results.values())
+    print(f"{len(results) - missed} passed, {missed} failed, 0 skipped")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
