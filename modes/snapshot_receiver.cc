@@ -17,6 +17,8 @@ using transport::SnapshotResponse;
 /// Received and not yet worked on. Our own sender stays far below it.
 constexpr std::size_t kWaitingBytesMax = std::size_t{64} << 20;
 constexpr std::size_t kWaitingChunksMax = 4096;
+/// Longer than any sender keeps what it was sending.
+constexpr Duration kAbandonedAfter = std::chrono::minutes{30};
 
 enum class Phase : std::uint8_t {
     kNone,
@@ -42,12 +44,19 @@ struct Current {
 struct SnapshotReceiver::Impl : std::enable_shared_from_this<SnapshotReceiver::Impl> {
     using Job = std::function<void()>;
 
-    Impl(engine::EngineHost& engine_in, transport::MessageBus& bus_in, Run run_in, Accepts accepts_in, Install install_in)
+    Impl(engine::EngineHost& engine_in,
+         transport::MessageBus& bus_in,
+         Clock& clock_in,
+         Run run_in,
+         Accepts accepts_in,
+         Install install_in)
         : engine{engine_in},
           bus{bus_in},
+          clock{clock_in},
           run{std::move(run_in)},
           accepts{std::move(accepts_in)},
-          install{std::move(install_in)} {}
+          install{std::move(install_in)},
+          heard{clock_in.now()} {}
 
     // ---- Answers
 
@@ -198,6 +207,21 @@ struct SnapshotReceiver::Impl : std::enable_shared_from_this<SnapshotReceiver::I
         }
     }
 
+    void discard_abandoned() EXCLUDES(mutex) {
+        {
+            const MutexLock lock{mutex};
+            if (stopped || current.phase == Phase::kOpening || current.phase == Phase::kInstalling ||
+                (heard && clock.now() - *heard <= kAbandonedAfter)) {
+                return;
+            }
+            reset();
+        }
+        import.reset();
+        if (const Result<> discarded = engine.discard_import(); !discarded) {
+            log::warn("What arrived of a snapshot and was given up cannot be removed: {}", discarded.error().message());
+        }
+    }
+
     void put_in_place(std::uint64_t generation, std::uint64_t sequence) EXCLUDES(mutex) {
         engine::SnapshotInfo info;
         NodeName from;
@@ -245,6 +269,7 @@ struct SnapshotReceiver::Impl : std::enable_shared_from_this<SnapshotReceiver::I
 
     engine::EngineHost& engine;
     transport::MessageBus& bus;
+    Clock& clock;
     const Run run;
     const Accepts accepts;
     const Install install;
@@ -254,6 +279,7 @@ struct SnapshotReceiver::Impl : std::enable_shared_from_this<SnapshotReceiver::I
     mutable Mutex mutex;
     ConditionVariable idle;
     Current current GUARDED_BY(mutex);
+    std::optional<Deadline> heard GUARDED_BY(mutex);  // nullopt: nothing is left of what arrived
     std::string last_installed GUARDED_BY(mutex);  // its id
     std::uint64_t generations GUARDED_BY(mutex) = 0;
     std::deque<Job> jobs GUARDED_BY(mutex);
@@ -266,11 +292,11 @@ struct SnapshotReceiver::Impl : std::enable_shared_from_this<SnapshotReceiver::I
 
 SnapshotReceiver::SnapshotReceiver(engine::EngineHost& engine,
                                    transport::MessageBus& bus,
-                                   Clock& /*clock*/,
+                                   Clock& clock,
                                    Run run,
                                    Accepts accepts,
                                    Install install)
-    : impl_{std::make_shared<Impl>(engine, bus, std::move(run), std::move(accepts), std::move(install))} {}
+    : impl_{std::make_shared<Impl>(engine, bus, clock, std::move(run), std::move(accepts), std::move(install))} {}
 
 SnapshotReceiver::~SnapshotReceiver() {
     stop();
@@ -306,6 +332,7 @@ void SnapshotReceiver::step(const NodeName& from, const transport::SnapshotBegin
             return;
         }
         r.reset();
+        r.heard = r.clock.now();
         c.phase = Phase::kOpening;
         c.from = from;
         c.epoch = epoch;
@@ -333,6 +360,7 @@ void SnapshotReceiver::step(const NodeName& from, const transport::SnapshotChunk
             r.damaged(c.expected, "more arrived than is kept for later");
             return;
         }
+        r.heard = r.clock.now();
         r.bytes += m.pairs().size();
         r.waiting_bytes += m.pairs().size();
         auto chunk = std::make_shared<engine::SnapshotChunk>();
@@ -349,6 +377,19 @@ void SnapshotReceiver::step(const NodeName& from, const transport::SnapshotChunk
                        sequence = c.expected,
                        chunk = std::move(next->second)] { self->add(generation, sequence, *chunk); });
         }
+    }
+    r.settle();
+}
+
+void SnapshotReceiver::tick() {
+    Impl& r = *impl_;
+    {
+        const MutexLock lock{r.mutex};
+        if (r.stopped || !r.heard || r.clock.now() - *r.heard <= kAbandonedAfter) {
+            return;
+        }
+        r.enqueue([self = r.shared_from_this()] { self->discard_abandoned(); });
+        r.heard.reset();
     }
     r.settle();
 }

@@ -75,6 +75,8 @@ public:
 
     void step(const NodeName& from, const transport::SnapshotBegin& message);
     void step(const NodeName& from, const transport::SnapshotChunk& message);
+    /// Gives back the room of what arrived and was not taken up again for a long time.
+    void tick();
     [[nodiscard]] std::uint64_t bytes_received() const;
     void stop();
 

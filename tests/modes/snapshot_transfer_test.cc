@@ -1,12 +1,15 @@
 #include "modes/snapshot_transfer.h"
 
+#include "base/mutex.h"
 #include "base/random.h"
 #include "tests/engine/member.h"
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <deque>
 #include <map>
+#include <thread>
 
 namespace nornic::modes {
 namespace {
@@ -690,6 +693,36 @@ TEST(SnapshotTransfer, AMemberThatDiedBeforePuttingItInPlaceDoesSoWhenItIsOffere
     w.expect_equal("b");
 }
 
+TEST(SnapshotTransfer, WhatArrivedAndIsNeverTakenUpAgainGivesItsRoomBack) {
+    World w;
+    w.again = false;
+    w.sender->send("b", w.epoch);
+    ASSERT_TRUE(w.run_until([&] { return w.chunks > 10; }));
+    w.cut();
+    World::Receiver& r = *w.receivers.at("b");
+    r.receiver->tick();
+    while (!w.jobs.empty()) {
+        w.run_next();
+    }
+    const auto held = r.member.home().open_incoming();
+    ASSERT_FALSE(held) << "it is open and kept";
+    w.clock.advance(std::chrono::minutes{31});
+    r.receiver->tick();
+    while (!w.jobs.empty()) {
+        w.run_next();
+    }
+    {
+        const auto empty = r.member.home().open_incoming();
+        ASSERT_TRUE(empty);
+        EXPECT_FALSE(empty.value()->get("mimport").value());
+    }
+    w.tick();
+    w.network.up = true;
+    w.sender->send("b", w.epoch);
+    ASSERT_TRUE(w.run_until([&] { return w.succeeded("b"); }));
+    w.expect_equal("b");
+}
+
 TEST(SnapshotTransfer, NothingRunsOnceItWasStopped) {
     World w;
     w.sender->send("b", w.epoch);
@@ -732,6 +765,139 @@ TEST(SnapshotTransfer, TheSameMessagesGiveTheSameTransfer) {
         traces.push_back(std::move(trace));
     }
     EXPECT_TRUE(traces[0] == traces[1]);
+}
+
+// ---- With threads, as a server runs it
+
+/// Does what it is given, one after another, on a thread of its own.
+class Worker {
+public:
+    Worker() : thread_{[this] { loop(); }} {}
+    ~Worker() {
+        give([this] { ended_ = true; });
+        thread_.join();
+    }
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+    void give(std::function<void()> work) {
+        const MutexLock lock{mutex_};
+        work_.push_back(std::move(work));
+        wake_.notify_one();
+    }
+
+private:
+    void loop() {
+        while (!ended_) {
+            std::function<void()> work;
+            {
+                MutexLock lock{mutex_};
+                while (work_.empty()) {
+                    wake_.wait(lock);
+                }
+                work = std::move(work_.front());
+                work_.pop_front();
+            }
+            work();
+        }
+    }
+    Mutex mutex_;
+    ConditionVariable wake_;
+    std::deque<std::function<void()>> work_ GUARDED_BY(mutex_);
+    bool ended_ = false;  // the thread's own
+    std::thread thread_;
+};
+
+/// Delivers on the thread of the other side's network.
+class ThreadedBus final : public transport::MessageBus {
+public:
+    using Deliver = std::function<void(std::shared_ptr<const ClusterMessage>)>;
+    ThreadedBus(Worker& network, Deliver deliver) : network_{network}, deliver_{std::move(deliver)} {}
+    Result<> start(MessageHandler&) override { return success(); }
+    void stop() override {}
+    void set_peers(std::vector<std::string>) override {}
+    void set_self(const PeerInfo&) override {}
+    bool send(const NodeName&, Lane, std::shared_ptr<const ClusterMessage> message) override {
+        network_.give([this, message = std::move(message)] { deliver_(message); });
+        return true;
+    }
+    [[nodiscard]] std::size_t queued_bytes(const NodeName&, Lane) const override { return 0; }
+    [[nodiscard]] std::vector<PeerStats> stats() const override { return {}; }
+    [[nodiscard]] std::string address() const override { return {}; }
+    [[nodiscard]] std::string authentication() const override { return "none"; }
+
+private:
+    Worker& network_;
+    const Deliver deliver_;
+};
+
+TEST(SnapshotTransfer, RunsOnThreadsBesideWritesAndIsCutAndStoppedAtAnyMoment) {
+    for (const bool stop_early : {false, true}) {
+        Member source{engine::make_memory_kv_home(), engine::Settings{}};
+        source.fill(5000);
+        Member target{engine::make_memory_kv_home(), engine::Settings{}};
+        std::unique_ptr<SnapshotSender> sender;
+        std::unique_ptr<SnapshotReceiver> receiver;
+        std::atomic<std::uint64_t> installed{0};
+        std::atomic<bool> cut{false};
+        {
+            Worker network_of_source;
+            Worker network_of_target;
+            Worker work_of_source;
+            Worker work_of_target;
+            ThreadedBus source_bus{network_of_target, [&](const auto& m) {
+                                       if (m->has_snapshot_begin()) {
+                                           receiver->step("a", m->snapshot_begin());
+                                       } else {
+                                           receiver->step("a", m->snapshot_chunk());
+                                       }
+                                   }};
+            ThreadedBus target_bus{network_of_source,
+                                   [&](const auto& m) { sender->step("b", m->snapshot_response()); }};
+            SnapshotTransferSettings settings = small_chunks();
+            settings.chunk_bytes = 1024;
+            sender = std::make_unique<SnapshotSender>(
+                *source,
+                source_bus,
+                system_clock(),
+                settings,
+                [&](std::function<void()> work) { work_of_source.give(std::move(work)); },
+                [&](const NodeName& to, std::optional<LogIndex> index) {
+                    if (index) {
+                        installed = index->value;
+                    } else {
+                        sender->send(to, Term{1});
+                    }
+                });
+            receiver = std::make_unique<SnapshotReceiver>(
+                *target,
+                target_bus,
+                system_clock(),
+                [&](std::function<void()> work) { work_of_target.give(std::move(work)); },
+                [](const NodeName&, Term, LogIndex, std::string_view, std::string&) { return true; },
+                [&](std::unique_ptr<SnapshotImport> import,
+                    const SnapshotInfo&,
+                    const std::function<void(Result<>)>& done) { done(target->install(std::move(import))); });
+            sender->send("b", Term{1});
+            const std::uint64_t stop_at = stop_early ? 20'000 : UINT64_MAX;
+            for (int i = 0; installed == 0 && sender->bytes_sent() < stop_at; ++i) {
+                sender->tick();
+                if (i % 50 == 49 && !cut.exchange(true)) {
+                    sender->peer_down("b");
+                }
+                source.create(Value{std::int64_t{i}});
+                static_cast<void>(sender->pinned());
+            }
+            sender->stop();
+            receiver->stop();
+        }
+        if (!stop_early) {
+            EXPECT_EQ(target->applied_index(), LogIndex{installed});
+            for (std::uint64_t i = installed; i < source.log.size(); ++i) {
+                ASSERT_TRUE(target->apply(source.log[i]));
+            }
+            EXPECT_EQ(target.digest(), source.digest());
+        }
+    }
 }
 
 }  // namespace
