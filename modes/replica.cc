@@ -52,7 +52,7 @@ LogIndex ReplicaImpl::applied_index() const {
 
 /// The store and the log of one directory must fit together.
 Result<> ReplicaImpl::check_log() const {
-    const LogIndex durable = engine_->durable_index();
+    const LogIndex durable = engine_->applied_index();  // nothing was replayed yet
     if (log_.last_index() < durable) {
         return fail(ErrorCode::kCorruption,
                     fmt::format("the store holds changes up to log index {} but the log ends at {}: the log "
@@ -241,6 +241,7 @@ void ReplicaImpl::stop() {
 
 void ReplicaImpl::commit(std::string write_set, std::optional<Term> began_in, CommitDone done) {
     MutexLock lock{mutex_};
+    notice_pause();
     std::optional<Error> refusal;
     if (failure_) {
         refusal =
@@ -290,6 +291,7 @@ void ReplicaImpl::read_point(ReadConsistency level,
         stop_gathering();
         return;
     }
+    notice_pause();
     const ReadId id{next_id_++};
     if (auto asked = strategy_->read(id, level); !asked) {
         lock.unlock();
@@ -316,6 +318,7 @@ void ReplicaImpl::command(const Command& command,
     if (halted()) {
         refusal = stopping_error();
     } else {
+        notice_pause();
         const std::uint64_t id = next_id_++;
         if (auto taken = strategy_->command(id, command); taken) {
             commands_.emplace(id, AskedCommand{deadline, std::move(done)});
@@ -332,6 +335,7 @@ void ReplicaImpl::command(const Command& command,
 void ReplicaImpl::peer_up(const PeerInfo& peer) {
     const MutexLock lock{mutex_};
     if (!halted()) {
+        notice_pause();
         strategy_->peer_up(peer);
         after_input(Where::kBus);
     }
@@ -343,6 +347,7 @@ void ReplicaImpl::peer_down(const NodeName& peer, transport::LostReason reason) 
         if (halted()) {
             return;
         }
+        notice_pause();
         strategy_->peer_down(peer, reason);
         after_input(Where::kBus);
     }
@@ -373,6 +378,7 @@ void ReplicaImpl::message(const NodeName& from, Lane, std::shared_ptr<const Clus
     }
     const MutexLock lock{mutex_};
     if (!halted()) {
+        notice_pause();
         strategy_->step(from, *message);
         after_input(Where::kBus);
     }
@@ -384,6 +390,8 @@ void ReplicaImpl::tick() {
         if (halted()) {
             return;
         }
+        notice_pause();
+        next_tick_ = std::max(next_tick_, clock_.now() - settings_.tick_interval) + settings_.tick_interval;
         const auto since = log_.sync_running_since();
         const bool stalled = since && clock_.now() - *since > settings_.sync_warn_after;
         if (stalled || stalled_) {
@@ -402,6 +410,7 @@ void ReplicaImpl::tick() {
     }
     if (sender_) {
         sender_->tick();
+        receiver_->tick();
     }
 }
 
@@ -513,28 +522,32 @@ void ReplicaImpl::watch_waiters(Completions& completions) {
     });
 }
 
+void ReplicaImpl::notice_pause() {
+    if (bus_ == nullptr || next_tick_ == Deadline{}) {
+        return;
+    }
+    const Deadline now = clock_.now();
+    const std::int64_t missed = now < next_tick_ ? 0 : (now - next_tick_) / settings_.tick_interval;
+    if (missed > kMissedTicksMax) {
+        // What arrived meanwhile is heard before time-outs are judged.
+        strategy_->paused(static_cast<std::uint64_t>(missed));
+        next_tick_ = now;
+    }
+}
+
 void ReplicaImpl::watch_loop() {
     const Duration interval = bus_ == nullptr ? kWatchInterval : settings_.tick_interval;
-    Deadline next = clock_.now() + interval;
     MutexLock lock{mutex_};
+    Deadline next = clock_.now() + interval;
     while (!stopping_) {
         changed_.wait_until(lock, next);
-        const Deadline now = clock_.now();
-        if (stopping_ || now < next) {
+        if (stopping_ || clock_.now() < next) {
             continue;
         }
-        // A pause of the process is told as such: what arrived meanwhile is heard before time-outs are judged.
-        const std::int64_t missed = (now - next) / interval;
-        if (missed > kMissedTicksMax) {
-            if (!halted()) {
-                strategy_->paused(static_cast<std::uint64_t>(missed));
-            }
-            next = now;
-        }
-        next += interval;
         lock.unlock();
         tick();
         lock.lock();
+        next = bus_ == nullptr ? clock_.now() + interval : next_tick_;
     }
 }
 

@@ -94,6 +94,9 @@ private:
     void stop_gathering() REQUIRES(mutex_);
     /// On the disk thread, with pumping_ held for it.
     void gather();
+    /// Called before anything that the time decides: a thread may run before the one that counts ticks when the whole
+    /// process was stopped for a while.
+    void notice_pause() REQUIRES(mutex_);
     void watch_waiters(Completions& completions) REQUIRES(mutex_);
     void watch_loop();
     [[nodiscard]] bool halted() const REQUIRES(mutex_) { return stopping_ || failure_.has_value(); }
@@ -157,10 +160,12 @@ private:
     std::map<ReadId, AskedRead> asked_reads_ GUARDED_BY(mutex_);
     std::map<std::uint64_t, AskedCommand> commands_ GUARDED_BY(mutex_);
     std::optional<Install> install_ GUARDED_BY(mutex_);
+    std::pair<NodeName, Term> snapshot_source_ GUARDED_BY(mutex_);  // whose snapshot is being received
     ReplicaStats stats_ GUARDED_BY(mutex_);
     std::atomic<std::uint64_t> write_term_{0};
     std::atomic<std::uint64_t> cut_before_{0};  // a checkpoint covers the entries before this
 
+    Deadline next_tick_ GUARDED_BY(mutex_){};
     std::uint64_t last_sync_ns_ = 0;  // the pumping thread's alone
 
     std::thread watcher_;

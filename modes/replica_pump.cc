@@ -214,6 +214,9 @@ Result<bool> ReplicaImpl::take_back(LogIndex keep, std::uint64_t& saved) {
         return false;
     }
     NORNIC_TRY(engine_->reload());
+    if (engine_->applied_index() > keep) {
+        return false;  // a checkpoint was written meanwhile
+    }
     NORNIC_TRY(replay(keep));
     return true;
 }
@@ -243,6 +246,7 @@ Result<> ReplicaImpl::write(const Ready& ready) {
 }
 
 void ReplicaImpl::written(Ready& ready, const Result<>& outcome, Completions& completions) {
+    notice_pause();
     if (outcome) {
         if (ready.hard_state || !ready.entries.empty()) {
             ++stats_.batches;

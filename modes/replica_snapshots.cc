@@ -32,7 +32,11 @@ void ReplicaImpl::make_transfers() {
         run,
         [this](const NodeName& from, Term term, LogIndex index, std::string_view history, std::string& reason) {
             const MutexLock lock{mutex_};
-            return !halted() && strategy_->accepts_snapshot(from, term, index, history, reason);
+            if (halted() || !strategy_->accepts_snapshot(from, term, index, history, reason)) {
+                return false;
+            }
+            snapshot_source_ = {from, term};
+            return true;
         },
         [this](std::unique_ptr<engine::SnapshotImport> import,
                const engine::SnapshotInfo&,
@@ -63,8 +67,14 @@ void ReplicaImpl::install_pending(Completions& completions) {
     Install install = std::move(*install_);
     install_.reset();
     const engine::SnapshotInfo info = install.import->info();
+    std::string reason;
+    // It may have been promoted, or follow another primary, since the last chunk came.
+    const bool wanted =
+        strategy_->accepts_snapshot(
+            snapshot_source_.first, snapshot_source_.second, info.index, info.history, reason);
     mutex_.unlock();
-    Result<> done = engine_->install(std::move(install.import));
+    Result<> done = wanted ? engine_->install(std::move(install.import))
+                           : Result<>{fail(ErrorCode::kNotLeader, reason)};
     const bool replaced = done.has_value();
     if (done) {
         // A crash before this is noticed at the start: the store says that it was put there freshly.

@@ -119,7 +119,8 @@ struct ClusterView {
     Term term;
     LogIndex commit_index;
     std::vector<MemberView> members;  // self first
-    /// One word for /health: "ready", "starting", "catching_up", "read_only", "degraded", "fenced", "no_quorum".
+    /// One word for /health: "ready", "starting", "catching_up", "read_only", "degraded", "primary_silent",
+    /// "foreign_data", "no_quorum".
     std::string state = "ready";
     /// Why it is not ready and what to do, a sentence; empty if it is.
     std::string reason;

@@ -39,7 +39,8 @@ Result<std::unique_ptr<Witness>> Witness::open(const env::Loaded& loaded, Clock&
     const std::string& directory = settings.data_directory;
     NORNIC_TRY(make_data_directory(directory));
     std::error_code ignored;
-    if (std::filesystem::exists(directory + "/store", ignored)) {
+    if (std::filesystem::exists(directory + "/store", ignored) ||
+        std::filesystem::exists(directory + "/store.current", ignored)) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("NORNICDB_CLUSTER_HA_ROLE='witness', but '{}' holds a database: a witness takes a data "
                                 "directory of its own",
@@ -79,6 +80,10 @@ Result<> Witness::start(std::string http_address) {
     NORNIC_TRY(replica_->start());
     add_replication_metrics(metrics_, [this] { return member(); });
     return success();
+}
+
+void Witness::tend() {
+    lag_.sample(replica_->view(), replica_->stats(), clock_.now());
 }
 
 void Witness::close() {

@@ -12,6 +12,12 @@ namespace nornic::modes {
 using transport::LANE_CONTROL;
 using transport::LANE_LOG;
 
+namespace {
+
+constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;
+
+}  // namespace
+
 HotStandby::HotStandby(const StrategyStart& start, const HotStandbySettings& settings)
     : start_{start},
       settings_{settings},
@@ -25,11 +31,34 @@ HotStandby::HotStandby(const StrategyStart& start, const HotStandbySettings& set
       persisted_{start.last_index},
       committed_{start.applied},
       applied_{start.applied} {
-    // "role peer": the role it was last started with and whom it last met.
+    // "role peer epochs": the role it was last started with, whom it last met, where the epochs of its log begin.
     const std::string_view extra = start.hard_state.extra;
     const std::string_view role = extra.substr(0, extra.find(' '));
     if (const std::size_t space = extra.find(' '); space != std::string_view::npos) {
-        peer_.info.id = extra.substr(space + 1);
+        const std::string_view rest = extra.substr(space + 1);
+        peer_.info.id = rest.substr(0, rest.find(' '));
+        if (const std::size_t next = rest.find(' '); next != std::string_view::npos) {
+            epochs_ = EpochTable::parse(rest.substr(next + 1));
+        }
+    }
+    epochs_.forget_after(last_);
+    if (start_.log != nullptr && last_.value > 0) {
+        // What the log still holds is the better witness.
+        std::vector<EpochTable::Row> held;
+        for (LogIndex at = last_; at >= start_.log->first_index() && at.value > 0;) {
+            const LogIndex first = start_of_epoch_run(at);
+            held.push_back({term_of(at), first});
+            at = LogIndex{first.value - 1};
+        }
+        for (auto row = held.rbegin(); row != held.rend(); ++row) {
+            const bool cut_off = row->first == start_.log->first_index() && row->first.value > 1;
+            const bool known = !epochs_.rows().empty() && std::any_of(epochs_.rows().begin(),
+                                                                      epochs_.rows().end(),
+                                                                      [&](const auto& r) { return r.epoch == row->epoch; });
+            if (!(cut_off && known)) {
+                epochs_.begins(row->epoch, row->first);
+            }
+        }
     }
     if (role != role_name()) {
         // Only a role that was changed between two starts is a wish; one that stayed is how it once began.
@@ -72,6 +101,10 @@ Term HotStandby::term_of(LogIndex index) const {
 void HotStandby::append(Entry entry) {
     NORNIC_CHECK(entry.index.value == last_.value + 1, "entry {} behind {}", entry.index.value, last_.value);
     NORNIC_CHECK(entry.term >= last_epoch_, "epoch {} behind {}", entry.term.value, last_epoch_.value);
+    if (entry.term != last_epoch_ || last_.value == 0) {
+        epochs_.begins(entry.term, entry.index);
+        hard_dirty_ = true;
+    }
     last_ = entry.index;
     last_epoch_ = entry.term;
     last_hybrid_time_ = std::max(last_hybrid_time_, entry.hybrid_time);
@@ -95,10 +128,12 @@ void HotStandby::forget_after(LogIndex keep) {
         tail_.pop_back();
     }
     std::erase_if(ready_.entries, [&](const Entry& entry) { return entry.index > keep; });
+    refuse_placed(keep);
     while (!sizes_.empty() && sizes_.back().first > keep) {
         inflight_bytes_ -= sizes_.back().second;
         sizes_.pop_back();
     }
+    epochs_.forget_after(keep);
     last_ = std::min(last_, keep);
     taken_ = std::min(taken_, keep);
     persisted_ = std::min(persisted_, keep);
@@ -110,6 +145,27 @@ void HotStandby::forget_after(LogIndex keep) {
         const auto term = start_.log->term_at(keep);
         last_epoch_ = term ? term.value() : Term{0};
     }
+}
+
+void HotStandby::refuse_placed(LogIndex keep) {
+    std::erase_if(ready_.placed, [&](const Placed& placed) {
+        if (placed.index <= keep) {
+            return false;
+        }
+        ready_.refused.push_back({placed.id,
+                                  Error{ErrorCode::kNotLeader,
+                                        "this member stopped being the primary before the write was logged",
+                                        peer_.info.bolt_address}});
+        return true;
+    });
+}
+
+std::string HotStandby::why_no_primary() const {
+    if (!waiting_why_.empty()) {
+        return waiting_why_;
+    }
+    return peer_.up ? fmt::format("primary '{}' has been silent for {}", primary_, in_seconds(silent_ticks()))
+                    : fmt::format("the connection to primary '{}' was lost {} ago", primary_, in_seconds(silent_ticks()));
 }
 
 std::string HotStandby::in_seconds(std::uint64_t ticks) const {
@@ -139,7 +195,10 @@ Ready HotStandby::take_ready() {
     }
     if (hard_dirty_) {
         ready_.hard_state =
-            HardState{epoch_, primary_, committed_, std::string{role_name()} + " " + peer_.info.id};
+            HardState{epoch_,
+                      primary_,
+                      committed_,
+                      fmt::format("{} {} {}", role_name(), peer_.info.id, epochs_.text())};
         hard_dirty_ = false;
         hard_in_flight_ = true;
     }
@@ -153,6 +212,8 @@ Ready HotStandby::take_ready() {
 void HotStandby::persisted(LogIndex) {
     persisted_ = taken_;
     hard_in_flight_ = false;
+    const bool no_room_was = no_room_;
+    no_room_ = no_room_ && persisted_ < last_;
     if (rewinding_) {
         return;
     }
@@ -165,7 +226,7 @@ void HotStandby::persisted(LogIndex) {
         // What the standby has on disk it applies: were the primary to forget it in a crash, this member would have
         // the better log and lead.
         committed_ = std::max(committed_, std::min(matched_, persisted_));
-        if (acknowledge_persisted_) {
+        if (acknowledge_persisted_ || no_room_was) {
             acknowledge(transport::WALBatchResponse::ACCEPTED);
         }
     }
@@ -178,8 +239,18 @@ void HotStandby::not_persisted(LogIndex first) {
     hard_in_flight_ = false;
     const std::uint64_t lost = taken_.value - persisted_.value;
     if (state_ != State::kPrimary) {
-        // The primary sends them again; what stands behind them waits for that.
+        // The primary sends them again; what stands behind them waits for that. It was told that they were received, so
+        // this member holds less than was promised for it: it may not take over until it is told that it is in sync again.
         forget_after(persisted_);
+        no_room_ = true;
+        told_in_sync_ = false;
+        end_claim("the disk has no room");
+        if (state_ == State::kPromoting) {
+            state_ = State::kAsking;
+            waiting_why_ = "its disk has no room";
+        } else if (state_ == State::kStandby && !rewinding_) {
+            acknowledge(transport::WALBatchResponse::MISMATCH, LogIndex{last_.value + 1});
+        }
         return;
     }
     // None of them was sent. Proposals that came in meanwhile stand behind the ones that failed: renumber them.
@@ -210,6 +281,7 @@ void HotStandby::not_persisted(LogIndex first) {
     }
     last_.value -= lost;
     taken_ = persisted_;
+    epochs_.forget_after(last_);
     if (last_ == persisted_) {
         last_epoch_ = Term{0};
         last_epoch_ = tail_.empty() || tail_.back().index != last_
@@ -316,9 +388,33 @@ void HotStandby::peer_down(const NodeName& id, transport::LostReason) {
     }
 }
 
+bool HotStandby::absurd(const ClusterMessage& message) {
+    const auto over = [](auto... numbers) { return ((numbers > kEpochMax) || ...); };
+    switch (message.body_case()) {
+        case ClusterMessage::kHeartbeat:
+            return over(message.heartbeat().epoch(), message.heartbeat().last_index(), message.heartbeat().last_epoch());
+        case ClusterMessage::kHeartbeatResponse:
+            return over(message.heartbeat_response().epoch(),
+                        message.heartbeat_response().last_index(),
+                        message.heartbeat_response().last_epoch());
+        case ClusterMessage::kWalBatch:
+            return over(message.wal_batch().epoch(), message.wal_batch().previous_index());
+        case ClusterMessage::kWalBatchResponse:
+            return over(message.wal_batch_response().epoch(), message.wal_batch_response().try_index());
+        case ClusterMessage::kFence:
+            return over(message.fence().epoch(), message.fence().last_index(), message.fence().last_epoch());
+        case ClusterMessage::kFenceResponse:
+            return over(message.fence_response().epoch(), message.fence_response().last_index());
+        case ClusterMessage::kVoteResponse:
+            return over(message.vote_response().term());
+        default:
+            return false;
+    }
+}
+
 void HotStandby::step(const NodeName& from, const ClusterMessage& message) {
     const bool from_witness = is_witness(from);
-    if (!from_witness && (!peer_.seen || from != peer_.info.id)) {
+    if ((!from_witness && (!peer_.seen || from != peer_.info.id)) || absurd(message)) {
         return;
     }
     Peer& peer = from_witness ? witness_ : peer_;
@@ -390,12 +486,12 @@ Result<> HotStandby::read(ReadId id, ReadConsistency level) {
         }
     }
     // What earlier primaries acknowledged is committed here only with this epoch's first entry.
-    ready_.reads.push_back({id, local ? applied_ : std::max(committed_, epoch_begins_)});
+    ready_.reads.push_back({id, local ? applied_ : std::max(committed_, LogIndex{epoch_begins_.value - 1})});
     return success();
 }
 
 Term HotStandby::write_term() const {
-    return state_ == State::kPrimary && !hand_over_ && applied_ >= epoch_begins_ ? epoch_ : Term{0};
+    return state_ == State::kPrimary && !hand_over_ && applied_.value + 1 >= epoch_begins_.value ? epoch_ : Term{0};
 }
 
 // ---- Snapshots ----
@@ -423,12 +519,15 @@ void HotStandby::snapshot_installed(LogIndex index, Term epoch, std::string hist
     sizes_.clear();
     inflight_bytes_ = 0;
     ready_.entries.clear();
+    refuse_placed(LogIndex{0});
     rewinding_ = false;
     rewind_to_.reset();
     needs_snapshot_ = false;
     last_ = taken_ = persisted_ = committed_ = applied_ = matched_ = index;
     last_epoch_ = epoch;
     history_ = std::move(history);
+    epochs_ = primary_epochs_;
+    epochs_.forget_after(index);
     // The log was begun anew, and what it remembered of the epoch with it.
     hard_dirty_ = true;
     event(fmt::format("A snapshot of the primary's data up to log index {} was installed.", index.value));
@@ -440,10 +539,20 @@ void HotStandby::snapshot_installed(LogIndex index, Term epoch, std::string hist
 // ---- What is asked ----
 
 std::optional<LogIndex> HotStandby::wanted_from() const {
-    if (state_ != State::kPrimary || !peer_.seen || peer_.foreign) {
-        return std::nullopt;
+    if (peer_.info.id.empty() || peer_.foreign) {
+        return std::nullopt;  // it never met anybody who could want them
     }
-    return LogIndex{peer_.persisted.value + 1};
+    switch (state_) {
+        case State::kPrimary:
+            return LogIndex{peer_.persisted.value + 1};
+        case State::kStandby:
+            // What is not known to be the primary's may have to be given up, and is saved then.
+            return LogIndex{matched_.value + 1};
+        case State::kAsking:
+        case State::kPromoting:
+            break;
+    }
+    return LogIndex{1};
 }
 
 ClusterView HotStandby::view() const {
@@ -484,7 +593,7 @@ ClusterView HotStandby::view() const {
         }
     } else {
         view.state = state_ == State::kStandby ? "primary_silent" : "starting";
-        view.reason = waiting_why_;
+        view.reason = why_no_primary();
     }
     MemberView self;
     self.id = start_.self;

@@ -2,6 +2,7 @@
 // and how that changes, primary.cc shipping and committing, standby.cc following.
 #pragma once
 
+#include "modes/hot_standby/epoch_table.h"
 #include "modes/hot_standby/hot_standby.h"
 
 #include <deque>
@@ -81,6 +82,7 @@ private:
         bool sending_snapshot = false;
         bool foreign = false;                // holds data of another history
         std::uint64_t sequence_at_progress = 0;
+        std::uint64_t hold_until_tick = 0;   // it lost what it had received; no hurry to send it again
         bool noted_in_sync = false;          // what it last said to have noted of in_sync_
     };
     // hot_standby.cc
@@ -94,6 +96,11 @@ private:
     void append(Entry entry);
     void trim_tail();
     void forget_after(LogIndex keep);
+    /// Proposals placed behind `keep` that nobody was shown.
+    void refuse_placed(LogIndex keep);
+    /// Numbers from outside that no honest member can have reached.
+    [[nodiscard]] static bool absurd(const ClusterMessage& message);
+    [[nodiscard]] std::string why_no_primary() const;
     [[nodiscard]] std::uint64_t silent_ticks() const { return tick_ - primary_heard_tick_; }
     [[nodiscard]] std::string in_seconds(std::uint64_t ticks) const;
     [[nodiscard]] std::string_view role_name() const { return settings_.configured_primary ? "primary" : "standby"; }
@@ -146,6 +153,9 @@ private:
     void on_batch(const NodeName& from, const transport::WALBatch& m);
     void acknowledge(transport::WALBatchResponse::Outcome outcome, LogIndex try_index = {});
     void start_rewind(LogIndex keep);
+    void note_primary_epochs(const transport::WALBatch& m);
+    /// What both tables tell of where the logs part. true: the batch is answered.
+    [[nodiscard]] bool compare_histories(const transport::WALBatch& m);
     [[nodiscard]] LogIndex start_of_epoch_run(LogIndex at) const;
 
     const StrategyStart start_;
@@ -172,6 +182,8 @@ private:
     std::deque<Entry> tail_;  // consecutive, up to last_; everything past persisted_ is in it
     std::size_t tail_bytes_ = 0;
     std::size_t unwritten_bytes_ = 0;  // in ready_.entries, about
+    EpochTable epochs_;          // of this log
+    EpochTable primary_epochs_;  // of the primary's, as last heard
     bool rewinding_ = false;
     std::optional<LogIndex> rewind_to_;
     bool needs_snapshot_ = false;
@@ -204,6 +216,7 @@ private:
     std::uint64_t primary_heard_tick_ = 0;
     bool told_in_sync_ = false;  // the primary acknowledges nothing without this member
     bool acknowledge_persisted_ = false;
+    bool no_room_ = false;  // entries were received that the disk had no room for; acknowledge what is written alone
     bool foreign_ = false;  // the primary has other data than this member
 
     // Becoming primary.

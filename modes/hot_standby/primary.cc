@@ -70,8 +70,9 @@ void HotStandby::lost_contact() {
 /// Batches from peer_.next on that end at or before `limit`; while probing an empty one, to learn where the logs meet.
 void HotStandby::ship(LogIndex limit, std::vector<Outbound>& out) {
     while (state_ == State::kPrimary && peer_.up && !peer_.foreign && !peer_.sending_snapshot) {
-        if (peer_.probing ? peer_.waiting_for_probe
-                          : peer_.next > limit || peer_.inflight.size() >= settings_.window_batches) {
+        if (tick_ < peer_.hold_until_tick ||
+            (peer_.probing ? peer_.waiting_for_probe
+                           : peer_.next > limit || peer_.inflight.size() >= settings_.window_batches)) {
             return;
         }
         auto batch = make_batch(peer_.probing ? LogIndex{peer_.next.value - 1} : limit);
@@ -100,9 +101,10 @@ std::optional<ClusterMessage> HotStandby::make_batch(LogIndex limit) {
     Term previous_epoch{0};
     if (previous.value > 0) {
         previous_epoch = term_of(previous);
-        if (previous_epoch.value == 0) {
+        if (previous_epoch.value == 0 && first <= limit) {
             return std::nullopt;
         }
+        // A probe goes without it: the tables tell more.
     }
     ClusterMessage message;
     auto& m = *message.mutable_wal_batch();
@@ -113,6 +115,12 @@ std::optional<ClusterMessage> HotStandby::make_batch(LogIndex limit) {
     m.set_commit_index(committed_.value);
     m.set_acknowledge_persisted(settings_.sync_mode == SyncMode::kSync);
     if (first > limit) {
+        for (const EpochTable::Row& row : epochs_.rows()) {
+            auto& start = *m.add_epochs();
+            start.set_epoch(row.epoch.value);
+            start.set_first_index(row.first.value);
+        }
+        m.set_last_index(last_.value);
         return message;
     }
     std::size_t bytes = 0;
@@ -217,9 +225,13 @@ void HotStandby::on_batch_response(const NodeName& from, const WALBatchResponse&
                 // Some batch before it was lost; what was received stays received.
                 if (!peer_.sending_snapshot) {
                     lost_contact();
-                    ship(persisted_, messages_);
+                    peer_.hold_until_tick = tick_ + 1;
                 }
                 return;
+            }
+            if (retry <= peer_.received) {
+                // It had them and has them no more: its disk is full, or it restarted.
+                peer_.hold_until_tick = tick_ + settings_.heartbeat_ticks;
             }
             peer_.inflight.clear();
             peer_.probing = true;
@@ -264,7 +276,7 @@ Result<> HotStandby::may_write() const {
                         fmt::format("this member is the standby; '{}' takes writes", peer_.info.id),
                         peer_.info.bolt_address);
         }
-        return fail(ErrorCode::kDatabaseUnavailable, "no primary is known: " + waiting_why_);
+        return fail(ErrorCode::kDatabaseUnavailable, "no primary is known: " + why_no_primary());
     }
     if (!lease_holds()) {
         return fail(ErrorCode::kDatabaseUnavailable,
@@ -281,12 +293,12 @@ Result<> HotStandby::may_write() const {
                     "caught up; bring it back, or restart this server with semi_sync");
     }
     // What it inherited holds no locks here: a transaction that began before it was applied would overwrite it unseen.
-    if (applied_ < epoch_begins_) {
+    if (applied_.value + 1 < epoch_begins_.value) {
         return fail(ErrorCode::kDatabaseUnavailable,
                     fmt::format("this member has just become the primary and applies what its log holds first ({} of {} "
                                 "entries)",
                                 applied_.value,
-                                epoch_begins_.value));
+                                epoch_begins_.value - 1));
     }
     return success();
 }

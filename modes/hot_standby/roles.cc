@@ -234,11 +234,15 @@ Result<> HotStandby::may_promote(bool force) const {
     if (rewinding_ || needs_snapshot_) {
         return fail(ErrorCode::kDatabaseUnavailable, "this member's data is being replaced by the primary's");
     }
-    if (force || (settings_.sync_mode == SyncMode::kAsync && primary_ != NodeName{})) {
+    if (force || told_in_sync_ || (settings_.sync_mode == SyncMode::kAsync && state_ == State::kStandby)) {
         return success();
     }
-    if (told_in_sync_ || primary_ == start_.self) {
-        return success();
+    if (state_ == State::kAsking) {
+        // That it led when it stopped proves nothing: the other one may have been promoted since.
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    fmt::format("{} does not answer and may hold newer writes or have been promoted; bring it back, or "
+                                "accept the loss with {{\"force\": true}}",
+                                peer_name()));
     }
     return fail(ErrorCode::kDatabaseUnavailable,
                 fmt::format("this member may lack writes that {} acknowledged: it was not in sync when it last heard "
@@ -595,7 +599,19 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
         }
         return success();
     }
-    NORNIC_TRY(may_promote(asked.force));
+    const bool ask_peer = state_ == State::kAsking && peer_.up && !asked.force;
+    const bool ask_witness = !asked.force && settings_.fence_policy == FencePolicy::kWitness && witness_.up;
+    const bool fresh = last_.value == 0 && epoch_.value == 0 && settings_.configured_primary;
+    if (rewinding_ || needs_snapshot_ || !(ask_peer || ask_witness || fresh)) {
+        NORNIC_TRY(may_promote(asked.force));
+    }
+    if (ask_peer) {
+        promote_commands_.push_back(id);
+        if (claim_ == Claim::kNone) {
+            start_claim(Claim::kConsent, "an operator asked for it and the peer agreed");
+        }
+        return success();
+    }
     if (!asked.force && settings_.fence_policy == FencePolicy::kStrict && silent_ticks() < settings_.failover_ticks) {
         return fail(ErrorCode::kDatabaseUnavailable,
                     "the primary may still be taking writes; repeat once it has been silent for the whole "

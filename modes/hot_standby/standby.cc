@@ -15,7 +15,7 @@ void HotStandby::acknowledge(WALBatchResponse::Outcome outcome, LogIndex try_ind
     auto& m = *message.mutable_wal_batch_response();
     m.set_epoch(epoch_.value);
     m.set_outcome(outcome);
-    m.set_received_index(matched_.value);
+    m.set_received_index((no_room_ ? std::min(matched_, persisted_) : matched_).value);
     m.set_persisted_index(std::min(matched_, persisted_).value);
     m.set_applied_index(applied_.value);
     if (outcome == WALBatchResponse::MISMATCH) {
@@ -54,6 +54,7 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     }
     primary_heard_tick_ = tick_;
     acknowledge_persisted_ = m.acknowledge_persisted();
+    note_primary_epochs(m);
     if (rewinding_) {
         return;
     }
@@ -66,6 +67,9 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     }
     if (needs_snapshot_) {
         acknowledge(WALBatchResponse::NEEDS_SNAPSHOT);
+        return;
+    }
+    if (m.entries().empty() && !m.epochs().empty() && compare_histories(m)) {
         return;
     }
     const LogIndex previous{m.previous_index()};
@@ -128,6 +132,36 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     }
 }
 
+void HotStandby::note_primary_epochs(const transport::WALBatch& m) {
+    if (m.epochs().empty()) {
+        return;
+    }
+    std::vector<EpochTable::Row> rows;
+    for (const transport::EpochStart& row : m.epochs()) {
+        if (rows.size() < EpochTable::kRowsMax) {
+            rows.push_back({Term{row.epoch()}, LogIndex{row.first_index()}});
+        }
+    }
+    primary_epochs_.assign(std::move(rows));
+}
+
+bool HotStandby::compare_histories(const transport::WALBatch& m) {
+    const auto common = last_common(epochs_, last_, primary_epochs_, LogIndex{m.last_index()});
+    if (!common || *common < matched_) {
+        return false;
+    }
+    if (*common < last_) {
+        start_rewind(*common);
+        if (rewinding_) {
+            return true;
+        }
+    }
+    matched_ = *common;
+    committed_ = std::max(committed_, std::min(matched_, persisted_));
+    acknowledge(WALBatchResponse::ACCEPTED);
+    return true;
+}
+
 /// What stands behind `keep` here is not in the primary's log.
 void HotStandby::start_rewind(LogIndex keep) {
     if (keep >= taken_) {
@@ -137,6 +171,7 @@ void HotStandby::start_rewind(LogIndex keep) {
     rewinding_ = true;
     rewind_to_ = keep;
     std::erase_if(ready_.entries, [&](const Entry& entry) { return entry.index > taken_; });
+    refuse_placed(taken_);
     event(fmt::format("The log here beyond index {} is a branch that the primary of epoch {} does not have; it is saved "
                       "and given up.",
                       keep.value,

@@ -15,6 +15,8 @@ using transport::LANE_CONTROL;
 
 constexpr std::string_view kAlone = "alone";
 constexpr std::string_view kPair = "pair";
+constexpr std::size_t kDataMembersMax = 2;
+constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;  // none that was counted up honestly is past it
 
 class HotStandbyWitness final : public Strategy {
 public:
@@ -32,7 +34,23 @@ public:
         tick_ += ticks;
         heard_tick_ += ticks;
     }
-    void peer_up(const PeerInfo& peer) override { peers_[peer.id] = {peer, true}; }
+    void peer_up(const PeerInfo& peer) override {
+        if (!peers_.contains(peer.id) && peers_.size() >= kDataMembersMax) {
+            // One that is away for good makes room for its successor.
+            const auto away = std::find_if(peers_.begin(), peers_.end(), [&](const auto& known) {
+                return !known.second.up && known.first != primary_;
+            });
+            if (away == peers_.end() || peer.witness) {
+                ready_.events.push_back(fmt::format(
+                    "A third member, '{}', connected and is ignored; hot standby has two data nodes.", peer.id));
+                return;
+            }
+            peers_.erase(away);
+        }
+        if (!peer.witness) {
+            peers_[peer.id] = {peer, true};
+        }
+    }
     void peer_down(const NodeName& id, transport::LostReason) override {
         if (const auto at = peers_.find(id); at != peers_.end()) {
             at->second.up = false;
@@ -40,6 +58,10 @@ public:
     }
 
     void step(const NodeName& from, const ClusterMessage& message) override {
+        const auto known = peers_.find(from);
+        if (known == peers_.end() || !known->second.up) {
+            return;
+        }
         if (message.has_heartbeat()) {
             on_heartbeat(from, message.heartbeat());
         } else if (message.has_vote_request()) {
@@ -72,7 +94,7 @@ public:
         view.cluster_id = start_.cluster_id;
         view.self = start_.self;
         view.role = Role::kWitness;
-        view.leader = silent() ? NodeName{} : primary_;
+        view.leader = silent() || !peers_.contains(primary_) ? NodeName{} : primary_;
         view.term = epoch_;
         view.accepts_writes = false;
         if (silent()) {
@@ -116,6 +138,9 @@ private:
 
     void on_heartbeat(const NodeName& from, const transport::Heartbeat& m) {
         const Term epoch{m.epoch()};
+        if (epoch.value > kEpochMax) {
+            return;
+        }
         if (m.leading() && epoch >= epoch_ && !(epoch == epoch_ && primary_ != from)) {
             const bool alone = !m.in_sync();
             if (epoch != epoch_ || primary_ != from || alone != alone_) {
@@ -137,6 +162,9 @@ private:
 
     void on_vote_request(const NodeName& from, const transport::VoteRequest& m) {
         const Term epoch{m.term()};
+        if (epoch.value > kEpochMax) {
+            return;
+        }
         std::string refusal;
         if (epoch < epoch_ || (epoch == epoch_ && primary_ != from)) {
             refusal = fmt::format("epoch {} was given to '{}'", epoch_.value, primary_);
