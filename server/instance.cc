@@ -133,6 +133,9 @@ Result<> Instance::start(std::string bolt_address, std::string http_address) {
 }
 
 void Instance::tend() {
+    if (mode_->has_peers) {
+        lag_.sample(replica_->view(), replica_->stats(), clock_.now());
+    }
     if (!mode_->has_peers || !settings_.auth_enabled || replica_->term() == Term{0} || users_->any() ||
         making_first_user_.exchange(true)) {
         return;

@@ -56,7 +56,7 @@ public:
     Result<> start(std::string bolt_address, std::string http_address);
     ~Instance();
 
-    /// Now and then: the first user is made by whichever member comes to take writes while there is none.
+    /// Now and then: lags are measured, and the first user is made by whichever member comes to take writes while there is none.
     void tend();
     /// Checkpoints and closes. Sessions must be gone.
     void close();
@@ -80,7 +80,7 @@ public:
     /// The uuid in bookmarks. Another one once the state was replaced by a peer's of other origin.
     [[nodiscard]] std::string history() const { return engine_->history(); }
     const ModeEntry& mode() const noexcept { return *mode_; }
-    [[nodiscard]] Member member() const { return {*replica_, bus_.get(), settings_, clock_, history()}; }
+    [[nodiscard]] Member member() const { return {*replica_, bus_.get(), settings_, clock_, lag_, history()}; }
     const std::string& node_id() const noexcept { return node_id_; }
 
     /// The canonical name; empty names the default. kDatabaseNotFound "Graph not found: nope".
@@ -134,6 +134,7 @@ private:
     std::unique_ptr<engine::EngineHost> engine_;
     std::unique_ptr<transport::MessageBus> bus_;  // null: no peers
     std::unique_ptr<modes::Replica> replica_;
+    LagMeter lag_;
     std::unique_ptr<Users> users_;
     cypher::ProcedureRegistry procedures_;
     std::mutex plans_mutex_;

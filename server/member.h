@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "env/settings.h"
 #include "modes/replica.h"
+#include "server/lag_meter.h"
 #include "transport/message_bus.h"
 
 #include <string>
@@ -15,6 +16,7 @@ struct Member {
     const transport::MessageBus* bus = nullptr;  // nullptr: no peers
     const env::Settings& settings;
     Clock& clock;
+    const LagMeter& lag;
     std::string history;  // of the data held; empty: a witness
 };
 

@@ -8,7 +8,10 @@ namespace nornic::server {
 namespace {
 
 /// One gauge a peer; a peer that is gone shows its last values with health 0.
-void refresh_peers(Metrics& metrics, const modes::ClusterView& view, const transport::MessageBus& bus) {
+void refresh_peers(Metrics& metrics,
+                   const Member& member,
+                   const modes::ClusterView& view,
+                   const modes::ReplicaStats& stats) {
     for (const modes::MemberView& m : view.members) {
         if (m.id == view.self) {
             continue;
@@ -22,12 +25,12 @@ void refresh_peers(Metrics& metrics, const modes::ClusterView& view, const trans
                 .gauge("nornicdb_replication_peer_lag_seconds",
                        "How long this peer has been behind, as far as is known here.",
                        labels)
-                .set(static_cast<double>(m.lag_ms) / 1000.0);
+                .set(static_cast<double>(lag_ms(member, view, stats, m)) / 1000.0);
             metrics.gauge("nornicdb_replication_peer_match_index", "Last log index durable on this peer.", labels)
                 .set(static_cast<double>(m.match_index.value));
         }
     }
-    for (const transport::PeerStats& p : bus.stats()) {
+    for (const transport::PeerStats& p : member.bus->stats()) {
         const std::string peer = p.id.empty() ? p.address : p.id;
         const auto bytes = [&](const char* direction, std::uint64_t value) {
             metrics
@@ -62,7 +65,7 @@ void add_replication_metrics(Metrics& metrics, std::function<Member()> member) {
         leader.set(view.is_leader() && view.accepts_writes && !stats.failed ? 1 : 0);
         commit.set(static_cast<double>(view.commit_index.value));
         applied.set(static_cast<double>(stats.applied_index.value));
-        lag.set(static_cast<double>(own_lag_ms(view)) / 1000.0);
+        lag.set(static_cast<double>(own_lag_ms(now, view, stats)) / 1000.0);
         position.set(static_cast<double>(stats.last_index.value));
         if (now.bus == nullptr) {
             return;
@@ -98,7 +101,7 @@ void add_replication_metrics(Metrics& metrics, std::function<Member()> member) {
         set("nornicdb_replication_snapshot_received_bytes_total",
             "Bytes of them received.",
             static_cast<double>(stats.snapshot_bytes_received));
-        refresh_peers(metrics, view, *now.bus);
+        refresh_peers(metrics, now, view, stats);
     });
 }
 

@@ -160,7 +160,7 @@ int serve_witness(const env::Loaded& loaded, std::size_t http_connections, const
     announce_cluster(settings, witness.replica());
     log::info("HTTP enabled on {}:{}.", settings.address, http.value()->port());
     log::info("Started.");
-    if (!wait_for_end(witness.replica(), signals, [] {})) {
+    if (!wait_for_end(witness.replica(), signals, [&] { witness.tend(); })) {
         exit_failed(witness.replica());
     }
     http.value()->stop(system_clock().now() + settings.shutdown_timeout);

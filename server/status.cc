@@ -1,6 +1,8 @@
 #include "server/status.h"
 
+#include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <string_view>
 
 namespace nornic::server {
@@ -21,7 +23,11 @@ json::value detail(const std::string& text) {
     return json::value(text);
 }
 
-double seconds(std::uint64_t ms) {
+/// Seconds; a whole number where it is one, as a double is written with an exponent.
+json::value seconds(std::uint64_t ms) {
+    if (ms % 1000 == 0) {
+        return ms / 1000;
+    }
     return static_cast<double>(ms) / 1000.0;
 }
 
@@ -52,8 +58,15 @@ http::Document document(int status, const json::object& body) {
 
 }  // namespace
 
-std::uint64_t own_lag_ms(const modes::ClusterView& view) {
-    return view.is_leader() || view.members.empty() ? 0 : view.members.front().lag_ms;
+std::uint64_t lag_ms(const Member& asked,
+                     const modes::ClusterView& view,
+                     const modes::ReplicaStats& stats,
+                     const modes::MemberView& member) {
+    return std::max(member.lag_ms, asked.lag.lag_ms(view, stats, member, asked.clock.now(), asked.clock.wall_ns()));
+}
+
+std::uint64_t own_lag_ms(const Member& asked, const modes::ClusterView& view, const modes::ReplicaStats& stats) {
+    return view.members.empty() ? 0 : lag_ms(asked, view, stats, view.members.front());
 }
 
 http::Document health(const Member& member) {
@@ -69,7 +82,7 @@ http::Document health(const Member& member) {
                                          {"role", modes::to_string(m.role)},
                                          {"match_index", m.match_index.value},
                                          {"applied_index", m.applied_index.value},
-                                         {"lag_seconds", seconds(m.lag_ms)}});
+                                         {"lag_seconds", seconds(lag_ms(member, view, stats, m))}});
         }
     }
     json::object replication{{"mode", view.mode},
@@ -85,7 +98,7 @@ http::Document health(const Member& member) {
         replication["term"] = view.term.value;
         replication["accepts_writes"] = view.accepts_writes && !failure;
         replication["reason"] = failure ? failure->message() : view.reason;
-        replication["lag_seconds"] = seconds(own_lag_ms(view));
+        replication["lag_seconds"] = seconds(own_lag_ms(member, view, stats));
         replication["diverged_entries"] = stats.diverged_entries;
         replication["history"] = or_null(member.history);
         add_details(replication, view);
@@ -136,7 +149,7 @@ json::object cluster_status(const Member& member) {
                                        {"serves_data", m.serves_data},
                                        {"match_index", m.match_index.value},
                                        {"applied_index", m.applied_index.value},
-                                       {"lag_seconds", seconds(m.lag_ms)}});
+                                       {"lag_seconds", seconds(lag_ms(member, view, stats, m))}});
     }
     json::object out{{"cluster_id", view.cluster_id},
                      {"mode", view.mode},
@@ -180,19 +193,16 @@ json::object cluster_status(const Member& member) {
 json::object replication_lag(const Member& member) {
     const modes::ClusterView view = member.replica.view();
     const modes::ReplicaStats stats = member.replica.stats();
-    // Of a member that follows, the newest index that it has heard of.
-    LogIndex newest = std::max(view.commit_index, stats.last_index);
-    for (const modes::MemberView& m : view.members) {
-        newest = std::max(newest, m.match_index);
-    }
+    const LogIndex newest = LagMeter::newest(view, stats);
     json::array members;
     for (const modes::MemberView& m : view.members) {
         if (m.serves_data) {
-            const std::uint64_t behind = newest.value - std::min(newest, m.match_index).value;
+            const LogIndex reached = m.id == view.leader ? newest : LagMeter::reached(view, stats, m);
+            const std::uint64_t behind = newest.value - std::min(newest, reached).value;
             members.push_back(json::object{{"id", m.id},
                                            {"role", modes::to_string(m.role)},
                                            {"healthy", m.healthy},
-                                           {"lag_seconds", seconds(m.lag_ms)},
+                                           {"lag_seconds", seconds(lag_ms(member, view, stats, m))},
                                            {"lag_entries", behind},
                                            {"match_index", m.match_index.value},
                                            {"applied_index", m.applied_index.value}});
@@ -202,7 +212,7 @@ json::object replication_lag(const Member& member) {
             {"node_id", view.self},
             {"role", modes::to_string(view.role)},
             {"leader", or_null(view.leader)},
-            {"lag_seconds", seconds(own_lag_ms(view))},
+            {"lag_seconds", seconds(own_lag_ms(member, view, stats))},
             {"commit_index", view.commit_index.value},
             {"applied_index", stats.applied_index.value},
             {"members", std::move(members)}};

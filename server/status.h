@@ -18,7 +18,12 @@ boost::json::object cluster_status(const Member& member);
 boost::json::object replication_lag(const Member& member);
 boost::json::object wal_position(const Member& member);
 
-/// How long this member has been behind, in milliseconds; 0 where it leads.
-std::uint64_t own_lag_ms(const modes::ClusterView& view);
+/// How long one of its members has been behind, in milliseconds; 0 for one that leads.
+std::uint64_t lag_ms(const Member& asked,
+                     const modes::ClusterView& view,
+                     const modes::ReplicaStats& stats,
+                     const modes::MemberView& member);
+/// The same of the member that was asked.
+std::uint64_t own_lag_ms(const Member& asked, const modes::ClusterView& view, const modes::ReplicaStats& stats);
 
 }  // namespace nornic::server

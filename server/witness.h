@@ -23,6 +23,8 @@ public:
     ~Witness() override;
     /// Joins the data members. To be called once.
     Result<> start(std::string http_address);
+    /// Now and then.
+    void tend();
     void close();
 
     [[nodiscard]] ElasticPool& pool() noexcept { return pool_; }
@@ -53,7 +55,7 @@ public:
 
 private:
     Witness(const env::Settings& settings, Clock& clock);
-    [[nodiscard]] Member member() const { return {*replica_, bus_.get(), settings_, clock_, {}}; }
+    [[nodiscard]] Member member() const { return {*replica_, bus_.get(), settings_, clock_, lag_, {}}; }
 
     const env::Settings settings_;
     Clock& clock_;
@@ -63,6 +65,7 @@ private:
     std::unique_ptr<engine::Log> log_;
     std::unique_ptr<transport::MessageBus> bus_;
     std::unique_ptr<modes::Replica> replica_;
+    LagMeter lag_;
 };
 
 }  // namespace nornic::server
