@@ -380,8 +380,8 @@ void HotStandby::watch_standby() {
         tick_ - peer_.progress_tick >= std::max<std::uint64_t>(2, 2 * std::uint64_t{settings_.heartbeat_ticks})) {
         lost_contact();
         ship(persisted_, messages_);
-    } else if (peer_.up && peer_.probing) {
-        ship(persisted_, messages_);
+    } else if (peer_.up) {
+        ship(persisted_, messages_);  // what was held back, or had no room in the window
     }
     if (settings_.sync_mode != SyncMode::kSync && in_sync_ && (silent || waits)) {
         const bool gone = !peer_.up && tick_ - peer_.heard_tick < settings_.degrade_ticks && !waits;
