@@ -42,8 +42,23 @@ void Checker::logged(Node& node, const engine::LogEntry& entry) {
     world_.scheduler.mix(entry.index.value << 16 ^ entry.term.value << 4 ^ node.number());
 }
 
+void Checker::reopened(Node& node, LogIndex last) {
+    const std::pair behind{LogIndex{last.value + 1}, Term{0}};
+    entries_.erase(entries_.lower_bound(behind), entries_.end());
+    states_.erase(states_.lower_bound(behind), states_.end());
+    for (const Acknowledged& write : acknowledged_) {
+        if (write.committed.index > last) {
+            world_.violate(fmt::format("entry {} was acknowledged; the log of {} begins again behind {}",
+                                       write.committed.index.value,
+                                       node.id(),
+                                       last.value));
+            return;
+        }
+    }
+}
+
 void Checker::synced(Node& node, LogIndex from) {
-    if (node.witness()) {
+    if (node.witness() || world_.menu.standalone) {
         return;
     }
     const std::vector<Term>& mine = node.disk().durable;

@@ -21,6 +21,8 @@ public:
 
     /// An entry went into a member's log. One (index, epoch) is one entry, wherever it is.
     void logged(Node& node, const engine::LogEntry& entry);
+    /// The one member of a standalone world starts again. Its indexes are used again, all in one term.
+    void reopened(Node& node, LogIndex last);
     /// A member's log was synced from there to its end.
     void synced(Node& node, LogIndex from);
     /// A member that leads in `term` decided that entries are committed.

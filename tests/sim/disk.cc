@@ -1,6 +1,7 @@
 #include "tests/sim/disk.h"
 
 #include "base/check.h"
+#include "engine/log/codec.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/node.h"
 
@@ -154,7 +155,21 @@ Result<std::unique_ptr<engine::Log>> Disk::open_log() {
         beneath.prepare_in_background = false;
         beneath.seed = world_.random.next() | 1;
         beneath.warn = [](const std::string&) {};
-        NORNIC_TRY(own, engine::open_segmented_log_on(settings, node_.clock(), beneath));
+        auto opened = engine::open_segmented_log_on(settings, node_.clock(), beneath);
+        if (const auto rotten = std::exchange(rotten_, std::nullopt)) {
+            if (opened || opened.error().code() != ErrorCode::kCorruption) {
+                return fail(ErrorCode::kInternal,
+                            fmt::format("a changed sector at {} of {} was not noticed: {}",
+                                        rotten->offset,
+                                        rotten->path,
+                                        opened ? "it opens" : opened.error().message()));
+            }
+            world_.mark("disk: damage was noticed");
+            world_.trace("{}: {}", node_.id(), opened.error().message());
+            sectors_->overwrite(rotten->path, rotten->offset, rotten->sector);  // an operator has a copy
+            opened = engine::open_segmented_log_on(settings, node_.clock(), beneath);
+        }
+        NORNIC_TRY(own, std::move(opened));
         inner = own.get();
     }
     check_reopened(*inner);
@@ -168,6 +183,9 @@ Result<std::unique_ptr<engine::Log>> Disk::open_log() {
         }
     }
     durable = lineage;
+    if (world_.menu.standalone) {
+        world_.checker->reopened(node_, last);
+    }
     changed_from_ = SIZE_MAX;
     line_changed_ = false;
     hard_states_.assign(1, inner->recovery().hard_state);
@@ -223,6 +241,9 @@ void Disk::crash(bool power_lost) {
     if (sectors_) {
         using Lost = engine::SimulatedDisk::Lost;
         sectors_->crash(!power_lost ? Lost::kNothing : world_.random.one_in(2) ? Lost::kSomeSectors : Lost::kEverything);
+        if (world_.chance(world_.menu.rot_per_million)) {
+            rot();
+        }
     } else {
         if (!power_lost && world_.menu.mutation != Mutation::kSyncLies) {
             static_cast<void>(memory_log_->sync());
@@ -232,6 +253,81 @@ void Disk::crash(bool power_lost) {
     }
     // The store has no log of its own: what it had not flushed it held in the process.
     engine::crash_memory_kv_home(*home_);
+}
+
+void Disk::wipe() {
+    if (sectors_) {
+        sectors_ = std::make_unique<engine::SimulatedDisk>(world_.random.next());
+    } else {
+        memory_log_ = engine::make_memory_log();
+    }
+    home_ = engine::make_memory_kv_home();
+    lineage.assign(1, Term{0});
+    durable = lineage;
+    hard_states_.assign(1, engine::HardState{});
+    changed_from_ = SIZE_MAX;
+    line_changed_ = false;
+    rotten_.reset();
+    opened_ = 0;
+}
+
+/// Changes a sector that a later record vouches for: what stood there was synced, so this is no torn tail.
+void Disk::rot() {
+    const auto names = sectors_->list(std::string{kDirectory});
+    std::vector<std::string> segments;
+    for (const std::string& name : names.value()) {
+        if (name.ends_with(".log")) {
+            segments.push_back(std::string{kDirectory} + "/" + name);
+        }
+    }
+    if (segments.empty()) {
+        return;
+    }
+    const std::string& path = segments[world_.random.below(segments.size())];
+    const std::string bytes = sectors_->contents(path);
+    const auto header = engine::decode_segment_header(std::string_view{bytes}.substr(0, engine::kSegmentHeaderBytes), path);
+    if (!header) {
+        return;
+    }
+    std::uint64_t vouched = 0;
+    std::uint64_t at = engine::kSegmentHeaderBytes;
+    while (at < bytes.size()) {
+        const auto record = engine::decode_record(std::string_view{bytes}.substr(at), header.value().salt, at);
+        if (!record) {
+            break;
+        }
+        vouched = std::max(vouched, std::uint64_t{record->header.synced} * 8);
+        at += record->bytes();
+    }
+    vouched = std::min(vouched, at) / engine::kSectorBytes * engine::kSectorBytes;
+    // The header's page is zeros behind its first sector, which nobody reads.
+    const std::uint64_t sectors = vouched < engine::kSegmentHeaderBytes
+                                      ? 0
+                                      : 1 + (vouched - engine::kSegmentHeaderBytes) / engine::kSectorBytes;
+    if (sectors == 0) {
+        return;
+    }
+    const std::uint64_t chosen = world_.random.below(sectors);
+    const std::uint64_t offset =
+        chosen == 0 ? 0 : engine::kSegmentHeaderBytes + (chosen - 1) * engine::kSectorBytes;
+    rotten_ = Rotten{path, offset, bytes.substr(offset, engine::kSectorBytes)};
+    std::string changed = rotten_->sector;
+    if (world_.random.one_in(3)) {
+        changed.assign(changed.size(), '\0');
+    } else if (world_.random.one_in(2)) {
+        for (char& byte : changed) {
+            byte = static_cast<char>(world_.random.next());
+        }
+    } else {
+        const std::size_t bit = world_.random.below((chosen == 0 ? 76 : changed.size()) * 8);
+        changed[bit / 8] = static_cast<char>(changed[bit / 8] ^ (1 << (bit % 8)));
+    }
+    if (changed == rotten_->sector) {
+        rotten_.reset();
+        return;
+    }
+    world_.trace("the disk of {} changes the sector at {} of {}", node_.id(), offset, path);
+    sectors_->overwrite(path, offset, changed);
 }
 
 /// Mutations that are done to a log at rest.

@@ -27,6 +27,8 @@ public:
     [[nodiscard]] engine::KvHome& home() { return *home_; }
     /// The process is gone: killed, or (power_lost) with all that was not synced.
     void crash(bool power_lost);
+    /// All that it holds is gone, and whose it was. Between two processes.
+    void wipe();
 
     // Faults.
     bool full = false;
@@ -36,6 +38,7 @@ public:
     /// Resumes what stands in a sync, if anything does.
     void resume_sync();
     [[nodiscard]] bool in_sync() const { return waiting_ != nullptr; }
+    [[nodiscard]] Term newest_term() const { return hard_states_.back().term; }
 
     /// The term of each entry that this log ever had in its present line: [0] is that of index 0.
     std::vector<Term> lineage{Term{0}};
@@ -45,6 +48,7 @@ public:
 private:
     friend class SimLog;
     void harm_memory_log();
+    void rot();
     void synced();
     void check_reopened(const engine::Log& log);
 
@@ -58,6 +62,12 @@ private:
     std::uint64_t opened_ = 0;
     std::size_t changed_from_ = SIZE_MAX;  // the first index that was written since the last sync
     bool line_changed_ = false;            // the log was begun anew since then
+    struct Rotten {
+        std::string path;
+        std::uint64_t offset = 0;
+        std::string sector;  // as it was
+    };
+    std::optional<Rotten> rotten_;
     std::vector<engine::HardState> hard_states_{engine::HardState{}};  // the one synced, and later ones
 };
 

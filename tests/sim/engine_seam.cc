@@ -98,8 +98,16 @@ public:
 
     Result<> apply(const engine::LogEntry& entry) override {
         NORNIC_TRY(seam_.at("engine: apply"));
+        World& world = seam_.node().world();
+        if (world.menu.mutation == Mutation::kApplySkipped && world.faults && world.random.one_in(200)) {
+            world.mark("mutation: done");
+            engine::LogEntry nothing = entry;
+            nothing.kind = engine::EntryKind::kNoop;
+            nothing.payload.clear();
+            return inner_->apply(nothing);
+        }
         NORNIC_TRY(inner_->apply(entry));
-        seam_.node().world().checker->applied(seam_.node(), *inner_, entry);
+        world.checker->applied(seam_.node(), *inner_, entry);
         return seam_.at("engine: applied");
     }
     Result<> reload() override {

@@ -41,8 +41,13 @@ std::uint64_t seed_now = 0;
 std::uint64_t failed_now = 0;
 Mutation mutation_now = Mutation::kNone;
 
+std::string_view mode_now = "ha_standby";
+
 std::string repro(std::uint64_t seed, Mutation mutation) {
     std::string out = fmt::format("nornic_sim --seed={}", seed);
+    if (mode_now != "ha_standby") {
+        out += fmt::format(" --mode={}", mode_now);
+    }
     if (mutation != Mutation::kNone) {
         out += fmt::format(" --mutation={}", to_string(mutation));
     }
@@ -93,7 +98,7 @@ struct Run {
 Run run_seed(std::uint64_t seed, Mutation mutation, Tracing tracing, Marks& marks) {
     seed_now = seed;
     mutation_now = mutation;
-    World world{draw_menu(seed, mutation), tracing, marks};
+    World world{draw_menu(seed, mutation, mode_now), tracing, marks};
     world.run();
     return {world.scheduler.digest(), world.violation(), world.lines(), world.checker->acknowledged_count()};
 }
@@ -119,7 +124,7 @@ bool parse(int argc, char** argv, Options& options) {
             options.before = number;
         } else if (name == "--failed-before" && is_number) {
             options.failed_before = number;
-        } else if (name == "--mode" && value == "ha_standby") {
+        } else if (name == "--mode" && (value == "ha_standby" || value == "standalone")) {
             options.mode = value;
         } else if (text == "--verbose") {
             options.verbose = true;
@@ -133,7 +138,7 @@ bool parse(int argc, char** argv, Options& options) {
         } else {
             fmt::print(stderr,
                        "'{}' is not understood. nornic_sim [--seed=N | --first=N --seeds=N] [--seconds=S] [--verbose] "
-                       "[--twice] [--keep-going] [--marks] [--mode=ha_standby] [--mutation=NAME]\n",
+                       "[--twice] [--keep-going] [--marks] [--mode=ha_standby|standalone] [--mutation=NAME]\n",
                        text);
             return false;
         }
@@ -154,7 +159,7 @@ int run(const Options& options) {
             break;
         }
         if (options.count == 1) {
-            fmt::print("seed {}: {}\n", seed, draw_menu(seed, options.mutation).describe());
+            fmt::print("seed {}: {}\n", seed, draw_menu(seed, options.mutation, options.mode).describe());
             std::fflush(stdout);
         }
         Run result = run_seed(seed, options.mutation, {options.verbose, options.verbose}, marks);
@@ -173,7 +178,7 @@ int run(const Options& options) {
         failed_now = ++failed;
         fmt::print("FAILED seed {}: {}\n", seed, result.violation->what);
         if (options.count != 1) {
-            fmt::print("  {}\n", draw_menu(seed, options.mutation).describe());
+            fmt::print("  {}\n", draw_menu(seed, options.mutation, options.mode).describe());
         }
         fmt::print("  {} --verbose\n", repro(seed, options.mutation));
         if (!options.verbose && options.mutation == Mutation::kNone && !options.keep_going) {
@@ -218,6 +223,7 @@ int main(int argc, char** argv) {
         }
     }
     nornic::sim::options_now = &options;
+    nornic::sim::mode_now = options.mode;
     nornic::sim::arguments_now = argv;
     ::sigset_t none;
     ::sigemptyset(&none);

@@ -8,7 +8,7 @@
 namespace nornic::sim {
 namespace {
 
-constexpr std::array<std::pair<Mutation, std::string_view>, 14> kMutations{{
+constexpr std::array<std::pair<Mutation, std::string_view>, 16> kMutations{{
     {Mutation::kNone, "none"},
     {Mutation::kSyncLies, "sync_lies"},
     {Mutation::kHardStateForgotten, "hard_state_forgotten"},
@@ -23,6 +23,8 @@ constexpr std::array<std::pair<Mutation, std::string_view>, 14> kMutations{{
     {Mutation::kFenceAccepted, "fence_accepted"},
     {Mutation::kEarlyAnswer, "early_answer"},
     {Mutation::kSnapshotHole, "snapshot_hole"},
+    {Mutation::kApplySkipped, "apply_skipped"},
+    {Mutation::kReadEarly, "read_early"},
 }};
 
 }  // namespace
@@ -46,7 +48,7 @@ bool parse_mutation(std::string_view name, Mutation& out) {
     return false;
 }
 
-Menu draw_menu(std::uint64_t seed, Mutation mutation) {
+Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode) {
     Random random{seed * 0x9E3779B97F4A7C15ULL + 1};
     Menu menu;
     menu.seed = seed;
@@ -112,6 +114,8 @@ Menu draw_menu(std::uint64_t seed, Mutation mutation) {
     menu.sync_slow_per_million = one_in(odds + 1) ? static_cast<std::uint32_t>(below(50'000)) : 0;
     menu.seam_crash_per_million = one_in(odds) ? static_cast<std::uint32_t>(below(2'000)) : 0;
     menu.skew = one_in(3) ? 0.04 * random.unit() : 0;
+    menu.rot_per_million = menu.segmented_log && one_in(odds) ? static_cast<std::uint32_t>(below(500'000)) : 0;
+    menu.wipe = one_in(2) ? rate(1500, 6000) : Duration::zero();
 
     menu.clients = 1 + below(5);
     menu.think_max = std::array{kMillisecond * 2, kMillisecond * 20, kMillisecond * 60}[below(3)];
@@ -123,6 +127,19 @@ Menu draw_menu(std::uint64_t seed, Mutation mutation) {
     }
     if (menu.workload.empty()) {
         menu.workload = std::array<std::string, 3>{"set", "counter", "causal"}[below(3)];
+    }
+
+    if (mode == "standalone") {
+        menu.standalone = true;
+        menu.witness = ha.has_witness = menu.role_switch = false;
+        ha.sync_mode = modes::SyncMode::kSync;
+        ha.fence_policy = modes::FencePolicy::kStrict;
+        menu.both_die = menu.partition = menu.one_way = menu.reset = menu.lane_reset = Duration::zero();
+        menu.switch_over = menu.forced = menu.wipe = Duration::zero();
+        menu.loss_per_million = menu.duplicate_per_million = menu.spike_per_million = 0;
+        if (menu.crash.count() == 0 && menu.power_loss.count() == 0 && menu.seam_crash_per_million == 0) {
+            menu.power_loss = ms(500 + below(2000));
+        }
     }
 
     // A mutation is met where it can do harm.
@@ -146,7 +163,8 @@ std::string Menu::describe() const {
     const auto policy = standby.fence_policy == modes::FencePolicy::kAvailable ? "available"
                         : standby.fence_policy == modes::FencePolicy::kWitness ? "witness"
                                                                                : "strict";
-    std::string out = fmt::format("{} {} workload={} log={} heartbeat={} failover={} degrade={} latency<={}us",
+    std::string out = standalone ? std::string{"standalone: "} : std::string{};
+    out += fmt::format("{} {} workload={} log={} heartbeat={} failover={} degrade={} latency<={}us",
                                   sync,
                                   policy,
                                   workload,
@@ -175,6 +193,7 @@ std::string Menu::describe() const {
     show("switch_over", switch_over);
     show("forced", forced);
     show("checkpoint", checkpoint);
+    show("wipe", wipe);
     const auto part = [&](std::string_view name, std::uint32_t per_million) {
         if (per_million != 0) {
             out += fmt::format(" {}={}ppm", name, per_million);
@@ -185,6 +204,7 @@ std::string Menu::describe() const {
     part("spike", spike_per_million);
     part("slow_sync", sync_slow_per_million);
     part("seam_crash", seam_crash_per_million);
+    part("rot", rot_per_million);
     if (log_retention_bytes < (std::uint64_t{1} << 30)) {
         out += fmt::format(" retention={}", log_retention_bytes);
     }

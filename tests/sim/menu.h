@@ -28,6 +28,8 @@ enum class Mutation : std::uint8_t {
     kFenceAccepted,      // whatever is asked
     kEarlyAnswer,        // a commit is answered before it was persisted
     kSnapshotHole,       // a pair is left out of a snapshot, and its counts put right
+    kApplySkipped,       // a member takes an entry in and changes nothing
+    kReadEarly,          // a read does not wait for its read point
 };
 std::string_view to_string(Mutation mutation);
 /// kNone for "none"; false: no such mutation.
@@ -37,6 +39,7 @@ struct Menu {
     std::uint64_t seed = 0;
     Mutation mutation = Mutation::kNone;
 
+    bool standalone = false;  // one member and no peers; `standby` then says the strictest, which is what it promises
     modes::HotStandbySettings standby;
     bool witness = false;
     Duration tick = std::chrono::milliseconds{10};
@@ -59,6 +62,7 @@ struct Menu {
     Duration sync_max = kMillisecond * 2;
     std::uint32_t sync_slow_per_million = 0;
     std::uint32_t seam_crash_per_million = 0;
+    std::uint32_t rot_per_million = 0;  // of restarts: a synced sector of the log changed meanwhile
     std::uint64_t log_retention_bytes = std::uint64_t{1} << 30;
     std::size_t snapshot_chunk_bytes = std::size_t{256} << 10;
     std::size_t batch_entries_max = 4096;
@@ -79,6 +83,7 @@ struct Menu {
     Duration switch_over{};
     Duration forced{};
     Duration checkpoint{};
+    Duration wipe{};  // of a standby whose data the primary holds, as an operator rebuilds it
     bool role_switch = false;
     double skew = 0;
 
@@ -95,6 +100,7 @@ struct Menu {
     [[nodiscard]] std::string describe() const;
 };
 
-Menu draw_menu(std::uint64_t seed, Mutation mutation);
+/// mode: "ha_standby" or "standalone".
+Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode);
 
 }  // namespace nornic::sim

@@ -25,6 +25,8 @@ MUTATIONS = {
     "fence_accepted": "a refused Fence arrives as an accepted one",
     "early_answer": "a commit is answered before it was persisted",
     "snapshot_hole": "a pair is left out of a snapshot, and its counts put right",
+    "apply_skipped": "a member takes an entry in and changes nothing",
+    "read_early": "a read does not wait for its read point",
 }
 
 

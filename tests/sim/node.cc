@@ -1,6 +1,7 @@
 #include "tests/sim/node.h"
 
 #include "base/check.h"
+#include "modes/standalone/standalone.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/engine_seam.h"
 #include "tests/sim/network.h"
@@ -162,7 +163,7 @@ void Node::start() {
     if (!witness_) {
         engine::Settings settings;
         settings.background = false;
-        settings.seed = seed_;
+        settings.seed = seed_ + 2 * life_->number;  // a machine draws anew each time
         settings.lock_timeout = Duration{1};
         settings.cache_bytes_max = std::size_t{16} << 20;
         auto opened = engine::open_engine_host(watch_home(*this, disk_.home()), settings, clock_);
@@ -177,12 +178,14 @@ void Node::start() {
     }
     transport::PeerInfo self;
     self.id = id_;
-    self.mode = "ha_standby";
+    self.mode = world_.menu.standalone ? "standalone" : "ha_standby";
     self.cluster_address = id_ + ":7688";
     self.bolt_address = id_ + ":7687";
     self.http_address = id_ + ":7474";
     self.witness = witness_;
-    bus_ = world_.network->make_bus(number_, self);
+    if (!world_.menu.standalone) {
+        bus_ = world_.network->make_bus(number_, self);
+    }
 
     modes::ReplicaParts parts;
     parts.start.self = id_;
@@ -197,7 +200,9 @@ void Node::start() {
     parts.clock = &clock_;
     parts.make_strategy = [this](const modes::StrategyStart& start) {
         std::unique_ptr<modes::Strategy> made;
-        if (witness_) {
+        if (world_.menu.standalone) {
+            made = modes::make_standalone(start);
+        } else if (witness_) {
             made = modes::make_hot_standby_witness(start, {world_.menu.standby.failover_ticks});
         } else {
             modes::HotStandbySettings settings = world_.menu.standby;

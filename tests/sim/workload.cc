@@ -97,10 +97,7 @@ void read_at(Node& node,
         }
     };
     node.world().scheduler.after(patience * 3 / 2, [end] { end(ReadEnd::kRefused); });
-    node.replica().read_point(
-        plan.level,
-        plan.bookmark ? std::optional{plan.bookmark->index} : std::nullopt,
-        node.clock().now() + patience,
+    auto read =
         [&node, life = node.life(), bookmark = plan.bookmark, body = std::move(body), end](const Result<LogIndex>& point) {
             if (!point || life->dead) {
                 end(ReadEnd::kRefused);
@@ -125,7 +122,15 @@ void read_at(Node& node,
             body(tx);
             tx.finish();
             end(ReadEnd::kRead);
-        });
+        };
+    if (node.world().menu.mutation == Mutation::kReadEarly && node.world().faults) {
+        read(LogIndex{0});
+        return;
+    }
+    node.replica().read_point(plan.level,
+                              plan.bookmark ? std::optional{plan.bookmark->index} : std::nullopt,
+                              node.clock().now() + patience,
+                              std::move(read));
 }
 
 std::unique_ptr<Transaction> read_now(Node& node) {

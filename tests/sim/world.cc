@@ -20,7 +20,7 @@ constexpr std::uint64_t kEventsMax = 3'000'000;  // a run that does more goes in
 World::World(const Menu& drawn, Tracing tracing, Marks& counted)
     : menu{drawn}, random{drawn.seed}, tracing_{tracing}, marks_{counted} {
     const std::array names{"a", "b", "w"};
-    const std::size_t members = menu.witness ? 3 : 2;
+    const std::size_t members = menu.standalone ? 1 : menu.witness ? 3 : 2;
     network = std::make_unique<Network>(*this, members);
     checker = std::make_unique<Checker>(*this);
     for (std::size_t i = 0; i < members; ++i) {
@@ -84,7 +84,7 @@ void World::plan_faults() {
     const auto other_than = [this](const Node& one) -> Node& {
         return node((one.number() + 1 + random.below(nodes.size() - 1)) % nodes.size());
     };
-    const auto data = [this]() -> Node& { return node(random.below(2)); };
+    const auto data = [this]() -> Node& { return node(random.below(std::min<std::size_t>(2, nodes.size()))); };
     const auto primary_or_any = [this, anyone]() -> Node& {
         for (const auto& candidate : nodes) {
             if (!candidate->witness() && candidate->accepting() && candidate->replica().term().value != 0 &&
@@ -198,6 +198,26 @@ void World::plan_faults() {
         command.force = true;
         one.replica().command(command, one.clock().now() + menu.failover_timeout(), [this](Result<std::string> result) {
             mark(result ? "forced: done" : "forced: refused");
+        });
+    });
+    every(menu.wipe, [=, this] {
+        const bool first = random.one_in(2);
+        Node& kept = node(first ? 0 : 1);
+        Node& rebuilt = node(first ? 1 : 0);
+        const auto& all = kept.disk().durable;
+        const auto& part = rebuilt.disk().durable;
+        const bool safe = kept.accepting() && rebuilt.alive() && kept.replica().term().value != 0 &&
+                          rebuilt.replica().term().value == 0 && rebuilt.disk().newest_term() <= kept.replica().term() &&
+                          part.size() <= all.size() && std::equal(part.begin(), part.end(), all.begin());
+        if (!safe) {
+            return;
+        }
+        mark("fault: a standby's disk is emptied");
+        rebuilt.configured_primary = false;
+        rebuilt.crash(true, a_while());
+        scheduler.after(kMicrosecond, [this, number = rebuilt.number()] {
+            trace("the disk of {} is emptied", node(number).id());
+            node(number).disk().wipe();
         });
     });
     every(menu.checkpoint, [=, this] {
