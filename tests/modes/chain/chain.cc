@@ -226,6 +226,13 @@ Result<> Chain::may_write() const {
                                 "those that are dead",
                                 join(chain_)));
     }
+    if (applied_ < inherited_) {
+        // A transaction must see what others wrote: their locks are not known here.
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    fmt::format("this member is the head since a moment ago and applies its log first ({} of {})",
+                                applied_.value,
+                                inherited_.value));
+    }
     return success();
 }
 
@@ -259,6 +266,7 @@ void Chain::begin_epoch(Term epoch, std::vector<NodeName> chain) {
     hard_dirty_ = true;
     active_ = false;
     inherited_ = last_;
+    diverged_ = false;
     matched_ = LogIndex{0};
     probing_ = true;
     next_ = LogIndex{shared().value + 1};
@@ -621,8 +629,14 @@ bool Chain::take_entries(const transport::AppendEntries& m) {
         term = entry.term();
     }
     const LogIndex previous{m.prev_log_index()};
-    if (previous > last_ || (previous > matched_ && previous > committed_ && term_of(previous).value != m.prev_log_term())) {
+    const Term before = term_of(previous);
+    const bool differs = previous > matched_ && before.value != m.prev_log_term();
+    if (previous > last_ || (differs && previous > committed_)) {
         acknowledge(false);
+        return false;
+    }
+    if (differs && before.value != 0) {
+        diverged_ = true;  // a chain formed by force wrote something else
         return false;
     }
     matched_ = std::max(matched_, previous);
@@ -631,7 +645,7 @@ bool Chain::take_entries(const transport::AppendEntries& m) {
         const Term here = term_of(at);
         if (at <= last_ && (here.value == entry.term() || at <= committed_)) {
             if (here.value != entry.term() && here.value != 0) {
-                diverged_ = true;  // a forced chain wrote something else here
+                diverged_ = true;
                 return false;
             }
             matched_ = std::max(matched_, at);
@@ -684,7 +698,7 @@ void Chain::on_response(const NodeName& from, const transport::AppendEntriesResp
 
 /// What the successor said came back, or (at the tail) what begins its way back here.
 bool Chain::advance(LogIndex committed_behind, std::uint64_t round_behind) {
-    if (!is_in_chain() || hard_state_pending()) {
+    if (!is_in_chain() || diverged_ || hard_state_pending()) {
         return false;
     }
     LogIndex committed = std::min(committed_behind, shared());
@@ -869,7 +883,7 @@ ClusterView Chain::view() const {
         view.state = "diverged";
         view.reason = "this member holds entries of a chain that was given up by force; empty its data directory";
     } else if (is_head() ? !writable : !heard) {
-        view.state = "no_quorum";
+        view.state = is_head() && active_ && !stalled_ ? "starting" : "no_quorum";
         view.reason = is_head() ? writable.error().message() : fmt::format("'{}' has been silent", neighbour(-1));
     }
     MemberView self;

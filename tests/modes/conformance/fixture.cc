@@ -448,6 +448,7 @@ void Cluster::release_reads(const NodeName& name) {
 
 void Cluster::rewind(const NodeName& name, LogIndex keep) {
     Member& m = member(name);
+    ++marks_["rewind"];
     note(name, fmt::format("rewinds its log from {} to {}", m.end.value, keep.value));
     for (LogIndex at{std::max(keep.value + 1, m.log.first_index().value)}; at <= m.end; ++at) {
         if (const Entry* entry = m.log.find(at); entry->kind != EntryKind::kNoop) {
@@ -490,6 +491,7 @@ void Cluster::append_batch(const NodeName& name) {
 void Cluster::refuse_batch(const NodeName& name, const Ready& ready) {
     Member& m = member(name);
     const LogIndex first = ready.entries.front().index;
+    ++marks_["no room"];
     note(name, fmt::format("has no room for entries {} to {}", first.value, ready.entries.back().index.value));
     for (auto at = m.waiting.lower_bound(first);
          at != m.waiting.end() && at->first <= ready.entries.back().index;
@@ -508,6 +510,7 @@ void Cluster::persist(const NodeName& name, const Ready& ready, std::size_t reco
         --records;
     }
     std::vector<Entry> entries = ready.entries;
+    marks_["torn batch"] += records < entries.size() ? 1 : 0;
     entries.resize(std::min(records, entries.size()));
     for (const Entry& entry : entries) {
         note(name, "persists " + describe(entry));
@@ -566,6 +569,7 @@ void Cluster::finish(ProposalId id, Outcome outcome, std::optional<Error> error)
     EXPECT_EQ(proposal.outcome, Outcome::kOpen)
         << "proposal " << id.value << " was answered twice; " << where(proposal.member);
     note(proposal.member, fmt::format("proposal {} ends as {}", id.value, static_cast<int>(outcome)));
+    marks_["lost proposal"] += outcome == Outcome::kLost ? 1 : 0;
     proposal.outcome = outcome;
     proposal.error = std::move(error);
 }
@@ -595,6 +599,7 @@ bool Cluster::transfer_snapshot() {
             after_input(from_name);
             return true;
         }
+        ++marks_["snapshot"];
         note(to_name, fmt::format("takes the snapshot of '{}' as of {}", from_name, index.value));
         to.state = from.state;
         to.history = from.history;

@@ -190,6 +190,8 @@ public:
         return member(name).events;
     }
     [[nodiscard]] const Transcript& transcript() const { return transcript_; }
+    /// How often rare things happened: "rewind", "snapshot", "no room", "torn batch", "lost proposal".
+    [[nodiscard]] const std::map<std::string, int>& marks() const { return marks_; }
     /// A digest of what one member has on disk, has applied and says of itself.
     [[nodiscard]] std::string state_of(const NodeName& name) const;
 
@@ -286,6 +288,7 @@ private:
     std::uint64_t next_id_ = 1;
     std::uint64_t tick_ = 0;
     Transcript transcript_;
+    std::map<std::string, int> marks_;
 
     // What was seen, of all lives of all members.
     std::map<std::pair<Term, LogIndex>, std::string> authored_;  // content of each entry ever logged

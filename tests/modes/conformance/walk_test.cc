@@ -35,6 +35,7 @@ public:
         }
     }
     [[nodiscard]] std::uint64_t digest() const { return cluster_.transcript().digest(); }
+    [[nodiscard]] const Cluster& cluster() const { return cluster_; }
 
 private:
     static ClusterOptions options(std::uint64_t seed) {
@@ -148,10 +149,20 @@ NORNIC_FOR_EVERY_MODE(Walks);
 TEST_P(Walks, KeepEveryPromise) {
     const std::uint64_t first = from_environment("NORNIC_WALK_SEED", 1);
     const std::uint64_t count = from_environment("NORNIC_WALK_SEEDS", kSeeds);
+    std::map<std::string, int> marks;
     for (std::uint64_t seed = first; seed < first + count && !HasFailure(); ++seed) {
         SCOPED_TRACE("NORNIC_WALK_SEED=" + std::to_string(seed));
-        RecordProperty("seed", std::to_string(seed));
-        Walk{GetParam(), seed}.go();
+        Walk walk{GetParam(), seed};
+        walk.go();
+        for (const auto& [mark, times] : walk.cluster().marks()) {
+            marks[mark] += times;
+        }
+    }
+    // That nothing was found means something only if these were met.
+    for (const char* const mark : {"rewind", "snapshot", "no room", "torn batch"}) {
+        const bool expected = count == kSeeds && (GetParam().members.size() > 1 || mark == std::string_view{"no room"});
+        EXPECT_TRUE(!expected || HasFailure() || marks[mark] > 0) << "no walk met: " << mark;
+        RecordProperty(mark, std::to_string(marks[mark]));
     }
 }
 

@@ -64,6 +64,13 @@ void Cluster::check_view(const NodeName& name) {
         EXPECT_GE(view.commit_index.value, m.state.size()) << where(name);
         EXPECT_EQ(view.members.front().applied_index.value, m.state.size()) << where(name);
     }
+    if (write_term != m.write_term && write_term.value != 0) {
+        // A transaction that begins now must see all that others wrote: their locks are not known here.
+        const Entry* unseen = m.log.find(LogIndex{m.state.size() + 1});
+        EXPECT_TRUE(unseen == nullptr || unseen->index > m.end || unseen->term == write_term)
+            << "it may write and has not applied entry " << m.state.size() + 1 << " of an earlier term; "
+            << where(name);
+    }
     if (write_term.value != 0) {
         const NodeName& author = writer_of_.emplace(write_term, name).first->second;
         EXPECT_EQ(author, name) << "two members write in term " << write_term.value << "; " << where(name);
