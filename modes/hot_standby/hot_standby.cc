@@ -226,7 +226,7 @@ void HotStandby::persisted(LogIndex) {
         // What the standby has on disk it applies: were the primary to forget it in a crash, this member would have
         // the better log and lead.
         committed_ = std::max(committed_, std::min(matched_, persisted_));
-        if (acknowledge_persisted_ || no_room_was) {
+        if (compared_ && (acknowledge_persisted_ || no_room_was)) {
             acknowledge(transport::WALBatchResponse::ACCEPTED);
         }
     }

@@ -76,6 +76,7 @@ private:
         LogIndex persisted;  // and is synced up to here
         bool probing = true;                 // `next` is a guess: one batch at a time until it is confirmed
         bool waiting_for_probe = false;
+        std::uint64_t probe = 0;             // the newest that was sent
         std::deque<LogIndex> inflight;       // the last index of each batch sent and not acknowledged
         std::uint64_t progress_tick = 0;
         std::uint64_t behind_since_tick = 0;
@@ -151,7 +152,7 @@ private:
 
     // standby.cc
     void on_batch(const NodeName& from, const transport::WALBatch& m);
-    void acknowledge(transport::WALBatchResponse::Outcome outcome, LogIndex try_index = {});
+    void acknowledge(transport::WALBatchResponse::Outcome outcome, LogIndex try_index = {}, std::uint64_t probe = 0);
     void start_rewind(LogIndex keep);
     void note_primary_epochs(const transport::WALBatch& m);
     /// What both tables tell of where the logs part. true: the batch is answered.
@@ -216,6 +217,7 @@ private:
     std::uint64_t primary_heard_tick_ = 0;
     bool told_in_sync_ = false;  // the primary acknowledges nothing without this member
     bool acknowledge_persisted_ = false;
+    bool compared_ = false;  // matched_ was found in this epoch
     bool no_room_ = false;  // entries were received that the disk had no room for; acknowledge what is written alone
     bool foreign_ = false;  // the primary has other data than this member
 

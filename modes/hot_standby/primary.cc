@@ -81,6 +81,7 @@ void HotStandby::ship(LogIndex limit, std::vector<Outbound>& out) {
             return;
         }
         if (peer_.probing) {
+            batch->mutable_wal_batch()->set_probe(++peer_.probe);
             peer_.waiting_for_probe = true;
             peer_.progress_tick = tick_;
         } else {
@@ -194,8 +195,8 @@ void HotStandby::on_batch_response(const NodeName& from, const WALBatchResponse&
     const LogIndex received{std::min(m.received_index(), last_.value)};
     switch (m.outcome()) {
         case WALBatchResponse::ACCEPTED:
-            if (peer_.sending_snapshot) {
-                return;
+            if (peer_.sending_snapshot || (peer_.probing && m.probe() != peer_.probe)) {
+                return;  // what was said of something else does not tell where the logs part
             }
             if (peer_.probing) {
                 peer_.probing = false;

@@ -42,6 +42,7 @@ void HotStandby::adopt(Term epoch, const NodeName& primary) {
                                   epoch_.value));
         }
         matched_ = LogIndex{0};
+        compared_ = false;
         told_in_sync_ = false;
         state_ = State::kAsking;
     }
@@ -57,6 +58,7 @@ void HotStandby::follow(const NodeName& primary) {
     }
     state_ = State::kStandby;
     matched_ = LogIndex{0};
+    compared_ = false;
     told_in_sync_ = false;
     waiting_why_.clear();
     ++leader_changes_;
@@ -600,7 +602,9 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
         return success();
     }
     const bool ask_peer = state_ == State::kAsking && peer_.up && !asked.force;
-    const bool ask_witness = !asked.force && settings_.fence_policy == FencePolicy::kWitness && witness_.up;
+    // A standby that restarted may have lost what it had received and not synced; the witness does not know that.
+    const bool fit = told_in_sync_ || (primary_ == start_.self && epoch_.value > 0);
+    const bool ask_witness = !asked.force && settings_.fence_policy == FencePolicy::kWitness && witness_.up && fit;
     const bool fresh = last_.value == 0 && epoch_.value == 0 && settings_.configured_primary;
     if (rewinding_ || needs_snapshot_ || !(ask_peer || ask_witness || fresh)) {
         NORNIC_TRY(may_promote(asked.force));

@@ -10,11 +10,12 @@ namespace nornic::modes {
 using transport::LANE_LOG;
 using transport::WALBatchResponse;
 
-void HotStandby::acknowledge(WALBatchResponse::Outcome outcome, LogIndex try_index) {
+void HotStandby::acknowledge(WALBatchResponse::Outcome outcome, LogIndex try_index, std::uint64_t probe) {
     ClusterMessage message;
     auto& m = *message.mutable_wal_batch_response();
     m.set_epoch(epoch_.value);
     m.set_outcome(outcome);
+    m.set_probe(probe);
     m.set_received_index((no_room_ ? std::min(matched_, persisted_) : matched_).value);
     m.set_persisted_index(std::min(matched_, persisted_).value);
     m.set_applied_index(applied_.value);
@@ -45,7 +46,7 @@ LogIndex HotStandby::start_of_epoch_run(LogIndex at) const {
 void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     const Term epoch{m.epoch()};
     if (epoch < epoch_ || (epoch == epoch_ && primary_ == start_.self)) {
-        acknowledge(WALBatchResponse::STALE_EPOCH);
+        acknowledge(WALBatchResponse::STALE_EPOCH, {}, m.probe());
         return;
     }
     if (epoch > epoch_ || state_ != State::kStandby || primary_ != from) {
@@ -74,7 +75,7 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     }
     const LogIndex previous{m.previous_index()};
     if (previous > last_) {
-        acknowledge(WALBatchResponse::MISMATCH, LogIndex{last_.value + 1});
+        acknowledge(WALBatchResponse::MISMATCH, LogIndex{last_.value + 1}, m.probe());
         return;
     }
     // Bytes from outside: consecutive, of epochs that never fall, none of a later epoch than the sender's.
@@ -96,27 +97,40 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
             return;
         }
         if (mine != Term{m.previous_epoch()}) {
-            acknowledge(WALBatchResponse::MISMATCH, start_of_epoch_run(previous));
+            acknowledge(WALBatchResponse::MISMATCH, start_of_epoch_run(previous), m.probe());
             return;
         }
         matched_ = previous;
     }
+    const bool whole = start_.log == nullptr || start_.log->first_index().value <= 1;
+    bool unknown = false;  // entries that the log here does not hold any more are neither equal nor different
     for (const transport::LogEntry& entry : m.entries()) {
         const LogIndex index{entry.index()};
         if (index <= matched_) {
             continue;
         }
         if (index <= last_) {
-            if (term_of(index) == Term{entry.term()}) {
-                matched_ = index;
+            const Term mine = term_of(index);
+            if (mine.value == 0) {
+                unknown = true;
                 continue;
+            }
+            if (mine == Term{entry.term()}) {
+                matched_ = index;
+                unknown = false;
+                continue;
+            }
+            if (unknown) {
+                needs_snapshot_ = true;
+                acknowledge(WALBatchResponse::NEEDS_SNAPSHOT, {}, m.probe());
+                return;
             }
             start_rewind(LogIndex{index.value - 1});
             if (rewinding_) {
                 return;
             }
         }
-        if (Term{entry.term()} < last_epoch_) {
+        if (Term{entry.term()} < last_epoch_ || unknown) {
             return;
         }
         append({Term{entry.term()},
@@ -126,9 +140,14 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
                 entry.payload()});
         matched_ = index;
     }
+    if (unknown || (matched_.value == 0 && previous.value == 0 && !whole)) {
+        acknowledge(WALBatchResponse::MISMATCH, start_.log->first_index(), m.probe());
+        return;
+    }
+    compared_ = true;
     committed_ = std::max(committed_, std::min(matched_, persisted_));
-    if (!acknowledge_persisted_ || matched_ <= persisted_) {
-        acknowledge(WALBatchResponse::ACCEPTED);
+    if (!acknowledge_persisted_ || matched_ <= persisted_ || m.probe() != 0) {
+        acknowledge(WALBatchResponse::ACCEPTED, {}, m.probe());
     }
 }
 
@@ -157,8 +176,9 @@ bool HotStandby::compare_histories(const transport::WALBatch& m) {
         }
     }
     matched_ = *common;
+    compared_ = true;
     committed_ = std::max(committed_, std::min(matched_, persisted_));
-    acknowledge(WALBatchResponse::ACCEPTED);
+    acknowledge(WALBatchResponse::ACCEPTED, {}, m.probe());
     return true;
 }
 
