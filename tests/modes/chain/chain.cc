@@ -877,10 +877,10 @@ ClusterView Chain::view() const {
     const Result<> writable = may_write();
     view.accepts_writes = writable.has_value();
     if (!is_in_chain()) {
-        view.state = "fenced";
+        view.state = "read_only";
         view.reason = fmt::format("this member was taken out of the chain, which is {} now; add it again there", join(chain_));
     } else if (diverged_) {
-        view.state = "diverged";
+        view.state = "foreign_data";
         view.reason = "this member holds entries of a chain that was given up by force; empty its data directory";
     } else if (is_head() ? !writable : !heard) {
         view.state = is_head() && active_ && !stalled_ ? "starting" : "no_quorum";

@@ -106,7 +106,7 @@ TEST_F(ChainTest, WithoutADeadMiddleItGoesOn) {
     EXPECT_TRUE(holds("c", "w"));
     cluster.start("b");
     cluster.run(5);
-    EXPECT_EQ(cluster.strategy("b").view().state, "fenced");
+    EXPECT_EQ(cluster.strategy("b").view().state, "read_only");
     reform(kAdd, "a", "b");
     cluster.expect_progress_and_convergence();
 }
@@ -241,7 +241,7 @@ TEST_F(ForcedChain, IsNotMixedWithWhatTheOthersWroteMeanwhile) {
     EXPECT_EQ(cluster.writers(), std::vector<NodeName>{"b"}) << "the later epoch stands";
     ASSERT_TRUE(change(kAdd, "b", "a"));
     cluster.run(20);
-    EXPECT_EQ(cluster.strategy("a").view().state, "diverged");
+    EXPECT_EQ(cluster.strategy("a").view().state, "foreign_data");
     EXPECT_TRUE(has_applied("a", "here"));
     EXPECT_FALSE(has_applied("a", "there"));
     EXPECT_TRUE(cluster.writers().empty()) << "no chain works with it";

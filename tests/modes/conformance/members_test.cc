@@ -38,6 +38,7 @@ TEST_P(Members, HaveNothingToDoWhileNothingHappens) {
             EXPECT_EQ(ready.committed.value, cluster.applied(name).size()) << name;
             EXPECT_TRUE(cluster.strategy(name).take_messages().empty()) << name;
             EXPECT_TRUE(cluster.strategy(name).take_answers().empty()) << name;
+            EXPECT_FALSE(cluster.strategy(name).may_gather()) << name;
         }
     }
 }
@@ -216,12 +217,17 @@ TEST_P(Members, HandOverBeforeTheyLeaveWhereTheModeCan) {
     if (!GetParam().hands_over) {
         return;
     }
-    cluster.run(2);
-    const std::vector<NodeName> writing = cluster.writers();
-    ASSERT_EQ(writing.size(), 1U);
-    EXPECT_NE(writing.front(), writer);
+    std::vector<NodeName> writing;
+    const bool handed_over = cluster.run_until(
+        [&] {
+            writing = cluster.writers();
+            return writing.size() == 1 && writing.front() != writer;
+        },
+        20);
+    ASSERT_TRUE(handed_over);
     cluster.crash(writer);
-    EXPECT_EQ(cluster.writers(), writing);
+    EXPECT_TRUE(cluster.strategy(writing.front()).view().is_leader());
+    EXPECT_EQ(cluster.writers().empty(), !GetParam().takes_over);
     cluster.start(writer);
     cluster.expect_progress_and_convergence();
 }

@@ -56,7 +56,7 @@ ModeUnderTest hot_standby(const std::string& label, SyncMode sync_mode, FencePol
     // The standby applies what it has on disk, which may be more than was acknowledged.
     mode.applies_for_good = false;
     mode.fresh_reads = policy != FencePolicy::kAvailable;
-    mode.takes_over = true;
+    mode.takes_over = sync_mode != SyncMode::kSync;  // a new primary waits for its standby
     mode.hands_over = true;
     mode.commands = {Command{}, Command{.kind = Command::Kind::kTransfer}};
     return mode;

@@ -49,7 +49,15 @@ void Cluster::check_view(const NodeName& name) {
         << "a member lists itself first; " << where(name);
     EXPECT_TRUE(view.leader.empty() || ids.count(view.leader) == 1)
         << "its leader '" << view.leader << "' is not among the members; " << where(name);
-    EXPECT_FALSE(view.state.empty()) << where(name);
+    static const std::set<std::string> kStates{"ready",
+                                               "starting",
+                                               "catching_up",
+                                               "read_only",
+                                               "degraded",
+                                               "primary_silent",
+                                               "foreign_data",
+                                               "no_quorum"};
+    EXPECT_EQ(kStates.count(view.state), 1U) << "state '" << view.state << "'; " << where(name);
     if ((view.state == "ready") != view.reason.empty() && !complained_of_reason_) {
         complained_of_reason_ = true;  // once: it is so at each step
         ADD_FAILURE() << "state '" << view.state << "' with reason '" << view.reason << "'; " << where(name);
