@@ -189,7 +189,7 @@ void World::plan_faults() {
     });
     every(menu.forced, [=, this] {
         Node& one = data();
-        if (!one.accepting() || one.replica().view().is_leader()) {
+        if (!one.accepting() || one.replica().view().is_leader() || one.disk().lineage.size() == 1) {  // nobody forces an empty one
             return;
         }
         ++forced;
@@ -283,7 +283,10 @@ void World::live(Clients& clients, Workload& workload) {
 
     // Once all works again: one primary, two equal states, and a new write comes through, in bounded time.
     const Duration healed = scheduler.now();
-    const Duration patience = menu.failover_timeout() * 12 + kMillisecond * 3000;
+    // A transfer whose last word was lost without its connection is only taken up again after ten seconds.
+    const bool lossy = menu.loss_per_million != 0 || menu.lane_reset.count() != 0;
+    const Duration patience =
+        menu.failover_timeout() * 12 + kMillisecond * 3000 + (lossy ? std::chrono::seconds{12} : std::chrono::seconds{0});
     Duration progress = healed;  // when a member last caught up with some of the log
     LogIndex caught_up;
     bool written = false;
@@ -331,7 +334,8 @@ void World::live(Clients& clients, Workload& workload) {
         const auto& log_end = leader->replica().stats().last_index;
         const bool equal = std::ranges::all_of(nodes, [&](const auto& node) {
             return node->witness() || (node->engine().applied_index() == log_end &&
-                                       node->replica().stats().last_index == log_end);
+                                       node->replica().stats().last_index == log_end &&
+                                       node->disk().lineage.back() == leader->disk().lineage.back());
         });
         if (equal && clients.idle()) {
             break;
