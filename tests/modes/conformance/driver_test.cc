@@ -1,0 +1,756 @@
+// What modes::Replica does with what a strategy decides, and in which order: the other side of the door
+// that the rest of this folder knocks at.
+#include "tests/modes/conformance/mocks.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace nornic::modes::conformance {
+namespace {
+
+using testing::_;
+using testing::AtLeast;
+using testing::Field;
+using testing::InSequence;
+using testing::NiceMock;
+using testing::Return;
+
+constexpr Duration kTick = std::chrono::milliseconds{10};
+
+Entry entry(std::uint64_t index, std::uint64_t term, const std::string& payload = "w") {
+    return {Term{term}, LogIndex{index}, index << 16, EntryKind::kWriteSet, payload};
+}
+
+/// A message that can be told from others.
+Outbound message(std::uint64_t number, Lane lane = Lane::LANE_CONTROL) {
+    ClusterMessage out;
+    out.mutable_ping()->set_sequence(number);
+    return {"b", lane, std::make_shared<const ClusterMessage>(std::move(out))};
+}
+
+MATCHER_P(IsMessage, number, "") {
+    return arg->ping().sequence() == static_cast<std::uint64_t>(number);
+}
+
+class DriverTest : public testing::Test {
+protected:
+    void TearDown() override {
+        if (replica) {
+            replica->stop();
+        }
+    }
+
+    void start() {
+        ReplicaParts parts;
+        parts.start.self = "a";
+        parts.make_strategy = [this](const StrategyStart& begin) {
+            given = begin;
+            auto out = std::make_unique<NiceMock<MockStrategy>>();
+            strategy = out.get();
+            ON_CALL(*strategy, write_term).WillByDefault([this] { return write_term; });
+            ON_CALL(*strategy, left).WillByDefault(Return(true));
+            ON_CALL(*strategy, propose).WillByDefault([this](ProposalId id, std::string write, std::uint64_t) -> Result<> {
+                offered.emplace_back(id, std::move(write));
+                return success();
+            });
+            ON_CALL(*strategy, read).WillByDefault([this](ReadId id, ReadConsistency) -> Result<> {
+                reads.push_back(id);
+                return success();
+            });
+            ON_CALL(*strategy, command).WillByDefault([this](std::uint64_t id, const Command&) -> Result<> {
+                commands.push_back(id);
+                return success();
+            });
+            ON_CALL(*strategy, take_answers).WillByDefault([this] { return std::exchange(answers, {}); });
+            ON_CALL(*strategy, take_messages).WillByDefault([this] { return std::exchange(messages, {}); });
+            ON_CALL(*strategy, take_ready).WillByDefault([this] {
+                EXPECT_FALSE(writing) << "a Ready is taken before the one before it was persisted";
+                Ready out_ready;
+                if (!readies.empty()) {
+                    out_ready = std::move(readies.front());
+                    readies.pop_front();
+                    writing = out_ready.hard_state.has_value() || !out_ready.entries.empty();
+                }
+                committed = std::max(committed, out_ready.committed);
+                out_ready.committed = committed;
+                return out_ready;
+            });
+            ON_CALL(*strategy, persisted).WillByDefault([this](LogIndex) { writing = false; });
+            ON_CALL(*strategy, not_persisted).WillByDefault([this](LogIndex) { writing = false; });
+            return out;
+        };
+        parts.engine = &engine;
+        parts.log = &log;
+        parts.bus = &bus;
+        parts.clock = &clock;
+        settings.own_threads = false;
+        settings.tick_interval = kTick;
+        settings.diverged_sink = [this](const std::string& name, const std::string& text) {
+            diverged.Call(name, text);
+        };
+        replica = make_replica(std::move(parts), settings);
+        const auto started = replica->start();
+        ASSERT_TRUE(started) << started.error().message();
+    }
+    /// The next Ready that the strategy gives.
+    Ready& decide() { return readies.emplace_back(); }
+    /// A tick: whatever was decided is carried out.
+    void go() {
+        clock.at += kTick;
+        replica->tick();
+    }
+    /// What is in the log before the driver is made.
+    void have_logged(std::initializer_list<Entry> entries) {
+        const std::vector<Entry> all{entries};
+        ASSERT_TRUE(log.memory->append(all));
+        ASSERT_TRUE(log.memory->sync());
+        engine::crash_memory_log(*log.memory);
+    }
+    /// Offers a write and keeps its answer.
+    std::size_t commit(const std::string& write, std::optional<Term> began_in = std::nullopt) {
+        const std::size_t at = outcomes.size();
+        outcomes.emplace_back();
+        replica->commit(write, began_in, [this, at](Result<Committed> outcome) {
+            EXPECT_FALSE(outcomes[at]) << "answered twice";
+            outcomes[at] = std::move(outcome);
+        });
+        return at;
+    }
+    /// Decides that the newest offered write has this place.
+    void place(std::uint64_t index, std::uint64_t term = 1) {
+        ASSERT_FALSE(offered.empty());
+        Ready& ready = decide();
+        ready.placed.push_back({offered.back().first, LogIndex{index}, Term{term}});
+        ready.entries.push_back(entry(index, term, offered.back().second));
+    }
+    std::size_t ask(ReadConsistency level, std::optional<LogIndex> bookmark = std::nullopt) {
+        const std::size_t at = read_outcomes.size();
+        read_outcomes.emplace_back();
+        replica->read_point(level, bookmark, clock.at + std::chrono::seconds{1}, [this, at](Result<LogIndex> outcome) {
+            EXPECT_FALSE(read_outcomes[at]) << "answered twice";
+            read_outcomes[at] = std::move(outcome);
+        });
+        return at;
+    }
+    [[nodiscard]] std::optional<ErrorCode> error(std::size_t at) const {
+        return outcomes[at] && !*outcomes[at] ? std::optional{outcomes[at]->error().code()} : std::nullopt;
+    }
+
+    NiceMock<MockLog> log;
+    NiceMock<MockEngine> engine;
+    NiceMock<MockBus> bus;
+    /// Where lost branches go.
+    NiceMock<testing::MockFunction<void(const std::string& name, const std::string& text)>> diverged;
+    ManualClock clock;
+    ReplicaSettings settings;
+
+    NiceMock<MockStrategy>* strategy = nullptr;  // the driver's
+    StrategyStart given;
+    std::deque<Ready> readies;
+    std::vector<Outbound> messages;
+    std::vector<CommandAnswer> answers;
+    LogIndex committed;
+    bool writing = false;
+    Term write_term{1};
+    std::vector<std::pair<ProposalId, std::string>> offered;
+    std::vector<ReadId> reads;
+    std::vector<std::uint64_t> commands;
+    std::vector<std::optional<Result<Committed>>> outcomes;
+    std::vector<std::optional<Result<LogIndex>>> read_outcomes;
+
+    std::unique_ptr<Replica> replica;
+};
+
+// ---- The order of a Ready ----
+
+TEST_F(DriverTest, MessagesThenTheBatchThenWhatItPromises) {
+    start();
+    messages.push_back(message(1));
+    Ready& ready = decide();
+    ready.hard_state = HardState{Term{2}, "a", LogIndex{0}, ""};
+    ready.entries = {entry(1, 2), entry(2, 2)};
+    ready.messages_after_append.push_back(message(2, Lane::LANE_LOG));
+    ready.messages_after_persist.push_back(message(3));
+
+    const InSequence order;
+    EXPECT_CALL(bus, send("b", Lane::LANE_CONTROL, IsMessage(1)));
+    EXPECT_CALL(log, set_hard_state(Field(&HardState::term, Term{2})));
+    EXPECT_CALL(log, append(testing::SizeIs(2)));
+    EXPECT_CALL(bus, send("b", Lane::LANE_LOG, IsMessage(2)));
+    EXPECT_CALL(log, sync());
+    EXPECT_CALL(*strategy, persisted(LogIndex{2}));
+    EXPECT_CALL(bus, send("b", Lane::LANE_CONTROL, IsMessage(3)));
+    go();
+}
+
+TEST_F(DriverTest, AHardStateAloneIsSyncedAndTold) {
+    have_logged({entry(1, 1)});
+    start();
+    decide().hard_state = HardState{Term{2}, "b", LogIndex{0}, "extra"};
+    readies.back().messages_after_persist.push_back(message(1));
+    const InSequence order;
+    EXPECT_CALL(log, sync());
+    EXPECT_CALL(*strategy, persisted(LogIndex{1}));
+    EXPECT_CALL(bus, send(_, _, IsMessage(1)));
+    go();
+}
+
+TEST_F(DriverTest, PromisesWithNothingToPersistAreSaidWithoutASync) {
+    start();
+    decide().messages_after_persist.push_back(message(1));
+    EXPECT_CALL(log, sync()).Times(0);
+    EXPECT_CALL(*strategy, persisted(_)).Times(0);
+    EXPECT_CALL(bus, send(_, _, IsMessage(1)));
+    go();
+}
+
+TEST_F(DriverTest, AppliesUpToWhatIsCommittedAndNoFurther) {
+    start();
+    decide().entries = {entry(1, 1), entry(2, 1), entry(3, 1)};
+    EXPECT_CALL(engine, apply(_)).Times(0);
+    go();
+    testing::Mock::VerifyAndClearExpectations(&engine);
+
+    decide().committed = LogIndex{2};
+    {
+        const InSequence order;
+        EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{1})));
+        EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{2})));
+        EXPECT_CALL(*strategy, applied(LogIndex{2}));
+    }
+    go();
+}
+
+TEST_F(DriverTest, WhatIsCommittedIsAppliedBeforeTheNextBatchIsSynced) {
+    start();
+    decide().entries = {entry(1, 1)};
+    go();
+    Ready& ready = decide();
+    ready.entries = {entry(2, 1)};
+    ready.committed = LogIndex{1};
+    const InSequence order;
+    EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{1})));
+    EXPECT_CALL(log, sync());
+    go();
+}
+
+TEST_F(DriverTest, AnEntryThatCannotBeAppliedStopsTheMemberForGood) {
+    start();
+    const std::size_t write = commit("w");
+    place(1);
+    go();
+    decide().committed = LogIndex{1};
+    EXPECT_CALL(engine, apply(_)).WillOnce([](const Entry&) -> Result<> {
+        return fail(ErrorCode::kCorruption, "not understood");
+    });
+    EXPECT_CALL(*strategy, applied(_)).Times(0);
+    go();
+    EXPECT_EQ(error(write), ErrorCode::kUnknownCommit);
+    EXPECT_TRUE(replica->failure());
+    EXPECT_CALL(*strategy, tick()).Times(0);
+    EXPECT_CALL(*strategy, step(_, _)).Times(0);
+    go();
+    bus.handler->message("b", Lane::LANE_CONTROL, message(1).message);
+}
+
+// ---- Writes ----
+
+TEST_F(DriverTest, AWriteIsAnsweredOnceItIsApplied) {
+    start();
+    EXPECT_CALL(*strategy, propose(_, "w", testing::Gt(0U)));
+    ON_CALL(*strategy, propose).WillByDefault([this](ProposalId id, std::string w, std::uint64_t) -> Result<> {
+        offered.emplace_back(id, std::move(w));
+        place(1);
+        return success();
+    });
+    const std::size_t write = commit("w");
+    EXPECT_EQ(log.last_index(), LogIndex{1}) << "the thread that commits carries it out";
+    EXPECT_FALSE(outcomes[write]) << "it is on disk here, and not committed";
+    decide().committed = LogIndex{1};
+    EXPECT_CALL(engine, apply(_)).WillOnce([&](const Entry& applied) -> Result<> {
+        EXPECT_FALSE(outcomes[write]);
+        engine.applied = applied.index;
+        return success();
+    });
+    go();
+    ASSERT_TRUE(outcomes[write] && *outcomes[write]);
+    EXPECT_EQ(outcomes[write]->value().index, LogIndex{1});
+    EXPECT_EQ(outcomes[write]->value().term, Term{1});
+}
+
+TEST_F(DriverTest, ARefusalOfTheStrategyIsPassedOnAtOnce) {
+    start();
+    EXPECT_CALL(*strategy, propose(_, _, _)).WillOnce([](ProposalId, const std::string&, std::uint64_t) -> Result<> {
+        return fail(ErrorCode::kNotLeader, "not here", "b:7687");
+    });
+    const std::size_t write = commit("w");
+    ASSERT_EQ(error(write), ErrorCode::kNotLeader);
+    EXPECT_EQ(outcomes[write]->error().hint(), "b:7687");
+    EXPECT_EQ(replica->stats().refused, 1U);
+}
+
+TEST_F(DriverTest, ALaterRefusalIsPassedOnToo) {
+    start();
+    const std::size_t write = commit("w");
+    EXPECT_FALSE(outcomes[write]);
+    decide().refused.push_back({offered.back().first, Error{ErrorCode::kBusy, "no room"}});
+    go();
+    EXPECT_EQ(error(write), ErrorCode::kBusy);
+}
+
+TEST_F(DriverTest, AWriteWhosePlaceWentToAnotherEntryWasNotCommitted) {
+    start();
+    const std::size_t write = commit("w");
+    place(1, 1);
+    go();
+    decide().entries = {entry(1, 2, "another's")};
+    go();
+    decide().committed = LogIndex{1};
+    go();
+    ASSERT_TRUE(outcomes[write] && !*outcomes[write]);
+    EXPECT_EQ(error(write), ErrorCode::kConflict);
+}
+
+TEST_F(DriverTest, ATransactionOfAnEarlierTermIsNotOffered) {
+    start();
+    write_term = Term{3};
+    go();
+    EXPECT_EQ(replica->term(), Term{3});
+    EXPECT_CALL(*strategy, propose(_, _, _)).Times(0);
+    const std::size_t write = commit("w", Term{2});
+    EXPECT_EQ(error(write), ErrorCode::kConflict) << "it leads, but not without a break: run the whole one again";
+}
+
+TEST_F(DriverTest, ATransactionThatBeganBeforeTheLeadWasLostIsRefusedByTheStrategy) {
+    start();
+    write_term = Term{0};
+    go();
+    EXPECT_EQ(replica->term(), Term{0});
+    EXPECT_CALL(*strategy, propose(_, _, _)).WillOnce([](ProposalId, const std::string&, std::uint64_t) -> Result<> {
+        return fail(ErrorCode::kNotLeader, "not here", "b:7687");
+    });
+    EXPECT_EQ(error(commit("w", Term{2})), ErrorCode::kNotLeader);
+}
+
+TEST_F(DriverTest, HybridTimesRiseEvenIfTheClockGoesBack) {
+    start();
+    std::vector<std::uint64_t> times;
+    ON_CALL(*strategy, propose).WillByDefault([&](ProposalId, const std::string&, std::uint64_t time) -> Result<> {
+        times.push_back(time);
+        return success();
+    });
+    commit("1");
+    clock.at -= std::chrono::seconds{5};
+    commit("2");
+    clock.at += std::chrono::seconds{10};
+    commit("3");
+    EXPECT_TRUE(std::is_sorted(times.begin(), times.end()));
+    EXPECT_EQ(std::adjacent_find(times.begin(), times.end()), times.end());
+}
+
+// ---- The disk ----
+
+TEST_F(DriverTest, AFailedSyncIsUnknownAndFinalAndPromisesNothing) {
+    start();
+    const std::size_t write = commit("w");
+    const std::size_t never_logged = commit("x");
+    std::swap(offered[0], offered[1]);
+    place(1);
+    readies.back().messages_after_persist.push_back(message(1));
+    EXPECT_CALL(log, sync()).WillOnce([]() -> Result<> { return fail(ErrorCode::kIo, "input/output error"); });
+    EXPECT_CALL(*strategy, persisted(_)).Times(0);
+    EXPECT_CALL(*strategy, not_persisted(_)).Times(0);
+    EXPECT_CALL(bus, send(_, _, IsMessage(1))).Times(0);
+    go();
+    EXPECT_EQ(error(write), ErrorCode::kUnknownCommit);
+    EXPECT_EQ(error(never_logged), ErrorCode::kDatabaseUnavailable) << "it never left the strategy";
+    ASSERT_TRUE(replica->failure());
+    EXPECT_EQ(replica->term(), Term{0});
+    EXPECT_EQ(error(commit("later")), ErrorCode::kDatabaseUnavailable);
+}
+
+TEST_F(DriverTest, AFullDiskRefusesTheBatchAndSaysNothingOfIt) {
+    start();
+    const std::size_t write = commit("w");
+    place(1);
+    readies.back().messages_after_append.push_back(message(1));
+    readies.back().messages_after_persist.push_back(message(2));
+    EXPECT_CALL(log, append(_)).WillOnce([](auto) -> Result<> { return fail(ErrorCode::kDiskFull, "no room"); });
+    EXPECT_CALL(bus, send(_, _, _)).Times(0);
+    EXPECT_CALL(*strategy, persisted(_)).Times(0);
+    EXPECT_CALL(*strategy, not_persisted(LogIndex{1}));
+    go();
+    EXPECT_EQ(error(write), ErrorCode::kDiskFull);
+    EXPECT_TRUE(replica->stats().disk_full);
+    EXPECT_FALSE(replica->failure());
+    testing::Mock::VerifyAndClearExpectations(&log);
+    testing::Mock::VerifyAndClearExpectations(strategy);
+
+    const std::size_t next = commit("next");
+    place(1);
+    go();
+    decide().committed = LogIndex{1};
+    go();
+    EXPECT_TRUE(outcomes[next] && *outcomes[next]);
+    EXPECT_FALSE(replica->stats().disk_full);
+}
+
+TEST_F(DriverTest, WhileASyncHangsTheMemberIsTickedAndHeardAndSpeaks) {
+    std::vector<std::function<void()>> disk;
+    settings.run_disk = [&](std::function<void()> work) { disk.push_back(std::move(work)); };
+    start();
+    decide().entries = {entry(1, 1)};
+    go();
+    ASSERT_EQ(disk.size(), 1U);
+
+    EXPECT_CALL(*strategy, take_ready()).Times(0);
+    EXPECT_CALL(*strategy, persisted(_)).Times(0);
+    EXPECT_CALL(*strategy, tick()).Times(3);
+    EXPECT_CALL(*strategy, step("b", _)).WillOnce([this](const NodeName&, const ClusterMessage&) {
+        messages.push_back(message(2));
+    });
+    EXPECT_CALL(*strategy, propose(_, "w", _));
+    EXPECT_CALL(bus, send(_, _, IsMessage(1)));
+    EXPECT_CALL(bus, send(_, _, IsMessage(2)));
+    messages.push_back(message(1));
+    for (int i = 0; i < 3; ++i) {
+        go();
+    }
+    bus.handler->message("b", Lane::LANE_LOG, message(9).message);
+    commit("w");
+    testing::Mock::VerifyAndClearExpectations(strategy);
+    testing::Mock::VerifyAndClearExpectations(&bus);
+
+    EXPECT_CALL(*strategy, persisted(LogIndex{1}));
+    EXPECT_CALL(*strategy, take_ready()).Times(AtLeast(1));
+    disk.front()();
+}
+
+TEST_F(DriverTest, WhatComesDuringASyncIsTheNextBatch) {
+    std::deque<std::function<void()>> disk;
+    settings.run_disk = [&](std::function<void()> work) { disk.push_back(std::move(work)); };
+    start();
+    decide().entries = {entry(1, 1)};
+    go();
+    decide().entries = {entry(2, 1), entry(3, 1)};
+    go();
+    ASSERT_EQ(disk.size(), 1U) << "one batch at a time";
+    EXPECT_EQ(log.last_index(), LogIndex{0});
+    disk.front()();
+    ASSERT_EQ(disk.size(), 2U);
+    disk.back()();
+    EXPECT_EQ(log.last_index(), LogIndex{3});
+}
+
+TEST_F(DriverTest, AHangingSyncIsToldToTheStrategyAtEachTickUntilItEnds) {
+    start();
+    EXPECT_CALL(*strategy, disk_stalled(_)).Times(0);
+    go();
+    testing::Mock::VerifyAndClearExpectations(strategy);
+    ON_CALL(log, sync_running_since).WillByDefault(Return(clock.at - std::chrono::seconds{5}));
+    EXPECT_CALL(*strategy, disk_stalled(true)).Times(2);
+    go();
+    go();
+    testing::Mock::VerifyAndClearExpectations(strategy);
+    ON_CALL(log, sync_running_since).WillByDefault(Return(std::nullopt));
+    EXPECT_CALL(*strategy, disk_stalled(false)).Times(1);
+    go();
+    go();
+}
+
+// ---- Lost branches ----
+
+TEST_F(DriverTest, ALostBranchIsKeptReadableBeforeAnythingTakesItsPlace) {
+    have_logged({entry(1, 1), entry(2, 1, "lost"), entry(3, 1, "lost, too")});
+    start();
+    decide().committed = LogIndex{2};
+    go();
+    ASSERT_EQ(engine.applied, LogIndex{2});
+    committed = LogIndex{1};
+    decide().rewind_to = LogIndex{1};
+    decide().entries = {entry(2, 2, "kept")};
+    {
+        const InSequence order;
+        EXPECT_CALL(diverged, Call(_, testing::HasSubstr("6c6f7374")));
+        EXPECT_CALL(engine, reload());
+        EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{1})));
+        EXPECT_CALL(*strategy, rewound(LogIndex{1}, true));
+        EXPECT_CALL(log, append(testing::SizeIs(1)));
+        EXPECT_CALL(log, sync());
+        EXPECT_CALL(*strategy, persisted(LogIndex{2}));
+    }
+    go();
+    EXPECT_EQ(log.last_index(), LogIndex{2});
+    EXPECT_EQ(replica->stats().diverged_entries, 2U);
+}
+
+TEST_F(DriverTest, WhatWasNotAppliedNeedsNoReload) {
+    have_logged({entry(1, 1), entry(2, 1, "lost")});
+    start();
+    decide().rewind_to = LogIndex{1};
+    EXPECT_CALL(engine, reload()).Times(0);
+    EXPECT_CALL(*strategy, rewound(LogIndex{1}, true));
+    go();
+}
+
+TEST_F(DriverTest, WhatIsInACheckpointCannotBeTakenBack) {
+    have_logged({entry(1, 1), entry(2, 1, "lost")});
+    start();
+    decide().committed = LogIndex{2};
+    go();
+    engine.durable = LogIndex{2};
+    committed = LogIndex{1};
+    decide().rewind_to = LogIndex{1};
+    EXPECT_CALL(diverged, Call(_, _));  // the branch is kept all the same
+    EXPECT_CALL(engine, reload()).Times(0);
+    EXPECT_CALL(*strategy, rewound(LogIndex{1}, false));
+    go();
+    EXPECT_EQ(engine.applied, LogIndex{2}) << "a snapshot replaces it";
+}
+
+TEST_F(DriverTest, AWriteOnALostBranchWasNotCommitted) {
+    start();
+    const std::size_t write = commit("w");
+    place(1);
+    go();
+    decide().rewind_to = LogIndex{0};
+    go();
+    EXPECT_EQ(error(write), ErrorCode::kConflict);
+}
+
+TEST_F(DriverTest, AfterARewindTheLogEndsThereForTheStrategy) {
+    have_logged({entry(1, 1), entry(2, 1, "lost"), entry(3, 1, "lost")});
+    start();
+    decide().rewind_to = LogIndex{1};
+    go();
+    EXPECT_EQ(given.log->last_index(), LogIndex{1});
+    EXPECT_FALSE(given.log->term_at(LogIndex{2}));
+    decide().hard_state = HardState{Term{2}, "b", LogIndex{0}, ""};
+    EXPECT_CALL(*strategy, persisted(LogIndex{1}));
+    go();
+}
+
+// ---- Reads ----
+
+TEST_F(DriverTest, AReadIsAnsweredOnceItsIndexIsApplied) {
+    start();
+    decide().entries = {entry(1, 1), entry(2, 1), entry(3, 1)};
+    go();
+    EXPECT_CALL(*strategy, read(_, ReadConsistency::kQuorum)).Times(2);
+    const std::size_t read = ask(ReadConsistency::kQuorum);
+    const std::size_t later = ask(ReadConsistency::kQuorum, LogIndex{3});
+    ASSERT_EQ(reads.size(), 2U);
+    decide().reads = {{reads[0], LogIndex{2}}, {reads[1], LogIndex{2}}};
+    go();
+    EXPECT_FALSE(read_outcomes[read]);
+    decide().committed = LogIndex{2};
+    go();
+    ASSERT_TRUE(read_outcomes[read] && *read_outcomes[read]);
+    EXPECT_EQ(read_outcomes[read]->value(), LogIndex{2});
+    EXPECT_FALSE(read_outcomes[later]) << "it has seen more";
+    decide().committed = LogIndex{3};
+    go();
+    EXPECT_TRUE(read_outcomes[later] && *read_outcomes[later]);
+}
+
+TEST_F(DriverTest, AReadThatTheStrategyRefusesIsRefused) {
+    start();
+    EXPECT_CALL(*strategy, read(_, ReadConsistency::kAll)).WillOnce([](ReadId, ReadConsistency) -> Result<> {
+        return fail(ErrorCode::kNotLeader, "not here", "b:7687");
+    });
+    const std::size_t at_once = ask(ReadConsistency::kAll);
+    ASSERT_TRUE(read_outcomes[at_once] && !*read_outcomes[at_once]);
+    EXPECT_EQ(read_outcomes[at_once]->error().code(), ErrorCode::kNotLeader);
+    testing::Mock::VerifyAndClearExpectations(strategy);
+    const std::size_t later = ask(ReadConsistency::kQuorum);
+    decide().refused_reads.push_back({reads.back(), Error{ErrorCode::kNotLeader, "no longer"}});
+    go();
+    ASSERT_TRUE(read_outcomes[later] && !*read_outcomes[later]);
+    EXPECT_EQ(read_outcomes[later]->error().message(), "no longer");
+}
+
+TEST_F(DriverTest, AReadThatNobodyAnswersEndsAtItsDeadline) {
+    start();
+    const std::size_t unconfirmed = ask(ReadConsistency::kQuorum);
+    const std::size_t unreached = ask(ReadConsistency::kOne, LogIndex{9});
+    go();
+    EXPECT_FALSE(read_outcomes[unconfirmed]);
+    EXPECT_FALSE(read_outcomes[unreached]);
+    clock.at += std::chrono::seconds{2};
+    go();
+    ASSERT_TRUE(read_outcomes[unconfirmed] && read_outcomes[unreached]);
+    EXPECT_EQ(read_outcomes[unconfirmed]->error().code(), ErrorCode::kTimedOut);
+    EXPECT_EQ(read_outcomes[unreached]->error().code(), ErrorCode::kBookmarkTimeout);
+}
+
+TEST_F(DriverTest, ALocalReadAsksNobody) {
+    start();
+    EXPECT_CALL(*strategy, read(_, _)).Times(0);
+    EXPECT_TRUE(read_outcomes[ask(ReadConsistency::kOne)]);
+    EXPECT_TRUE(read_outcomes[ask(ReadConsistency::kLocalOne)]);
+}
+
+// ---- Commands, peers, pauses, stop ----
+
+TEST_F(DriverTest, ACommandIsAnsweredByTheStrategyOrByItsDeadline) {
+    start();
+    std::vector<Result<std::string>> ends;
+    const auto keep = [&](Result<std::string> outcome) { ends.push_back(std::move(outcome)); };
+    replica->command({}, clock.at + std::chrono::seconds{1}, keep);
+    replica->command({}, clock.at + std::chrono::seconds{1}, keep);
+    ASSERT_EQ(commands.size(), 2U);
+    answers.push_back({commands[0], std::string{"done"}});
+    go();
+    ASSERT_EQ(ends.size(), 1U);
+    EXPECT_EQ(ends[0].value(), "done");
+    clock.at += std::chrono::seconds{2};
+    go();
+    ASSERT_EQ(ends.size(), 2U);
+    EXPECT_EQ(ends[1].error().code(), ErrorCode::kTimedOut);
+    EXPECT_CALL(*strategy, command(_, _)).WillOnce([](std::uint64_t, const Command&) -> Result<> {
+        return fail(ErrorCode::kUnsupported, "no such command");
+    });
+    replica->command({}, clock.at, keep);
+    ASSERT_EQ(ends.size(), 3U);
+    EXPECT_EQ(ends[2].error().code(), ErrorCode::kUnsupported);
+}
+
+TEST_F(DriverTest, WhatThePeersDoIsToldAndAnsweredAtOnce) {
+    start();
+    PeerInfo b;
+    b.id = "b";
+    const InSequence order;
+    EXPECT_CALL(*strategy, peer_up(Field(&PeerInfo::id, "b"))).WillOnce([this](const PeerInfo&) {
+        messages.push_back(message(1));
+    });
+    EXPECT_CALL(bus, send("b", _, IsMessage(1)));
+    EXPECT_CALL(*strategy, step("b", _)).WillOnce([this](const NodeName&, const ClusterMessage&) {
+        messages.push_back(message(2));
+    });
+    EXPECT_CALL(bus, send("b", _, IsMessage(2)));
+    EXPECT_CALL(*strategy, peer_down("b", transport::LostReason::kSilent));
+    bus.handler->peer_up(b);
+    bus.handler->message("b", Lane::LANE_CONTROL, message(9).message);
+    bus.handler->peer_down("b", transport::LostReason::kSilent);
+}
+
+TEST_F(DriverTest, SnapshotsAreNotTheStrategysMessages) {
+    start();
+    EXPECT_CALL(*strategy, step(_, _)).Times(0);
+    for (int type = 0; type < 3; ++type) {
+        ClusterMessage out;
+        type == 0   ? void(out.mutable_snapshot_begin())
+        : type == 1 ? void(out.mutable_snapshot_chunk())
+                    : void(out.mutable_snapshot_response());
+        bus.handler->message("b", Lane::LANE_BULK, std::make_shared<const ClusterMessage>(std::move(out)));
+    }
+}
+
+TEST_F(DriverTest, APauseIsToldBeforeAnythingThatCameDuringIt) {
+    start();
+    go();
+    clock.at += 500 * kTick;
+    {
+        const InSequence order;
+        EXPECT_CALL(*strategy, paused(testing::Gt(400U)));
+        EXPECT_CALL(*strategy, step("b", _));
+    }
+    bus.handler->message("b", Lane::LANE_CONTROL, message(9).message);
+    clock.at += 500 * kTick;
+    {
+        const InSequence order;
+        EXPECT_CALL(*strategy, paused(testing::Gt(400U)));
+        EXPECT_CALL(*strategy, propose(_, _, _));
+    }
+    commit("w");
+    clock.at += 500 * kTick;
+    {
+        const InSequence order;
+        EXPECT_CALL(*strategy, paused(testing::Gt(400U)));
+        EXPECT_CALL(*strategy, tick());
+    }
+    go();
+}
+
+TEST_F(DriverTest, TheLogForgetsWhatACheckpointCoversAndNoPeerWants) {
+    start();
+    decide().entries = {entry(1, 1), entry(2, 1), entry(3, 1), entry(4, 1)};
+    go();
+    decide().committed = LogIndex{4};
+    go();
+    ON_CALL(*strategy, wanted_from).WillByDefault(Return(LogIndex{3}));
+    EXPECT_CALL(log, truncate_before(LogIndex{3}));
+    engine.durable = LogIndex{4};
+    engine.checkpoint_callback(LogIndex{4});
+    testing::Mock::VerifyAndClearExpectations(&log);
+    ON_CALL(*strategy, wanted_from).WillByDefault(Return(LogIndex{5}));
+    EXPECT_CALL(log, truncate_before(LogIndex{5}));
+    go();
+}
+
+TEST_F(DriverTest, StopAnswersEverything) {
+    start();
+    const std::size_t logged = commit("logged");
+    place(1);
+    go();
+    const std::size_t waiting = commit("not placed");
+    const std::size_t read = ask(ReadConsistency::kQuorum);
+    const std::size_t bookmark = ask(ReadConsistency::kOne, LogIndex{9});
+    std::optional<Result<std::string>> command;
+    replica->command({}, kNoDeadline, [&](Result<std::string> outcome) { command = std::move(outcome); });
+    EXPECT_CALL(bus, stop());
+    replica->stop();
+    EXPECT_EQ(error(logged), ErrorCode::kUnknownCommit) << "a peer may yet commit it";
+    EXPECT_EQ(error(waiting), ErrorCode::kStopping);
+    for (const std::size_t at : {read, bookmark}) {
+        ASSERT_TRUE(read_outcomes[at] && !*read_outcomes[at]);
+        EXPECT_EQ(read_outcomes[at]->error().code(), ErrorCode::kStopping);
+    }
+    ASSERT_TRUE(command && !*command);
+    EXPECT_EQ(command->error().code(), ErrorCode::kStopping);
+    EXPECT_EQ(error(commit("late")), ErrorCode::kStopping);
+    EXPECT_EQ(read_outcomes[ask(ReadConsistency::kQuorum)]->error().code(), ErrorCode::kStopping);
+}
+
+TEST_F(DriverTest, ALeaveIsPassedOn) {
+    start();
+    EXPECT_CALL(*strategy, leave()).WillOnce([this] { messages.push_back(message(1)); });
+    EXPECT_CALL(bus, send(_, _, IsMessage(1)));
+    replica->leave(clock.at);
+}
+
+// ---- Start ----
+
+TEST_F(DriverTest, TheStrategyStartsFromWhatTheDiskRemembers) {
+    have_logged({entry(1, 1), entry(2, 1), entry(3, 2)});
+    ASSERT_TRUE(log.memory->set_hard_state(HardState{Term{2}, "b", LogIndex{2}, "extra"}));
+    ASSERT_TRUE(log.memory->sync());
+    engine::crash_memory_log(*log.memory);
+    EXPECT_CALL(engine, apply(_)).Times(2);
+    start();
+    EXPECT_EQ(given.self, "a");
+    EXPECT_EQ(given.history, "history");
+    EXPECT_EQ(given.last_index, LogIndex{3});
+    EXPECT_EQ(given.last_term, Term{2});
+    EXPECT_EQ(given.hard_state, (HardState{Term{2}, "b", LogIndex{2}, "extra"}));
+    EXPECT_EQ(given.applied, LogIndex{2}) << "what was known to be committed, and nothing else";
+    ASSERT_NE(given.log, nullptr);
+    EXPECT_EQ(given.log->first_index(), LogIndex{1});
+    EXPECT_EQ(given.log->last_index(), LogIndex{3});
+    EXPECT_EQ(given.log->term_at(LogIndex{0}).value(), Term{0});
+    EXPECT_EQ(given.log->read(LogIndex{1}, LogIndex{3}, 1).value().size(), 1U) << "at least one, and no more bytes";
+    EXPECT_EQ(given.log->read(LogIndex{1}, LogIndex{3}, 1000).value().size(), 3U);
+}
+
+TEST_F(DriverTest, NoPeerIsHeardBeforeTheFirstReadyIsCarriedOut) {
+    have_logged({entry(1, 1)});
+    decide().committed = LogIndex{1};
+    const InSequence order;
+    EXPECT_CALL(engine, apply(_));
+    EXPECT_CALL(bus, start(_));
+    start();
+}
+
+}  // namespace
+}  // namespace nornic::modes::conformance
