@@ -1,5 +1,6 @@
 #include "server/query_session.h"
 
+#include "bolt/server.h"
 #include "observability/log.h"
 
 #include <boost/asio/post.hpp>
@@ -230,6 +231,22 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, Done
         });
 }
 
+Error QuerySession::send_away() {
+    constexpr int kPatience = 2;
+    Error refusal = instance_.write_refusal();
+    if (refusal.code() == ErrorCode::kNotLeader && ++sent_away_ >= kPatience) {
+        // A driver that was told so comes back over the same connection only if it keeps it under the writer's
+        // address: its resolver gave this member's for that once, when the other one was down. It would come back for
+        // ever; on a new connection it finds the right one.
+        boost::asio::post(instance_.pool().io(), [&instance = instance_, id = info_.connection_id] {
+            if (bolt::Server* const server = instance.bolt_server(); server != nullptr) {
+                server->close_connection(id);
+            }
+        });
+    }
+    return refusal;
+}
+
 Result<> QuerySession::may_write() const {
     const Term now = instance_.replica().term();
     if (now == Term{0}) {
@@ -273,7 +290,10 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
     const bool routes = info_.routing_context.is_map();
     if (routes && options.mode == AccessMode::kWrite && began_in_ == Term{0} && instance_.mode().has_peers) {
         // Its driver asked for the writer; on bolt:// every session is of this mode, and may read here.
-        return instance_.write_refusal();
+        return send_away();
+    }
+    if (options.mode == AccessMode::kWrite) {
+        sent_away_ = 0;
     }
     NORNIC_TRY(auto transaction, begin_engine_transaction());
     TransactionOrigin origin{

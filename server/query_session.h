@@ -64,6 +64,8 @@ private:
     [[nodiscard]] bool is_causal(const bolt::TransactionOptions& options) const;
     /// What these bookmarks name is part of this member's history as far as it goes, or not there yet.
     Result<> check_branch(const std::vector<Seen>& seen) const;
+    /// The refusal of a routing driver's transaction of mode WRITE.
+    Error send_away();
     /// kNotLeader, kDatabaseUnavailable, kConflict: why the open transaction cannot write.
     Result<> may_write() const;
     Result<> open_transaction(const bolt::TransactionOptions& options, bool autocommit);
@@ -94,6 +96,7 @@ private:
     Random random_;     // for waits alone
     std::string user_;  // empty: not logged in
     bool credentials_expired_ = false;
+    int sent_away_ = 0;  // how often in a row this connection's driver was told that another member is the writer
 
     bool explicit_ = false;
     bolt::TransactionOptions options_;

@@ -66,10 +66,11 @@ def switch(pair, ledger, how):
 
 def main():
     checks = Checks()
-    driver_ledger, raw_ledger = Ledger(), Ledger()
+    driver_ledger, careless_ledger, raw_ledger = Ledger(), Ledger(), Ledger()
     with HotStandby(failover="3s", heartbeat_ms=200) as pair:
         prepare(pair.primary())
-        with DriverWriters(pair, driver_ledger) as _, DirectWriter(pair.data_members(), raw_ledger, 100) as _:
+        with (DriverWriters(pair, driver_ledger), DriverWriters(pair, careless_ledger, 2, careless=True, first=50) as careless,
+              DirectWriter(pair.data_members(), raw_ledger, 100)):
             for name, how, rounds in (("POST /admin/promote", by_promote, ROUNDS),
                                       ("transfer-leadership", by_transfer, 1),
                                       ("SIGTERM", by_sigterm, ROUNDS),
@@ -81,14 +82,21 @@ def main():
                     print(f"        {name}: longest gap {said} s, two restarts of the standby included")
                 else:
                     checks.check(max(gaps) < UNDER_SECONDS, f"{name}: longest gap {said} s")
+            calm = time.monotonic()
+            try:
+                wait_for(lambda: careless.all_write(calm), 60)
+                checks.check(True, "clients with a careless resolver come through as well")
+            except TimeoutError:
+                checks.check(False, "clients with a careless resolver do not come through")
         pair.wait_until_synced()
-        problems = [what for ledger in (driver_ledger, raw_ledger) for what in ledger.problems(pair.primary())]
+        problems = [what for ledger in (driver_ledger, careless_ledger, raw_ledger) for what in ledger.problems(pair.primary())]
         wait_for(lambda: not equal(pair), 20, "the same on both members")
-        acknowledged = len(driver_ledger.acknowledged) + len(raw_ledger.acknowledged)
+        acknowledged = sum(len(ledger.acknowledged) for ledger in (driver_ledger, careless_ledger, raw_ledger))
         status, answer = pair.primary().http("POST", "/admin/promote", {"force": True})
         checks.check(status == 200, f"promoting the primary is no error: {status} {answer}")
     checks.check(not problems, f"all of {acknowledged} acknowledged writes are there, once {problems or ''}")
-    checks.check(not driver_ledger.errors, f"no client of the driver saw an error {driver_ledger.errors[:3] or ''}")
+    errors = driver_ledger.errors + careless_ledger.errors
+    checks.check(not errors, f"no client of the driver saw an error {errors[:3] or ''}")
     # The raw client's autocommit statements may cross the end of their connection; a driver's transactions do not.
     checks.check(not driver_ledger.unknown, f"no outcome was unknown to it {sorted(driver_ledger.unknown)[:3] or ''}")
     return checks.close()
