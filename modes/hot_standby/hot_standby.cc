@@ -178,7 +178,7 @@ std::string HotStandby::in_seconds(std::uint64_t ticks) const {
 bool HotStandby::may_gather() const {
     return state_ == State::kStandby && settings_.sync_mode != SyncMode::kSync && !acknowledge_persisted_ &&
            !rewind_to_ && !hard_state_pending() && !ready_.entries.empty() && ready_.messages_after_persist.empty() &&
-           claim_ == Claim::kNone && unwritten_bytes_ < settings_.gather_bytes_max;
+           claim_ == Claim::kNone && silent_ticks() < settings_.failover_ticks && unwritten_bytes_ < settings_.gather_bytes_max;
 }
 
 Ready HotStandby::take_ready() {
@@ -193,7 +193,9 @@ Ready HotStandby::take_ready() {
     if (state_ == State::kPrimary && !ready_.entries.empty()) {
         ship(last_, ready_.messages_after_append);
     }
-    if (hard_dirty_) {
+    // What it received must outlive a crash before the epoch does that it leads by virtue of having received it.
+    const bool entries_first = state_ == State::kPromoting && persisted_ < last_;
+    if (hard_dirty_ && !entries_first) {
         ready_.hard_state =
             HardState{epoch_,
                       primary_,
@@ -203,6 +205,9 @@ Ready HotStandby::take_ready() {
         hard_in_flight_ = true;
     }
     Ready out = std::exchange(ready_, Ready{});
+    if (entries_first) {
+        ready_.messages_after_persist = std::exchange(out.messages_after_persist, {});
+    }
     unwritten_bytes_ = 0;
     taken_ = last_;
     out.committed = std::min(committed_, persisted_);
@@ -210,10 +215,10 @@ Ready HotStandby::take_ready() {
 }
 
 void HotStandby::persisted(LogIndex) {
+    const bool no_room_was = no_room_;
+    no_room_ = no_room_ && taken_ == persisted_;  // entries were written again
     persisted_ = taken_;
     hard_in_flight_ = false;
-    const bool no_room_was = no_room_;
-    no_room_ = no_room_ && persisted_ < last_;
     if (rewinding_) {
         return;
     }

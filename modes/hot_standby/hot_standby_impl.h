@@ -118,6 +118,8 @@ private:
     void send_claim();
     void end_claim(const std::string& why_not);
     void promote(const std::string& why);
+    /// It was the primary of the newest epoch that it knows, and has its first entry to show for it.
+    [[nodiscard]] bool led_last() const;
     void lead();
     void consider_failover();
     [[nodiscard]] Term next_epoch() const;

@@ -195,7 +195,17 @@ void HotStandby::on_batch_response(const NodeName& from, const WALBatchResponse&
     const LogIndex received{std::min(m.received_index(), last_.value)};
     switch (m.outcome()) {
         case WALBatchResponse::ACCEPTED:
-            if (peer_.sending_snapshot || (peer_.probing && m.probe() != peer_.probe)) {
+            if (peer_.sending_snapshot) {
+                // It may say so before the sender hears of it, or instead, if that word was lost.
+                if (start_.log == nullptr || start_.log->first_index().value > received.value + 1) {
+                    return;
+                }
+                peer_.sending_snapshot = false;
+                lost_contact();
+                ship(persisted_, messages_);
+                return;
+            }
+            if (peer_.probing && m.probe() != peer_.probe) {
                 return;  // what was said of something else does not tell where the logs part
             }
             if (peer_.probing) {

@@ -106,6 +106,9 @@ void HotStandby::ask() {
 
 void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index) {
     const bool undecided = state_ == State::kAsking || (state_ == State::kStandby && primary_ == peer_.info.id);
+    if (claim_ == Claim::kVote && state_ == State::kAsking) {
+        claim_ = Claim::kNone;  // the two agree without a witness
+    }
     if (!undecided || claim_ != Claim::kNone || rewinding_ || needs_snapshot_) {
         return;
     }
@@ -192,6 +195,10 @@ void HotStandby::answer_commands(const Result<std::string>& outcome) {
     }
 }
 
+bool HotStandby::led_last() const {
+    return primary_ == start_.self && !epochs_.rows().empty() && epochs_.rows().back().epoch == epoch_;
+}
+
 /// Raises the epoch on disk; lead() follows once it is there.
 void HotStandby::promote(const std::string& why) {
     NORNIC_CHECK(claim_epoch_ > epoch_, "epoch {} after {}", claim_epoch_.value, epoch_.value);
@@ -260,9 +267,8 @@ void HotStandby::consider_failover() {
     }
     if (state_ == State::kAsking) {
         const bool fresh = last_.value == 0 && epoch_.value == 0;
-        const bool led_last = primary_ == start_.self && epoch_.value > 0;
-        if (settings_.fence_policy == FencePolicy::kWitness && settings_.has_witness) {
-            if ((fresh && settings_.configured_primary) || led_last || told_in_sync_) {
+        if (settings_.fence_policy == FencePolicy::kWitness && settings_.has_witness && !peer_.up) {
+            if ((fresh && settings_.configured_primary) || led_last() || told_in_sync_) {
                 start_claim(Claim::kVote, "no peer answered and the witness agreed");
             } else {
                 waiting_why_ = "it was not the primary when it stopped, and its peer does not answer; "
@@ -289,6 +295,9 @@ void HotStandby::consider_failover() {
             event("The primary is silent, but no failover: " + waiting_why_ + ".");
         }
         return;
+    }
+    if (persisted_ < last_) {
+        return;  // in a moment
     }
     if (settings_.fence_policy == FencePolicy::kWitness) {
         waiting_why_ = "the primary is silent and the witness was asked for its vote";
@@ -333,7 +342,11 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
     if (m.leading() && epoch >= epoch_ && !(epoch == epoch_ && primary_ == start_.self)) {
         adopt(epoch, from);
         follow(from);
-        told_in_sync_ = m.in_sync();
+        if (claim_ == Claim::kVote) {
+            end_claim("the primary is heard again");
+        }
+        // A word sent before the primary knew what this member lacks is no promise.
+        told_in_sync_ = m.in_sync() && matched_ >= LogIndex{m.commit_index()};
     }
     ClusterMessage message;
     auto& answer = *message.mutable_heartbeat_response();
@@ -536,7 +549,7 @@ void HotStandby::on_vote_response(const NodeName& from, const transport::VoteRes
         return;
     }
     peer_epoch_ = std::max(peer_epoch_, Term{m.term()});
-    if (claim_ != Claim::kVote || Term{m.term()} < claim_epoch_ || claim_epoch_ <= epoch_) {
+    if (claim_ != Claim::kVote || claim_epoch_ <= epoch_) {
         return;
     }
     if (m.vote_granted() && Term{m.term()} == claim_epoch_) {
@@ -603,7 +616,7 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
     }
     const bool ask_peer = state_ == State::kAsking && peer_.up && !asked.force;
     // A standby that restarted may have lost what it had received and not synced; the witness does not know that.
-    const bool fit = told_in_sync_ || (primary_ == start_.self && epoch_.value > 0);
+    const bool fit = told_in_sync_ || led_last();
     const bool ask_witness = !asked.force && settings_.fence_policy == FencePolicy::kWitness && witness_.up && fit;
     const bool fresh = last_.value == 0 && epoch_.value == 0 && settings_.configured_primary;
     if (rewinding_ || needs_snapshot_ || !(ask_peer || ask_witness || fresh)) {

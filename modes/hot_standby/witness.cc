@@ -175,7 +175,7 @@ private:
         }
         ClusterMessage message;
         auto& out = *message.mutable_vote_response();
-        out.set_term(std::max(epoch, epoch_).value);
+        out.set_term((refusal.empty() ? epoch : epoch_).value);
         out.set_vote_granted(refusal.empty());
         out.set_reason(refusal);
         if (refusal.empty() && epoch > epoch_) {
