@@ -126,6 +126,7 @@ SUITES = collections.OrderedDict([
     ("ha_partition", lambda: script("tests/cluster/ha_partition_test.py")),
     ("ha_switch", lambda: script("tests/cluster/ha_switch_test.py")),
     ("ha_snapshot", lambda: script("tests/cluster/ha_snapshot_test.py")),
+    ("wire", lambda: script("tests/cluster/wire_test.py")),
 ])
 # Suites that only run when they are named.
 EXTRA = {

@@ -147,7 +147,7 @@ class Standby:
 
     def take_batch(self, batch):
         previous = int(batch.get("previous_index", 0))
-        response = {"epoch": batch.get("epoch", "0")}
+        response = {"epoch": batch.get("epoch", "0"), "probe": batch.get("probe", "0")}
         if previous > len(self.entries):
             response.update(outcome=2, try_index=str(len(self.entries) + 1))
         else:
