@@ -114,6 +114,11 @@ public:
             return dead();
         }
         disk_.line_changed_ = true;
+        node_.world().trace("the log of {} held entries {} to {} and begins anew at {}",
+                            node_.id(),
+                            first_index().value,
+                            last_index().value,
+                            next.value);
         NORNIC_TRY(inner_->reset(next, previous_term));
         node_.world().checker->replaced(node_, LogIndex{next.value - 1}, previous_term);
         return success();
@@ -171,6 +176,9 @@ Result<std::unique_ptr<engine::Log>> Disk::open_log() {
         }
         NORNIC_TRY(own, std::move(opened));
         inner = own.get();
+        if (own->recovery().torn_bytes_cut != 0) {
+            world_.mark("disk: a torn tail was cut");
+        }
     }
     check_reopened(*inner);
     // What it holds now; older entries are as they were.

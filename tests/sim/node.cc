@@ -276,11 +276,15 @@ void Node::bury(Duration away, bool power_lost) {
     strategy_ = nullptr;
     engine_.reset();
     bus_.reset();
+    if (orderly_) {
+        log_.reset();
+    }
+    // A log that is closed writes and syncs; that of a process that died no longer can.
+    disk_.crash(power_lost);
     log_.reset();
     attempts_.clear();
     deferred_.clear();
-    paused_ = false;
-    disk_.crash(power_lost);
+    paused_ = orderly_ = false;
     world_.scheduler.after(away, [this] { start(); });
 }
 
@@ -431,7 +435,7 @@ void Node::watch_stop(Duration away, Duration deadline) {
                 }
             }
             lose_attempts();
-            life_->dead = true;
+            life_->dead = orderly_ = true;
             started_ = false;
             world_.trace("{} has stopped", id_);
             world_.scheduler.after(Duration::zero(), [this, away] { bury(away, false); });

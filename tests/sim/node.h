@@ -104,6 +104,7 @@ private:
     std::shared_ptr<Life> life_;
     bool started_ = false;
     bool stopping_ = false;
+    bool orderly_ = false;  // it ended by itself and could close its log
     bool paused_ = false;
     std::uint64_t pauses_ = 0;
     std::uint64_t missed_ticks_ = 0;
