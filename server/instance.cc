@@ -269,6 +269,8 @@ RoutingAddresses Instance::routing(const std::string& asked) const {
     // A driver that talks to the primary of a lost branch learns of the other one when its table runs out.
     out.ttl_seconds = kClusterTtlSeconds;
     const modes::ClusterView view = replica_->view();
+    std::string leader;
+    std::vector<std::string> behind;  // would show a state of long ago, or none
     for (const modes::MemberView& member : view.members) {
         const bool self = member.id == view.self;
         const std::string& address = self ? bolt_address_ : member.bolt_address;
@@ -277,20 +279,22 @@ RoutingAddresses Instance::routing(const std::string& asked) const {
         }
         out.routers.push_back(address);
         if (member.id == view.leader) {
-            // Of another member it is only known that it leads; it refuses by itself what it cannot take.
-            if (!self || (view.accepts_writes && !replica_->failure())) {
-                out.writers.push_back(address);
-            }
-        } else {
-            out.readers.push_back(address);
+            leader = address;
+            continue;
         }
+        const bool empty = (self ? engine_->applied_index() : member.applied_index) == LogIndex{0};
+        (empty || (self && view.state == "catching_up") ? behind : out.readers).push_back(address);
     }
-    // Last, as drivers that read in order spare it; without it a lone primary would have no reader.
-    for (const modes::MemberView& member : view.members) {
-        const bool self = member.id == view.self;
-        if (member.id == view.leader && (self || (member.healthy && !member.bolt_address.empty()))) {
-            out.readers.push_back(self ? bolt_address_ : member.bolt_address);
+    if (!leader.empty()) {
+        // Of another member it is only known that it leads; it refuses by itself what it cannot take.
+        if (view.leader != view.self || (view.accepts_writes && !replica_->failure())) {
+            out.writers.push_back(leader);
         }
+        // Last, as drivers that read in order spare it; without it a lone primary would have no reader.
+        out.readers.push_back(leader);
+    }
+    if (out.readers.empty()) {
+        out.readers = std::move(behind);  // a table without readers is no table to a driver
     }
     return out;
 }

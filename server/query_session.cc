@@ -213,20 +213,21 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, Done
         level.value(),
         seen->empty() ? std::nullopt : std::optional{latest},
         deadline,
-        [this, seen, then = std::move(then)](Result<LogIndex> point) {
-            // A statement may block for long; not on the thread that wakes waiters.
-            boost::asio::post(instance_.pool().io(), [this, seen, then, point] {
-                instance_.pool().enter();
+        [this, &instance = instance_, seen, then = std::move(then)](Result<LogIndex> point) {
+            // A statement may block for long; not on the thread that wakes waiters. Once `then` has answered, this
+            // session may be gone.
+            boost::asio::post(instance.pool().io(), [this, &instance, seen, then, point] {
+                instance.pool().enter();
                 if (point) {
                     then(check_branch(*seen));
                 } else if (point.error().code() == ErrorCode::kBookmarkTimeout) {
                     then(fail(ErrorCode::kBookmarkTimeout,
-                              "Database '" + instance_.settings().default_database + "' " +
+                              "Database '" + instance.settings().default_database + "' " +
                                   point.error().message()));
                 } else {
                     then(point.error());
                 }
-                instance_.pool().leave();
+                instance.pool().leave();
             });
         });
 }
@@ -294,6 +295,9 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
     }
     if (options.mode == AccessMode::kWrite) {
         sent_away_ = 0;
+    }
+    if (routes && instance_.mode().has_peers && instance_.engine().applied_index() == LogIndex{0}) {
+        return fail(ErrorCode::kDatabaseUnavailable, "this member has not got the data of its cluster yet");
     }
     NORNIC_TRY(auto transaction, begin_engine_transaction());
     TransactionOrigin origin{

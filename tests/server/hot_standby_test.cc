@@ -283,6 +283,10 @@ TEST_F(HotStandbyTest, WithoutAPrimaryThereIsNoWriterAndWritesAreToBeTriedAgain)
     const auto refused = b.run("CREATE (:P)");
     ASSERT_FALSE(refused);
     EXPECT_EQ(to_failure(refused.error()).code, "Neo.TransientError.General.DatabaseUnavailable");
+    // It would show an empty graph for the cluster's.
+    bolt::TransactionOptions reads;
+    reads.mode = AccessMode::kRead;
+    EXPECT_EQ(b.run("RETURN 1", reads, Scheme::kNeo4j).error().code(), ErrorCode::kDatabaseUnavailable);
     EXPECT_EQ(b.http->health().status, 200);
     EXPECT_EQ(b.http->ready().status, 503);
     EXPECT_EQ(json::parse(b.admin("GET", "/admin/cluster/status").json).as_object().at("leader"), nullptr);
