@@ -3,11 +3,13 @@
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
+SEEDS ?= 1000
+FIRST ?= 1
 MODE ?= ha_standby
 export JOBS
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster release test unit check dev tsan tiny fuzz drivers tck cluster-tests bench bench-binaries \
+.PHONY: help run cluster release test unit check dev tsan tiny fuzz sim drivers tck cluster-tests bench bench-binaries \
         clean packages packages-sanitizers packages-tests
 
 help:
@@ -24,6 +26,7 @@ help:
 	@echo 'make tsan      room tests under ThreadSanitizer'
 	@echo 'make tiny      as dev, with all limits at their least'
 	@echo 'make fuzz      each fuzzer for FUZZ_SECONDS=60'
+	@echo 'make sim       the simulator: SEEDS=1000 histories of each mode from FIRST=1 on'
 	@echo 'make drivers   the suites of the official Python, JavaScript, Go and Java drivers'
 	@echo 'make tck       the openCypher scenarios (NORNICDB_TCK_DIR names their folder)'
 	@echo 'make cluster-tests   kill -9, failover, partitions, a full disk, against real processes'
@@ -59,6 +62,11 @@ dev tsan tiny: packages-sanitizers
 fuzz: packages-sanitizers
 	@scripts/build fuzz fuzzers
 	@python3 scripts/run_fuzzers.py --seconds $(FUZZ_SECONDS)
+
+sim: packages
+	@scripts/build release nornic_sim
+	@python3 tests/sim/seeds.py --mode ha_standby --first $(FIRST) --count $(SEEDS)
+	@python3 tests/sim/seeds.py --mode standalone --first $(FIRST) --count $(SEEDS)
 
 drivers: packages-tests
 	@python3 scripts/run_tests.py --only python,javascript,go,java

@@ -7,7 +7,7 @@ as one skipped test and says why.
 
 Environment: JOBS (parallel compilations), NORNICDB_TCK_DIR (the folder of the openCypher scenarios),
 NORNICDB_KILLS (rounds of the kill test, default 20), NORNICDB_ROUNDS (of the failover test, default 5), NORNICDB_GIB
-(data of the snapshot test, default 0.05).
+(data of the snapshot test, default 0.05), NORNICDB_SIM_SECONDS (of simulated histories, default 60), NORNICDB_SEED (the first of them).
 """
 import argparse
 import collections
@@ -109,6 +109,7 @@ SUITES = collections.OrderedDict([
     ("check", lambda: script("scripts/check_includes.py")),
     ("release", lambda: room_tests("release", ["all"])),
     ("dev", lambda: room_tests("dev", ["tests"])),
+    ("sim", lambda: script("tests/sim/run.py")),
     ("python", lambda: script("tests/drivers/run.py", "python")),
     ("javascript", lambda: script("tests/drivers/run.py", "javascript")),
     ("go", lambda: script("tests/drivers/run.py", "go")),

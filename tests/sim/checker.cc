@@ -8,7 +8,7 @@
 namespace nornic::sim {
 namespace {
 
-constexpr std::uint64_t kStateEvery = 64;  // entries; a digest looks at everything
+constexpr std::uint64_t kStateEvery = 128;  // entries; a digest looks at everything
 
 std::uint64_t hash_of(const engine::LogEntry& entry) {
     std::uint64_t hash = 0xCBF29CE484222325ULL ^ static_cast<std::uint64_t>(entry.kind) ^ entry.hybrid_time;

@@ -1,6 +1,7 @@
 // nornic_sim: the production driver, strategies and engine in a world of one seed. docs/simulator.md.
 #include "observability/log.h"
 #include "tests/sim/checker.h"
+#include "tests/sim/commit.h"
 #include "tests/sim/network.h"
 #include "tests/sim/node.h"
 #include "tests/sim/world.h"
@@ -15,6 +16,7 @@
 #include <fcntl.h>
 #include <string>
 #include <string_view>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <vector>
 
@@ -31,11 +33,13 @@ struct Options {
     bool marks = false;
     std::string mode = "ha_standby";
     Mutation mutation = Mutation::kNone;
+    std::uint64_t jobs = 1;
     std::uint64_t before = 0;  // seeds that an aborted process did
     std::uint64_t failed_before = 0;
 };
 
 constexpr std::uint64_t kFailuresMax = 100;  // with --keep-going
+constexpr std::uint64_t kTwiceEvery = 50;    // seeds of a run of many are run twice, to see that they do the same
 
 std::uint64_t seed_now = 0;
 std::uint64_t failed_now = 0;
@@ -70,7 +74,7 @@ void on_signal(int number) {
         for (char** word = arguments_now + 1; *word != nullptr; ++word) {
             const std::string_view name{*word};
             if (!name.starts_with("--first=") && !name.starts_with("--seeds=") && !name.starts_with("--before=") &&
-                !name.starts_with("--failed-before=")) {
+                !name.starts_with("--failed-before=") && !name.starts_with("--jobs=")) {
                 words.emplace_back(name);
             }
         }
@@ -120,6 +124,8 @@ bool parse(int argc, char** argv, Options& options) {
             options.first = number;
         } else if (name == "--seconds" && is_number) {
             options.seconds = static_cast<double>(number);
+        } else if (name == "--jobs" && is_number && number > 0 && number <= 256) {
+            options.jobs = number;
         } else if (name == "--before" && is_number) {
             options.before = number;
         } else if (name == "--failed-before" && is_number) {
@@ -137,7 +143,7 @@ bool parse(int argc, char** argv, Options& options) {
         } else if (name == "--mutation" && parse_mutation(value, options.mutation)) {
         } else {
             fmt::print(stderr,
-                       "'{}' is not understood. nornic_sim [--seed=N | --first=N --seeds=N] [--seconds=S] [--verbose] "
+                       "'{}' is not understood. nornic_sim [--seed=N | --first=N --seeds=N [--jobs=J]] [--seconds=S] [--verbose] "
                        "[--twice] [--keep-going] [--marks] [--mode=ha_standby|standalone] [--mutation=NAME]\n",
                        text);
             return false;
@@ -159,14 +165,14 @@ int run(const Options& options) {
             break;
         }
         if (options.count == 1) {
-            fmt::print("seed {}: {}\n", seed, draw_menu(seed, options.mutation, options.mode).describe());
+            fmt::print("seed {} of {}: {}\n", seed, kCommit, draw_menu(seed, options.mutation, options.mode).describe());
             std::fflush(stdout);
         }
         Run result = run_seed(seed, options.mutation, {options.verbose, options.verbose}, marks);
         ++done;
         acknowledged += result.acknowledged;
         digest = (digest ^ result.digest) * 0x100000001B3ULL;
-        if (options.twice && !result.violation) {
+        if ((options.twice || (options.count > 1 && seed % kTwiceEvery == 0)) && !result.violation) {
             Marks again;
             if (run_seed(seed, options.mutation, {true, false}, again).digest != result.digest) {
                 result.violation = Violation{"run twice, the seed gave two histories"};
@@ -206,6 +212,35 @@ int run(const Options& options) {
     return failed + options.failed_before == 0 ? 0 : 1;
 }
 
+/// Each process takes a part of the seeds.
+int run_jobs(Options& options) {
+    const std::uint64_t end = options.first + options.count;
+    const std::uint64_t share = (options.count + options.jobs - 1) / options.jobs;
+    std::vector<::pid_t> children;
+    for (std::uint64_t first = options.first; first < end; first += share) {
+        std::fflush(stdout);
+        const ::pid_t child = ::fork();
+        if (child == 0) {
+            options.first = first;
+            options.count = std::min(share, end - first);
+            const int status = run(options);
+            std::fflush(stdout);
+            ::_exit(status);
+        }
+        children.push_back(child);
+    }
+    int worst = 0;
+    for (const ::pid_t child : children) {
+        int status = 0;
+        if (child < 0 || ::waitpid(child, &status, 0) != child) {
+            worst = 3;
+            continue;
+        }
+        worst = std::max(worst, WIFEXITED(status) ? WEXITSTATUS(status) : 3);
+    }
+    return worst;
+}
+
 }  // namespace
 }  // namespace nornic::sim
 
@@ -231,5 +266,5 @@ int main(int argc, char** argv) {
     for (const int number : {SIGABRT, SIGSEGV, SIGFPE, SIGBUS}) {
         std::signal(number, nornic::sim::on_signal);
     }
-    return nornic::sim::run(options);
+    return options.jobs > 1 && options.count > 1 ? nornic::sim::run_jobs(options) : nornic::sim::run(options);
 }

@@ -257,7 +257,9 @@ void Network::arrive(std::size_t from, std::size_t to, Lane lane, const MessageP
         return;
     }
     world_.scheduler.mix(static_cast<std::uint64_t>(message->body_case()) << 8 | from << 4 | to);
-    world_.trace("{} -> {}: {}", world_.node(from).id(), world_.node(to).id(), message->ShortDebugString().substr(0, 400));
+    if (world_.traces()) {
+        world_.trace("{} -> {}: {}", world_.node(from).id(), world_.node(to).id(), message->ShortDebugString().substr(0, 400));
+    }
     buses_[to]->handler()->message(world_.node(from).id(), lane, message);
 }
 

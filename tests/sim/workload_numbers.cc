@@ -26,8 +26,14 @@ public:
 
     void transact(Node& node, Duration think, std::function<void(const Answer&)> done) override {
         const std::int64_t number = ++last_;
-        const auto body = [number](Transaction& tx) -> Result<bool> {
-            NORNIC_TRY(create_node(tx, "Number", {{"n", number}}));
+        // Now and then one that spans sectors, batches and chunks.
+        const std::size_t bytes = world_.random.one_in(16) ? world_.random.below(4000) : 0;
+        const auto body = [number, bytes](Transaction& tx) -> Result<bool> {
+            NORNIC_TRY(const NodeId id, create_node(tx, "Number", {{"n", number}}));
+            if (bytes != 0) {
+                NORNIC_TRY(const PropertyKeyId key, tx.property_key_or_create("text"));
+                NORNIC_TRY(tx.set_property(id, key, Value{std::string(bytes, static_cast<char>('a' + number % 26))}));
+            }
             return true;
         };
         node.transact(think, body, [this, number, done = std::move(done)](const Answer& answer) {

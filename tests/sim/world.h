@@ -56,6 +56,7 @@ public:
             line(fmt::format(format, std::forward<Args>(args)...));
         }
     }
+    [[nodiscard]] bool traces() const { return tracing_.keep || tracing_.print; }
     void mark(std::string_view name) {
         auto at = marks_.find(name);
         if (at == marks_.end()) {

@@ -1,0 +1,18 @@
+# Writes OUTPUT, a header that names the commit of SOURCE, unless it says the same already.
+find_program(GIT git)
+set(commit unknown)
+if(GIT)
+    execute_process(COMMAND ${GIT} -C ${SOURCE} describe --always --dirty --abbrev=10
+                    OUTPUT_VARIABLE described OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed ERROR_QUIET)
+    if(NOT failed)
+        set(commit ${described})
+    endif()
+endif()
+set(text "#pragma once\n#include <string_view>\nnamespace nornic::sim {\ninline constexpr std::string_view kCommit = \"${commit}\";\n}\n")
+set(present "")
+if(EXISTS ${OUTPUT})
+    file(READ ${OUTPUT} present)
+endif()
+if(NOT present STREQUAL text)
+    file(WRITE ${OUTPUT} "${text}")
+endif()
