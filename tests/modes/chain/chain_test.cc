@@ -184,6 +184,44 @@ TEST_F(ChainTest, AMemberWithTheNewerLogFollowsNoOlderOne) {
     cluster.expect_progress_and_convergence();
 }
 
+TEST_F(ChainTest, AnEntryOfAnOlderEpochIsCommittedByOneOfThisEpochBehindIt) {
+    // Raft's figure 8 for a chain: an entry on all disks of a chain may still be overwritten by a member that was
+    // in no contact and has an entry of a later epoch.
+    const auto step_until_answered = [&](const NodeName& head, std::uint64_t asked) {
+        for (int i = 0; i < 100 && !cluster.answer(asked); ++i) {
+            cluster.step_driver(head);
+            cluster.deliver(head, "c", Lane::LANE_LOG);
+            cluster.step_driver("c");
+            cluster.deliver("c", head, Lane::LANE_LOG);
+        }
+        return cluster.answer(asked).has_value();
+    };
+    cluster.isolate("a");
+    (void)propose("a", "old");
+    cluster.settle();
+    ASSERT_TRUE(holds("a", "old"));
+    // b leads c and gets no further than to write its first entry on its own disk.
+    const auto to_b = change(kRemove, "b", "a");
+    ASSERT_TRUE(to_b);
+    ASSERT_TRUE(step_until_answered("b", to_b.value()));
+    cluster.isolate("b");
+    cluster.settle();
+    ASSERT_EQ(cluster.log("b").term_at(LogIndex{2}).value(), cluster.strategy("b").view().term);
+    cluster.crash("b");
+    // a leads c, and "old" comes to all of this chain before its own first entry is on disk.
+    cluster.heal();
+    const auto to_a = change(kRemove, "a", "b");
+    ASSERT_TRUE(to_a);
+    ASSERT_TRUE(step_until_answered("a", to_a.value()));
+    cluster.hold_disk("a", Hold::kSync);
+    cluster.settle();
+    ASSERT_TRUE(holds("c", "old"));
+    EXPECT_FALSE(has_applied("c", "old")) << "b could still lead c, and c would take b's entry in its place";
+    cluster.hold_disk("a", Hold::kNothing);
+    cluster.settle();
+    EXPECT_TRUE(has_applied("c", "old"));
+}
+
 TEST_F(ChainTest, IsChangedAtItsHeadAlone) {
     for (const auto& [at, target] : {std::pair{"b", "c"}, std::pair{"c", "a"}, std::pair{"c", "b"}, std::pair{"a", "a"}}) {
         const auto asked = change(kRemove, at, target);

@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 
+#include <array>
 #include <cstdlib>
 
 namespace nornic::modes::conformance {
@@ -23,12 +24,14 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
 class Walk {
 public:
     Walk(const ModeUnderTest& mode, std::uint64_t seed)
-        : random_{seed}, cluster_{mode, options(seed)}, faults_{random_.below(4) != 0} {}
+        : random_{seed}, cluster_{mode, options(seed)} {
+        draw_faults();
+    }
 
     void go() {
         cluster_.start_all();
         for (int step = 0; step < kSteps && !testing::Test::HasFailure(); ++step) {
-            faults_ && random_.one_in(60) ? fault() : work();
+            random_.one_in(fault_one_in_) ? fault() : work();
         }
         if (!testing::Test::HasFailure()) {
             cluster_.expect_progress_and_convergence();
@@ -83,62 +86,94 @@ private:
         }
     }
 
+    enum Fault : std::uint8_t {
+        kCrash,
+        kStart,
+        kCut,
+        kIsolate,
+        kHeal,
+        kHang,
+        kFill,
+        kMend,
+        kCheckpoint,
+        kDrop,
+        kPause,
+        kResume,
+        kCommand,
+        kFaults
+    };
+    /// Each walk has faults of its own: some often, some never. What mends is always there.
+    void draw_faults() {
+        for (int fault = 0; fault < kFaults; ++fault) {
+            const bool mends = fault == kStart || fault == kHeal || fault == kMend || fault == kResume;
+            const std::uint64_t weight = mends ? 2 + random_.below(3) : std::array<std::uint64_t, 4>{0, 1, 1, 4}[random_.below(4)];
+            faults_.insert(faults_.end(), weight, static_cast<Fault>(fault));
+        }
+        fault_one_in_ = std::array<std::uint64_t, 4>{12, 40, 100, 100'000}[random_.below(4)];
+    }
+
     void fault() {
         const NodeName name = any();
         const NodeName other = any();
-        switch (random_.below(14)) {
-            case 0:
+        switch (pick(faults_)) {
+            case kCrash:
                 cluster_.crash(name, random_.below(5));
                 break;
-            case 1:
-            case 2:
-            case 3:
+            case kStart:
                 if (!cluster_.alive(name)) {
                     cluster_.start(name);
                 }
                 break;
-            case 4:
+            case kCut:
                 if (name != other) {
                     cluster_.cut(name, other);
                 }
                 break;
-            case 5:
+            case kIsolate:
                 cluster_.isolate(name);
                 break;
-            case 6:
-            case 7:
+            case kHeal:
                 cluster_.heal();
                 break;
-            case 8:
-                cluster_.hold_disk(name, static_cast<Hold>(random_.below(3)));
+            case kHang:
+                cluster_.hold_disk(name, random_.one_in(2) ? Hold::kAppend : Hold::kSync);
                 break;
-            case 9:
+            case kFill:
+                cluster_.fill_disk(name, true);
+                break;
+            case kMend:
                 cluster_.hold_disk(name, Hold::kNothing);
-                cluster_.fill_disk(name, random_.one_in(4));
+                cluster_.fill_disk(name, false);
                 break;
-            case 10:
+            case kCheckpoint:
                 cluster_.checkpoint(name,
                                     random_.one_in(3) ? Cluster::Retention::kNone : Cluster::Retention::kForPeers);
                 break;
-            case 11:
+            case kDrop:
                 if (name != other) {
                     cluster_.drop(name, other, static_cast<Lane>(random_.below(transport::kLanes)));
                 }
                 break;
-            case 12:
-                random_.one_in(3) ? cluster_.pause(name) : cluster_.resume(name);
+            case kPause:
+                cluster_.pause(name);
                 break;
-            default:
+            case kResume:
+                cluster_.resume(name);
+                break;
+            case kCommand:
                 if (cluster_.serves(name) && !cluster_.mode().commands.empty()) {
                     (void)cluster_.command(name, pick(cluster_.mode().commands));
                 }
+                break;
+            case kFaults:
                 break;
         }
     }
 
     Random random_;
     Cluster cluster_;
-    const bool faults_;
+    std::vector<Fault> faults_;
+    std::uint64_t fault_one_in_ = 1;
     const std::vector<NodeName> names_ = cluster_.names();
     int writes_ = 0;
 };
