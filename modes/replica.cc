@@ -20,10 +20,20 @@ Error stopping_error() {
 
 }  // namespace
 
+Result<Term> LogView::term_at(LogIndex index) {
+    if (index.value == 0) {
+        return Term{0};
+    }
+    if (index.value > end_.load(std::memory_order_acquire)) {
+        return fail(ErrorCode::kNotFound, fmt::format("entry {} was given up", index.value));
+    }
+    return log_.term_at(index);
+}
+
 Result<std::vector<Entry>> LogView::read(LogIndex from, LogIndex to, std::size_t bytes) {
     std::vector<Entry> out;
     std::size_t taken = 0;
-    NORNIC_TRY(log_.read(from, to, [&](const Entry& entry) {
+    NORNIC_TRY(log_.read(from, std::min(to, last_index()), [&](const Entry& entry) {
         out.push_back(entry);
         taken += entry.payload.size();
         return taken < bytes;
@@ -94,7 +104,7 @@ Result<> ReplicaImpl::start() {
         if (engine_->freshly_installed()) {
             // A snapshot was put in place and the process died before its log was begun anew.
             const auto term = log_.term_at(durable);
-            if (log_.last_index() < durable || !term || term.value() != engine_->applied_term()) {
+            if (log_.last_index() < durable || (term && term.value() != engine_->applied_term())) {
                 NORNIC_TRY(log_.reset(LogIndex{durable.value + 1}, engine_->applied_term()));
                 NORNIC_TRY(log_.sync());
             }
@@ -303,10 +313,7 @@ void ReplicaImpl::read_point(ReadConsistency level,
 }
 
 std::optional<Term> ReplicaImpl::term_at(LogIndex index) {
-    if (index > log_.last_index()) {
-        return std::nullopt;
-    }
-    const auto term = log_.term_at(index);
+    const auto term = log_view_.term_at(index);
     return term ? std::optional{term.value()} : std::nullopt;
 }
 

@@ -68,7 +68,7 @@ public:
     /// not committed (any error but kUnknownCommit), or kUnknownCommit. Called on any thread,
     /// perhaps this one.
     /// `began_in`: the term() at which the transaction began. If leadership was lost meanwhile, others may have
-    /// written what its locks did not see, and it is refused with kNotLeader.
+    /// written what its locks did not see, and it is refused with kConflict.
     virtual void commit(std::string write_set, std::optional<Term> began_in, CommitDone done) = 0;
     /// The same, waiting here.
     Result<Committed> commit_and_wait(std::string write_set, std::optional<Term> began_in = std::nullopt);

@@ -16,17 +16,24 @@ namespace nornic::modes {
 class SnapshotReceiver;
 class SnapshotSender;
 
-/// The persisted part of a log, for a strategy.
+/// The persisted part of a log, for a strategy. What a rewind gave up is not part of it, though the file has it until the
+/// next append.
 class LogView final : public LogReader {
 public:
     explicit LogView(engine::Log& log) : log_{log} {}
     [[nodiscard]] LogIndex first_index() const override { return log_.first_index(); }
-    [[nodiscard]] LogIndex last_index() const override { return log_.last_index(); }
-    Result<Term> term_at(LogIndex index) override { return log_.term_at(index); }
+    [[nodiscard]] LogIndex last_index() const override {
+        return std::min(log_.last_index(), LogIndex{end_.load(std::memory_order_acquire)});
+    }
+    Result<Term> term_at(LogIndex index) override;
     Result<std::vector<Entry>> read(LogIndex from, LogIndex to, std::size_t bytes) override;
+
+    void end_at(LogIndex last) { end_.store(last.value, std::memory_order_release); }
+    void whole() { end_.store(UINT64_MAX, std::memory_order_release); }
 
 private:
     engine::Log& log_;
+    std::atomic<std::uint64_t> end_{UINT64_MAX};
 };
 
 class ReplicaImpl final : public Replica, private transport::MessageHandler {

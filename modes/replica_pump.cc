@@ -167,6 +167,7 @@ void ReplicaImpl::rewind(LogIndex keep, Completions& completions) {
                       "replicated"));
         });
     }
+    log_view_.end_at(keep);
     strategy_->rewound(keep, taken_back.value());
 }
 
@@ -267,9 +268,10 @@ void ReplicaImpl::written(Ready& ready, const Result<>& outcome, Completions& co
                     unapplied_.push_back(std::move(entry));
                 }
             }
+            log_view_.whole();
             strategy_->persisted(last);
         } else if (ready.hard_state) {
-            strategy_->persisted(log_.last_index());
+            strategy_->persisted(log_view_.last_index());
         }
         if (bus_ != nullptr) {
             for (Outbound& out : ready.messages_after_persist) {
@@ -405,7 +407,8 @@ void ReplicaImpl::shorten_log() {
     if (covered == 0) {
         return;
     }
-    std::uint64_t cut = covered;
+    // Never past what this state has on disk: it may have been replaced since.
+    std::uint64_t cut = std::min(covered, engine_->durable_index().value + 1);
     if (bus_ != nullptr && log_.disk_bytes() < settings_.log_retention_bytes) {
         if (const auto wanted = strategy_->wanted_from()) {
             cut = std::min(cut, wanted->value);

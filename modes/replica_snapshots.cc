@@ -90,6 +90,8 @@ void ReplicaImpl::install_pending(Completions& completions) {
         fail_for_good(done.error(), completions);
     } else if (done) {
         unapplied_.clear();
+        log_view_.whole();
+        cut_before_.store(0, std::memory_order_relaxed);  // of the state before
         ++stats_.snapshots_installed;
         for (auto& [index, waiter] : waiting_) {
             completions.emplace_back([answer = std::move(waiter.done)] {

@@ -65,6 +65,11 @@ HotStandby::HotStandby(const StrategyStart& start, const HotStandbySettings& set
         restart_promotion_ = !role.empty() && settings.configured_primary && primary_ != start.self;
         hard_dirty_ = true;
     }
+    if (start_.log != nullptr && last_ >= start_.log->first_index() && last_.value > 0) {
+        if (const auto newest = start_.log->read(last_, last_, 1); newest && !newest.value().empty()) {
+            last_hybrid_time_ = newest.value().back().hybrid_time;
+        }
+    }
     waiting_why_ = "it started and has not heard from its peer yet";
 }
 
@@ -529,6 +534,8 @@ void HotStandby::snapshot_installed(LogIndex index, Term epoch, std::string hist
     rewind_to_.reset();
     needs_snapshot_ = false;
     last_ = taken_ = persisted_ = committed_ = applied_ = matched_ = index;
+    said_received_ = LogIndex{0};
+    no_room_ = false;
     last_epoch_ = epoch;
     history_ = std::move(history);
     epochs_ = primary_epochs_;

@@ -81,6 +81,7 @@ private:
         std::uint64_t progress_tick = 0;
         std::uint64_t behind_since_tick = 0;
         bool sending_snapshot = false;
+        bool other_history = false;          // its last answer named another history than ours
         bool foreign = false;                // holds data of another history
         std::uint64_t sequence_at_progress = 0;
         std::uint64_t hold_until_tick = 0;   // it lost what it had received; no hurry to send it again
@@ -217,6 +218,7 @@ private:
 
     // As standby.
     std::uint64_t primary_heard_tick_ = 0;
+    LogIndex said_received_;     // in this epoch; what it forgot of that makes it unfit until it has it again
     bool told_in_sync_ = false;  // the primary acknowledges nothing without this member
     bool acknowledge_persisted_ = false;
     bool compared_ = false;  // matched_ was found in this epoch

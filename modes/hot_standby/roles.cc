@@ -43,6 +43,7 @@ void HotStandby::adopt(Term epoch, const NodeName& primary) {
         }
         matched_ = LogIndex{0};
         compared_ = false;
+        said_received_ = LogIndex{0};
         told_in_sync_ = false;
         state_ = State::kAsking;
     }
@@ -59,6 +60,7 @@ void HotStandby::follow(const NodeName& primary) {
     state_ = State::kStandby;
     matched_ = LogIndex{0};
     compared_ = false;
+    said_received_ = LogIndex{0};
     told_in_sync_ = false;
     waiting_why_.clear();
     ++leader_changes_;
@@ -243,7 +245,7 @@ Result<> HotStandby::may_promote(bool force) const {
     if (rewinding_ || needs_snapshot_) {
         return fail(ErrorCode::kDatabaseUnavailable, "this member's data is being replaced by the primary's");
     }
-    if (force || told_in_sync_ || (settings_.sync_mode == SyncMode::kAsync && state_ == State::kStandby)) {
+    if (force || told_in_sync_ || (settings_.sync_mode == SyncMode::kAsync && state_ == State::kStandby && compared_)) {
         return success();
     }
     if (state_ == State::kAsking) {
@@ -346,7 +348,10 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
             end_claim("the primary is heard again");
         }
         // A word sent before the primary knew what this member lacks is no promise.
-        told_in_sync_ = m.in_sync() && matched_ >= LogIndex{m.commit_index()};
+        told_in_sync_ = m.in_sync() && !no_room_ && matched_ >= std::max(said_received_, LogIndex{m.commit_index()});
+        if (other_data && last_.value == 0) {
+            needs_snapshot_ = true;  // it holds nothing of what this primary acknowledged
+        }
     }
     ClusterMessage message;
     auto& answer = *message.mutable_heartbeat_response();
@@ -355,7 +360,10 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
     answer.set_leading(state_ == State::kPrimary);
     answer.set_primary_id(primary_);
     const bool follows = state_ == State::kStandby && primary_ == from;
-    answer.set_received_index(follows ? matched_.value : 0);
+    if (follows && !no_room_) {
+        said_received_ = std::max(said_received_, matched_);
+    }
+    answer.set_received_index(follows ? (no_room_ ? std::min(matched_, persisted_) : matched_).value : 0);
     answer.set_persisted_index(follows ? std::min(matched_, persisted_).value : 0);
     answer.set_applied_index(applied_.value);
     answer.set_last_index(last_.value);
@@ -386,6 +394,13 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
         peer_.last_index = LogIndex{m.last_index()};
         peer_.last_epoch = Term{m.last_epoch()};
         peer_.applied = LogIndex{m.applied_index()};
+        const bool other = !m.history().empty() && m.history() != history_;
+        if (peer_.sending_snapshot && peer_.other_history && !other) {
+            // It has the snapshot, though the word of that was lost.
+            peer_.sending_snapshot = false;
+            lost_contact();
+        }
+        peer_.other_history = other;
     }
     if (epoch > epoch_) {
         if (claim_ != Claim::kNone && epoch >= claim_epoch_ && m.primary_id() != start_.self) {

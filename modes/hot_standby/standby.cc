@@ -16,7 +16,11 @@ void HotStandby::acknowledge(WALBatchResponse::Outcome outcome, LogIndex try_ind
     m.set_epoch(epoch_.value);
     m.set_outcome(outcome);
     m.set_probe(probe);
-    m.set_received_index((no_room_ ? std::min(matched_, persisted_) : matched_).value);
+    const LogIndex received = no_room_ ? std::min(matched_, persisted_) : matched_;
+    if (outcome == WALBatchResponse::ACCEPTED) {
+        said_received_ = std::max(said_received_, received);
+    }
+    m.set_received_index(received.value);
     m.set_persisted_index(std::min(matched_, persisted_).value);
     m.set_applied_index(applied_.value);
     if (outcome == WALBatchResponse::MISMATCH) {

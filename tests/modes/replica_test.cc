@@ -33,7 +33,7 @@ public:
         const std::lock_guard lock{mutex_};
         return applied_;
     }
-    LogIndex durable_index() const override { return LogIndex{0}; }
+    LogIndex durable_index() const override { return durable; }
     void on_checkpoint(std::function<void(LogIndex)> callback) override {
         checkpoint_callback = std::move(callback);
     }
@@ -65,6 +65,7 @@ public:
     }
     Result<> install(std::unique_ptr<engine::SnapshotImport>) override { return success(); }
 
+    LogIndex durable;
     std::vector<std::string> payloads;
     std::string fail_on = "\x01never";
     std::function<void(LogIndex)> checkpoint_callback;
@@ -255,6 +256,7 @@ TEST_F(ReplicaTest, ACheckpointLetsTheLogForget) {
     start();
     ASSERT_TRUE(replica->commit_and_wait("a"));
     ASSERT_TRUE(replica->commit_and_wait("b"));
+    engine.durable = LogIndex{1};
     engine.checkpoint_callback(LogIndex{1});
     EXPECT_EQ(log.cut.value, 2U);
 }
