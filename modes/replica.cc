@@ -313,7 +313,11 @@ void ReplicaImpl::read_point(ReadConsistency level,
 }
 
 std::optional<Term> ReplicaImpl::term_at(LogIndex index) {
-    const auto term = log_view_.term_at(index);
+    // Also of a branch that was given up, as long as the state may still be of it: a bookmark must not pass for one of it.
+    if (index > log_.last_index()) {
+        return std::nullopt;
+    }
+    const auto term = log_.term_at(index);
     return term ? std::optional{term.value()} : std::nullopt;
 }
 
