@@ -811,13 +811,15 @@ private:
 class ThreadedBus final : public transport::MessageBus {
 public:
     using Deliver = std::function<void(std::shared_ptr<const ClusterMessage>)>;
-    ThreadedBus(Worker& network, Deliver deliver) : network_{network}, deliver_{std::move(deliver)} {}
+    ThreadedBus(Worker& network, Deliver deliver)
+        : network_{network}, deliver_{std::make_shared<const Deliver>(std::move(deliver))} {}
     Result<> start(MessageHandler&) override { return success(); }
     void stop() override {}
     void set_peers(std::vector<std::string>) override {}
     void set_self(const PeerInfo&) override {}
     bool send(const NodeName&, Lane, std::shared_ptr<const ClusterMessage> message) override {
-        network_.give([this, message = std::move(message)] { deliver_(message); });
+        // The worker outlives this bus and still delivers what was sent.
+        network_.give([deliver = deliver_, message = std::move(message)] { (*deliver)(message); });
         return true;
     }
     [[nodiscard]] std::size_t queued_bytes(const NodeName&, Lane) const override { return 0; }
@@ -827,7 +829,7 @@ public:
 
 private:
     Worker& network_;
-    const Deliver deliver_;
+    const std::shared_ptr<const Deliver> deliver_;
 };
 
 TEST(SnapshotTransfer, RunsOnThreadsBesideWritesAndIsCutAndStoppedAtAnyMoment) {
