@@ -15,19 +15,24 @@ MUTATIONS = {
     "sync_lies": "a sync does nothing and says that it did",
     "hard_state_forgotten": "a crash makes a member forget its epoch",
     "epoch_rewritten": "messages of an old epoch arrive with the receiver's",
-    "forged_received": "a standby's answer says that everything arrived",
     "entry_twice": "an entry on its way takes the content of the one before it",
     "entry_dropped": "an entry on its way is left out and those behind it move up",
     "tail_lost": "the newest entries of a log are gone after a restart",
     "sink_drops": "what a lost branch held is saved nowhere",
     "always_in_sync": "the standby is told that it has everything",
-    "witness_grants": "the witness votes for whoever asks",
     "fence_accepted": "a refused Fence arrives as an accepted one",
     "early_answer": "a commit is answered before it was persisted",
     "snapshot_hole": "a pair is left out of a snapshot, and its counts put right",
     "apply_skipped": "a member takes an entry in and changes nothing",
     "read_early": "a read does not wait for its read point",
 }
+# Defects of one guard that another makes up for: a standby judges by its own log whether it may take over, whatever its
+# answers were made to say and whoever votes for it. They are to stay harmless.
+MASKED = {
+    "forged_received": "a standby's answer says that everything arrived",
+    "witness_grants": "the witness votes for whoever asks",
+}
+HARMLESS_SEEDS = 300
 
 
 def caught_by(program, name):
@@ -55,12 +60,26 @@ def run_all(program, names=None):
         yield name, found
 
 
+def run_masked(program):
+    """Yields (name, still harmless)."""
+    for name, what in MASKED.items():
+        result = seeds.run(program, first=1, count=HARMLESS_SEEDS, mutation=name)
+        failures = sorted(result.failures.items())
+        print(f"harmless {name} ({what}): {HARMLESS_SEEDS} seeds" if not failures else
+              f"FAILED {name} ({what}) does harm in seed {failures[0][0]}: {failures[0][1][:160]}", flush=True)
+        yield name, not failures
+
+
 def main():
     unknown = [name for name in sys.argv[1:] if name not in MUTATIONS]
     if unknown:
         sys.exit("no such mutation: " + ", ".join(unknown))
     results = dict(run_all(seeds.binary(), sys.argv[1:]))
     missed = sum(found is None for found in results.values())
+    if not sys.argv[1:]:
+        masked = dict(run_masked(seeds.binary()))
+        missed += sum(not ok for ok in masked.values())
+        results.update(masked)
     print(f"{len(results) - missed} passed, {missed} failed, 0 skipped")
     return 1 if missed else 0
 
