@@ -117,6 +117,8 @@ private:
     void decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index);
     void start_claim(Claim claim, std::string why);
     void send_claim();
+    [[nodiscard]] ClusterMessage make_fence(bool planned, bool forced) const;
+    void fence_peer();
     void end_claim(const std::string& why_not);
     void promote(const std::string& why);
     /// It was the primary of the newest epoch that it knows, and has its first entry to show for it.

@@ -161,13 +161,26 @@ void HotStandby::send_claim() {
         say(witness_.info.id, LANE_CONTROL, std::move(message));
         return;
     }
+    say(peer_.info.id, LANE_CONTROL, make_fence(claim_ == Claim::kPlanned, false));
+}
+
+ClusterMessage HotStandby::make_fence(bool planned, bool forced) const {
+    ClusterMessage message;
     auto& m = *message.mutable_fence();
     m.set_epoch(claim_epoch_.value);
     m.set_candidate_id(start_.self);
     m.set_last_index(last_.value);
     m.set_last_epoch(last_epoch_.value);
-    m.set_planned(claim_ == Claim::kPlanned);
-    say(peer_.info.id, LANE_CONTROL, std::move(message));
+    m.set_planned(planned);
+    m.set_forced(forced);
+    return message;
+}
+
+/// An attempt: the epoch is what keeps the old primary out once it hears of it.
+void HotStandby::fence_peer() {
+    if (peer_.up) {
+        say(peer_.info.id, LANE_CONTROL, make_fence(false, true));
+    }
 }
 
 void HotStandby::watch_claim() {
@@ -307,17 +320,7 @@ void HotStandby::consider_failover() {
         return;
     }
     claim_epoch_ = next_epoch();
-    if (peer_.up) {
-        // Fencing is an attempt: the epoch is what keeps the old primary out once it hears of it.
-        ClusterMessage message;
-        auto& m = *message.mutable_fence();
-        m.set_epoch(claim_epoch_.value);
-        m.set_candidate_id(start_.self);
-        m.set_last_index(last_.value);
-        m.set_last_epoch(last_epoch_.value);
-        m.set_forced(true);
-        say(peer_.info.id, LANE_CONTROL, std::move(message));
-    }
+    fence_peer();
     promote(fmt::format("primary '{}' has been silent for {}", primary_, in_seconds(silent_ticks())));
 }
 
@@ -658,16 +661,7 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
     }
     claim_ = Claim::kNone;
     claim_epoch_ = next_epoch();
-    if (peer_.up) {
-        ClusterMessage message;
-        auto& m = *message.mutable_fence();
-        m.set_epoch(claim_epoch_.value);
-        m.set_candidate_id(start_.self);
-        m.set_last_index(last_.value);
-        m.set_last_epoch(last_epoch_.value);
-        m.set_forced(true);
-        say(peer_.info.id, LANE_CONTROL, std::move(message));
-    }
+    fence_peer();
     promote(asked.force ? "an operator forced it" : "an operator asked for it");
     return success();
 }
