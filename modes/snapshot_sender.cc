@@ -421,7 +421,8 @@ void SnapshotSender::send(const NodeName& to, Term epoch) {
         Transfer& t = s.transfers[to];
         const bool another_epoch = t.epoch != epoch;
         t.epoch = epoch;
-        if (t.state == State::kInterrupted || (t.source && another_epoch)) {
+        // Asked for again though all was sent: the word of its end was lost, or the peer wants a newer one and says so.
+        if (t.state == State::kInterrupted || t.state == State::kSentAll || (t.source && another_epoch)) {
             t.heard = s.clock.now();
             s.offer(to, t);  // the same state goes on where it was cut
         }

@@ -507,13 +507,17 @@ Term HotStandby::write_term() const {
 // ---- Snapshots ----
 
 bool HotStandby::accepts_snapshot(
-    const NodeName& from, Term epoch, LogIndex, std::string_view history, std::string& reason) {
+    const NodeName& from, Term epoch, LogIndex index, std::string_view history, std::string& reason) {
     if (epoch < epoch_ || state_ == State::kPrimary || state_ == State::kPromoting) {
         reason = fmt::format("epoch {} is over; this member is in epoch {}", epoch.value, epoch_.value);
         return false;
     }
     if (epoch > epoch_ || from != primary_ || state_ != State::kStandby) {
         reason = "the sender is not known here as primary yet";
+        return false;
+    }
+    if (history == history_ && index <= matched_ && matched_.value > 0) {
+        reason = fmt::format("this member holds the log up to {} already", matched_.value);
         return false;
     }
     if (history != history_ && last_.value > 0) {

@@ -347,7 +347,8 @@ void HotStandby::advance_commit() {
 
 bool HotStandby::standby_holds_all() const {
     const LogIndex known = settings_.sync_mode == SyncMode::kSync ? peer_.persisted : peer_.received;
-    return peer_.up && !peer_.probing && known.value > 0 && known >= committed_;
+    // What was acknowledged before this epoch ends with its first entry, whatever this member knows to be committed.
+    return peer_.up && !peer_.probing && known >= std::max(committed_, epoch_begins_);
 }
 
 void HotStandby::set_in_sync(bool in_sync) {
