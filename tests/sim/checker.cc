@@ -2,6 +2,7 @@
 
 #include "tests/sim/node.h"
 
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 
@@ -10,12 +11,16 @@ namespace {
 
 constexpr std::uint64_t kStateEvery = 128;  // entries; a digest looks at everything
 
-std::uint64_t hash_of(const engine::LogEntry& entry) {
-    std::uint64_t hash = 0xCBF29CE484222325ULL ^ static_cast<std::uint64_t>(entry.kind) ^ entry.hybrid_time;
-    for (const char c : entry.payload) {
+std::uint64_t hash_of(std::string_view bytes) {
+    std::uint64_t hash = 0xCBF29CE484222325ULL;
+    for (const char c : bytes) {
         hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
     }
     return hash;
+}
+
+std::uint64_t hash_of(const engine::LogEntry& entry, std::uint64_t payload) {
+    return (payload ^ static_cast<std::uint64_t>(entry.kind) << 56 ^ entry.hybrid_time) * 0x9E3779B97F4A7C15ULL;
 }
 
 std::uint64_t number_after(std::string_view text, std::string_view label) {
@@ -31,8 +36,13 @@ std::uint64_t number_after(std::string_view text, std::string_view label) {
 
 void Checker::logged(Node& node, const engine::LogEntry& entry) {
     const std::pair key{entry.index, entry.term};
-    const auto [at, added] = entries_.emplace(key, hash_of(entry));
-    if (!added && at->second != hash_of(entry)) {
+    const std::uint64_t payload = hash_of(entry.payload);
+    const std::uint64_t hash = hash_of(entry, payload);
+    const auto [at, added] = entries_.emplace(key, hash);
+    if (added && entry.kind == engine::EntryKind::kWriteSet) {
+        places_[payload].push_back({entry.index, entry.term, hash});
+    }
+    if (!added && at->second != hash) {
         world_.violate(fmt::format("entry {} of epoch {} at {} is another than it was before",
                                    entry.index.value,
                                    entry.term.value,
@@ -129,7 +139,7 @@ void Checker::acknowledged(Node& node, modes::Committed committed) {
 
 void Checker::applied(Node& node, engine::EngineHost& engine, const engine::LogEntry& entry) {
     const auto logged = entries_.find(std::pair{entry.index, entry.term});
-    if (logged == entries_.end() || logged->second != hash_of(entry)) {
+    if (logged == entries_.end() || logged->second != hash_of(entry, hash_of(entry.payload))) {
         world_.violate(fmt::format("{} applies entry {} of epoch {}, which {}",
                                    node.id(),
                                    entry.index.value,
@@ -183,6 +193,75 @@ void Checker::count_primaries() {
     }
     if (count > 1) {
         world_.violate(fmt::format("{} take writes at a time", who));
+    }
+}
+
+void Checker::check_views() {
+    for (const auto& node : world_.nodes) {
+        if (!node->running()) {
+            continue;
+        }
+        const modes::ClusterView view = node->replica().view();
+        const auto wrong = [&](std::string_view what) {
+            world_.violate(fmt::format("the view of {} {}: {} in epoch {}, state {} ({}), leader '{}'",
+                                       node->id(),
+                                       what,
+                                       modes::to_string(view.role),
+                                       view.term.value,
+                                       view.state,
+                                       view.reason,
+                                       view.leader));
+        };
+        if (view.members.empty() || view.members.front().id != node->id() || view.self != node->id()) {
+            wrong("does not begin with itself");
+        } else if (view.accepts_writes && !view.is_leader()) {
+            wrong("takes writes and does not lead");
+        } else if (view.is_leader() && view.leader != node->id()) {
+            wrong("leads and names another");
+        } else if (view.state != "ready" && view.reason.empty()) {
+            wrong("gives no reason");
+        } else if (!view.leader.empty() && std::ranges::none_of(view.members, [&](const modes::MemberView& member) {
+                       return member.id == view.leader;
+                   })) {
+            wrong("names a leader that is no member");
+        }
+    }
+}
+
+std::uint64_t Checker::proposed(std::string_view write_set) {
+    const std::uint64_t payload = hash_of(write_set);
+    ++proposals_[payload].times;
+    return payload;
+}
+
+void Checker::answered(std::uint64_t payload, const Answer& answer) {
+    proposals_[payload].answer = answer;
+}
+
+/// What was refused is nowhere, what was acknowledged is where it was said to be, nothing is there twice.
+void Checker::judge_proposals() {
+    for (const auto& [payload, proposal] : proposals_) {
+        if (proposal.times != 1) {
+            continue;
+        }
+        std::size_t there = 0;
+        const auto places = places_.find(payload);
+        for (const Place& place : places == places_.end() ? std::vector<Place>{} : places->second) {
+            const auto entry = entries_.find({place.index, place.term});
+            there += entry != entries_.end() && entry->second == place.entry && survived({place.index, place.term}) ? 1 : 0;
+        }
+        const Outcome outcome = proposal.answer ? proposal.answer->outcome : Outcome::kUnknown;
+        const std::size_t most = outcome == Outcome::kRefused ? 0 : 1;
+        const bool missing = outcome == Outcome::kCommitted && survived(proposal.answer->committed) && there == 0;
+        if (there > most || missing) {
+            world_.violate(fmt::format("a write set was {} ({}) and is in the log {} times",
+                                       outcome == Outcome::kRefused     ? "refused"
+                                       : outcome == Outcome::kCommitted ? "acknowledged"
+                                                                        : "of unknown outcome",
+                                       proposal.answer ? proposal.answer->error : "",
+                                       there));
+            return;
+        }
     }
 }
 
@@ -266,6 +345,7 @@ void Checker::judge(Node& primary) {
             break;
         }
     }
+    judge_proposals();
     if (lost != 0) {
         world_.mark("writes: some acknowledged ones were given up, as promised");
     }

@@ -4,12 +4,15 @@
 #include "engine/log.h"
 #include "engine/snapshot.h"
 #include "modes/replica.h"
+#include "tests/sim/node.h"
 #include "tests/sim/world.h"
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,6 +33,9 @@ public:
     /// A member's log goes on behind a snapshot of (index, term).
     void replaced(Node& node, LogIndex index, Term term);
     void diverged(Node& node, const std::string& name, const std::string& text);
+    /// A write set is offered; the number names it to answered().
+    std::uint64_t proposed(std::string_view write_set);
+    void answered(std::uint64_t payload, const Answer& answer);
     /// A client was told that its write is committed.
     void acknowledged(Node& node, modes::Committed committed);
 
@@ -40,6 +46,8 @@ public:
     /// Members that stand at the same entry have the same state; under witness and strict one member leads.
     void compare_states();
     void count_primaries();
+    /// What members say of themselves makes sense.
+    void check_views();
 
     /// Everything is healed and quiet; `primary` leads.
     void judge(Node& primary);
@@ -55,6 +63,7 @@ private:
         bool in_sync = false;  // its primary said then that nothing is acknowledged without the standby
     };
     void compare_state(Node& node, engine::EngineHost& engine);
+    void judge_proposals();
     [[nodiscard]] std::string why_lost_is_wrong(const Acknowledged& lost) const;
 
     World& world_;
@@ -67,6 +76,17 @@ private:
     std::set<std::pair<LogIndex, Term>> late_;     // by the primary of an epoch that was over
     std::map<Term, std::size_t> leaders_;  // who acknowledged in an epoch
     std::vector<Acknowledged> acknowledged_;
+    struct Place {
+        LogIndex index;
+        Term term;
+        std::uint64_t entry = 0;  // its hash
+    };
+    struct Proposal {
+        std::uint32_t times = 0;  // write sets of the same bytes cannot be told from each other
+        std::optional<Answer> answer;
+    };
+    std::map<std::uint64_t, std::vector<Place>> places_;    // by hash of the write set, wherever it was ever logged
+    std::map<std::uint64_t, Proposal> proposals_;           // the same
     std::vector<Term> history_;  // of the primary at the end
 };
 

@@ -115,6 +115,11 @@ Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode) {
     menu.seam_crash_per_million = one_in(odds) ? static_cast<std::uint32_t>(below(2'000)) : 0;
     menu.skew = one_in(3) ? 0.04 * random.unit() : 0;
     menu.rot_per_million = menu.segmented_log && one_in(odds) ? static_cast<std::uint32_t>(below(500'000)) : 0;
+    menu.queue_bytes_max = one_in(6) ? 512 + below(16'384) : std::size_t{64} << 20;
+    menu.inflight_max = one_in(4) ? 1 + below(6) : 4096;
+    menu.inflight_bytes_max = one_in(6) ? 64 + below(2048) : std::size_t{256} << 20;
+    menu.snapshot_window_chunks = one_in(3) ? 1 + below(3) : 8;
+    menu.snapshot_bytes_per_second = one_in(6) ? 4096 + below(65'536) : std::uint64_t{64} << 20;
     menu.wipe = one_in(2) ? rate(1500, 6000) : Duration::zero();
 
     menu.clients = 1 + below(5);
@@ -207,6 +212,15 @@ std::string Menu::describe() const {
     part("rot", rot_per_million);
     if (log_retention_bytes < (std::uint64_t{1} << 30)) {
         out += fmt::format(" retention={}", log_retention_bytes);
+    }
+    if (queue_bytes_max < (std::size_t{64} << 20)) {
+        out += fmt::format(" queue={}", queue_bytes_max);
+    }
+    if (snapshot_bytes_per_second < (std::uint64_t{64} << 20)) {
+        out += fmt::format(" snapshot_rate={}", snapshot_bytes_per_second);
+    }
+    if (inflight_max < 4096 || inflight_bytes_max < (std::size_t{256} << 20)) {
+        out += fmt::format(" inflight={}/{}", inflight_max, inflight_bytes_max);
     }
     if (!standby.auto_failover) {
         out += " no_auto_failover";

@@ -51,6 +51,7 @@ struct Menu {
     Duration latency_max = kMillisecond;
     Duration keep_alive = std::chrono::milliseconds{300};
     Duration dial_max = std::chrono::milliseconds{100};
+    std::size_t queue_bytes_max = std::size_t{64} << 20;  // of a lane, on its way; more is dropped, as the bus says
     std::uint32_t loss_per_million = 0;
     std::uint32_t duplicate_per_million = 0;
     std::uint32_t spike_per_million = 0;  // a message that takes up to a fail-over time-out
@@ -65,7 +66,11 @@ struct Menu {
     std::uint32_t rot_per_million = 0;  // of restarts: a synced sector of the log changed meanwhile
     std::uint64_t log_retention_bytes = std::uint64_t{1} << 30;
     std::size_t snapshot_chunk_bytes = std::size_t{256} << 10;
+    std::size_t snapshot_window_chunks = 8;
+    std::uint64_t snapshot_bytes_per_second = std::uint64_t{64} << 20;
     std::size_t batch_entries_max = 4096;
+    std::size_t inflight_max = 4096;
+    std::size_t inflight_bytes_max = std::size_t{256} << 20;
 
     // What happens now and then; the mean time between two of a kind, zero: not on the menu.
     Duration crash{};

@@ -196,6 +196,12 @@ bool Network::send(std::size_t from, std::size_t to, Lane lane, MessagePtr messa
     if (!way(from, to).up) {
         return false;
     }
+    // One message goes into an empty queue however large it is.
+    const std::size_t waiting = way(from, to).queued[static_cast<std::size_t>(lane)];
+    if (waiting != 0 && waiting + message->ByteSizeLong() > world_.menu.queue_bytes_max) {
+        world_.mark("network: a queue was full");
+        return false;
+    }
     if (!link(from, to).connected || world_.chance(world_.menu.loss_per_million)) {
         world_.scheduler.mix(3);
         return true;

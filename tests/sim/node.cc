@@ -15,7 +15,7 @@ using modes::Committed;
 
 namespace {
 
-constexpr std::uint64_t kMissedTicksMax = 4;  // more is told as a pause, as the driver's own thread does
+constexpr std::uint64_t kMissedTicksMax = 4;  // more is a pause
 
 /// From the inside of a run of words, so that lines of one kind share a mark: names, numbers and reasons vary.
 std::string kind_of(const std::string& event) {
@@ -194,6 +194,8 @@ void Node::start() {
     parts.start.bolt_address = self.bolt_address;
     parts.start.http_address = self.http_address;
     parts.start.seed = world_.random.next();
+    parts.start.inflight_max = world_.menu.inflight_max;
+    parts.start.inflight_bytes_max = world_.menu.inflight_bytes_max;
     parts.engine = engine_.get();
     parts.log = log_.get();
     parts.bus = bus_.get();
@@ -220,6 +222,8 @@ void Node::start() {
     settings.sync_warn_after = world_.menu.failover_timeout() / 3;
     settings.log_retention_bytes = world_.menu.log_retention_bytes;
     settings.snapshot_chunk_bytes = world_.menu.snapshot_chunk_bytes;
+    settings.snapshot_window_chunks = world_.menu.snapshot_window_chunks;
+    settings.snapshot_bytes_per_second = world_.menu.snapshot_bytes_per_second;
     settings.snapshot_keep = world_.menu.failover_timeout() * 4;
     settings.diverged_sink = [this](const std::string& name, const std::string& text) {
         world_.checker->diverged(*this, name, text);
@@ -323,8 +327,8 @@ void Node::heal() {
     if (paused_) {
         world_.trace("{} goes on", id_);
         paused_ = false;
-        if (missed_ticks_ > kMissedTicksMax && strategy_ != nullptr) {
-            strategy_->paused(std::exchange(missed_ticks_, 0));
+        if (missed_ticks_ > kMissedTicksMax) {
+            missed_ticks_ = 0;  // the driver finds out by its clock, and its thread makes up for few of them
         }
         std::vector<Action> deferred = std::exchange(deferred_, {});
         const auto life = life_;
@@ -486,6 +490,7 @@ void Node::transact(Duration think, const Body& body, std::function<void(const A
             return;
         }
         attempt->proposed = true;
+        attempt->payload = world_.checker->proposed(write_set.value());
         replica_->commit(std::move(write_set).value(), attempt->began, [this, attempt](Result<Committed> result) {
             answer(attempt, std::move(result));
         });
@@ -517,6 +522,7 @@ void Node::answer(const std::shared_ptr<Attempt>& attempt, Result<Committed> res
         answer.outcome = result.error().code() == ErrorCode::kUnknownCommit ? Outcome::kUnknown : Outcome::kRefused;
         answer.error = result.error().message();
     }
+    world_.checker->answered(attempt->payload, answer);
     attempt->done(answer);
 }
 

@@ -36,6 +36,7 @@ struct Attempt {
     std::unique_ptr<engine::Transaction> transaction;
     Term began;
     bool proposed = false;
+    std::uint64_t payload = 0;  // as the checker knows it
     bool answered = false;
     std::uint32_t completions = 0;
     std::function<void(const Answer&)> done;

@@ -236,6 +236,7 @@ void World::probe() {
             return;
         }
         checker->count_primaries();
+        checker->check_views();
         if (random.one_in(8)) {
             checker->compare_states();
         }
