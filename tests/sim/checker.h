@@ -28,6 +28,8 @@ public:
     void reopened(Node& node, LogIndex last);
     /// A member's log was synced from there to its end.
     void synced(Node& node, LogIndex from);
+    /// A member's disk is emptied: what was on both is on one, until it is there again.
+    void wiped() { on_both_.clear(); }
     /// A member that leads in `term` decided that entries are committed.
     void committed(Node& node, Term term, LogIndex last);
     /// A member's log goes on behind a snapshot of (index, term).

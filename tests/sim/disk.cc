@@ -270,6 +270,7 @@ void Disk::wipe() {
         memory_log_ = engine::make_memory_log();
     }
     home_ = engine::make_memory_kv_home();
+    world_.checker->wiped();
     lineage.assign(1, Term{0});
     durable = lineage;
     hard_states_.assign(1, engine::HardState{});
