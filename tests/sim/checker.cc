@@ -185,7 +185,7 @@ void Checker::count_primaries() {
     std::string who;
     std::size_t count = 0;
     for (const auto& node : world_.nodes) {
-        if (node->running() && !node->witness() && node->replica().view().is_leader() &&
+        if (node->running() && !node->just_resumed() && !node->witness() && node->replica().view().is_leader() &&
             node->replica().view().accepts_writes) {
             ++count;
             who += (who.empty() ? "" : " and ") + node->id();

@@ -119,7 +119,7 @@ Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode) {
     menu.inflight_max = one_in(4) ? 1 + below(6) : 4096;
     menu.inflight_bytes_max = one_in(6) ? 64 + below(2048) : std::size_t{256} << 20;
     menu.snapshot_window_chunks = one_in(3) ? 1 + below(3) : 8;
-    menu.snapshot_bytes_per_second = one_in(6) ? 4096 + below(65'536) : std::uint64_t{64} << 20;
+    menu.snapshot_bytes_per_second = one_in(6) ? 65'536 + below(1'000'000) : std::uint64_t{64} << 20;
     menu.wipe = one_in(2) ? rate(1500, 6000) : Duration::zero();
 
     menu.clients = 1 + below(5);

@@ -150,7 +150,7 @@ void Node::start() {
         return;
     }
     life_ = std::make_shared<Life>(Life{false, life_ ? life_->number + 1 : 1});
-    started_ = stopping_ = paused_ = false;
+    started_ = stopping_ = paused_ = just_resumed_ = false;
     missed_ticks_ = 0;
     disk_work_ = 0;
     world_.trace("{} starts{}", id_, configured_primary ? " as primary" : "");
@@ -327,6 +327,7 @@ void Node::heal() {
     if (paused_) {
         world_.trace("{} goes on", id_);
         paused_ = false;
+        just_resumed_ = true;
         if (missed_ticks_ > kMissedTicksMax) {
             missed_ticks_ = 0;  // the driver finds out by its clock, and its thread makes up for few of them
         }
@@ -386,6 +387,7 @@ void Node::tick() {
     if (paused_) {
         return;
     }
+    just_resumed_ = false;
     const auto life = life_;
     for (std::uint64_t ticks = std::exchange(missed_ticks_, 0); ticks > 0 && !life->dead; --ticks) {
         replica_->tick();

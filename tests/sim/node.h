@@ -70,6 +70,8 @@ public:
 
     [[nodiscard]] bool alive() const { return life_ != nullptr && !life_->dead && replica_ != nullptr && started_; }
     [[nodiscard]] bool paused() const { return paused_; }
+    /// It was paused and nothing ran in it since: it has not found out, and what it says of itself is from before.
+    [[nodiscard]] bool just_resumed() const { return just_resumed_; }
     /// Takes part: alive and not paused.
     [[nodiscard]] bool running() const { return alive() && !paused_; }
     [[nodiscard]] bool witness() const { return witness_; }
@@ -105,6 +107,7 @@ private:
     std::shared_ptr<Life> life_;
     bool started_ = false;
     bool stopping_ = false;
+    bool just_resumed_ = false;
     bool orderly_ = false;  // it ended by itself and could close its log
     bool paused_ = false;
     std::uint64_t pauses_ = 0;

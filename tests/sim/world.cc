@@ -288,7 +288,8 @@ void World::live(Clients& clients, Workload& workload) {
     const bool lossy = menu.loss_per_million != 0 || menu.lane_reset.count() != 0;
     const Duration patience =
         menu.failover_timeout() * 12 + kMillisecond * 3000 + (lossy ? std::chrono::seconds{12} : std::chrono::seconds{0});
-    Duration progress = healed;  // when a member last caught up with some of the log
+    Duration progress = healed;  // when a member last caught up with some of the log, or got some of a snapshot
+    std::uint64_t received = 0;
     LogIndex caught_up;
     bool written = false;
     bool writing = false;
@@ -311,15 +312,19 @@ void World::live(Clients& clients, Workload& workload) {
     while (!violation_ && scheduler.now() < progress + patience) {
         until(scheduler.now() + menu.tick);
         LogIndex least{UINT64_MAX};
+        std::uint64_t bytes = 0;
         for (const auto& node : nodes) {
             if (!node->witness()) {
                 least = std::min(least, node->accepting() ? node->engine().applied_index() : LogIndex{0});
+                bytes += node->accepting() ? node->replica().stats().snapshot_bytes_received : 0;
             }
         }
-        if (least > caught_up && written && scheduler.now() < healed + std::chrono::minutes{2}) {
-            caught_up = least;
+        const bool goes_on = (least > caught_up && written) || bytes > received;
+        caught_up = std::max(caught_up, least);
+        if (goes_on && scheduler.now() < healed + std::chrono::minutes{2}) {
             progress = scheduler.now();
         }
+        received = bytes;
         leader = settled();
         if (leader == nullptr || writing) {
             continue;
