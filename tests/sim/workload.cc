@@ -91,14 +91,19 @@ void read_at(Node& node,
     }
     // A member that dies may never answer; its client notices.
     const Duration patience = node.world().menu.failover_timeout() * 2;
-    const auto end = [done = std::make_shared<std::function<void(ReadEnd)>>(std::move(done))](ReadEnd how) {
-        if (const auto once = std::exchange(*done, nullptr)) {
+    const auto waiting = std::make_shared<std::function<void(ReadEnd)>>(std::move(done));
+    const auto end = [waiting](ReadEnd how) {
+        if (const auto once = std::exchange(*waiting, nullptr)) {
             once(how);
         }
     };
     node.world().scheduler.after(patience * 3 / 2, [end] { end(ReadEnd::kRefused); });
     auto read =
-        [&node, life = node.life(), bookmark = plan.bookmark, body = std::move(body), end](const Result<LogIndex>& point) {
+        [&node, life = node.life(), bookmark = plan.bookmark, body = std::move(body), end, waiting](
+            const Result<LogIndex>& point) {
+            if (!*waiting) {
+                return;  // its client has given up and does something else
+            }
             if (!point || life->dead) {
                 end(ReadEnd::kRefused);
                 return;

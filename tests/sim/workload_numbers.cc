@@ -86,7 +86,8 @@ private:
         const auto answer = answers_.find(number);
         if (times != 1 || number > last_) {
             world_.violate(fmt::format("number {} is there {} times on {}", number, times, node.id()));
-        } else if (answer != answers_.end() && answer->second.outcome == Outcome::kRefused) {
+        } else if (answer != answers_.end() && answer->second.outcome == Outcome::kRefused &&
+                   world_.forced == 0) {
             world_.violate(fmt::format(
                 "number {} was refused ({}) and is there on {}", number, answer->second.error, node.id()));
         }

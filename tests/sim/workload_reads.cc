@@ -113,7 +113,7 @@ private:
         }
         const auto write = writes_.find(value);
         const bool refused = write != writes_.end() && write->second.answered &&
-                             write->second.answer.outcome == Outcome::kRefused;
+                             write->second.answer.outcome == Outcome::kRefused && world_.forced == 0;
         if (write == writes_.end() || write->second.key != key || refused) {
             world_.violate(fmt::format("register {} of {} holds {}, which {}",
                                        key,
