@@ -321,7 +321,7 @@ void World::live(Clients& clients, Workload& workload) {
         }
         const bool goes_on = (least > caught_up && written) || bytes > received;
         caught_up = std::max(caught_up, least);
-        if (goes_on && scheduler.now() < healed + std::chrono::minutes{2}) {
+        if (goes_on && scheduler.now() < healed + std::chrono::minutes{10}) {
             progress = scheduler.now();
         }
         received = bytes;
