@@ -168,6 +168,24 @@ void Checker::compare_state(Node& node, engine::EngineHost& engine) {
         world_.violate(fmt::format("no digest of {}: {}", node.id(), digest.error().message()));
         return;
     }
+    // A name that is there is found, and by one id.
+    if (auto reader = engine.begin({.mode = AccessMode::kRead})) {
+        const engine::Tokens& tokens = reader.value()->tokens();
+        for (const engine::TokenKind kind :
+             {engine::TokenKind::kLabel, engine::TokenKind::kRelationshipType, engine::TokenKind::kPropertyKey}) {
+            for (const std::string& name : tokens.all(kind)) {
+                const auto id = tokens.find(kind, name);
+                if (!id || tokens.name(kind, *id) != name) {
+                    world_.violate(fmt::format("on {} the name '{}' is there at entry {} of epoch {} and {}",
+                                               node.id(),
+                                               name,
+                                               index.value,
+                                               term.value,
+                                               id ? "leads to another" : "is not found"));
+                }
+            }
+        }
+    }
     const auto [at, added] = states_.emplace(std::pair{index, term}, digest.value());
     if (!added && at->second != digest.value()) {
         world_.violate(fmt::format("{} has another state at entry {} of epoch {} than there was before",
