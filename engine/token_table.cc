@@ -90,8 +90,10 @@ Result<> TokenTable::put(TokenKind kind, std::uint32_t id, std::string_view name
     }
     if (here.text != name) {
         // Another member's transaction got the id first: our reservation and any of the same name
-        // are void.
-        all.ids.erase(here.text);
+        // are void. The same name may meanwhile have been committed under another id, and stays.
+        if (const auto at = all.ids.find(here.text); at != all.ids.end() && at->second == id) {
+            all.ids.erase(at);
+        }
         overruled_.push_back(std::move(here.text));
         here.text = name;
     }
