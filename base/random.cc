@@ -2,6 +2,8 @@
 
 #include "base/check.h"
 
+#include <fmt/format.h>
+
 #include <bit>
 #include <random>
 
@@ -43,6 +45,17 @@ std::uint64_t Random::below(std::uint64_t bound) noexcept {
 
 double Random::unit() noexcept {
     return static_cast<double>(next() >> 11) * 0x1.0p-53;
+}
+
+std::string make_uuid(Random& random) {
+    const std::uint64_t high = (random.next() & ~std::uint64_t{0xF000}) | 0x4000;
+    const std::uint64_t low = (random.next() & ~(std::uint64_t{3} << 62)) | std::uint64_t{1} << 63;
+    return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+                       high >> 32,
+                       high >> 16 & 0xFFFF,
+                       high & 0xFFFF,
+                       low >> 48,
+                       low & 0xFFFFFFFFFFFF);
 }
 
 }  // namespace nornic

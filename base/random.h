@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace nornic {
 
@@ -21,5 +22,8 @@ public:
 private:
     std::uint64_t state_[4];
 };
+
+/// A version 4 uuid (RFC 9562) from two numbers of `random`.
+std::string make_uuid(Random& random);
 
 }  // namespace nornic

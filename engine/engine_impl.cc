@@ -14,17 +14,6 @@ namespace {
 constexpr std::size_t kEqualityCacheShare = 16;  // of the cache's bytes, one part in so many
 constexpr std::size_t kEqualityCacheMax = std::size_t{64} << 20;
 
-std::string make_uuid(Random& random) {
-    const std::uint64_t high = (random.next() & ~std::uint64_t{0xF000}) | 0x4000;
-    const std::uint64_t low = (random.next() & ~(std::uint64_t{3} << 62)) | std::uint64_t{1} << 63;
-    return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-                       high >> 32,
-                       high >> 16 & 0xFFFF,
-                       high & 0xFFFF,
-                       low >> 48,
-                       low & 0xFFFFFFFFFFFF);
-}
-
 }  // namespace
 
 // ---- Catalog ----

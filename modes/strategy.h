@@ -106,7 +106,6 @@ struct MemberView {
     bool serves_data = true;   // a witness does not
     LogIndex match_index;      // durable there, as far as is known here
     LogIndex applied_index;
-    std::uint64_t lag_ms = 0;  // since when it has been behind, as far as is known here
 };
 
 /// For ROUTE, status and metrics: one consistent look.

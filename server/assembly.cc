@@ -174,14 +174,7 @@ modes::ReplicaSettings replica_settings(const env::Settings& settings) {
 
 std::string make_uuid() {
     Random random = Random::from_os();
-    const std::uint64_t high = (random.next() & ~std::uint64_t{0xF000}) | 0x4000;
-    const std::uint64_t low = (random.next() & 0x3FFF'FFFF'FFFF'FFFFULL) | 0x8000'0000'0000'0000ULL;
-    return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-                       high >> 32,
-                       (high >> 16) & 0xFFFF,
-                       high & 0xFFFF,
-                       low >> 48,
-                       low & 0xFFFF'FFFF'FFFFULL);
+    return nornic::make_uuid(random);
 }
 
 }  // namespace nornic::server

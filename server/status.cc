@@ -62,7 +62,7 @@ std::uint64_t lag_ms(const Member& asked,
                      const modes::ClusterView& view,
                      const modes::ReplicaStats& stats,
                      const modes::MemberView& member) {
-    return std::max(member.lag_ms, asked.lag.lag_ms(view, stats, member, asked.clock.now(), asked.clock.wall_ns()));
+    return asked.lag.lag_ms(view, stats, member, asked.clock.now(), asked.clock.wall_ns());
 }
 
 std::uint64_t own_lag_ms(const Member& asked, const modes::ClusterView& view, const modes::ReplicaStats& stats) {

@@ -79,7 +79,6 @@ private:
         std::uint64_t probe = 0;             // the newest that was sent
         std::deque<LogIndex> inflight;       // the last index of each batch sent and not acknowledged
         std::uint64_t progress_tick = 0;
-        std::uint64_t behind_since_tick = 0;
         bool sending_snapshot = false;
         bool other_history = false;          // its last answer named another history than ours
         bool foreign = false;                // holds data of another history

@@ -59,7 +59,7 @@ void HotStandby::lost_contact() {
     peer_.inflight.clear();
     peer_.probing = true;
     peer_.waiting_for_probe = false;
-    peer_.received = std::min(peer_.received, std::max(peer_.persisted, LogIndex{0}));
+    peer_.received = std::min(peer_.received, peer_.persisted);
     if (peer_.received.value > 0) {
         peer_.next = LogIndex{peer_.received.value + 1};
     }
@@ -329,7 +329,6 @@ void HotStandby::advance_commit() {
             break;
         case SyncMode::kSync:
             target = std::min(persisted_, peer_.persisted);
-            // Nobody was told anything of entries older than this primary; they are the history it begins with.
             break;
     }
     if (target > committed_) {
@@ -386,7 +385,8 @@ bool HotStandby::note_delivered() const {
 }
 
 void HotStandby::watch_standby() {
-    const bool silent = !peer_.up || tick_ - peer_.heard_tick >= settings_.degrade_ticks;
+    // A connection that broke a moment ago may be back in another; only silence counts.
+    const bool silent = tick_ - peer_.heard_tick >= settings_.degrade_ticks;
     const bool waits = commit_waits_since_tick_ && tick_ - *commit_waits_since_tick_ >= settings_.degrade_ticks;
     if (peer_.up && (peer_.waiting_for_probe || !peer_.inflight.empty()) &&
         tick_ - peer_.progress_tick >= std::max<std::uint64_t>(2, 2 * std::uint64_t{settings_.heartbeat_ticks})) {
@@ -396,10 +396,7 @@ void HotStandby::watch_standby() {
         ship(persisted_, messages_);  // what was held back, or had no room in the window
     }
     if (settings_.sync_mode != SyncMode::kSync && in_sync_ && (silent || waits)) {
-        const bool gone = !peer_.up && tick_ - peer_.heard_tick < settings_.degrade_ticks && !waits;
-        if (!gone) {
-            set_in_sync(false);
-        }
+        set_in_sync(false);
     }
     if (!in_sync_ && !alone_ && settings_.sync_mode != SyncMode::kSync && note_delivered()) {
         alone_ = true;

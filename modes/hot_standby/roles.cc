@@ -114,9 +114,8 @@ void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term las
     if (!undecided || claim_ != Claim::kNone || rewinding_ || needs_snapshot_) {
         return;
     }
-    const bool mine_better = !(std::tie(last_epoch_, last_) <= std::tie(last_epoch, last_index));
     const bool equal = std::tie(last_epoch_, last_) == std::tie(last_epoch, last_index);
-    bool claim = mine_better;
+    bool claim = std::tie(last_epoch_, last_) > std::tie(last_epoch, last_index);
     if (equal) {
         // Both judge by the same thing, what the one in the later epoch knows.
         const NodeName& known = epoch > epoch_ || (epoch == epoch_ && primary_.empty()) ? led_last : primary_;
@@ -269,9 +268,8 @@ Result<> HotStandby::may_promote(bool force) const {
                                 peer_name()));
     }
     return fail(ErrorCode::kDatabaseUnavailable,
-                fmt::format("this member may lack writes that {} acknowledged: it was not in sync when it last heard "
-                            "from it. Bring {} back, or accept the loss with {{\"force\": true}}",
-                            primary_.empty() ? peer_name() : "'" + primary_ + "'",
+                fmt::format("this member may lack writes that {0} acknowledged: it was not in sync when it last heard "
+                            "from it. Bring {0} back, or accept the loss with {{\"force\": true}}",
                             primary_.empty() ? peer_name() : "'" + primary_ + "'"));
 }
 
