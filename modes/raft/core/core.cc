@@ -1,0 +1,578 @@
+#include "modes/raft/core/core.h"
+
+#include "base/check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace nornic::raft {
+
+std::string_view to_string(Role role) noexcept {
+    switch (role) {
+        case Role::kFollower:
+            return "follower";
+        case Role::kPreCandidate:
+            return "pre-candidate";
+        case Role::kCandidate:
+            return "candidate";
+        case Role::kLeader:
+            return "leader";
+    }
+    return "?";
+}
+
+Core::Core(const Start& start, const Settings& settings, Storage& storage)
+    : start_{start},
+      settings_{settings},
+      log_{storage, start.last_index, start.last_term, settings.tail_bytes_max},
+      random_{start.seed},
+      hard_{start.hard_state},
+      committed_{start.applied},
+      applied_{start.applied},
+      matched_{start.applied} {
+    NORNIC_CHECK(hard_.directory.value != 0, "member '{}' has no directory id", start.self);
+    // A store that was standalone before has entries of term 1 and no term of its own.
+    hard_.term = std::max(hard_.term, start.last_term);
+    configurations_.emplace_back(start.configuration_index, start.configuration);
+    // Those behind it are in force already, applied or not (thesis 4.1).
+    constexpr std::size_t kScanBytes = std::size_t{4} << 20;
+    LogIndex at{std::max({start.applied.value, start.configuration_index.value, storage.first_index().value - 1}) + 1};
+    while (at <= start.last_index) {
+        const auto entries = storage.read(at, start.last_index, kScanBytes);
+        NORNIC_CHECK(entries && !entries.value().empty(),
+                     "log entry {} cannot be read: {}",
+                     at.value,
+                     entries ? "there is none" : entries.error().message());
+        for (const Entry& entry : entries.value()) {
+            if (entry.kind == EntryKind::kMembership) {
+                auto configuration = Configuration::decode(entry.payload);
+                NORNIC_CHECK(configuration.has_value(), "configuration entry {} is damaged", entry.index.value);
+                configurations_.emplace_back(entry.index, std::move(configuration).value());
+            }
+        }
+        at = LogIndex{entries.value().back().index.value + 1};
+    }
+    timeout_ticks_ = random_timeout();
+}
+
+// ---- What is said ----
+
+void Core::say(const NodeName& to, Lane lane, Body body) {
+    messages_.push_back({to, lane, std::make_shared<const Message>(Message{hard_.directory, std::move(body)})});
+}
+
+/// Not before the term and the vote that are known here are on disk (practice A15).
+void Core::say_after_persist(const NodeName& to, Lane lane, Body body) {
+    auto& out = hard_state_pending() ? out_.messages_after_persist : messages_;
+    out.push_back({to, lane, std::make_shared<const Message>(Message{hard_.directory, std::move(body)})});
+}
+
+// ---- Terms and roles ----
+
+void Core::set_term(Term term) {
+    NORNIC_CHECK(term > hard_.term, "term {} after {}", term.value, hard_.term.value);
+    hard_.term = term;
+    hard_.voted_for.clear();
+    hard_dirty_ = true;
+    // What is committed is in every later leader's log; of the rest nothing is known (thesis 3.6.3).
+    matched_ = committed_;
+}
+
+std::uint32_t Core::random_timeout() {
+    if (role_ != Role::kFollower) {
+        // A round of votes takes a round trip and a sync; pre-votes disturb nobody, so it is tried again soon.
+        const std::uint32_t wait = std::max(2U, settings_.heartbeat_ticks);
+        return wait + static_cast<std::uint32_t>(random_.below(2 * std::uint64_t{wait}));
+    }
+    const std::uint32_t election = std::max(2U, settings_.election_ticks);
+    std::uint32_t timeout = election + static_cast<std::uint32_t>(random_.below(election));
+    // Those that should rather lead go first.
+    if (const Member* self = configuration().find(start_.self)) {
+        std::uint32_t before = self->witness ? 1 : 0;
+        for (const auto& [id, member] : configuration().members) {
+            before += member.votes() && member.priority > self->priority ? 1 : 0;
+        }
+        timeout += before * settings_.heartbeat_ticks;
+    }
+    return timeout;
+}
+
+void Core::become_follower(Term term, const NodeName& leader) {
+    if (role_ == Role::kLeader) {
+        stop_leading(leader.empty() ? fmt::format("a member is in term {}", term.value)
+                                    : fmt::format("'{}' leads in term {}", leader, term.value));
+    }
+    if (term > hard_.term) {
+        set_term(term);
+    }
+    role_ = Role::kFollower;
+    votes_.clear();
+    if (leader_ != leader) {
+        refuse_reads(Error{ErrorCode::kDatabaseUnavailable, "the leader changed; ask again"});
+        if (!leader.empty()) {
+            ++leader_changes_;
+            event(fmt::format("'{}' leads in term {}.", leader, term.value));
+        }
+    }
+    leader_ = leader;
+    leader_heard_tick_ = tick_;
+    suspect_at_tick_ = 0;
+    timeout_ticks_ = random_timeout();
+}
+
+// ---- The log ----
+
+void Core::append_entry(EntryPtr entry) {
+    NORNIC_CHECK(entry->index.value == log_.last().value + 1, "entry {} behind {}", entry->index.value, log_.last().value);
+    NORNIC_CHECK(entry->term >= log_.last_term(), "term {} behind {}", entry->term.value, log_.last_term().value);
+    if (entry->kind == EntryKind::kMembership) {
+        auto configuration = Configuration::decode(entry->payload);
+        NORNIC_CHECK(configuration.has_value(), "configuration entry {} is damaged", entry->index.value);
+        push_configuration(entry->index, std::move(configuration).value());
+    }
+    log_.append(std::move(entry));
+}
+
+void Core::truncate_log(LogIndex keep) {
+    NORNIC_CHECK(keep >= committed_, "cut behind {} but {} is committed", keep.value, committed_.value);
+    log_.truncate(keep);
+    matched_ = std::min(matched_, keep);
+    while (!sizes_.empty() && sizes_.back().first > keep) {
+        uncommitted_bytes_ -= sizes_.back().second;
+        sizes_.pop_back();
+    }
+    // A configuration goes with its entry (thesis 4.1). The first one is applied.
+    while (configurations_.size() > 1 && configurations_.back().first > keep) {
+        configurations_.pop_back();
+    }
+}
+
+void Core::push_configuration(LogIndex index, Configuration configuration) {
+    configurations_.emplace_back(index, std::move(configuration));
+    if (is_member()) {
+        removed_ = false;
+    }
+}
+
+const std::pair<LogIndex, Configuration>& Core::applied_configuration() const {
+    return configurations_.front();
+}
+
+void Core::commit_to(LogIndex index) {
+    NORNIC_CHECK(index <= log_.last(), "commit {} of {}", index.value, log_.last().value);
+    if (index <= committed_) {
+        return;
+    }
+    committed_ = index;
+    while (!sizes_.empty() && sizes_.front().first <= index) {
+        uncommitted_bytes_ -= sizes_.front().second;
+        sizes_.pop_front();
+    }
+    if (!is_member() && initialized() && configuration_index() <= committed_ && !removed_ && role_ != Role::kLeader) {
+        removed_ = true;
+        event("This member was taken out of the group. It keeps its data and takes no part any more; stop it, or empty its "
+              "data directory and start it with NORNICDB_CLUSTER_RAFT_JOIN to add it again.");
+    }
+}
+
+// ---- Time ----
+
+void Core::tick() {
+    ++tick_;
+    if (role_ != Role::kLeader) {
+        watch_election();
+        continue_transfer();
+        ask_leader_again();
+        return;
+    }
+    if (!has_quorum()) {
+        stop_leading("no majority was heard for an election time-out");
+        become_follower(hard_.term, NodeName{});
+        return;
+    }
+    // A member that cannot write must not go on leading only because its heartbeats still flow (practice A21).
+    if (disk_stalled_ && configuration().voters() > 1) {
+        if (const auto successor = fittest_successor()) {
+            say(*successor, Lane::kControl, TimeoutNow{hard_.term});
+        }
+        stop_leading("its disk does not answer");
+        become_follower(hard_.term, NodeName{});
+        return;
+    }
+    if (tick_ - heartbeat_tick_ >= settings_.heartbeat_ticks) {
+        send_heartbeats();
+    }
+    watch_followers();
+    continue_membership();
+    continue_transfer();
+}
+
+/// Nobody may be given up for the time in which this member was not there to hear it.
+void Core::paused(std::uint64_t ticks) {
+    tick_ += ticks;
+    leader_heard_tick_ += ticks;
+    heartbeat_tick_ += ticks;
+    suspect_at_tick_ += suspect_at_tick_ != 0 ? ticks : 0;
+    for (auto& [id, progress] : followers_) {
+        progress.shift(ticks);
+    }
+    if (transfer_) {
+        transfer_->began_tick += ticks;
+    }
+}
+
+void Core::peer_up(const NodeName& peer) {
+    up_.insert(peer);
+    down_.erase(peer);
+    if (peer == leader_) {
+        suspect_at_tick_ = 0;
+    }
+    const auto follower = followers_.find(peer);
+    if (role_ == Role::kLeader && follower != followers_.end()) {
+        follower->second.probe();
+        replicate(peer, follower->second, log_.persisted(), messages_);
+    }
+}
+
+void Core::peer_down(const NodeName& peer, bool process_ended) {
+    up_.erase(peer);
+    down_.insert(peer);
+    if (const auto follower = followers_.find(peer); follower != followers_.end()) {
+        follower->second.probe();
+    }
+    if (process_ended) {
+        suspect_leader(peer);
+    }
+}
+
+// ---- Messages ----
+
+namespace {
+
+/// nullopt: the message has none.
+std::optional<Term> term_of(const Body& body) {
+    return std::visit(
+        [](const auto& m) -> std::optional<Term> {
+            if constexpr (requires { m.term; }) {
+                return m.term;
+            } else {
+                return std::nullopt;
+            }
+        },
+        body);
+}
+
+}  // namespace
+
+void Core::step(const NodeName& from, const Message& message) {
+    if (from == start_.self) {
+        return;
+    }
+    if (const auto* vote = std::get_if<VoteRequest>(&message.body)) {
+        on_vote_request(from, *vote);
+        return;
+    }
+    if (const auto* not_member = std::get_if<NotMember>(&message.body)) {
+        on_not_member(*not_member);
+        return;
+    }
+    const bool from_leader = std::holds_alternative<AppendEntries>(message.body) ||
+                             std::holds_alternative<Heartbeat>(message.body) ||
+                             std::holds_alternative<LogReset>(message.body);
+    if (const auto term = term_of(message.body)) {
+        const auto* response = std::get_if<VoteResponse>(&message.body);
+        const bool granted_pre_vote = response != nullptr && response->pre_vote && response->granted;
+        if (*term > hard_.term && !granted_pre_vote) {
+            if (std::holds_alternative<TimeoutNow>(message.body)) {
+                return;  // from a leader that this member does not follow
+            }
+            become_follower(*term, from_leader ? from : NodeName{});
+        } else if (*term < hard_.term) {
+            if (from_leader) {
+                // A leader that was replaced while it was away learns it here, though nobody voted for anyone lately.
+                AppendResponse stale;
+                stale.term = hard_.term;
+                say_after_persist(from, Lane::kLog, stale);
+            }
+            return;
+        }
+    }
+    if (from_leader) {
+        if (role_ == Role::kLeader) {
+            return;  // two leaders of one term: not from any honest member
+        }
+        if (role_ != Role::kFollower || leader_ != from) {
+            become_follower(hard_.term, from);
+        }
+        leader_heard_tick_ = tick_;
+        suspect_at_tick_ = 0;
+    }
+    std::visit(
+        [&](const auto& m) {
+            using T = std::decay_t<decltype(m)>;
+            if constexpr (std::is_same_v<T, VoteResponse>) {
+                on_vote_response(from, message, m);
+            } else if constexpr (std::is_same_v<T, AppendEntries>) {
+                on_append_entries(from, m);
+            } else if constexpr (std::is_same_v<T, AppendResponse>) {
+                on_append_response(from, message, m);
+            } else if constexpr (std::is_same_v<T, Heartbeat>) {
+                on_heartbeat(from, m);
+            } else if constexpr (std::is_same_v<T, HeartbeatResponse>) {
+                on_heartbeat_response(from, message, m);
+            } else if constexpr (std::is_same_v<T, TimeoutNow>) {
+                on_timeout_now(from, m);
+            } else if constexpr (std::is_same_v<T, ReadIndexRequest>) {
+                on_read_request(from, m);
+            } else if constexpr (std::is_same_v<T, ReadIndexResponse>) {
+                on_read_response(from, m);
+            } else if constexpr (std::is_same_v<T, LogReset>) {
+                on_log_reset(from, m);
+            }
+        },
+        message.body);
+}
+
+// ---- Proposals ----
+
+Result<LogIndex> Core::propose(EntryKind kind, std::string payload, std::uint64_t hybrid_time) {
+    if (role_ != Role::kLeader) {
+        if (leader_.empty()) {
+            return fail(ErrorCode::kDatabaseUnavailable, "no leader is known: " + why_no_leader());
+        }
+        return fail(ErrorCode::kNotLeader, fmt::format("'{}' leads; this member is a {}", leader_, to_string(role_)));
+    }
+    if (transfer_) {
+        return fail(ErrorCode::kNotLeader, fmt::format("leadership is being handed over to '{}'", transfer_->target));
+    }
+    if (kind == EntryKind::kWriteSet && write_term().value == 0) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    "this member has just become the leader and makes sure first of what its log holds");
+    }
+    if (log_.last().value - committed_.value >= settings_.uncommitted_entries_max ||
+        (uncommitted_bytes_ > 0 && uncommitted_bytes_ + payload.size() > settings_.uncommitted_bytes_max)) {
+        return fail(ErrorCode::kBusy,
+                    fmt::format("{} writes ({} bytes) are waiting for a majority",
+                                log_.last().value - committed_.value,
+                                uncommitted_bytes_));
+    }
+    const LogIndex index{log_.last().value + 1};
+    uncommitted_bytes_ += payload.size();
+    sizes_.emplace_back(index, payload.size());
+    last_hybrid_time_ = std::max(last_hybrid_time_, hybrid_time);
+    append_entry(std::make_shared<const Entry>(Entry{hard_.term, index, hybrid_time, kind, std::move(payload)}));
+    return index;
+}
+
+// ---- The disk ----
+
+Output Core::take_output() {
+    NORNIC_CHECK(log_.taken() == log_.persisted(), "taken={} persisted={}", log_.taken().value, log_.persisted().value);
+    if (log_reset_) {
+        Output out;
+        out.reset_log = *log_reset_;
+        out.committed = std::min(committed_, log_.persisted());
+        return out;
+    }
+    if (role_ == Role::kLeader && log_.has_new()) {
+        // Thesis 10.2.1: the leader writes its disk and sends at the same time.
+        replicate_all(log_.last(), out_.messages_after_append);
+    }
+    if (hard_dirty_) {
+        hard_.committed = std::min(committed_, log_.last());
+        out_.hard_state = hard_;
+        hard_dirty_ = false;
+        hard_in_flight_ = true;
+    }
+    Output out = std::exchange(out_, Output{});
+    out.entries = log_.take();
+    out.committed = std::min(committed_, log_.persisted());
+    return out;
+}
+
+void Core::persisted() {
+    log_.persisted_taken();
+    hard_in_flight_ = false;
+    disk_full_ = false;
+    if (role_ == Role::kCandidate && !hard_dirty_ && !own_vote_durable_) {
+        own_vote_durable_ = true;
+        count_votes();
+    }
+    if (role_ == Role::kLeader) {
+        advance_commit();
+        replicate_all(log_.persisted(), messages_);
+    } else if (acknowledge_due_ && !hard_state_pending()) {
+        acknowledge();
+    }
+}
+
+void Core::not_persisted() {
+    hard_dirty_ = hard_dirty_ || hard_in_flight_;
+    hard_in_flight_ = false;
+    acknowledge_due_ = false;
+    if (!disk_full_) {
+        disk_full_ = true;
+        no_campaign_before_tick_ = tick_ + 2 * std::uint64_t{settings_.election_ticks};
+    }
+    if (role_ == Role::kLeader) {
+        // Nobody was sent what the disk has no room for. One that has room shall lead (practice A22).
+        const LogIndex kept = log_.persisted();
+        for (const auto& [id, progress] : followers_) {
+            if (progress.match() == kept && fittest_successor() == id) {
+                say(id, Lane::kControl, TimeoutNow{hard_.term});
+            }
+        }
+        truncate_log(kept);
+        out_.dropped_after = kept;
+        stop_leading("its disk has no room");
+    } else {
+        // Known to be committed, but not here.
+        committed_ = std::min(committed_, log_.persisted());
+        truncate_log(log_.persisted());
+    }
+    if (role_ != Role::kFollower) {
+        become_follower(hard_.term, NodeName{});
+    }
+}
+
+void Core::applied(LogIndex last) {
+    NORNIC_CHECK(last <= committed_, "applied {} but committed {}", last.value, committed_.value);
+    applied_ = std::max(applied_, last);
+    while (configurations_.size() > 1 && configurations_[1].first <= applied_) {
+        configurations_.pop_front();
+    }
+}
+
+bool Core::accepts_snapshot(const NodeName& from, Term term, LogIndex index, std::string& reason) const {
+    if (term != hard_.term || role_ != Role::kFollower || leader_ != from) {
+        reason = fmt::format("this member does not follow '{}' in term {} (it is in term {})",
+                             from,
+                             term.value,
+                             hard_.term.value);
+        return false;
+    }
+    if (!needs_snapshot_ && index <= committed_ && committed_.value > 0) {
+        reason = fmt::format("this member holds what is committed up to {} already", committed_.value);
+        return false;
+    }
+    return true;
+}
+
+void Core::snapshot_installed(LogIndex index, Term term, LogIndex configuration_index, Configuration configuration) {
+    log_.reset(index, term);
+    committed_ = applied_ = matched_ = index;
+    sizes_.clear();
+    uncommitted_bytes_ = 0;
+    acknowledge_due_ = false;
+    needs_snapshot_ = false;
+    configurations_.clear();
+    configurations_.emplace_back(configuration_index, std::move(configuration));
+    removed_ = false;
+    hard_dirty_ = true;  // the log was begun anew
+    event(fmt::format("A snapshot of the leader's data up to log index {} was installed.", index.value));
+    if (role_ == Role::kFollower && !leader_.empty()) {
+        acknowledge_due_ = true;
+    }
+}
+
+void Core::log_reset() {
+    NORNIC_CHECK(log_reset_.has_value(), "no log reset was asked for");
+    const LogReset reset = *std::exchange(log_reset_, std::nullopt);
+    auto configuration = Configuration::decode(reset.configuration);
+    NORNIC_CHECK(configuration.has_value(), "the configuration of a log reset is damaged");
+    log_.reset(reset.index, reset.index_term);
+    committed_ = applied_ = matched_ = reset.index;
+    configurations_.clear();
+    configurations_.emplace_back(reset.index, std::move(configuration).value());
+    removed_ = false;
+    hard_dirty_ = true;
+    acknowledge_due_ = true;
+}
+
+std::optional<LogIndex> Core::wanted_from() const {
+    if (role_ != Role::kLeader) {
+        return LogIndex{committed_.value + 1};
+    }
+    LogIndex wanted{committed_.value + 1};
+    for (const auto& [id, progress] : followers_) {
+        wanted = std::min(wanted, LogIndex{progress.match().value + 1});
+    }
+    return wanted;
+}
+
+// ---- What is ----
+
+const Progress* Core::progress(const NodeName& peer) const {
+    const auto at = followers_.find(peer);
+    return role_ == Role::kLeader && at != followers_.end() ? &at->second : nullptr;
+}
+
+Term Core::write_term() const {
+    const Member* self = configuration().find(start_.self);
+    const bool leads = role_ == Role::kLeader && !transfer_ && applied_ >= term_begins_ && self != nullptr && !self->witness;
+    return leads ? hard_.term : Term{0};
+}
+
+bool Core::has_quorum() const {
+    return configuration().has_quorum([&](const NodeName& id) {
+        if (id == start_.self) {
+            return true;
+        }
+        const auto at = followers_.find(id);
+        return at != followers_.end() && tick_ - at->second.heard_tick() < settings_.election_ticks;
+    });
+}
+
+std::string Core::why_no_leader() const {
+    if (!initialized()) {
+        return "this member belongs to no group yet";
+    }
+    if (removed_) {
+        return "this member was taken out of the group";
+    }
+    std::string missing;
+    std::size_t connected = is_member() ? 1 : 0;
+    for (const auto& [id, member] : configuration().members) {
+        if (id == start_.self || !member.votes()) {
+            continue;
+        }
+        if (up_.contains(id)) {
+            ++connected;
+        } else {
+            missing += fmt::format("{}'{}' ({})", missing.empty() ? "" : ", ", id, member.address);
+        }
+    }
+    const std::size_t voters = configuration().voters();
+    if (connected <= voters / 2) {
+        return fmt::format("a majority of {} members is needed and {} can be reached; start or reconnect {}",
+                           voters,
+                           connected,
+                           missing);
+    }
+    return "an election is under way";
+}
+
+void Core::check_invariants() const {
+    NORNIC_CHECK(applied_ <= committed_, "applied {} committed {}", applied_.value, committed_.value);
+    NORNIC_CHECK(committed_ <= log_.last(), "committed {} last {}", committed_.value, log_.last().value);
+    NORNIC_CHECK(log_.persisted() <= log_.taken(), "persisted {} taken {}", log_.persisted().value, log_.taken().value);
+    NORNIC_CHECK(log_.taken() <= log_.last(), "taken {} last {}", log_.taken().value, log_.last().value);
+    NORNIC_CHECK(log_.last_term() <= hard_.term, "last term {} term {}", log_.last_term().value, hard_.term.value);
+    NORNIC_CHECK(!configurations_.empty(), "no configuration");
+    NORNIC_CHECK(configurations_.back().first <= log_.last() || configurations_.size() == 1, "configuration past the log");
+    NORNIC_CHECK((role_ == Role::kLeader) == (leader_ == start_.self), "role {} leader '{}'", to_string(role_), leader_);
+    if (role_ == Role::kLeader) {
+        NORNIC_CHECK(term_begins_ <= log_.last(), "term begins {} last {}", term_begins_.value, log_.last().value);
+        NORNIC_CHECK(hard_.voted_for == start_.self, "leads without its own vote");
+        for (const auto& [id, progress] : followers_) {
+            NORNIC_CHECK(progress.match() < progress.next(), "{}: match {} next {}", id, progress.match().value, progress.next().value);
+            NORNIC_CHECK(progress.match() <= log_.last(), "{}: match {} last {}", id, progress.match().value, log_.last().value);
+        }
+    } else {
+        NORNIC_CHECK(matched_ <= log_.last(), "matched {} last {}", matched_.value, log_.last().value);
+    }
+}
+
+}  // namespace nornic::raft

@@ -1,0 +1,319 @@
+// Core: one member of a Raft group as a deterministic state machine (thesis; practice checklist A). It is given ticks,
+// messages, proposals and word of the disk, and leaves what to send, persist, apply and answer. No clock, thread, disk,
+// socket, wire format or global randomness; the same calls in the same order give the same decisions.
+// docs/modes/raft.md says what it promises; tests/modes/raft has a test for each rule, named by its source.
+#pragma once
+
+#include "base/random.h"
+#include "modes/raft/core/configuration.h"
+#include "modes/raft/core/log.h"
+#include "modes/raft/core/progress.h"
+#include "modes/raft/core/types.h"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace nornic::raft {
+
+struct Settings {
+    std::uint32_t election_ticks = 100;   // a silent leader is given up after this to twice this
+    std::uint32_t heartbeat_ticks = 10;
+    std::size_t append_entries_max = 64;  // of one message
+    std::size_t append_bytes_max = std::size_t{512} << 10;
+    ProgressLimits follower;              // of all messages on their way to one
+    std::size_t uncommitted_entries_max = 4096;
+    std::size_t uncommitted_bytes_max = std::size_t{256} << 20;
+    std::size_t tail_bytes_max = std::size_t{32} << 20;
+    LogIndex promote_within{64};          // a learner this close to the leader's log becomes a voter
+    bool witness_may_lead = false;        // for a moment, to hand on what it alone holds (spec 004)
+    std::uint32_t tick_ms = 10;           // for what is said to people
+};
+
+/// What a core starts from: what the disk remembers.
+struct Start {
+    NodeName self;
+    HardState hard_state;  // .directory is never 0
+    LogIndex last_index;
+    Term last_term;
+    LogIndex applied;
+    /// As of `applied` or before; later ones are read from the log. Empty: this member belongs to no group yet, neither
+    /// votes nor campaigns, and waits to be added.
+    Configuration configuration;
+    LogIndex configuration_index;
+    std::uint64_t seed = 0;
+};
+
+struct ReadPoint {
+    ReadId id;
+    LogIndex index;
+};
+struct RefusedRead {
+    ReadId id;
+    Error error;
+};
+struct ChangeOutcome {
+    std::uint64_t id = 0;
+    Result<std::string> outcome = std::string{};
+};
+
+/// In this order; modes/strategy.h, Ready, has the reasons.
+struct Output {
+    std::optional<HardState> hard_state;
+    std::vector<EntryPtr> entries;
+    std::vector<Outbound> messages_after_append;
+    std::vector<Outbound> messages_after_persist;
+    LogIndex committed;
+    std::vector<ReadPoint> reads;
+    std::vector<RefusedRead> refused_reads;
+    /// Proposals behind this were never handed out: they are in nobody's log.
+    std::optional<LogIndex> dropped_after;
+    std::vector<NodeName> send_snapshot;
+    std::optional<LogReset> reset_log;  // a witness: before anything else
+    std::vector<std::string> events;
+};
+
+class Core {
+public:
+    /// `storage` outlives it.
+    Core(const Start& start, const Settings& settings, Storage& storage);
+
+    // ---- What happens ----
+    void tick();
+    /// So many ticks passed in which nothing ran here (practice A4: pauses).
+    void paused(std::uint64_t ticks);
+    void step(const NodeName& from, const Message& message);
+    void peer_up(const NodeName& peer);
+    /// `process_ended`: the connection was reset or refused; a hint that the peer died, never a proof. A dead leader is
+    /// suspected at once, and a pre-vote finds out.
+    void peer_down(const NodeName& peer, bool process_ended);
+
+    // ---- What is asked ----
+    /// kNotLeader, kBusy, kReadOnly: nothing was logged. Else its place; the term is term().
+    Result<LogIndex> propose(EntryKind kind, std::string payload, std::uint64_t hybrid_time);
+    /// Linearizable: a leader confirms by a heartbeat round that began after the question (thesis 6.4), a follower asks it.
+    Result<> read_index(ReadId id);
+    /// Group of one or more as the first configuration. kAlreadyExists if there is one.
+    Result<> bootstrap(Configuration configuration);
+    /// The answer comes by take_outcomes(), when the change is committed, or (kAddVoter) the learner was added.
+    /// kNotLeader, kBusy (one is under way), and what apply_changes() says, at once.
+    Result<> change_members(std::uint64_t id, const std::vector<Change>& changes);
+    /// Empty: to whoever is fittest. Answered by take_outcomes().
+    Result<> transfer(std::uint64_t id, const NodeName& target);
+    /// As leader: become a follower without a successor named; an election follows.
+    Result<> step_down(const std::string& why);
+    /// A caught-up learner, or one that shall not lead: an orderly stop hands leadership over.
+    void leave();
+    [[nodiscard]] bool left() const;
+
+    // ---- The disk ----
+    /// What is true whatever a crash makes this member forget. At any time.
+    std::vector<Outbound> take_messages() { return std::exchange(messages_, {}); }
+    /// Precondition: the Output before was persisted, or not_persisted().
+    Output take_output();
+    std::vector<ChangeOutcome> take_outcomes() { return std::exchange(outcomes_, {}); }
+    void persisted();
+    /// The disk had no room: nothing of the Output's entries was logged.
+    void not_persisted();
+    void applied(LogIndex last);
+    void log_reset();  // Output::reset_log is done
+    [[nodiscard]] bool accepts_snapshot(const NodeName& from, Term term, LogIndex index, std::string& reason) const;
+    void snapshot_installed(LogIndex index, Term term, LogIndex configuration_index, Configuration configuration);
+    void snapshot_sent(const NodeName& to, std::optional<LogIndex> index);
+    void disk_stalled(bool stalled) { disk_stalled_ = stalled; }
+    /// Entries from here on are wanted by a member that is not dead for good.
+    [[nodiscard]] std::optional<LogIndex> wanted_from() const;
+
+    // ---- What is ----
+    [[nodiscard]] Role role() const noexcept { return role_; }
+    [[nodiscard]] Term term() const noexcept { return hard_.term; }
+    [[nodiscard]] const NodeName& leader() const noexcept { return leader_; }
+    [[nodiscard]] const NodeName& voted_for() const noexcept { return hard_.voted_for; }
+    [[nodiscard]] LogIndex committed() const noexcept { return committed_; }
+    [[nodiscard]] LogIndex applied_index() const noexcept { return applied_; }
+    [[nodiscard]] const RaftLog& log() const noexcept { return log_; }
+    [[nodiscard]] const Configuration& configuration() const noexcept { return configurations_.back().second; }
+    [[nodiscard]] LogIndex configuration_index() const noexcept { return configurations_.back().first; }
+    /// That of the newest configuration entry at or before the applied index; for a witness's own record.
+    [[nodiscard]] const std::pair<LogIndex, Configuration>& applied_configuration() const;
+    [[nodiscard]] bool is_member() const { return configuration().find(start_.self) != nullptr; }
+    [[nodiscard]] bool initialized() const { return !configuration().members.empty(); }
+    /// A leader's, of one peer. nullptr: not the leader, or no such peer.
+    [[nodiscard]] const Progress* progress(const NodeName& peer) const;
+    /// It leads, has committed and applied an entry of its term, and is not handing over: the term in which it may write,
+    /// else 0.
+    [[nodiscard]] Term write_term() const;
+    [[nodiscard]] bool transferring() const { return transfer_.has_value(); }
+    [[nodiscard]] std::uint64_t leader_silent_ticks() const { return tick_ - leader_heard_tick_; }
+    [[nodiscard]] bool is_up(const NodeName& peer) const { return up_.contains(peer); }
+    [[nodiscard]] std::uint64_t leader_changes() const { return leader_changes_; }
+    /// As leader: a majority was heard within an election time-out.
+    [[nodiscard]] bool has_quorum() const;
+    /// Why it does not lead or take writes, and what would help; for people.
+    [[nodiscard]] std::string why_no_leader() const;
+    /// Another member's log says that this one was taken out of the group.
+    [[nodiscard]] bool removed() const { return removed_; }
+
+    /// What must hold between any two calls (thesis figure 3.2 and the rules of modes/raft/core/core.cc). Aborts by
+    /// NORNIC_CHECK; for tests, the simulator and debug builds.
+    void check_invariants() const;
+
+private:
+    struct Transfer {
+        std::uint64_t id = 0;
+        NodeName target;
+        std::uint64_t began_tick = 0;
+        bool sent = false;
+    };
+    struct PendingChange {
+        std::uint64_t id = 0;
+        LogIndex index;       // of the entry that ends it
+        std::string sentence;
+    };
+    struct WaitingRead {
+        ReadId id;            // of this member, or
+        NodeName from;        // of a follower that asked, with
+        std::uint64_t context = 0;
+        LogIndex index;
+        std::uint64_t round = 0;
+    };
+
+    // core.cc
+    void event(std::string text) { out_.events.push_back(std::move(text)); }
+    void say(const NodeName& to, Lane lane, Body body);
+    void say_after_persist(const NodeName& to, Lane lane, Body body);
+    [[nodiscard]] bool hard_state_pending() const { return hard_dirty_ || hard_in_flight_; }
+    void become_follower(Term term, const NodeName& leader);
+    void set_term(Term term);
+    [[nodiscard]] bool may_campaign() const;
+    [[nodiscard]] std::uint32_t random_timeout();
+    void append_entry(EntryPtr entry);
+    void truncate_log(LogIndex keep);
+    void push_configuration(LogIndex index, Configuration configuration);
+    void commit_to(LogIndex index);
+
+    // election.cc
+    void campaign(bool pre_vote, bool transfer);
+    void send_vote_requests(bool pre_vote, bool transfer);
+    void count_votes();
+    void become_leader();
+    void stop_leading(const std::string& why);
+    void on_vote_request(const NodeName& from, const VoteRequest& m);
+    void on_vote_response(const NodeName& from, const Message& message, const VoteResponse& m);
+    void on_timeout_now(const NodeName& from, const TimeoutNow& m);
+    void watch_election();
+    void suspect_leader(const NodeName& peer);
+    [[nodiscard]] bool leader_is_alive() const;
+    /// Messages of a voter that lost its disk count for nothing until the leader has taken note (practice A9).
+    [[nodiscard]] bool speaks_for_member(const NodeName& from, DirectoryId directory) const;
+
+    // replication.cc
+    void replicate(const NodeName& to, Progress& progress, LogIndex limit, std::vector<Outbound>& out);
+    void replicate_all(LogIndex limit, std::vector<Outbound>& out);
+    void send_heartbeats();
+    void advance_commit();
+    void on_append_entries(const NodeName& from, const AppendEntries& m);
+    void on_append_response(const NodeName& from, const Message& message, const AppendResponse& m);
+    void on_heartbeat(const NodeName& from, const Heartbeat& m);
+    void on_heartbeat_response(const NodeName& from, const Message& message, const HeartbeatResponse& m);
+    void on_log_reset(const NodeName& from, const LogReset& m);
+    void on_not_member(const NotMember& m);
+    void acknowledge();
+    void watch_followers();
+    void need_snapshot(const NodeName& to, Progress& progress);
+
+    // reads.cc
+    void on_read_request(const NodeName& from, const ReadIndexRequest& m);
+    void on_read_response(const NodeName& from, const ReadIndexResponse& m);
+    void ask_leader_again();
+    void start_read_round();
+    void release_reads();
+    void refuse_reads(const Error& error);
+
+    // membership.cc
+    void propose_configuration(Configuration next);
+    void continue_membership();
+    void note_directory(const NodeName& from, DirectoryId directory);
+    void sync_progress_with_members();
+    void settle_changes();
+    void continue_transfer();
+    [[nodiscard]] std::optional<NodeName> fittest_successor() const;
+
+    const Start start_;
+    const Settings settings_;
+    RaftLog log_;
+    Random random_;
+
+    // What the disk remembers, or is about to.
+    HardState hard_;
+    bool hard_dirty_ = false;
+    bool hard_in_flight_ = false;
+
+    std::uint64_t tick_ = 0;
+    Role role_ = Role::kFollower;
+    NodeName leader_;  // of hard_.term; empty: not known
+    LogIndex committed_;
+    LogIndex applied_;
+    /// Effective from the moment that they are in the log (thesis 4.1); the first is applied, those behind it may be taken
+    /// back with the log.
+    std::deque<std::pair<LogIndex, Configuration>> configurations_;
+    std::set<NodeName> up_;    // a connection is there
+    std::set<NodeName> down_;  // it was and is not
+
+    // As follower.
+    std::uint64_t leader_heard_tick_ = 0;
+    std::uint64_t timeout_ticks_ = 0;     // of this wait, drawn
+    std::uint64_t suspect_at_tick_ = 0;   // not 0: the leader's process seems to have ended; campaign then
+    LogIndex matched_;                    // equal to the log of this term's leader up to here
+    bool acknowledge_due_ = false;
+    bool needs_snapshot_ = false;
+    bool removed_ = false;
+    std::optional<LogReset> log_reset_;
+
+    // As candidate.
+    std::map<NodeName, bool> votes_;
+    bool transfer_campaign_ = false;
+    bool own_vote_durable_ = false;
+
+    // As leader.
+    std::map<NodeName, Progress> followers_;
+    LogIndex term_begins_;                // this term's no-op
+    std::uint64_t round_ = 0;             // newest heartbeat round sent
+    std::map<NodeName, std::uint64_t> answered_round_;
+    std::uint64_t heartbeat_tick_ = 0;
+    std::deque<WaitingRead> reads_;
+    std::map<std::uint64_t, ReadId> asked_leader_;  // as follower: context of each read that the leader was asked
+    std::uint64_t next_context_ = 1;
+    std::uint64_t asked_tick_ = 0;
+    std::optional<Transfer> transfer_;
+    std::deque<PendingChange> changes_;
+    std::map<NodeName, DirectoryId> seen_directories_;
+    std::set<NodeName> foreign_;          // hold data of another group
+    // The append that was made last: followers in step are sent the same object.
+    std::shared_ptr<const Message> last_append_;
+    LogIndex last_append_from_;
+    LogIndex last_append_limit_;
+    LogIndex last_append_commit_;
+    LogIndex last_append_last_;
+    Term last_append_term_;
+    std::size_t last_append_bytes_ = 0;
+    std::size_t uncommitted_bytes_ = 0;
+    std::deque<std::pair<LogIndex, std::size_t>> sizes_;  // of proposals past committed_
+    bool disk_full_ = false;
+    std::uint64_t no_campaign_before_tick_ = 0;
+
+    std::uint64_t last_hybrid_time_ = 0;
+    bool leaving_ = false;
+    bool disk_stalled_ = false;
+    std::uint64_t leader_changes_ = 0;
+    std::vector<Outbound> messages_;
+    std::vector<ChangeOutcome> outcomes_;
+    Output out_;
+};
+
+}  // namespace nornic::raft

@@ -1,0 +1,306 @@
+// Who is in the group (thesis 4) and handing leadership over (thesis 3.10).
+#include "base/check.h"
+#include "modes/raft/core/core.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace nornic::raft {
+
+Result<> Core::bootstrap(Configuration configuration) {
+    if (initialized()) {
+        return fail(ErrorCode::kAlreadyExists, "this member belongs to a group already");
+    }
+    const Member* self = configuration.find(start_.self);
+    if (self == nullptr || self->directory != hard_.directory || !self->voter) {
+        return fail(ErrorCode::kInvalidArgument, "the first configuration must have this member as a voter");
+    }
+    if (hard_.term.value == 0) {
+        set_term(Term{1});
+    }
+    event(fmt::format("This member bootstraps the group: {}.", configuration.describe()));
+    append_entry(std::make_shared<const Entry>(Entry{
+        hard_.term, LogIndex{log_.last().value + 1}, last_hybrid_time_, EntryKind::kMembership, configuration.encode()}));
+    leader_heard_tick_ = tick_;
+    timeout_ticks_ = 1;  // nobody else will
+    return success();
+}
+
+Result<> Core::change_members(std::uint64_t id, const std::vector<Change>& changes) {
+    if (role_ != Role::kLeader) {
+        return fail(ErrorCode::kNotLeader,
+                    leader_.empty() ? "no leader is known: " + why_no_leader() : fmt::format("'{}' leads", leader_));
+    }
+    // Thesis 4.1, and the correction of 2015: one change at a time, and none before an entry of this term is committed.
+    if (committed_ < term_begins_ || configuration_index() > committed_ || configuration().joint || transfer_) {
+        return fail(ErrorCode::kBusy, "another change of the group is under way; try again");
+    }
+    NORNIC_TRY(auto next, apply_changes(configuration(), changes));
+    propose_configuration(std::move(next));
+    std::string sentence;
+    for (const Change& change : changes) {
+        const bool learner = change.kind == Change::Kind::kAddVoter;
+        sentence += fmt::format("{}'{}' {}",
+                                sentence.empty() ? "" : "; ",
+                                change.id,
+                                learner                                      ? "was added and becomes a voter once it has caught up"
+                                : change.kind == Change::Kind::kAddLearner   ? "was added as a learner"
+                                : change.kind == Change::Kind::kPromote      ? "is a voter now"
+                                : change.kind == Change::Kind::kDemote       ? "is a learner now"
+                                : change.kind == Change::Kind::kRemove       ? "was taken out"
+                                                                             : "was changed");
+    }
+    changes_.push_back({id, log_.last(), std::move(sentence)});
+    return success();
+}
+
+void Core::propose_configuration(Configuration next) {
+    append_entry(std::make_shared<const Entry>(Entry{hard_.term,
+                                                     LogIndex{log_.last().value + 1},
+                                                     last_hybrid_time_,
+                                                     EntryKind::kMembership,
+                                                     next.encode()}));
+    event(fmt::format("The group becomes: {}.", configuration().describe()));
+    sync_progress_with_members();
+}
+
+/// New members are followed from now on; those taken out until that is committed, so that they hear of it.
+void Core::sync_progress_with_members() {
+    for (const auto& [id, member] : configuration().members) {
+        if (id != start_.self && !followers_.contains(id)) {
+            followers_.emplace(id, Progress{LogIndex{log_.last().value + 1}, tick_});
+        }
+    }
+    if (configuration_index() > committed_) {
+        return;
+    }
+    std::erase_if(followers_, [&](const auto& follower) {
+        if (configuration().find(follower.first) != nullptr) {
+            return false;
+        }
+        say(follower.first, Lane::kControl, NotMember{hard_.term, configuration_index()});
+        answered_round_.erase(follower.first);
+        return true;
+    });
+}
+
+/// Changes that have come through are answered.
+void Core::settle_changes() {
+    while (!changes_.empty() && changes_.front().index <= committed_ && !configuration().joint) {
+        outcomes_.push_back({changes_.front().id, std::move(changes_.front().sentence)});
+        changes_.pop_front();
+    }
+}
+
+/// What the leader itself sees to, one thing at a time, once the configuration in force is committed.
+void Core::continue_membership() {
+    if (role_ != Role::kLeader || committed_ < term_begins_ || configuration_index() > committed_) {
+        return;
+    }
+    if (configuration().joint) {
+        propose_configuration(leave_joint(configuration()));
+        if (!changes_.empty()) {
+            changes_.back().index = log_.last();
+        }
+        return;
+    }
+    sync_progress_with_members();
+    const Member* self = configuration().find(start_.self);
+    if (self == nullptr || !self->voter) {
+        // Thesis 4.2.2: it led until its own removal was committed.
+        if (const auto successor = fittest_successor()) {
+            say(*successor, Lane::kControl, TimeoutNow{hard_.term});
+        }
+        settle_changes();
+        stop_leading("it was taken out of the group");
+        become_follower(hard_.term, NodeName{});
+        removed_ = self == nullptr;
+        return;
+    }
+    if (transfer_) {
+        return;
+    }
+    for (const auto& [id, member] : configuration().members) {
+        const auto seen = seen_directories_.find(id);
+        if (id != start_.self && seen != seen_directories_.end() && seen->second != member.directory) {
+            Change change;
+            change.id = id;
+            change.member = member;
+            change.member.directory = seen->second;
+            change.kind = member.directory.value == 0 ? Change::Kind::kUpdate : Change::Kind::kReplaceDirectory;
+            seen_directories_.erase(seen);
+            if (auto next = apply_changes(configuration(), {change})) {
+                if (change.kind == Change::Kind::kReplaceDirectory) {
+                    event(fmt::format("'{}' has lost its disk: it is a learner again until it has caught up.", id));
+                    followers_[id] = Progress{LogIndex{log_.last().value + 1}, tick_};
+                }
+                propose_configuration(std::move(next).value());
+            }
+            return;
+        }
+    }
+    for (const auto& [id, member] : configuration().members) {
+        const auto follower = followers_.find(id);
+        if (member.voter || !member.promote || follower == followers_.end()) {
+            continue;
+        }
+        const Progress& progress = follower->second;
+        const bool near = progress.match().value > 0 && progress.state() == Progress::State::kReplicate &&
+                          progress.match().value + settings_.promote_within.value >= log_.last().value;
+        if (near && tick_ - progress.heard_tick() < settings_.election_ticks) {
+            if (auto next = apply_changes(configuration(), {{Change::Kind::kPromote, id, {}}})) {
+                event(fmt::format("'{}' has caught up and becomes a voter.", id));
+                propose_configuration(std::move(next).value());
+                return;
+            }
+        }
+    }
+    // A witness leads only until one with data has what it has (spec 004); the better one leads where there is a choice.
+    if (const auto better = fittest_successor()) {
+        const Member& other = *configuration().find(*better);
+        const bool caught_up = followers_.at(*better).match() == log_.last();
+        if (caught_up && (self->witness || (other.priority > self->priority && applied_ == committed_))) {
+            transfer_ = Transfer{0, *better, tick_, false};
+            event(fmt::format("Leadership goes to '{}', which {}.",
+                              *better,
+                              self->witness ? "holds data" : "is preferred by its priority"));
+            continue_transfer();
+        }
+    }
+}
+
+void Core::note_directory(const NodeName& from, DirectoryId directory) {
+    const Member* member = configuration().find(from);
+    if (member == nullptr || directory.value == 0) {
+        return;
+    }
+    if (member->directory == directory) {
+        seen_directories_.erase(from);
+    } else {
+        seen_directories_[from] = directory;
+    }
+}
+
+// ---- Handing over ----
+
+/// Of the voters that are heard: the preferred, of these the one with the longest log.
+std::optional<NodeName> Core::fittest_successor() const {
+    std::optional<NodeName> best;
+    std::pair<std::uint32_t, LogIndex> best_rank;
+    for (const auto& [id, member] : configuration().members) {
+        const auto at = followers_.find(id);
+        if (!member.voter || member.witness || member.priority == 0 || at == followers_.end() ||
+            tick_ - at->second.heard_tick() >= 3 * std::uint64_t{settings_.heartbeat_ticks} || down_.contains(id) ||
+            at->second.match().value == 0) {
+            continue;
+        }
+        const std::pair<std::uint32_t, LogIndex> rank{member.priority, at->second.match()};
+        if (!best || rank > best_rank) {
+            best = id;
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
+Result<> Core::transfer(std::uint64_t id, const NodeName& target) {
+    if (role_ != Role::kLeader) {
+        return fail(ErrorCode::kNotLeader,
+                    leader_.empty() ? "no leader is known: " + why_no_leader() : fmt::format("'{}' leads", leader_));
+    }
+    if (transfer_) {
+        return fail(ErrorCode::kBusy, fmt::format("leadership is being handed over to '{}' already", transfer_->target));
+    }
+    NodeName to = target;
+    if (to.empty()) {
+        const auto fittest = fittest_successor();
+        if (!fittest) {
+            return fail(ErrorCode::kDatabaseUnavailable, "no other voter with data is heard that leadership could go to");
+        }
+        to = *fittest;
+    }
+    if (to == start_.self) {
+        outcomes_.push_back({id, fmt::format("'{}' leads already.", to)});
+        return success();
+    }
+    const Member* member = configuration().find(to);
+    if (member == nullptr) {
+        return fail(ErrorCode::kNotFound,
+                    fmt::format("'{}' is no member; the group is: {}", to, configuration().describe()));
+    }
+    if (!member->voter || member->witness || member->priority == 0) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("'{}' may not lead: it {}",
+                                to,
+                                !member->voter     ? "is a learner"
+                                : member->witness  ? "is a witness"
+                                                   : "has priority 0"));
+    }
+    transfer_ = Transfer{id, to, tick_, false};
+    event(fmt::format("Leadership is being handed over to '{}'.", to));
+    continue_transfer();
+    return success();
+}
+
+void Core::continue_transfer() {
+    if (!transfer_) {
+        return;
+    }
+    const auto end = [&](Result<std::string> outcome) {
+        if (!outcome) {
+            event(fmt::format("Leadership was not handed over: {}.", outcome.error().message()));
+        }
+        if (transfer_->id != 0) {
+            outcomes_.push_back({transfer_->id, std::move(outcome)});
+        }
+        transfer_.reset();
+    };
+    if (role_ != Role::kLeader && leader_ == transfer_->target) {
+        end(fmt::format("'{}' leads in term {}.", leader_, hard_.term.value));
+        return;
+    }
+    if (role_ != Role::kLeader && !leader_.empty()) {
+        end(Error{ErrorCode::kConflict, fmt::format("'{}' leads now, not '{}'", leader_, transfer_->target)});
+        return;
+    }
+    if (tick_ - transfer_->began_tick >= settings_.election_ticks) {
+        end(Error{ErrorCode::kTimedOut,
+                  fmt::format("'{}' did not take it within an election time-out; this member goes on", transfer_->target)});
+        return;
+    }
+    const auto at = followers_.find(transfer_->target);
+    if (role_ == Role::kLeader && !transfer_->sent && at != followers_.end() && at->second.match() == log_.last()) {
+        transfer_->sent = true;
+        say(transfer_->target, Lane::kControl, TimeoutNow{hard_.term});
+    }
+}
+
+Result<> Core::step_down(const std::string& why) {
+    if (role_ != Role::kLeader) {
+        return fail(ErrorCode::kNotLeader,
+                    leader_.empty() ? "no leader is known: " + why_no_leader() : fmt::format("'{}' leads", leader_));
+    }
+    stop_leading(why);
+    become_follower(hard_.term, NodeName{});
+    no_campaign_before_tick_ = tick_ + 2 * std::uint64_t{settings_.election_ticks};
+    return success();
+}
+
+void Core::leave() {
+    leaving_ = true;
+    no_campaign_before_tick_ = UINT64_MAX;
+    if (role_ == Role::kLeader && !transfer_ && configuration().voters() > 1) {
+        if (const auto successor = fittest_successor()) {
+            transfer_ = Transfer{0, *successor, tick_, false};
+            event(fmt::format("Leadership is being handed over to '{}', since this member stops.", *successor));
+            continue_transfer();
+        }
+    }
+}
+
+bool Core::left() const {
+    return role_ != Role::kLeader || !transfer_;
+}
+
+}  // namespace nornic::raft

@@ -1,0 +1,341 @@
+// Entries from the leader to its followers, and what a majority has (thesis 3.5, 3.6.2, 10.2.1).
+#include "base/check.h"
+#include "modes/raft/core/core.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace nornic::raft {
+
+// ---- The leader ----
+
+/// All that is due for one follower, of entries up to `limit`; while it is probed, one message.
+void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std::vector<Outbound>& out) {
+    if (down_.contains(to)) {
+        return;  // the next connection begins with a probe
+    }
+    while (progress.may_send(settings_.follower)) {
+        const bool probing = progress.state() == Progress::State::kProbe;
+        if (!probing && progress.next() > limit) {
+            return;
+        }
+        const LogIndex prev{progress.next().value - 1};
+        const auto prev_term = log_.term_at(prev);
+        if (!prev_term) {
+            need_snapshot(to, progress);
+            return;
+        }
+        // Followers in step are sent the same object.
+        const bool same = last_append_ && last_append_from_ == progress.next() && last_append_limit_ == limit &&
+                          last_append_commit_ == committed_ && last_append_term_ == hard_.term;
+        if (!same) {
+            AppendEntries append;
+            append.term = hard_.term;
+            append.prev_index = prev;
+            append.prev_term = *prev_term;
+            append.commit = committed_;
+            if (progress.next() <= limit) {
+                append.entries =
+                    log_.slice(progress.next(), limit, settings_.append_entries_max, settings_.append_bytes_max);
+                if (append.entries.empty()) {
+                    need_snapshot(to, progress);
+                    return;
+                }
+            }
+            last_append_bytes_ = 0;
+            for (const EntryPtr& entry : append.entries) {
+                last_append_bytes_ += entry->payload.size();
+            }
+            last_append_last_ = LogIndex{prev.value + append.entries.size()};
+            last_append_from_ = progress.next();
+            last_append_limit_ = limit;
+            last_append_commit_ = committed_;
+            last_append_term_ = hard_.term;
+            last_append_ = std::make_shared<const Message>(Message{hard_.directory, std::move(append)});
+        }
+        out.push_back({to, Lane::kLog, last_append_});
+        progress.sent(last_append_last_, last_append_bytes_, tick_);
+    }
+}
+
+void Core::replicate_all(LogIndex limit, std::vector<Outbound>& out) {
+    for (auto& [id, progress] : followers_) {
+        replicate(id, progress, limit, out);
+    }
+    last_append_.reset();
+}
+
+void Core::need_snapshot(const NodeName& to, Progress& progress) {
+    const Member* member = configuration().find(to);
+    progress.snapshot();
+    if (member == nullptr || !member->witness) {
+        out_.send_snapshot.push_back(to);
+        event(fmt::format("'{}' is behind the log that is kept here, or new; it is sent a snapshot.", to));
+        return;
+    }
+    // It holds no state, so there is nothing to send but the place.
+    LogReset reset;
+    reset.term = hard_.term;
+    reset.index = committed_;
+    reset.index_term = log_.term_at(committed_).value_or(Term{0});
+    for (const auto& [index, configuration] : configurations_) {
+        if (index <= committed_ || reset.configuration.empty()) {
+            reset.configuration = configuration.encode();
+        }
+    }
+    say(to, Lane::kLog, reset);
+}
+
+void Core::send_heartbeats() {
+    heartbeat_tick_ = tick_;
+    ++round_;
+    for (const auto& [id, progress] : followers_) {
+        Heartbeat heartbeat;
+        heartbeat.term = hard_.term;
+        heartbeat.round = round_;
+        heartbeat.commit = std::min(committed_, progress.match());
+        say(id, Lane::kControl, heartbeat);
+    }
+    release_reads();
+}
+
+void Core::advance_commit() {
+    if (role_ != Role::kLeader) {
+        return;
+    }
+    const LogIndex target = configuration().committed([&](const NodeName& id) {
+        if (id == start_.self) {
+            return log_.persisted();
+        }
+        const auto at = followers_.find(id);
+        return at == followers_.end() ? LogIndex{0} : at->second.match();
+    });
+    // Thesis 3.6.2: only entries of this term are committed by counting; those before come with them (figure 3.7).
+    if (target <= committed_ || log_.term_at(target) != hard_.term) {
+        return;
+    }
+    commit_to(target);
+    if (committed_ == log_.last()) {
+        // Nothing follows that would carry it: followers may apply, and causal reads there need not wait for a heartbeat.
+        for (const auto& [id, progress] : followers_) {
+            if (progress.state() == Progress::State::kReplicate) {
+                say(id, Lane::kControl, Heartbeat{hard_.term, 0, std::min(committed_, progress.match())});
+            }
+        }
+    }
+    settle_changes();
+    continue_membership();
+}
+
+void Core::on_append_response(const NodeName& from, const Message& message, const AppendResponse& m) {
+    const auto at = followers_.find(from);
+    if (role_ != Role::kLeader || at == followers_.end()) {
+        return;
+    }
+    Progress& progress = at->second;
+    progress.heard(tick_);
+    note_directory(from, message.directory);
+    if (!speaks_for_member(from, message.directory)) {
+        return;
+    }
+    if (m.foreign) {
+        if (foreign_.insert(from).second) {
+            event(fmt::format("'{}' holds data of another group and is not overwritten; empty its data directory to make it "
+                              "a member.",
+                              from));
+        }
+        return;
+    }
+    foreign_.erase(from);
+    progress.note_applied(m.applied);
+    if (m.needs_snapshot) {
+        if (progress.state() != Progress::State::kSnapshot) {
+            need_snapshot(from, progress);
+        }
+        return;
+    }
+    if (m.success) {
+        const bool news = progress.matched(std::min(m.match, log_.last()), tick_);
+        if (news) {
+            advance_commit();
+            if (role_ != Role::kLeader) {
+                return;
+            }
+            continue_transfer();
+        }
+    } else {
+        // Skip what cannot agree: entries here of later terms than the follower's at that place (thesis 3.5).
+        LogIndex agree{std::min(m.conflict_index.value, log_.last().value + 1)};
+        agree.value -= agree.value > 0 ? 1 : 0;
+        while (agree > LogIndex{0}) {
+            const auto term = log_.term_at(agree);
+            if (!term || *term <= m.conflict_term) {
+                break;
+            }
+            agree = LogIndex{log_.first_of_term_run(agree).value - 1};
+        }
+        if (!progress.rejected(m.match, LogIndex{agree.value + 1}, tick_)) {
+            return;
+        }
+    }
+    if (const auto still = followers_.find(from); still != followers_.end()) {
+        replicate(from, still->second, log_.persisted(), messages_);
+        last_append_.reset();
+    }
+}
+
+void Core::on_heartbeat_response(const NodeName& from, const Message& message, const HeartbeatResponse& m) {
+    const auto at = followers_.find(from);
+    if (role_ != Role::kLeader || at == followers_.end()) {
+        return;
+    }
+    Progress& progress = at->second;
+    progress.heard(tick_);
+    note_directory(from, message.directory);
+    if (!speaks_for_member(from, message.directory)) {
+        return;
+    }
+    progress.note_applied(m.applied);
+    std::uint64_t& answered = answered_round_[from];
+    answered = std::max(answered, std::min(m.round, round_));
+    release_reads();
+    // An acknowledgement that was lost comes this way.
+    if (m.match > progress.match() && progress.matched(std::min(m.match, log_.last()), tick_)) {
+        advance_commit();
+    }
+}
+
+void Core::watch_followers() {
+    const std::uint64_t patience = std::max<std::uint64_t>(2, 2 * std::uint64_t{settings_.heartbeat_ticks});
+    for (auto& [id, progress] : followers_) {
+        if (progress.waits() && tick_ - progress.progress_tick() >= patience) {
+            if (progress.state() != Progress::State::kSnapshot) {
+                progress.probe();
+            }
+        }
+        const Member* member = configuration().find(id);
+        if (progress.state() == Progress::State::kSnapshot && member != nullptr && member->witness &&
+            tick_ - progress.progress_tick() >= settings_.election_ticks) {
+            progress.probe();  // the message may have been lost
+        }
+        replicate(id, progress, log_.persisted(), messages_);
+    }
+    last_append_.reset();
+}
+
+void Core::snapshot_sent(const NodeName& to, std::optional<LogIndex> index) {
+    const auto at = followers_.find(to);
+    if (role_ != Role::kLeader || at == followers_.end() || at->second.state() != Progress::State::kSnapshot) {
+        return;
+    }
+    if (index) {
+        event(fmt::format("'{}' holds a snapshot as of log index {} and catches up from there.", to, index->value));
+    }
+    at->second.snapshot_ended(index ? std::min(*index, log_.last()) : LogIndex{0});
+    replicate(to, at->second, log_.persisted(), messages_);
+    last_append_.reset();
+}
+
+// ---- The follower ----
+
+void Core::acknowledge() {
+    acknowledge_due_ = false;
+    if (role_ != Role::kFollower || leader_.empty()) {
+        return;
+    }
+    AppendResponse response;
+    response.term = hard_.term;
+    response.success = true;
+    response.match = std::min(matched_, log_.persisted());
+    response.applied = applied_;
+    say_after_persist(leader_, Lane::kLog, response);
+}
+
+void Core::on_append_entries(const NodeName& from, const AppendEntries& m) {
+    AppendResponse response;
+    response.term = hard_.term;
+    response.match = m.prev_index;
+    response.applied = applied_;
+    if (m.other_history) {
+        response.foreign = log_.last().value > 0;
+        response.needs_snapshot = needs_snapshot_ = !response.foreign;
+        say_after_persist(from, Lane::kLog, response);
+        return;
+    }
+    needs_snapshot_ = false;
+    if (log_reset_) {
+        return;
+    }
+    // What is committed here is in the leader's log, too, whether it is still held here or not.
+    if (m.prev_index > committed_ && !log_.matches(m.prev_index, m.prev_term)) {
+        LogIndex agree{std::min(m.prev_index, log_.last())};
+        if (agree == m.prev_index) {
+            --agree.value;
+        }
+        // Entries here of later terms than the leader's at that place cannot agree (thesis 3.5).
+        while (agree > committed_) {
+            const auto term = log_.term_at(agree);
+            if (!term || *term <= m.prev_term) {
+                break;
+            }
+            agree = LogIndex{log_.first_of_term_run(agree).value - 1};
+        }
+        agree = std::max(agree, committed_);
+        response.conflict_index = LogIndex{agree.value + 1};
+        response.conflict_term = log_.term_at(agree).value_or(Term{0});
+        say_after_persist(from, Lane::kLog, response);
+        return;
+    }
+    bool appended = false;
+    for (const EntryPtr& entry : m.entries) {
+        if (entry->index <= committed_) {
+            continue;
+        }
+        if (entry->index <= log_.last()) {
+            if (log_.matches(entry->index, entry->term)) {
+                continue;
+            }
+            // Thesis 3.5: if an existing entry conflicts, it goes with all that follow it; only then.
+            truncate_log(LogIndex{entry->index.value - 1});
+        }
+        append_entry(entry);
+        appended = true;
+    }
+    matched_ = std::max(matched_, LogIndex{m.prev_index.value + m.entries.size()});
+    commit_to(std::min(m.commit, matched_));
+    if (appended || matched_ > log_.persisted()) {
+        acknowledge_due_ = true;  // once it is on disk
+    } else {
+        acknowledge();
+    }
+}
+
+void Core::on_heartbeat(const NodeName& from, const Heartbeat& m) {
+    commit_to(std::min(m.commit, matched_));
+    if (m.round == 0) {
+        return;  // only news of what is committed
+    }
+    HeartbeatResponse response;
+    response.term = hard_.term;
+    response.round = m.round;
+    response.match = std::min(matched_, log_.persisted());
+    response.applied = applied_;
+    say_after_persist(from, Lane::kControl, response);
+}
+
+void Core::on_log_reset(const NodeName& from, const LogReset& m) {
+    const auto configuration = Configuration::decode(m.configuration);
+    if (!configuration || log_reset_) {
+        return;
+    }
+    const Member* self = configuration.value().find(start_.self);
+    if (m.index <= matched_ || (self != nullptr && !self->witness)) {
+        acknowledge();
+        return;
+    }
+    log_reset_ = m;
+    event(fmt::format("The log here is behind what '{}' keeps; it goes on behind index {}.", from, m.index.value));
+}
+
+}  // namespace nornic::raft

@@ -1,0 +1,48 @@
+// Raft: three to seven members of which a majority decides. What is acknowledged is synced on a majority and never lost;
+// reads on the leader are linearizable; without a majority members serve reads alone (docs/modes/raft.md). The protocol
+// is modes/raft/core; this is its place in the driver.
+#pragma once
+
+#include "modes/strategy.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace nornic::modes {
+
+/// A member to be, as NORNICDB_CLUSTER_RAFT_PEERS names it.
+struct RaftPeer {
+    NodeName id;          // empty: not known, "host:port" alone was given
+    std::string address;  // "host:port"
+};
+
+enum class RaftRole : std::uint8_t { kVoter, kLearner, kWitness };
+
+struct RaftSettings {
+    bool bootstrap = false;
+    std::vector<RaftPeer> peers;
+    std::vector<std::string> join;  // addresses of any members of a running group
+    RaftRole role = RaftRole::kVoter;
+    std::uint32_t priority = 100;   // 0: never leads
+    bool witness_may_lead = false;
+    bool leave_on_stop = false;     // an orderly stop takes this member out of the group
+    std::uint32_t election_ticks = 100;
+    std::uint32_t heartbeat_ticks = 10;
+    std::size_t append_entries_max = 64;
+    std::size_t append_bytes_max = std::size_t{512} << 10;
+    std::size_t window_messages = 64;  // on their way to one follower
+    std::size_t window_bytes = std::size_t{8} << 20;
+    std::size_t tail_bytes_max = std::size_t{32} << 20;
+    std::uint64_t promote_within = 64;        // entries that a learner may lack to become a voter
+    std::uint64_t snapshot_interval_ticks = 30'000;
+    std::uint64_t snapshot_threshold = 10'000;  // entries applied since the last checkpoint before the interval asks for one
+    std::uint64_t trailing_logs = 10'000;       // kept behind a checkpoint for followers that are a little behind
+    std::uint32_t tick_ms = 10;
+};
+
+/// With start.log == nullptr it cannot replicate. A witness has no engine: its start.applied is 0.
+std::unique_ptr<Strategy> make_raft(const StrategyStart& start, const RaftSettings& settings);
+
+}  // namespace nornic::modes
