@@ -101,7 +101,7 @@ void ReplicaImpl::install_pending(Completions& completions) {
             });
         }
         waiting_.clear();
-        strategy_->snapshot_installed(info.index, info.term, info.history);
+        strategy_->snapshot_installed({.index = info.index, .term = info.term, .history = info.history});
         release_readers(completions);
     } else {
         log::warn("A snapshot could not be put in place: {}. It will be asked for again.", done.error().message());

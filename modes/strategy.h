@@ -56,10 +56,18 @@ struct Refusal {
     Error error;
 };
 
+struct LogPlace {
+    LogIndex index;
+    Term term;
+};
+
 /// What the driver owes the strategy, in this order. The order is the safety argument: nothing is
 /// promised to a peer or a client that a crash could make us forget. What may be said whatever a crash makes us
 /// forget is not here but in take_messages().
 struct Ready {
+    /// 0. Of one without data, whose log has nothing in common with the leader's any more: forget the log, go on behind
+    ///    this entry, then call log_reset(). Nothing else is in such a Ready.
+    std::optional<LogPlace> reset_log;
     /// 1. The log beyond this is a lost branch: keep its entries readable under diverged/, take the engine back
     ///    if it applied any, forget them, then call rewound(). Nothing is persisted until then.
     std::optional<LogIndex> rewind_to;
@@ -75,9 +83,11 @@ struct Ready {
     std::vector<Placed> placed;                    //    Which entry carries which proposal.
     std::vector<NodeName> send_snapshot;           // 7. Bring these up to date by a snapshot, in the background.
     std::vector<std::string> events;               // 8. Log these: what an operator wants to know, one line each.
+    bool checkpoint = false;                       // 9. Write a checkpoint in the background, so that the log can be cut.
+    std::optional<std::vector<std::string>> dial;  //    Addresses of the other members, all of them, from now on.
 
     [[nodiscard]] bool empty() const noexcept {
-        return !rewind_to && !hard_state && entries.empty() &&
+        return !reset_log && !rewind_to && !hard_state && entries.empty() && !checkpoint && !dial &&
                messages_after_append.empty() && messages_after_persist.empty() && reads.empty() &&
                refused_reads.empty() && refused.empty() && placed.empty() && send_snapshot.empty() && events.empty();
     }
@@ -143,14 +153,26 @@ struct Command {
         kRemoveMember,
         kSnapshot,
     };
+    enum class MemberRole : std::uint8_t { kVoter, kLearner, kWitness };
     Kind kind = Kind::kPromote;
     NodeName target;
-    std::string address;
-    bool force = false;  // accept the loss that the refusal named
+    std::string address;                         // kAddMember: "host:port" that its peers dial
+    MemberRole member_role = MemberRole::kVoter; // kAddMember
+    std::uint32_t priority = 100;                // kAddMember
+    bool force = false;                          // accept the loss that the refusal named
 };
 struct CommandAnswer {
     std::uint64_t id = 0;
     Result<std::string> outcome = std::string{};  // a sentence for the operator
+};
+
+/// What a snapshot brought.
+struct InstalledSnapshot {
+    LogIndex index;
+    Term term;
+    std::string history;
+    std::string membership;      // payload of the newest kMembership entry up to index; empty: none
+    LogIndex membership_index;
 };
 
 /// The local log as a strategy sees it: only what was persisted.
@@ -224,6 +246,7 @@ public:
     /// Ready step 1 is done and the log ends at `last`, or (false) the state cannot be taken back so far and must
     /// come from a peer's snapshot.
     virtual void rewound(LogIndex, bool) {}
+    virtual void log_reset() {}  // Ready step 0 is done and on disk.
 
     /// Whether a snapshot of a leader or primary of this term, as of `index`, is wanted. false: the sender is fenced,
     /// or this member holds data of its own; `reason` then says which.
@@ -232,7 +255,7 @@ public:
         return false;
     }
     /// State and log were replaced: the log is empty and goes on behind `index`.
-    virtual void snapshot_installed(LogIndex, Term, std::string /*history*/) {}
+    virtual void snapshot_installed(const InstalledSnapshot&) {}
     /// Ready step 7 ended: the peer holds the state up to `index`, or (nullopt) it failed and may be asked for again.
     virtual void snapshot_sent(const NodeName&, std::optional<LogIndex>) {}
     /// A sync has been hanging for a while (true, at each tick), or has ended (false). A member that cannot write must
@@ -260,6 +283,8 @@ struct StrategyStart {
     /// The engine was brought up to here: the checkpoint, and what was known to be committed. Entries behind it are
     /// for the strategy to commit or to give up.
     LogIndex applied;
+    std::string membership;  // payload of the newest applied kMembership entry; empty: none, or no engine
+    LogIndex membership_index;
     LogReader* log = nullptr;  // outlives the strategy; nullptr: the mode never reads it
     std::uint64_t seed = 0;    // of the strategy's own randomness
     /// Proposals and their bytes under way before propose() answers kBusy.

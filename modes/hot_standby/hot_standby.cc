@@ -527,7 +527,7 @@ bool HotStandby::accepts_snapshot(
     return true;
 }
 
-void HotStandby::snapshot_installed(LogIndex index, Term epoch, std::string history) {
+void HotStandby::snapshot_installed(const InstalledSnapshot& installed) {
     tail_.clear();
     tail_bytes_ = 0;
     sizes_.clear();
@@ -537,16 +537,16 @@ void HotStandby::snapshot_installed(LogIndex index, Term epoch, std::string hist
     rewinding_ = false;
     rewind_to_.reset();
     needs_snapshot_ = false;
-    last_ = taken_ = persisted_ = committed_ = applied_ = matched_ = index;
+    last_ = taken_ = persisted_ = committed_ = applied_ = matched_ = installed.index;
     said_received_ = LogIndex{0};
     no_room_ = false;
-    last_epoch_ = epoch;
-    history_ = std::move(history);
+    last_epoch_ = installed.term;
+    history_ = installed.history;
     epochs_ = primary_epochs_;
-    epochs_.forget_after(index);
+    epochs_.forget_after(installed.index);
     // The log was begun anew, and what it remembered of the epoch with it.
     hard_dirty_ = true;
-    event(fmt::format("A snapshot of the primary's data up to log index {} was installed.", index.value));
+    event(fmt::format("A snapshot of the primary's data up to log index {} was installed.", installed.index.value));
     if (state_ == State::kStandby) {
         acknowledge(transport::WALBatchResponse::ACCEPTED);
     }

@@ -84,9 +84,8 @@ public:
                           std::string& reason) override {
         return inner_->accepts_snapshot(from, term, index, history, reason);
     }
-    void snapshot_installed(LogIndex index, Term term, std::string history) override {
-        inner_->snapshot_installed(index, term, std::move(history));
-    }
+    void log_reset() override { inner_->log_reset(); }
+    void snapshot_installed(const modes::InstalledSnapshot& installed) override { inner_->snapshot_installed(installed); }
     void snapshot_sent(const NodeName& to, std::optional<LogIndex> index) override {
         world_.mark(index ? "snapshot: sent" : "snapshot: failed");
         inner_->snapshot_sent(to, index);

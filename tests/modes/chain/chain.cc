@@ -307,13 +307,13 @@ bool Chain::accepts_snapshot(
     return true;
 }
 
-void Chain::snapshot_installed(LogIndex index, Term term, std::string) {
+void Chain::snapshot_installed(const InstalledSnapshot& installed) {
     ready_.entries.clear();
     unpersisted_terms_.clear();
     rewinding_ = false;
     rewind_to_.reset();
-    last_ = taken_ = persisted_ = committed_ = applied_ = matched_ = index;
-    last_term_ = term;
+    last_ = taken_ = persisted_ = committed_ = applied_ = matched_ = installed.index;
+    last_term_ = installed.term;
     hard_dirty_ = true;
     acknowledge(true);
 }

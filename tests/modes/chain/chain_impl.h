@@ -43,7 +43,7 @@ public:
                           LogIndex index,
                           std::string_view history,
                           std::string& reason) override;
-    void snapshot_installed(LogIndex index, Term term, std::string history) override;
+    void snapshot_installed(const InstalledSnapshot& installed) override;
     void snapshot_sent(const NodeName& to, std::optional<LogIndex> index) override;
     void disk_stalled(bool stalled) override { stalled_ = stalled; }
     [[nodiscard]] std::optional<LogIndex> wanted_from() const override;

@@ -610,7 +610,7 @@ bool Cluster::transfer_snapshot() {
         for (const auto& [at, waiting] : std::exchange(to.waiting, {})) {
             finish(waiting.id, Outcome::kUnknown);
         }
-        to.strategy->snapshot_installed(index, term, to.history);
+        to.strategy->snapshot_installed({.index = index, .term = term, .history = to.history});
         release_reads(to_name);
         after_input(to_name);
         from.strategy->snapshot_sent(to_name, index);

@@ -242,7 +242,7 @@ public:
                 peer.disk.history = from.disk.history;
                 peer.state = from.state;
                 peer.applied = at;
-                peer.strategy->snapshot_installed(at, term, from.disk.history);
+                peer.strategy->snapshot_installed({.index = at, .term = term, .history = from.disk.history});
                 settle();
                 from.strategy->snapshot_sent(to, at);
             }
