@@ -1,5 +1,6 @@
 #include "env/settings.h"
 
+#include "env/raft.h"
 #include "env/table.h"
 
 #include <boost/program_options.hpp>
@@ -350,6 +351,9 @@ Result<Loaded> load(const Source& source) {
     NORNIC_TRY(read_secret(s.cluster));
     resolve(s.cluster);
     NORNIC_TRY(check_relations(s));
+    if (s.cluster.mode == "raft") {
+        NORNIC_TRY(resolve_raft(s.cluster));
+    }
     return loaded;
 }
 

@@ -25,6 +25,13 @@ struct TlsSettings {
     std::string client_ca_file;
 };
 
+/// One entry of NORNICDB_CLUSTER_RAFT_PEERS.
+struct RaftPeerAddress {
+    std::string id;  // empty: "host:port" alone was given
+    std::string address;
+    bool operator==(const RaftPeerAddress&) const = default;
+};
+
 struct ClusterSettings {
     std::string mode;  // standalone, ha_standby, raft, multi_region
     std::string node_id;
@@ -66,6 +73,9 @@ struct ClusterSettings {
     std::string raft_role;
     std::string raft_join;
     std::int64_t raft_priority = 100;
+    bool raft_witness_may_lead = false;
+    std::vector<RaftPeerAddress> raft_peer_list;  // resolved: the others of raft_peers
+    std::vector<std::string> raft_join_list;      // resolved: the others of raft_join
 
     std::string region_id;
     std::string remote_regions;
@@ -161,6 +171,8 @@ Result<Duration> parse_duration(std::string_view text, Duration plain_unit);
 Result<std::uint64_t> parse_bytes(std::string_view text);
 /// "host:port", "[::1]:7687"; nullopt if it is not one.
 std::optional<std::pair<std::string, std::uint16_t>> parse_host_port(std::string_view text);
+/// "id:host:port", "host:port", "[::1]:7688", with commas between. kInvalidArgument naming the variable and the entry.
+Result<std::vector<RaftPeerAddress>> parse_raft_peers(std::string_view text);
 /// The parts of a comma-separated list, without blanks around them; empty parts are left out.
 std::vector<std::string> split_list(std::string_view text);
 

@@ -133,6 +133,13 @@ Field host_port_list(Get get) {
             }};
 }
 template <class Get>
+Field raft_peers_field(Get get) {
+    return {"id:host:port or host:port, several with commas between", [get](Settings& s, const std::string& v) {
+                get(s) = v;  // entries are looked at once the mode is known: resolve_raft()
+                return true;
+            }};
+}
+template <class Get>
 Field optional_duration(Get get) {
     return {"a duration such as 500ms, 30s, 5m (plain numbers are seconds)",
             [get](Settings& s, const std::string& v) {

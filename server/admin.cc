@@ -1,6 +1,7 @@
 #include "server/admin.h"
 
 #include "observability/log.h"
+#include "server/membership.h"
 #include "server/status.h"
 
 #include <boost/json.hpp>
@@ -45,9 +46,23 @@ Result<json::object> body_of(const http::AdminRequest& request) {
     return std::move(body).as_object();
 }
 
+/// Where to ask instead, where only the leader can do it.
+void add_leader_address(json::object& out, const modes::ClusterView& view, std::string_view path) {
+    for (const modes::MemberView& m : view.members) {
+        if (m.id == view.leader && m.id != view.self) {
+            out["leader_address"] = m.cluster_address;
+            if (!m.http_address.empty()) {
+                out["leader_http_address"] = m.http_address;
+                out["how_to"] = fmt::format("POST it to {}{}", m.http_address, path);
+            }
+        }
+    }
+}
+
 /// What the mode answered a command: done, refused with a reason, or not to be had now.
 http::Document outcome_document(const Member& member,
                                 std::string_view flag,
+                                std::string_view path,
                                 const Result<std::string>& outcome,
                                 std::string_view how_to_force) {
     const modes::ClusterView view = member.replica.view();
@@ -65,10 +80,14 @@ http::Document outcome_document(const Member& member,
         case ErrorCode::kTimedOut:
         case ErrorCode::kStopping:
         case ErrorCode::kBusy:
+        case ErrorCode::kDatabaseUnavailable:
             return document(503, out);
         case ErrorCode::kInvalidArgument:
         case ErrorCode::kNotFound:
             return document(400, out);
+        case ErrorCode::kNotLeader:
+            add_leader_address(out, view, path);
+            return document(409, out);
         default:
             break;
     }
@@ -78,58 +97,114 @@ http::Document outcome_document(const Member& member,
     return document(409, out);
 }
 
-void promote(const Member& member, const http::AdminRequest& request, Done done) {
-    const auto body = body_of(request);
-    if (!body) {
-        done(bad_request(body.error().message()));
-        return;
+// Each takes what it knows out of the body; the error's text is for the client.
+
+Result<> take_text(const json::object& body, std::string_view name, std::string_view takes, std::string& out) {
+    const json::value* value = body.if_contains(name);
+    if (value == nullptr) {
+        return success();
     }
-    modes::Command command;
-    command.kind = modes::Command::Kind::kPromote;
-    if (const json::value* force = body.value().if_contains("force")) {
+    // The clustering guide writes names as text; TuGraph's are numbers.
+    if (value->is_int64() && value->get_int64() >= 0) {
+        out = std::to_string(value->get_int64());
+        return success();
+    }
+    if (!value->is_string()) {
+        return fail(ErrorCode::kInvalidRequest, fmt::format("Illegal value for field \"{}\": it takes {}.", name, takes));
+    }
+    out = std::string{value->get_string()};
+    return success();
+}
+
+Result<> take_nothing(const json::object&, modes::Command&) {
+    return success();
+}
+
+Result<> take_force(const json::object& body, modes::Command& command) {
+    if (const json::value* force = body.if_contains("force")) {
         if (!force->is_bool()) {
-            done(bad_request("Illegal value for field \"force\": it takes true or false."));
-            return;
+            return fail(ErrorCode::kInvalidRequest, R"(Illegal value for field "force": it takes true or false.)");
         }
         command.force = force->get_bool();
     }
-    log::info("User '{}' asks this member to become the primary{}.",
-              request.user,
-              command.force ? ", whatever may be lost" : "");
-    member.replica.command(command,
-                           member.clock.now() + kCommandPatience,
-                           [member, forced = command.force, done = std::move(done)](Result<std::string> outcome) {
-                               if (!outcome) {
-                                   log::warn("It was not promoted: {}", outcome.error().message());
-                               }
-                               done(outcome_document(member,
-                                                     "promoted",
-                                                     outcome,
-                                                     forced ? "" : R"(POST {"force": true} to accept that)"));
-                           });
+    return success();
 }
 
-void transfer(const Member& member, const http::AdminRequest& request, Done done) {
+Result<> take_target(const json::object& body, modes::Command& command) {
+    return take_text(body, "target", "a node id", command.target);
+}
+
+Result<> take_node_id(const json::object& body, modes::Command& command) {
+    NORNIC_TRY(take_text(body, "node_id", "a node id", command.target));
+    if (command.target.empty()) {
+        return fail(ErrorCode::kInvalidRequest, R"(The field "node_id" is missing: it takes a node id.)");
+    }
+    return success();
+}
+
+Result<> take_member(const json::object& body, modes::Command& command) {
+    NORNIC_TRY(take_node_id(body, command));
+    NORNIC_TRY(take_text(body, "address", "host:port of the cluster port", command.address));
+    std::string role = "voter";
+    NORNIC_TRY(take_text(body, "role", "voter, learner or witness", role));
+    NORNIC_TRY(command.member_role, member_role(role));
+    if (const json::value* priority = body.if_contains("priority")) {
+        constexpr std::int64_t kPriorityMax = 1000;
+        if (!priority->is_int64() || priority->get_int64() < 0 || priority->get_int64() > kPriorityMax) {
+            return fail(ErrorCode::kInvalidRequest, R"(Illegal value for field "priority": it takes a number, 0 to 1000.)");
+        }
+        command.priority = static_cast<std::uint32_t>(priority->get_int64());
+    }
+    return check_new_member(command);
+}
+
+struct CommandPath {
+    std::string_view path;
+    modes::Command::Kind kind;
+    std::string_view flag;    // true in the answer if it worked
+    std::string_view wish;    // for the log
+    Result<> (*take)(const json::object& body, modes::Command& command);
+};
+using Kind = modes::Command::Kind;
+constexpr CommandPath kCommands[] = {
+    {"/admin/promote", Kind::kPromote, "promoted", "to become the primary", take_force},
+    {"/admin/cluster/transfer-leadership", Kind::kTransfer, "transferred", "to hand leadership over", take_target},
+    {"/admin/transfer-leadership", Kind::kTransfer, "transferred", "to hand leadership over", take_target},
+    {"/admin/cluster/add", Kind::kAddMember, "added", "to take in a member", take_member},
+    {"/admin/cluster/remove", Kind::kRemoveMember, "removed", "to take out a member", take_node_id},
+    {"/admin/raft/transfer-leadership", Kind::kTransfer, "transferred", "to hand leadership over", take_target},
+    {"/admin/raft/step-down", Kind::kStepDown, "stepped_down", "to step down", take_nothing},
+    {"/admin/raft/snapshot", Kind::kSnapshot, "snapshot", "for a snapshot", take_nothing},
+};
+
+void run_command(const Member& member, const CommandPath& path, const http::AdminRequest& request, Done done) {
     const auto body = body_of(request);
     if (!body) {
         done(bad_request(body.error().message()));
         return;
     }
     modes::Command command;
-    command.kind = modes::Command::Kind::kTransfer;
-    if (const json::value* target = body.value().if_contains("target")) {
-        if (!target->is_string()) {
-            done(bad_request("Illegal value for field \"target\": it takes a node id."));
-            return;
-        }
-        command.target = std::string{target->get_string()};
+    command.kind = path.kind;
+    if (auto taken = path.take(body.value(), command); !taken) {
+        done(bad_request(taken.error().message()));
+        return;
     }
-    log::info("User '{}' asks this member to hand leadership over.", request.user);
-    member.replica.command(command,
-                           member.clock.now() + kCommandPatience,
-                           [member, done = std::move(done)](Result<std::string> outcome) {
-                               done(outcome_document(member, "transferred", outcome, ""));
-                           });
+    log::info("User '{}' asks this member {}{}{}.",
+              request.user,
+              path.wish,
+              command.target.empty() ? "" : ": '" + command.target + "'",
+              command.force ? ", whatever may be lost" : "");
+    const bool may_force = path.kind == Kind::kPromote && !command.force;
+    member.replica.command(
+        command,
+        member.clock.now() + kCommandPatience,
+        [member, &path, may_force, done = std::move(done)](Result<std::string> outcome) {
+            if (!outcome) {
+                log::warn("It was asked {} and did not: {}", path.wish, outcome.error().message());
+            }
+            done(outcome_document(
+                member, path.flag, path.path, outcome, may_force ? R"(POST {"force": true} to accept that)" : ""));
+        });
 }
 
 /// Neo4j's endpoints for load balancers: the status and a word.
@@ -157,7 +232,9 @@ std::optional<http::Document> neo4j_status(const Member& member, std::string_vie
     if (what == "status") {
         json::array voters;
         for (const modes::MemberView& m : view.members) {
-            voters.emplace_back(m.id);
+            if (m.role != modes::Role::kLearner) {
+                voters.emplace_back(m.id);
+            }
         }
         const bool healthy = !member.replica.failure();
         json::object out{{"lastAppliedRaftIndex", member.replica.stats().applied_index.value},
@@ -198,16 +275,16 @@ void handle_admin(const Member& member, const http::AdminRequest& request, Done 
             return reads ? done(document(200, shown.show(member))) : wrong_method("GET, HEAD");
         }
     }
-    using Does = void (*)(const Member&, const http::AdminRequest&, Done);
-    struct Command {
-        std::string_view path;
-        Does run;
-    };
-    constexpr Command kCommands[] = {{"/admin/promote", promote},
-                                     {"/admin/cluster/transfer-leadership", transfer}};
-    for (const Command& command : kCommands) {
+    if (request.path == "/admin/raft/state") {
+        if (member.settings.cluster.mode != "raft") {
+            return done(bad_request(fmt::format("This member's mode is {}: it has no Raft state.", member.settings.cluster.mode)));
+        }
+        return reads ? done(document(200, raft_state(member))) : wrong_method("GET, HEAD");
+    }
+    for (const CommandPath& command : kCommands) {
         if (request.path == command.path) {
-            return request.method == "POST" ? command.run(member, request, std::move(done)) : wrong_method("POST");
+            return request.method == "POST" ? run_command(member, command, request, std::move(done))
+                                            : wrong_method("POST");
         }
     }
     if (auto answer = neo4j_status(member, request.path)) {

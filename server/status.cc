@@ -231,4 +231,44 @@ json::object wal_position(const Member& member) {
             {"history", or_null(member.history)}};
 }
 
+json::object raft_state(const Member& member) {
+    const modes::ClusterView view = member.replica.view();
+    const modes::ReplicaStats stats = member.replica.stats();
+    json::array voters;
+    json::array learners;
+    json::array members;
+    for (const modes::MemberView& m : view.members) {
+        (m.role == modes::Role::kLearner ? learners : voters).emplace_back(m.id);
+        members.push_back(json::object{{"id", m.id},
+                                       {"address", m.cluster_address},
+                                       {"role", modes::to_string(m.role)},
+                                       {"healthy", m.healthy},
+                                       {"serves_data", m.serves_data},
+                                       {"match_index", m.match_index.value},
+                                       {"applied_index", m.applied_index.value}});
+    }
+    json::object out{{"node_id", view.self},
+                     {"cluster_id", view.cluster_id},
+                     {"role", modes::to_string(view.role)},
+                     {"is_leader", view.is_leader()},
+                     {"leader", or_null(view.leader)},
+                     {"term", view.term.value},
+                     {"state", view.state},
+                     {"reason", view.reason},
+                     {"accepts_writes", view.accepts_writes},
+                     {"commit_index", view.commit_index.value},
+                     {"applied_index", stats.applied_index.value},
+                     {"first_index", stats.first_index.value},
+                     {"last_index", stats.last_index.value},
+                     {"log_bytes", stats.log_bytes},
+                     {"leader_changes", view.leader_changes},
+                     {"snapshots_sent", stats.snapshots_sent},
+                     {"snapshots_installed", stats.snapshots_installed},
+                     {"voters", std::move(voters)},
+                     {"learners", std::move(learners)},
+                     {"members", std::move(members)}};
+    add_details(out, view);
+    return out;
+}
+
 }  // namespace nornic::server

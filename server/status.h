@@ -17,6 +17,8 @@ http::Document ready(const Member& member);
 boost::json::object cluster_status(const Member& member);
 boost::json::object replication_lag(const Member& member);
 boost::json::object wal_position(const Member& member);
+/// Of a member in Raft mode.
+boost::json::object raft_state(const Member& member);
 
 /// How long one of its members has been behind, in milliseconds; 0 for one that leads.
 std::uint64_t lag_ms(const Member& asked,

@@ -66,6 +66,42 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"election",
                 {{"NORNICDB_CLUSTER_RAFT_ELECTION_TIMEOUT", "150ms"}},
                 {"election timeout must exceed 2 × heartbeat timeout"}},
+        BadCase{"raft_peer_text",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_RAFT_PEERS", "node-2"}},
+                {"NORNICDB_CLUSTER_RAFT_PEERS", "'node-2'", "id:host:port"}},
+        BadCase{"raft_peer_port",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_RAFT_PEERS", "node-2:b:0"}},
+                {"NORNICDB_CLUSTER_RAFT_PEERS", "node-2:b:0"}},
+        BadCase{"raft_peer_bare_v6",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_RAFT_PEERS", "::1:7688"}},
+                {"NORNICDB_CLUSTER_RAFT_PEERS", "around an IPv6"}},
+        BadCase{"raft_peer_twice",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_RAFT_PEERS", "x:b:1,x:c:1"}},
+                {"NORNICDB_CLUSTER_RAFT_PEERS", "'x' twice"}},
+        BadCase{"raft_address_twice",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_RAFT_PEERS", "x:b:1,y:b:1"}},
+                {"NORNICDB_CLUSTER_RAFT_PEERS", "b:1 twice"}},
+        BadCase{"raft_own_address",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_NODE_ID", "a"}, {"NORNICDB_CLUSTER_ADVERTISE_ADDR", "a:1"}, {"NORNICDB_CLUSTER_RAFT_PEERS", "b:a:1"}},
+                {"NORNICDB_CLUSTER_RAFT_PEERS", "own address", "'b'"}},
+        BadCase{"raft_eight_voters",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_RAFT_PEERS", "b:1,c:1,d:1,e:1,f:1,g:1,h:1"}},
+                {"NORNICDB_CLUSTER_RAFT_PEERS", "at most 7"}},
+        BadCase{"raft_name",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_NODE_ID", "a:b"}},
+                {"NORNICDB_CLUSTER_NODE_ID", "colon"}},
+        BadCase{"raft_witness_bootstraps",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_RAFT_ROLE", "witness"}, {"NORNICDB_CLUSTER_RAFT_BOOTSTRAP", "true"}},
+                {"NORNICDB_CLUSTER_RAFT_ROLE", "BOOTSTRAP"}},
+        BadCase{"raft_bootstraps_and_joins",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_RAFT_JOIN", "a:1"}, {"NORNICDB_CLUSTER_RAFT_BOOTSTRAP", "true"}},
+                {"NORNICDB_CLUSTER_RAFT_JOIN", "one of both"}},
+        BadCase{"raft_join",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_RAFT_JOIN", "a"}},
+                {"NORNICDB_CLUSTER_RAFT_JOIN", "host:port"}},
+        BadCase{"raft_heartbeat",
+                {{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_RAFT_HEARTBEAT_TIMEOUT", "1ms"}},
+                {"NORNICDB_CLUSTER_RAFT_HEARTBEAT_TIMEOUT", "at least 5ms"}},
         BadCase{"duration",
                 {{"NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT", "soon"}},
                 {"NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT", "soon", "30s"}},
@@ -190,6 +226,28 @@ TEST(Settings, TheSecretOfAFileIsReadWithoutItsNewlineAndHeldToTheSameLength) {
     const auto both = load(with({{"NORNICDB_CLUSTER_REPLICATION_SECRET_FILE", path},
                                  {"NORNICDB_CLUSTER_REPLICATION_SECRET", "0123456789abcdef0123456789abcdef"}}));
     EXPECT_FALSE(both);
+}
+
+TEST(Settings, RaftPeersAreTheOthersWithTheirNamesWhereTheyAreGiven) {
+    const auto loaded = load(with({{"NORNICDB_CLUSTER_MODE", "raft"},
+                                   {"NORNICDB_CLUSTER_NODE_ID", "node-1"},
+                                   {"NORNICDB_CLUSTER_ADVERTISE_ADDR", "node1:7688"},
+                                   {"NORNICDB_CLUSTER_RAFT_PEERS",
+                                    "node-1:10.0.0.1:7688, node-2:node2:7688,node3:7688,node1:7688,v6:[::1]:9,[fe80::1]:9"},
+                                   {"NORNICDB_CLUSTER_RAFT_BOOTSTRAP", "true"}}));
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    const std::vector<RaftPeerAddress> wanted = {
+        {"node-2", "node2:7688"}, {"", "node3:7688"}, {"v6", "[::1]:9"}, {"", "[fe80::1]:9"}};
+    EXPECT_EQ(loaded.value().settings.cluster.raft_peer_list, wanted);
+}
+
+TEST(Settings, AMemberThatJoinsLeavesItselfOut) {
+    const auto loaded = load(with({{"NORNICDB_CLUSTER_MODE", "raft"},
+                                   {"NORNICDB_CLUSTER_ADVERTISE_ADDR", "node4:7688"},
+                                   {"NORNICDB_CLUSTER_RAFT_JOIN", "node1:7688,node4:7688"},
+                                   {"NORNICDB_CLUSTER_RAFT_ROLE", "learner"}}));
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    EXPECT_EQ(loaded.value().settings.cluster.raft_join_list, std::vector<std::string>{"node1:7688"});
 }
 
 TEST(Settings, UnknownNamesOutsideTheClusterAreOneWarning) {
