@@ -49,7 +49,7 @@ public:
     /// nothing (the ABA race of asynchronous appends, practice A15).
     void truncate(LogIndex keep);
     /// Entries not handed out yet, for the disk.
-    std::vector<EntryPtr> take();
+    [[nodiscard]] std::vector<EntryPtr> take();
     [[nodiscard]] bool has_new() const noexcept { return taken_ < last_; }
     [[nodiscard]] std::size_t new_bytes() const noexcept { return new_bytes_; }
     void persisted_taken();
