@@ -54,12 +54,16 @@ Core::Core(const Start& start, const Settings& settings, Storage& storage)
         }
         at = LogIndex{entries.value().back().index.value + 1};
     }
+    hard_dirty_ = start.directory_is_new;
     timeout_ticks_ = random_timeout();
 }
 
 // ---- What is said ----
 
 void Core::say(const NodeName& to, Lane lane, Body body) {
+    if (directory_pending()) {
+        return say_after_persist(to, lane, std::move(body));
+    }
     messages_.push_back({to, lane, std::make_shared<const Message>(Message{hard_.directory, std::move(body)})});
 }
 
@@ -394,6 +398,7 @@ Output Core::take_output() {
 
 void Core::persisted() {
     log_.persisted_taken();
+    directory_is_durable_ = directory_is_durable_ || hard_in_flight_;
     hard_in_flight_ = false;
     disk_full_ = false;
     if (role_ == Role::kCandidate && !hard_dirty_ && !own_vote_durable_) {
@@ -523,6 +528,15 @@ bool Core::has_quorum() const {
         const auto at = followers_.find(id);
         return at != followers_.end() && tick_ - at->second.heard_tick() < settings_.election_ticks;
     });
+}
+
+bool Core::is_heard(const NodeName& peer) const {
+    const Progress* found = progress(peer);
+    return found != nullptr && tick_ - found->heard_tick() < settings_.election_ticks;
+}
+
+bool Core::has_reachable_majority() const {
+    return configuration().has_quorum([&](const NodeName& id) { return id == start_.self || up_.contains(id); });
 }
 
 std::string Core::why_no_leader() const {

@@ -42,8 +42,9 @@ struct Start {
     LogIndex last_index;
     Term last_term;
     LogIndex applied;
-    /// As of `applied` or before; later ones are read from the log. Empty: this member belongs to no group yet, neither
-    /// votes nor campaigns, and waits to be added.
+    bool directory_is_new = false;  // it goes to the disk before anything is said
+    /// As of `applied` or before; later ones are read from the log. Empty: this member belongs to no group yet; it votes
+    /// (candidates know which disk they count on) and never campaigns.
     Configuration configuration;
     LogIndex configuration_index;
     std::uint64_t seed = 0;
@@ -100,6 +101,8 @@ public:
     Result<> read_index(ReadId id);
     /// Group of one or more as the first configuration. kAlreadyExists if there is one.
     Result<> bootstrap(Configuration configuration);
+    /// There is a group already: wait to be added. Nothing once this member was elected.
+    void abandon_bootstrap();
     /// The answer comes by take_outcomes(), when the change is committed, or (kAddVoter) the learner was added.
     /// kNotLeader, kBusy (one is under way), and what apply_changes() says, at once.
     Result<> change_members(std::uint64_t id, const std::vector<Change>& changes);
@@ -107,7 +110,11 @@ public:
     Result<> transfer(std::uint64_t id, const NodeName& target);
     /// As leader: become a follower without a successor named; an election follows.
     Result<> step_down(const std::string& why);
-    /// A caught-up learner, or one that shall not lead: an orderly stop hands leadership over.
+    /// As leader: a member without a configuration asks to be let in, which this disk of it is part of.
+    void note_joining(const NodeName& id, DirectoryId directory) { note_directory(id, directory); }
+    /// The hard state is written with the next Output, also where nothing of it changed.
+    void write_hard_state() { hard_dirty_ = hard_dirty_ || !hard_in_flight_; }
+    /// An orderly stop: leadership goes to another, if there is one to take it.
     void leave();
     [[nodiscard]] bool left() const;
 
@@ -143,6 +150,8 @@ public:
     [[nodiscard]] const std::pair<LogIndex, Configuration>& applied_configuration() const;
     [[nodiscard]] bool is_member() const { return configuration().find(start_.self) != nullptr; }
     [[nodiscard]] bool initialized() const { return !configuration().members.empty(); }
+    /// Its configuration is an entry of the log, no longer what bootstrap() was given.
+    [[nodiscard]] bool formed() const { return configuration_index().value > 0; }
     /// A leader's, of one peer. nullptr: not the leader, or no such peer.
     [[nodiscard]] const Progress* progress(const NodeName& peer) const;
     /// It leads, has committed and applied an entry of its term, and is not handing over: the term in which it may write,
@@ -151,6 +160,14 @@ public:
     [[nodiscard]] bool transferring() const { return transfer_.has_value(); }
     [[nodiscard]] std::uint64_t leader_silent_ticks() const { return tick_ - leader_heard_tick_; }
     [[nodiscard]] bool is_up(const NodeName& peer) const { return up_.contains(peer); }
+    /// As leader: within an election time-out.
+    [[nodiscard]] bool is_heard(const NodeName& peer) const;
+    [[nodiscard]] bool has_reachable_majority() const;
+    [[nodiscard]] bool stalled() const { return disk_stalled_; }
+    [[nodiscard]] bool needs_snapshot() const { return needs_snapshot_; }
+    [[nodiscard]] DirectoryId directory() const noexcept { return hard_.directory; }
+    /// Its directory id is new and not on disk yet: it may say nothing that counts.
+    [[nodiscard]] bool directory_pending() const { return start_.directory_is_new && !directory_is_durable_; }
     [[nodiscard]] std::uint64_t leader_changes() const { return leader_changes_; }
     /// As leader: a majority was heard within an election time-out.
     [[nodiscard]] bool has_quorum() const;
@@ -253,6 +270,7 @@ private:
     HardState hard_;
     bool hard_dirty_ = false;
     bool hard_in_flight_ = false;
+    bool directory_is_durable_ = false;
 
     std::uint64_t tick_ = 0;
     Role role_ = Role::kFollower;

@@ -135,7 +135,11 @@ void Core::become_leader() {
         }
     }
     // Nothing of older terms is committed by counting; this entry commits all before it (thesis 3.6.2, 6.4).
-    append_entry(std::make_shared<const Entry>(Entry{hard_.term, term_begins_, last_hybrid_time_, EntryKind::kNoop, {}}));
+    append_entry(std::make_shared<const Entry>(Entry{hard_.term,
+                                                     term_begins_,
+                                                     last_hybrid_time_,
+                                                     formed() ? EntryKind::kNoop : EntryKind::kMembership,
+                                                     formed() ? std::string{} : configuration().encode()}));
     event(fmt::format("This member leads in term {}.", hard_.term.value));
     send_heartbeats();
 }

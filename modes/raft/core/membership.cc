@@ -16,15 +16,21 @@ Result<> Core::bootstrap(Configuration configuration) {
     if (self == nullptr || self->directory != hard_.directory || !self->voter) {
         return fail(ErrorCode::kInvalidArgument, "the first configuration must have this member as a voter");
     }
-    if (hard_.term.value == 0) {
-        set_term(Term{1});
-    }
-    event(fmt::format("This member bootstraps the group: {}.", configuration.describe()));
-    append_entry(std::make_shared<const Entry>(Entry{
-        hard_.term, LogIndex{log_.last().value + 1}, last_hybrid_time_, EntryKind::kMembership, configuration.encode()}));
-    leader_heard_tick_ = tick_;
-    timeout_ticks_ = 1;  // nobody else will
+    event(fmt::format("This member forms the group: {}.", configuration.describe()));
+    // In memory alone: it becomes an entry of the term that it is elected in, so that no two members that form a group at
+    // the same time write different entries of one index and term.
+    configurations_.back() = {LogIndex{0}, std::move(configuration)};
+    campaign(true, false);
     return success();
+}
+
+void Core::abandon_bootstrap() {
+    if (formed() || role_ == Role::kLeader) {
+        return;
+    }
+    configurations_.back() = {LogIndex{0}, Configuration{}};
+    role_ = Role::kFollower;
+    votes_.clear();
 }
 
 Result<> Core::change_members(std::uint64_t id, const std::vector<Change>& changes) {

@@ -1,0 +1,222 @@
+// Getting into a group. A member without a configuration tells all that it knows of itself; whoever has a configuration
+// answers. One that may bootstrap writes the first configuration only once a majority of its peers is heard and none of
+// them has one: BOOTSTRAP=true that stays set must not make a second group (practice A28).
+#include "modes/raft/strategy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace nornic::modes {
+
+using transport::JoinRequest;
+using transport::JoinResponse;
+
+namespace {
+
+constexpr std::size_t kAddressBytesMax = raft::kNameBytesMax;
+constexpr std::size_t kReasonBytesMax = 1024;
+constexpr std::uint32_t kPriorityMax = 1000;
+
+}  // namespace
+
+void Raft::ask_to_join(const NodeName& peer) {
+    ClusterMessage message;
+    JoinRequest& m = *message.mutable_join_request();
+    m.set_address(start_.cluster_address);
+    m.set_role(settings_.role == RaftRole::kVoter     ? JoinRequest::VOTER
+               : settings_.role == RaftRole::kLearner ? JoinRequest::LEARNER
+                                                      : JoinRequest::WITNESS);
+    m.set_priority(settings_.priority);
+    m.set_directory(core_.directory().value);
+    m.set_bootstrap(settings_.bootstrap && !group_exists_);
+    if (core_.log().last().value > 0) {
+        m.set_history(history_);
+    }
+    say(peer, std::move(message));
+}
+
+void Raft::form() {
+    if (core_.formed() || core_.directory_pending() || leaving_) {
+        return;
+    }
+    if (tick_ - asked_tick_ >= settings_.heartbeat_ticks) {
+        asked_tick_ = tick_;
+        for (const auto& [id, info] : infos_) {
+            if (core_.is_up(id)) {
+                ask_to_join(id);
+            }
+        }
+    }
+    consider_bootstrap();
+}
+
+void Raft::on_join_request(const NodeName& from, const JoinRequest& m) {
+    if (m.address().size() > kAddressBytesMax || m.priority() > kPriorityMax || m.directory() == 0 || m.configured()) {
+        return;
+    }
+    if (!core_.formed()) {
+        constexpr std::size_t kFreshMax = raft::kMembersMax;
+        if (fresh_.size() < kFreshMax || fresh_.contains(from)) {
+            fresh_[from] = m;
+        }
+        return;
+    }
+    ClusterMessage message;
+    JoinResponse& out = *message.mutable_join_response();
+    out.set_configured(true);
+    out.set_term(core_.term().value);
+    out.set_directory(core_.directory().value);
+    out.set_leader_id(core_.leader());
+    if (const raft::Member* leader = core_.configuration().find(core_.leader())) {
+        out.set_leader_address(leader->address);
+    }
+    const raft::Member* member = core_.configuration().find(from);
+    if (core_.role() != raft::Role::kLeader) {
+        out.set_reason("another member leads");
+    } else if (member != nullptr) {
+        // The leader finds it by itself, and its new disk, if it lost the one before.
+        core_.note_joining(from, raft::DirectoryId{m.directory()});
+        out.set_accepted(true);
+    } else if (!m.history().empty() && m.history() != history_) {
+        out.set_reason("it holds data of its own, which would be lost; empty its data directory");
+    } else if (m.address().empty()) {
+        out.set_reason("it did not say at which address its peers can dial it; set NORNICDB_CLUSTER_ADVERTISE_ADDR");
+    } else {
+        raft::Change change;
+        change.id = from;
+        change.kind = m.role() == JoinRequest::LEARNER ? raft::Change::Kind::kAddLearner : raft::Change::Kind::kAddVoter;
+        change.member.address = m.address();
+        change.member.priority = m.priority();
+        change.member.witness = m.role() == JoinRequest::WITNESS;
+        change.member.directory = raft::DirectoryId{m.directory()};
+        const auto added = core_.change_members(0, {change});
+        out.set_accepted(added.has_value());
+        if (!added && added.error().code() != ErrorCode::kBusy) {
+            out.set_reason(added.error().message());
+        }
+    }
+    say(from, std::move(message));
+}
+
+void Raft::on_join_response(const NodeName& from, const JoinResponse& m) {
+    if (core_.formed() || !m.configured()) {
+        return;
+    }
+    if (!group_exists_) {
+        event(fmt::format("'{}' belongs to a group already; this member joins it.", from));
+    }
+    group_exists_ = true;
+    core_.abandon_bootstrap();
+    if (m.leader_address().size() <= kAddressBytesMax && !m.leader_address().empty()) {
+        leader_address_ = m.leader_address();
+    }
+    const std::string reason = m.leader_id() == from ? m.reason().substr(0, kReasonBytesMax) : std::string{};
+    if (!reason.empty() && reason != refused_why_) {
+        event(fmt::format("'{}' does not take this member in: {}.", from, reason));
+    }
+    refused_why_ = m.accepted() ? std::string{} : reason;
+}
+
+void Raft::consider_bootstrap() {
+    if (!settings_.bootstrap || group_exists_ || core_.initialized() || settings_.role != RaftRole::kVoter) {
+        return;
+    }
+    raft::Configuration configuration;
+    raft::Member self;
+    self.address = start_.cluster_address;
+    self.directory = core_.directory();
+    self.priority = settings_.priority;
+    configuration.members.emplace(start_.self, self);
+    std::size_t peers = 0;
+    std::size_t heard = 0;
+    for (const RaftPeer& peer : settings_.peers) {
+        if (peer.id == start_.self || peer.address == start_.cluster_address) {
+            continue;
+        }
+        ++peers;
+        const auto fresh = std::find_if(fresh_.begin(), fresh_.end(), [&](const auto& known) {
+            return peer.id.empty() ? known.second.address() == peer.address : known.first == peer.id;
+        });
+        raft::Member member;
+        member.address = peer.address;
+        if (fresh == fresh_.end()) {
+            if (!peer.id.empty()) {
+                configuration.members.emplace(peer.id, member);  // counted, and found once it is there
+            }
+            continue;
+        }
+        ++heard;
+        const JoinRequest& m = fresh->second;
+        if (m.bootstrap()) {
+            // Both may: the one that has data, else the lower id.
+            const bool mine = core_.log().last().value > 0;
+            const bool its = !m.history().empty();
+            if (mine == its ? fresh->first < start_.self : its) {
+                return;
+            }
+        }
+        member.directory = raft::DirectoryId{m.directory()};
+        member.priority = m.priority();
+        member.witness = m.role() == JoinRequest::WITNESS;
+        member.voter = m.role() != JoinRequest::LEARNER;
+        configuration.members.emplace(fresh->first, member);
+    }
+    if (2 * (heard + 1) <= peers + 1) {
+        return;
+    }
+    if (auto begun = core_.bootstrap(std::move(configuration)); !begun) {
+        refused_why_ = begun.error().message();
+    }
+}
+
+/// A member that says of itself that it can be dialed elsewhere is the same member.
+void Raft::watch_addresses() {
+    if (core_.role() != raft::Role::kLeader || tick_ - address_tick_ < settings_.heartbeat_ticks) {
+        return;
+    }
+    address_tick_ = tick_;
+    for (const auto& [id, member] : core_.configuration().members) {
+        std::string now = id == start_.self ? start_.cluster_address : std::string{};
+        if (const auto info = infos_.find(id); info != infos_.end() && core_.is_up(id)) {
+            now = info->second.cluster_address;
+        }
+        if (now.empty() || now == member.address || now.size() > kAddressBytesMax) {
+            continue;
+        }
+        raft::Change change{raft::Change::Kind::kUpdate, id, member};
+        change.member.address = now;
+        if (core_.change_members(0, {change})) {
+            event(fmt::format("'{}' is at {} now.", id, now));
+        }
+        return;
+    }
+}
+
+std::optional<std::vector<std::string>> Raft::dial() {
+    std::set<std::string> wanted;
+    for (const auto& [id, member] : core_.configuration().members) {
+        if (id != start_.self) {
+            wanted.insert(member.address);
+        }
+    }
+    if (!core_.formed()) {
+        for (const RaftPeer& peer : settings_.peers) {
+            wanted.insert(peer.address);
+        }
+        wanted.insert(settings_.join.begin(), settings_.join.end());
+        wanted.insert(leader_address_);
+    } else if (!core_.is_member()) {
+        wanted.insert(leader_address_);
+    }
+    wanted.erase(std::string{});
+    wanted.erase(start_.cluster_address);
+    std::vector<std::string> list{wanted.begin(), wanted.end()};
+    if (list == dialed_) {
+        return std::nullopt;
+    }
+    dialed_ = list;
+    return list;
+}
+
+}  // namespace nornic::modes
