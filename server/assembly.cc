@@ -23,6 +23,10 @@ namespace {
 constexpr Duration kSilenceMin = std::chrono::seconds{1};
 constexpr Duration kSilenceMax = std::chrono::seconds{5};
 constexpr int kPingsPerSilence = 4;
+constexpr Duration kRaftSilenceMin = std::chrono::milliseconds{500};
+constexpr Duration kRaftReconnectMin = std::chrono::milliseconds{20};
+constexpr Duration kRaftReconnectMax = std::chrono::milliseconds{500};
+constexpr Duration kTickMin = std::chrono::milliseconds{1};
 
 bool is_wildcard(const std::string& host) {
     return host == "0.0.0.0" || host == "::" || host == "*";
@@ -153,10 +157,16 @@ std::unique_ptr<transport::MessageBus> make_bus(const env::Settings& settings,
                cluster.tls_server_name};
     out.debug = cluster.debug;
     // A link that is dead is noticed no later than its member, and dialed again before it is given up.
-    out.silence_timeout = std::clamp(cluster.ha_failover_timeout, kSilenceMin, kSilenceMax);
+    if (cluster.mode == "raft") {
+        out.silence_timeout = std::clamp(cluster.raft_election_timeout, kRaftSilenceMin, kSilenceMax);
+        out.reconnect_max = std::min(kRaftReconnectMax, cluster.raft_election_timeout / 2);
+        out.reconnect_min = std::min(kRaftReconnectMin, out.reconnect_max);
+    } else {
+        out.silence_timeout = std::clamp(cluster.ha_failover_timeout, kSilenceMin, kSilenceMax);
+        out.reconnect_max = std::min(cluster.ha_reconnect_interval, cluster.ha_failover_timeout / 2);
+        out.reconnect_min = std::min(out.reconnect_min, out.reconnect_max);
+    }
     out.keep_alive = out.silence_timeout / kPingsPerSilence;
-    out.reconnect_max = std::min(cluster.ha_reconnect_interval, cluster.ha_failover_timeout / 2);
-    out.reconnect_min = std::min(out.reconnect_min, out.reconnect_max);
     auto bus = transport::make_tcp_bus(out, &metrics, clock);
     bus->set_self(self);
     bus->set_peers(mode.peers(cluster));
@@ -169,6 +179,13 @@ modes::ReplicaSettings replica_settings(const env::Settings& settings) {
     out.log_retention_bytes = settings.cluster.log_retention_bytes;
     out.snapshot_bytes_per_second = settings.cluster.snapshot_bytes_per_second;
     out.gather = settings.cluster.ha_wal_batch_timeout;
+    if (settings.cluster.mode == "raft") {
+        // At least two ticks a heartbeat, in whole milliseconds.
+        out.tick_interval = std::min(
+            out.tick_interval,
+            std::max(kTickMin,
+                     Duration{std::chrono::floor<std::chrono::milliseconds>(settings.cluster.raft_heartbeat_timeout / 2)}));
+    }
     return out;
 }
 

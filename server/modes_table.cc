@@ -1,6 +1,7 @@
 #include "server/modes_table.h"
 
 #include "modes/hot_standby/hot_standby.h"
+#include "modes/raft/raft.h"
 #include "modes/standalone/standalone.h"
 #include "server/version.h"
 
@@ -57,9 +58,51 @@ std::vector<std::string> hot_standby_peers(const env::ClusterSettings& cluster) 
     return out;
 }
 
+modes::StrategyFactory raft(const env::ClusterSettings& cluster, Duration tick) {
+    modes::RaftSettings settings;
+    settings.bootstrap = cluster.raft_bootstrap;
+    for (const env::RaftPeerAddress& peer : cluster.raft_peer_list) {
+        settings.peers.push_back({peer.id, peer.address});
+    }
+    settings.join = cluster.raft_join_list;
+    settings.role = cluster.raft_role == "witness"   ? modes::RaftRole::kWitness
+                    : cluster.raft_role == "learner" ? modes::RaftRole::kLearner
+                                                     : modes::RaftRole::kVoter;
+    settings.priority = static_cast<std::uint32_t>(cluster.raft_priority);
+    settings.witness_may_lead = cluster.raft_witness_may_lead;
+    settings.leave_on_stop = cluster.leave_on_stop;
+    settings.election_ticks = ticks(cluster.raft_election_timeout, tick);
+    settings.heartbeat_ticks = ticks(cluster.raft_heartbeat_timeout, tick);
+    settings.append_entries_max = static_cast<std::size_t>(cluster.raft_max_append_entries);
+    settings.snapshot_interval_ticks = ticks(cluster.raft_snapshot_interval, tick);
+    settings.snapshot_threshold = static_cast<std::uint64_t>(cluster.raft_snapshot_threshold);
+    settings.trailing_logs = static_cast<std::uint64_t>(cluster.raft_trailing_logs);
+    settings.tick_ms = static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(tick).count());
+    return [settings](const modes::StrategyStart& start) {
+        modes::RaftSettings own = settings;
+        // The name may have been drawn at the first start, and the address follow from the port.
+        std::erase_if(own.peers, [&](const modes::RaftPeer& peer) {
+            return peer.id == start.self || (!peer.address.empty() && peer.address == start.cluster_address);
+        });
+        std::erase(own.join, start.cluster_address);
+        return modes::make_raft(start, own);
+    };
+}
+
+std::vector<std::string> raft_peers(const env::ClusterSettings& cluster) {
+    std::vector<std::string> out = cluster.raft_join_list;
+    for (const env::RaftPeerAddress& peer : cluster.raft_peer_list) {
+        if (std::find(out.begin(), out.end(), peer.address) == out.end()) {
+            out.push_back(peer.address);
+        }
+    }
+    return out;
+}
+
 constexpr ModeEntry kModes[] = {
     {"standalone", false, modes::ReadConsistency::kOne, standalone, no_peers},
     {"ha_standby", true, modes::ReadConsistency::kOne, hot_standby, hot_standby_peers},
+    {"raft", true, modes::ReadConsistency::kQuorum, raft, raft_peers},
 };
 
 }  // namespace
@@ -77,7 +120,8 @@ Result<const ModeEntry*> find_mode(std::string_view name) {
 }
 
 bool is_witness(const env::ClusterSettings& settings) {
-    return settings.mode == "ha_standby" && settings.ha_role == "witness";
+    return (settings.mode == "ha_standby" && settings.ha_role == "witness") ||
+           (settings.mode == "raft" && settings.raft_role == "witness");
 }
 
 }  // namespace nornic::server

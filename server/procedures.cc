@@ -1,5 +1,6 @@
 // Procedures that need the process: dbms.*, and what SHOW and TERMINATE print of databases,
-// transactions, settings and users. User administration is in user_procedures.cc.
+// transactions, settings and users. User administration is in user_procedures.cc, what is asked of a cluster in
+// cluster_procedures.cc.
 #include "server/procedures.h"
 
 #include "bolt/server.h"
@@ -68,8 +69,6 @@ Value utc_time(std::int64_t wall_ns) {
     return Value{to_text(time)};
 }
 
-namespace {
-
 Value strings(const std::vector<std::string>& texts) {
     List out;
     for (const std::string& text : texts) {
@@ -77,6 +76,8 @@ Value strings(const std::vector<std::string>& texts) {
     }
     return Value{std::move(out)};
 }
+
+namespace {
 
 Value routing_servers(const RoutingAddresses& addresses) {
     List servers;
@@ -86,11 +87,6 @@ Value routing_servers(const RoutingAddresses& addresses) {
         servers.emplace_back(Map{{"addresses", strings(*list)}, {"role", role}});
     }
     return Value{std::move(servers)};
-}
-
-/// In the words that Neo4j has for members of a cluster.
-std::string_view neo4j_role(const modes::ClusterView& view, const modes::MemberView& member) {
-    return member.id == view.leader || member.role == modes::Role::kStandalone ? "LEADER" : "FOLLOWER";
 }
 
 void add_dbms(ProcedureRegistry& registry, Instance& instance) {
@@ -141,46 +137,6 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
             {field("ttl", "INTEGER"), field("servers", "LIST<MAP>")},
             routing);
     }
-    add(registry,
-        "dbms.cluster.overview",
-        "Overview of all members of this cluster, their addresses and roles.",
-        {},
-        {field("id", "STRING"),
-         field("addresses", "LIST<STRING>"),
-         field("role", "STRING"),
-         field("groups", "LIST<STRING>"),
-         field("database", "STRING")},
-        [&instance](ProcedureCall& call) -> Result<> {
-            const modes::ClusterView view = instance.replica().view();
-            for (const modes::MemberView& member : view.members) {
-                // One that cannot be reached is absent, as in Neo4j.
-                const bool self = member.id == view.self;
-                if ((!self && !member.healthy) || !member.serves_data) {
-                    continue;
-                }
-                std::vector<std::string> addresses = {
-                    "bolt://" + (self ? instance.bolt_address() : member.bolt_address),
-                    "http://" + (self ? instance.http_address() : member.http_address)};
-                if (!call.emit({Value{member.id},
-                                strings(addresses),
-                                Value{neo4j_role(view, member)},
-                                strings({}),
-                                Value{instance.settings().default_database}})) {
-                    break;
-                }
-            }
-            return success();
-        });
-    add(registry,
-        "dbms.cluster.role",
-        "The role of this instance in the cluster.",
-        {argument("databaseName", "STRING", Value{})},
-        {field("role", "STRING")},
-        [&instance](ProcedureCall& call) -> Result<> {
-            const modes::ClusterView view = instance.replica().view();
-            call.emit({Value{neo4j_role(view, view.members.front())}});
-            return success();
-        });
     add(registry,
         "dbms.listConnections",
         "List all accepted network connections at this instance that are visible to the user.",
@@ -522,6 +478,7 @@ void add_server_procedures(ProcedureRegistry& registry, Instance& instance) {
     add_dbms(registry, instance);
     add_databases(registry, instance);
     add_transactions(registry, instance);
+    add_cluster_procedures(registry, instance);
     add_user_procedures(registry, instance);
 }
 

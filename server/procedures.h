@@ -29,9 +29,11 @@ void add(cypher::ProcedureRegistry& registry,
 
 /// The strings in a call's list arguments: the names after SHOW … or TERMINATE ….
 std::vector<std::string> names_in(const cypher::ProcedureCall& call);
+Value strings(const std::vector<std::string>& texts);
 /// RFC 3339 text of a wall-clock time.
 Value utc_time(std::int64_t wall_ns);
 
+void add_cluster_procedures(cypher::ProcedureRegistry& registry, Instance& instance);
 void add_user_procedures(cypher::ProcedureRegistry& registry, Instance& instance);
 
 }  // namespace nornic::server

@@ -12,7 +12,9 @@
 #include "server/witness.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <functional>
@@ -119,9 +121,29 @@ std::string advertised(const env::Settings& settings, const std::string& wanted,
                                                : fmt::format("[{}]:{}", host, port);
 }
 
-void announce_cluster(const env::Settings& settings, const modes::Replica& replica) {
-    const env::ClusterSettings& cluster = settings.cluster;
-    const modes::ClusterView view = replica.view();
+std::string as_list(const std::vector<std::string>& texts) {
+    return texts.empty() ? "none" : fmt::format("{}", fmt::join(texts, ", "));
+}
+
+/// What this member was told, in one line.
+void announce_membership(const env::ClusterSettings& cluster, const modes::ClusterView& view) {
+    if (cluster.mode == "raft") {
+        std::vector<std::string> peers;
+        for (const env::RaftPeerAddress& peer : cluster.raft_peer_list) {
+            peers.push_back(peer.id.empty() ? peer.address : peer.id + " at " + peer.address);
+        }
+        log::info("Member '{}' of cluster '{}' on {}, a {}{} (peers {}; joins {}; election {} ms, heartbeat {} ms).",
+                  view.self,
+                  view.cluster_id,
+                  cluster.bind_address,
+                  cluster.raft_role,
+                  cluster.raft_bootstrap ? " that makes the group if there is none" : "",
+                  as_list(peers),
+                  as_list(cluster.raft_join_list),
+                  cluster.raft_election_timeout / std::chrono::milliseconds{1},
+                  cluster.raft_heartbeat_timeout / std::chrono::milliseconds{1});
+        return;
+    }
     log::info("Member '{}' of cluster '{}' on {}, started as {} (peer {}, {}, fence policy {}{}).",
               view.self,
               view.cluster_id,
@@ -131,15 +153,29 @@ void announce_cluster(const env::Settings& settings, const modes::Replica& repli
               cluster.ha_sync_mode,
               cluster.ha_fence_policy,
               cluster.ha_witness_address.empty() ? "" : ", witness " + cluster.ha_witness_address);
-    const bool local = settings.address == "127.0.0.1" || settings.address == "localhost" || settings.address == "::1";
-    const auto peer = env::parse_host_port(cluster.ha_peer_address);
-    if (local && peer && !peer->first.starts_with("127.") && peer->first != "localhost" && peer->first != "::1") {
+}
+
+bool is_loopback(const std::string& host) {
+    return host.starts_with("127.") || host == "localhost" || host == "::1";
+}
+
+void announce_cluster(const env::Settings& settings, const ModeEntry& mode, const modes::Replica& replica) {
+    announce_membership(settings.cluster, replica.view());
+    const std::vector<std::string> peers = mode.peers(settings.cluster);
+    const bool far = std::any_of(peers.begin(), peers.end(), [](const std::string& address) {
+        const auto peer = env::parse_host_port(address);
+        return peer && !is_loopback(peer->first);
+    });
+    if (far && is_loopback(settings.address) && !is_witness(settings.cluster)) {
         log::warn("NORNICDB_ADDRESS='{}': clients on other machines cannot reach this member; 0.0.0.0 takes them.",
                   settings.address);
     }
 }
 
-int serve_witness(const env::Loaded& loaded, std::size_t http_connections, const sigset_t& signals) {
+int serve_witness(const env::Loaded& loaded,
+                  const ModeEntry& mode,
+                  std::size_t http_connections,
+                  const sigset_t& signals) {
     const env::Settings& settings = loaded.settings;
     auto opened = Witness::open(loaded, system_clock());
     if (!opened) {
@@ -157,7 +193,7 @@ int serve_witness(const env::Loaded& loaded, std::size_t http_connections, const
         return refuse(started.error());
     }
     witness.pool().start();
-    announce_cluster(settings, witness.replica());
+    announce_cluster(settings, mode, witness.replica());
     log::info("HTTP enabled on {}:{}.", settings.address, http.value()->port());
     log::info("Started.");
     if (!wait_for_end(witness.replica(), signals, [&] { witness.tend(); })) {
@@ -237,7 +273,7 @@ int serve_data(const env::Loaded& loaded, const ConnectionLimits& connections, c
     instance.set_bolt_server(bolt.value().get());
     instance.pool().start();
     if (instance.mode().has_peers) {
-        announce_cluster(settings, instance.replica());
+        announce_cluster(settings, instance.mode(), instance.replica());
     }
     log::info("Bolt enabled on {}:{}.", settings.address, bolt.value()->port());
     log::info("HTTP enabled on {}:{}.", settings.address, http.value()->port());
@@ -290,10 +326,11 @@ int serve(const env::Loaded& loaded) {
                               connections.bolt,
                               wanted.bolt));
     }
-    if (auto mode = find_mode(settings.cluster.mode); !mode) {
+    auto mode = find_mode(settings.cluster.mode);
+    if (!mode) {
         return refuse(mode.error());
     }
-    return is_witness(settings.cluster) ? serve_witness(loaded, connections.http, signals)
+    return is_witness(settings.cluster) ? serve_witness(loaded, *mode.value(), connections.http, signals)
                                         : serve_data(loaded, connections, signals);
 }
 

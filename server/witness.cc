@@ -42,8 +42,8 @@ Result<std::unique_ptr<Witness>> Witness::open(const env::Loaded& loaded, Clock&
     if (std::filesystem::exists(directory + "/store", ignored) ||
         std::filesystem::exists(directory + "/store.current", ignored)) {
         return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("NORNICDB_CLUSTER_HA_ROLE='witness', but '{}' holds a database: a witness takes a data "
-                                "directory of its own",
+                    fmt::format("{}='witness', but '{}' holds a database: a witness takes a data directory of its own",
+                                settings.cluster.mode == "raft" ? "NORNICDB_CLUSTER_RAFT_ROLE" : "NORNICDB_CLUSTER_HA_ROLE",
                                 directory));
     }
     std::unique_ptr<Witness> out{new Witness{settings, clock}};

@@ -1,4 +1,4 @@
-// The witness of a hot standby: a member without data and without Bolt that has one vote. HTTP shows it: /health,
+// The witness of a hot standby or a Raft group: a member without data and without Bolt that has one vote. HTTP shows it: /health,
 // /metrics, /admin/cluster/status.
 #pragma once
 

@@ -460,6 +460,9 @@ std::optional<ShowCommand> Parser::parse_show_subject() {
             s.names.push_back(parse_parameter());
         }
         return s;
+    } else if (either("SERVER", "SERVERS")) {
+        s.what = "SERVERS";
+        return s;
     } else if (accept_words({"CURRENT", "USER"})) {
         s.what = "CURRENT USER";
         return s;
@@ -498,8 +501,6 @@ StatementBody Parser::parse_show() {
                                         "POPULATED",
                                         "PRIVILEGE",
                                         "PRIVILEGES",
-                                        "SERVER",
-                                        "SERVERS",
                                         "SUPPORTED",
                                         "USER",
                                         "ALL"}) {

@@ -702,11 +702,11 @@ void Analyser::analyse_admin(const AdminCommand& c) const {
     if (c.kind != AdminCommand::Kind::kUnsupported) {
         return;
     }
-    // SHOW SERVERS and SHOW ALIASES exist in each edition but belong to the system database.
+    // SHOW ALIASES exists in each edition but belongs to the system database.
     const auto begins = [&](std::string_view prefix) {
         return equals_ignoring_case(std::string_view{c.text}.substr(0, prefix.size()), prefix);
     };
-    const bool system_only = begins("SHOW SERVER") || begins("SHOW ALIAS");
+    const bool system_only = begins("SHOW ALIAS");
     throw QueryError{
         system_only ? ErrorCode::kNotSystemDatabase : ErrorCode::kUnsupportedAdministrationCommand,
         "Unsupported administration command: " + c.text,

@@ -264,7 +264,7 @@ TEST(SemanticsErrors, HaveCodesOfTheirOwnWhereNeo4jHas) {
     const auto refused = run("CREATE DATABASE foo");
     EXPECT_EQ(refused.code, ErrorCode::kUnsupportedAdministrationCommand);
     EXPECT_EQ(refused.error, "Unsupported administration command: CREATE DATABASE foo");
-    EXPECT_EQ(run("SHOW SERVERS").code, ErrorCode::kNotSystemDatabase);
+    EXPECT_EQ(run("SHOW ALIASES FOR DATABASE").code, ErrorCode::kNotSystemDatabase);
     const auto typed = run("RETURN 1 AS x LIMIT $l", Map{{"l", Value{"a"}}});
     EXPECT_TRUE(
         typed.error.starts_with("Type mismatch for parameter 'l': expected Integer but was String"))
