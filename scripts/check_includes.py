@@ -20,7 +20,7 @@ ARROWS = {
     "modes": ["base", "observability", "engine", "transport"],
     "modes/standalone": ["base", "observability", "engine", "transport", "modes/strategy.h"],
     "modes/hot_standby": ["base", "observability", "engine", "transport", "modes/strategy.h"],
-    "modes/raft": ["base", "observability", "engine", "transport", "modes/strategy.h"],
+    "modes/raft": ["base", "observability", "engine", "transport", "modes/strategy.h", "modes/raft/core"],
     "modes/raft/core": ["base"],
     "modes/multi_region": ["base", "observability", "engine", "transport", "modes/strategy.h"],
     "cypher": ["base", "graph", "engine", "observability"],

@@ -292,6 +292,20 @@ std::string_view type_name(const ClusterMessage& message) noexcept {
             return "SnapshotResponse";
         case ClusterMessage::kLaneSwitch:
             return "LaneSwitch";
+        case ClusterMessage::kTimeoutNow:
+            return "TimeoutNow";
+        case ClusterMessage::kReadIndexRequest:
+            return "ReadIndexRequest";
+        case ClusterMessage::kReadIndexResponse:
+            return "ReadIndexResponse";
+        case ClusterMessage::kLogReset:
+            return "LogReset";
+        case ClusterMessage::kNotMember:
+            return "NotMember";
+        case ClusterMessage::kJoinRequest:
+            return "JoinRequest";
+        case ClusterMessage::kJoinResponse:
+            return "JoinResponse";
         case ClusterMessage::BODY_NOT_SET:
             break;
     }
@@ -351,6 +365,10 @@ std::string describe(const ClusterMessage& message) {
                                m.sequence(),
                                m.last(),
                                m.pairs().size());
+        }
+        case ClusterMessage::kLogReset: {
+            const LogReset& m = message.log_reset();
+            return fmt::format("LogReset term={} index={}@{}", m.term(), m.index(), m.index_term());
         }
         case ClusterMessage::BODY_NOT_SET:
             return "a message of an unknown type";
