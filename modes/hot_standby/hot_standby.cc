@@ -402,7 +402,10 @@ bool HotStandby::absurd(const ClusterMessage& message) {
     const auto over = [](auto... numbers) { return ((numbers > kEpochMax) || ...); };
     switch (message.body_case()) {
         case ClusterMessage::kHeartbeat:
-            return over(message.heartbeat().epoch(), message.heartbeat().last_index(), message.heartbeat().last_epoch());
+            return over(message.heartbeat().epoch(),
+                        message.heartbeat().sequence(),
+                        message.heartbeat().last_index(),
+                        message.heartbeat().last_epoch());
         case ClusterMessage::kHeartbeatResponse:
             return over(message.heartbeat_response().epoch(),
                         message.heartbeat_response().last_index(),

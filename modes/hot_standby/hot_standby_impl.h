@@ -85,6 +85,7 @@ private:
         std::uint64_t sequence_at_progress = 0;
         std::uint64_t hold_until_tick = 0;   // it lost what it had received; no hurry to send it again
         bool noted_in_sync = false;          // what it last said to have noted of in_sync_
+        std::uint64_t answered = 0;          // the newest heartbeat that it answered
     };
     // hot_standby.cc
     void event(std::string text) { ready_.events.push_back(std::move(text)); }
@@ -219,6 +220,7 @@ private:
 
     // As standby.
     std::uint64_t primary_heard_tick_ = 0;
+    std::uint64_t heard_sequence_ = 0;  // the newest heartbeat of this epoch's primary, which leads but once in an epoch
     LogIndex said_received_;     // in this epoch; what it forgot of that makes it unfit until it has it again
     bool told_in_sync_ = false;  // the primary acknowledges nothing without this member
     bool acknowledge_persisted_ = false;

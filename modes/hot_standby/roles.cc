@@ -44,6 +44,7 @@ void HotStandby::adopt(Term epoch, const NodeName& primary) {
         matched_ = LogIndex{0};
         compared_ = false;
         said_received_ = LogIndex{0};
+        heard_sequence_ = 0;
         told_in_sync_ = false;
         state_ = State::kAsking;
     }
@@ -326,6 +327,9 @@ void HotStandby::consider_failover() {
 
 void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& m) {
     const Term epoch{m.epoch()};
+    if (m.leading() && epoch == epoch_ && primary_ == from && m.sequence() <= heard_sequence_) {
+        return;  // late: what it says, above all of being in sync, is over
+    }
     const bool other_data = !m.history().empty() && m.history() != history_;
     if (other_data && last_.value > 0 && m.last_index() > 0) {
         if (!foreign_) {
@@ -345,6 +349,7 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
     if (m.leading() && epoch >= epoch_ && !(epoch == epoch_ && primary_ == start_.self)) {
         adopt(epoch, from);
         follow(from);
+        heard_sequence_ = m.sequence();
         if (claim_ == Claim::kVote) {
             end_claim("the primary is heard again");
         }
@@ -385,6 +390,12 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
     const bool witness = is_witness(from);
     Peer& peer = witness ? witness_ : peer_;
     const Term epoch{m.epoch()};
+    if (epoch <= epoch_) {
+        if (m.sequence() < peer.answered || m.sequence() > sequence_) {
+            return;  // late, or meant for an earlier life of this member
+        }
+        peer.answered = m.sequence();
+    }
     if (!witness && !m.history().empty() && m.history() != history_ && last_.value > 0 && m.last_index() > 0) {
         peer_.foreign = true;
         return;

@@ -138,8 +138,11 @@ private:
 
     void on_heartbeat(const NodeName& from, const transport::Heartbeat& m) {
         const Term epoch{m.epoch()};
-        if (epoch.value > kEpochMax) {
+        if (epoch.value > kEpochMax || m.sequence() > kEpochMax) {
             return;
+        }
+        if (m.leading() && epoch == epoch_ && primary_ == from && m.sequence() <= heard_sequence_) {
+            return;  // late: it may have gone on alone since
         }
         if (m.leading() && epoch >= epoch_ && !(epoch == epoch_ && primary_ != from)) {
             const bool alone = !m.in_sync();
@@ -150,6 +153,7 @@ private:
                 dirty_ = true;
             }
             heard_tick_ = tick_;
+            heard_sequence_ = m.sequence();
         }
         ClusterMessage message;
         auto& out = *message.mutable_heartbeat_response();
@@ -184,6 +188,7 @@ private:
             alone_ = true;
             dirty_ = true;
             heard_tick_ = tick_;
+            heard_sequence_ = 0;
             ready_.events.push_back(fmt::format("Voted for '{}' as primary of epoch {}.", from, epoch.value));
         }
         answer(from, std::move(message));
@@ -196,6 +201,7 @@ private:
     bool alone_;  // the primary may have acknowledged what the other one lacks
     bool dirty_ = false;
     std::uint64_t tick_ = 0;
+    std::uint64_t heard_sequence_ = 0;  // of the primary's heartbeats, which leads but once in an epoch
     std::uint64_t heard_tick_ = 0;  // a start counts as hearing: it may have been away for a moment
     std::map<NodeName, Peer> peers_;
     std::vector<Outbound> messages_;

@@ -13,6 +13,29 @@ HotStandbySettings with(SyncMode mode, FencePolicy policy = FencePolicy::kAvaila
     return settings;
 }
 
+ClusterMessage heartbeat(Pair& pair, std::uint64_t sequence, bool in_sync) {
+    ClusterMessage message;
+    auto& m = *message.mutable_heartbeat();
+    m.set_epoch(pair.strategy("a").view().term.value);
+    m.set_sequence(sequence);
+    m.set_history(pair["a"].disk.history);
+    m.set_commit_index(pair["a"].applied.value);
+    m.set_last_index(pair["a"].disk.last_index().value);
+    m.set_in_sync(in_sync);
+    m.set_leading(true);
+    m.set_primary_id("a");
+    return message;
+}
+
+std::string sync_state(Pair& pair, const NodeName& id) {
+    for (const auto& [name, value] : pair.strategy(id).view().details) {
+        if (name == "sync_state") {
+            return value;
+        }
+    }
+    return {};
+}
+
 /// Both up, the standby seeded by a snapshot and in sync.
 void form(Pair& pair) {
     pair.start_all();
@@ -153,6 +176,41 @@ TEST(HotStandby, AStandbyThatLagsDoesNotPromoteItselfUnlessForced) {
     EXPECT_EQ(pair.primary(), "b");
 }
 
+TEST(HotStandby, AHeartbeatThatComesLateTakesBackNoNewerOne) {
+    Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
+    form(pair);
+    ASSERT_EQ(sync_state(pair, "b"), "synced");
+    ASSERT_EQ(sync_state(pair, "w"), "synced");
+    for (const NodeName& id : {"b", "w"}) {
+        pair.strategy(id).step("a", heartbeat(pair, 1000, false));
+        pair.strategy(id).step("a", heartbeat(pair, 999, true));
+        pair.strategy(id).step("a", heartbeat(pair, 1000, true));
+    }
+    EXPECT_EQ(sync_state(pair, "b"), "catching_up") << "the primary may acknowledge without it by now";
+    EXPECT_EQ(sync_state(pair, "w"), "alone");
+}
+
+TEST(HotStandby, ALateAnswerTakesBackNoNewerOne) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "x"));
+    pair.ticks(1);
+    const auto standby = [&] { return pair.strategy("a").view().members.at(1); };
+    ASSERT_EQ(standby().applied_index, pair["b"].applied);
+    ClusterMessage late;
+    auto& m = *late.mutable_heartbeat_response();
+    m.set_epoch(pair.strategy("a").view().term.value);
+    m.set_sequence(2);
+    m.set_primary_id("a");
+    m.set_history(pair["b"].disk.history);
+    pair.strategy("a").step("b", late);
+    EXPECT_EQ(standby().applied_index, pair["b"].applied);
+    // One to a heartbeat that was never sent was meant for an earlier life of this member.
+    m.set_sequence(1'000'000);
+    pair.strategy("a").step("b", late);
+    EXPECT_EQ(standby().applied_index, pair["b"].applied);
+}
+
 TEST(HotStandby, AnOldPrimaryThatComesBackFollowsAndItsLostBranchIsSaved) {
     Pair pair{with(SyncMode::kSemiSync)};
     form(pair);
@@ -197,6 +255,7 @@ TEST(HotStandby, APrimaryThatRestartsQuicklyLeadsAgainInANewEpoch) {
     EXPECT_EQ(pair.wait_for_primary(), "a");
     EXPECT_GT(pair.strategy("a").view().term, before);
     pair.ticks(3);
+    EXPECT_EQ(sync_state(pair, "b"), "synced") << "though its heartbeats are counted from one again";
     EXPECT_TRUE(pair.write("a", "y"));
     EXPECT_EQ(pair.payloads("b"), (Texts{"x", "y"}));
 }
