@@ -49,6 +49,15 @@ std::optional<Extra> parse_extra(std::string_view text) {
     return out;
 }
 
+/// Members that are started with the same seed still differ.
+std::uint64_t seed_of(const StrategyStart& start) {
+    std::uint64_t hash = 0xCBF29CE484222325ULL;  // FNV-1a
+    for (const char c : start.self) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+    }
+    return start.seed ^ hash;
+}
+
 raft::Start core_start(const StrategyStart& start, const RaftSettings& settings) {
     raft::Start out;
     out.self = start.self;
@@ -57,7 +66,7 @@ raft::Start core_start(const StrategyStart& start, const RaftSettings& settings)
     out.last_index = start.last_index;
     out.last_term = start.last_term;
     out.applied = start.applied;
-    out.seed = start.seed;
+    out.seed = seed_of(start);
     std::string membership = start.membership;
     out.configuration_index = start.membership_index;
     if (const auto extra = parse_extra(start.hard_state.extra)) {
@@ -69,7 +78,7 @@ raft::Start core_start(const StrategyStart& start, const RaftSettings& settings)
             out.applied = std::max(extra->configuration_index, LogIndex{start.log->first_index().value - 1});
         }
     } else {
-        Random random{start.seed ^ 0x6469726563746F72ULL};
+        Random random{seed_of(start) ^ 0x6469726563746F72ULL};
         do {
             out.hard_state.directory = raft::DirectoryId{random.next()};
         } while (out.hard_state.directory.value == 0);
@@ -336,8 +345,8 @@ void Raft::peer_down(const NodeName& peer, transport::LostReason reason) {
 }
 
 void Raft::step(const NodeName& from, const ClusterMessage& message) {
-    if (from == start_.self) {
-        return;
+    if (!infos_.contains(from)) {
+        return;  // nobody that the bus has spoken of
     }
     switch (message.body_case()) {
         case ClusterMessage::kJoinRequest:

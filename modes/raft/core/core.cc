@@ -121,8 +121,11 @@ void Core::become_follower(Term term, const NodeName& leader) {
         }
     }
     leader_ = leader;
-    leader_heard_tick_ = tick_;
-    suspect_at_tick_ = 0;
+    if (!leader.empty()) {
+        // A later term alone is no sign of a leader: whose log is too new to vote for others must get its turn.
+        leader_heard_tick_ = tick_;
+        suspect_at_tick_ = 0;
+    }
     timeout_ticks_ = random_timeout();
 }
 

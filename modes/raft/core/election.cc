@@ -200,6 +200,10 @@ void Core::on_vote_request(const NodeName& from, const VoteRequest& m) {
     const bool up_to_date = log_.is_up_to_date(m.last_index, m.last_term);
     if (m.pre_vote) {
         if (m.term <= hard_.term || !up_to_date) {
+            if (!up_to_date && role_ == Role::kFollower && suspect_at_tick_ == 0 && initialized()) {
+                // Others miss a leader, too, and cannot win against this log.
+                suspect_at_tick_ = tick_ + 1 + random_.below(std::max(2U, settings_.heartbeat_ticks));
+            }
             refuse(up_to_date ? "the term has begun already" : "the log here is newer");
             return;
         }

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "modes/hot_standby/hot_standby.h"
+#include "modes/raft/raft.h"
 #include "modes/standalone/standalone.h"
 #include "tests/modes/conformance/fixture.h"
 #include "tests/modes/chain/chain.h"
@@ -62,6 +63,40 @@ ModeUnderTest hot_standby(const std::string& label, SyncMode sync_mode, FencePol
     return mode;
 }
 
+ModeUnderTest raft(const std::string& label, std::size_t members, bool witness) {
+    ModeUnderTest mode;
+    mode.label = "raft_" + label;
+    mode.mode = "raft";
+    RaftSettings settings;
+    settings.election_ticks = 20;
+    settings.heartbeat_ticks = 2;
+    settings.append_entries_max = 3;
+    settings.append_bytes_max = 64;
+    settings.window_messages = 2;
+    settings.tail_bytes_max = 256;
+    settings.trailing_logs = 4;
+    const std::vector<NodeName> names{"a", "b", "c", "d", "e"};
+    for (std::size_t i = 0; i < members; ++i) {
+        settings.peers.push_back({names[i], names[i] + ":7688"});
+    }
+    for (std::size_t i = 0; i < members; ++i) {
+        RaftSettings own = settings;
+        own.bootstrap = i == 0;
+        const bool is_witness = witness && i + 1 == members;
+        own.role = is_witness ? RaftRole::kWitness : RaftRole::kVoter;
+        mode.members.push_back({names[i], is_witness, [own](const StrategyStart& start) { return make_raft(start, own); }});
+        mode.commands.push_back(Command{.kind = Command::Kind::kTransfer, .target = names[i]});
+    }
+    mode.commands.push_back(Command{.kind = Command::Kind::kStepDown});
+    mode.commands.push_back(Command{});
+    mode.copies = members / 2 + 1;
+    // A witness is one of the majority, and no more than two others hold data.
+    mode.takes_over = members >= 3 && !witness;
+    mode.hands_over = members >= 2;
+    mode.witness_keeps_log = true;
+    return mode;
+}
+
 ModeUnderTest chain() {
     ModeUnderTest mode;
     mode.label = mode.mode = "chain";
@@ -107,6 +142,10 @@ const std::vector<ModeUnderTest>& modes_under_test() {
         hot_standby("sync_available", SyncMode::kSync, FencePolicy::kAvailable),
         hot_standby("sync_strict", SyncMode::kSync, FencePolicy::kStrict),
         hot_standby("sync_witness", SyncMode::kSync, FencePolicy::kWitness),
+        raft("one", 1, false),
+        raft("three", 3, false),
+        raft("five", 5, false),
+        raft("two_and_witness", 3, true),
         chain(),
     };
     return modes;

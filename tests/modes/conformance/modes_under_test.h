@@ -34,6 +34,8 @@ struct ModeUnderTest {
     bool applies_for_good = true;
     /// A linearizable read never misses what was acknowledged before it was asked.
     bool fresh_reads = true;
+    /// A witness holds the log, and no state.
+    bool witness_keeps_log = false;
     /// When the writer's process ends, another member takes writes by itself.
     bool takes_over = false;
     /// leave() moves the lead to another member before the process ends.
