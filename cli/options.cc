@@ -24,9 +24,9 @@ std::string serve_help() {
     std::string out = R"(Usage: nornicdb serve [--config FILE] [--<setting> VALUE]...
 
 Starts a server. Settings come, in rising order, from their defaults, the config file (lines of
-NAME=value), the environment and these flags.
+NAME=value, or a JSON object), the environment and these flags.
 
-  --config FILE
+  --config FILE, -c FILE
       Config file.
   --help
       This text.
@@ -44,13 +44,17 @@ NAME=value), the environment and these flags.
                            info.description,
                            info.takes);
     }
-    return out;
+    out += "\nNames of other servers' configurations, in JSON config files and as flags (docs/settings.md says more):\n ";
+    for (const env::ForeignName& foreign : env::all_foreign_names()) {
+        out += " " + foreign.name;
+    }
+    return out + "\n";
 }
 
 std::string settings_markdown() {
     std::string out =
         "# Settings\n\nThey come, in rising order, from the defaults, a config file (`--config`, "
-        "lines of `NAME=value`), the environment "
+        "lines of `NAME=value`, or a JSON object), the environment "
         "and the\ncommand line (`--bolt-port 7687` is `NORNICDB_BOLT_PORT=7687`). A value that "
         "cannot be used stops the start with one line "
         "that\nnames the variable, its value and what it takes. So does an unknown name under "
@@ -72,6 +76,20 @@ std::string settings_markdown() {
                            info.takes,
                            info.description);
     }
+    out += R"(
+## Names of other servers
+
+A configuration that was written for TuGraph's clusters starts a Raft cluster here: `--config` takes its JSON file, and its flags are taken
+(`--ha_conf host1:9090,host2:9090,host3:9090 --rpc_port 9090 --enable_ha true`). They become the settings below, of the layer that they
+stand in; a setting by its own name in a higher layer wins. Where all members of a file have one address, a web port that is taken already
+becomes the next free one, with a warning.
+
+| name | takes | becomes |
+|---|---|---|
+)";
+    for (const env::ForeignName& foreign : env::all_foreign_names()) {
+        out += fmt::format("| `{}` | {} | {} |\n", foreign.name, foreign.takes, foreign.meaning);
+    }
     return out;
 }
 
@@ -82,6 +100,9 @@ Result<env::Source> parse_serve(const std::vector<std::string>& arguments) {
         std::string flag = arguments[i];
         if (flag == "--help" || flag == "-h") {
             return fail(ErrorCode::kNotFound, serve_help());
+        }
+        if (flag == "-c") {
+            flag = "--config";
         }
         if (!flag.starts_with("--")) {
             return fail(ErrorCode::kInvalidArgument,
@@ -95,7 +116,7 @@ Result<env::Source> parse_serve(const std::vector<std::string>& arguments) {
             value = arguments[++i];
         }
         flag.erase(0, 2);
-        std::string name;
+        std::string name = env::is_foreign_name(flag) ? flag : "";
         for (const env::SettingInfo& info : env::all_settings()) {
             if (info.flag == flag) {
                 name = info.name;

@@ -1,8 +1,10 @@
 #include "env/settings.h"
 
+#include "env/foreign_names.h"
 #include "env/raft.h"
 #include "env/table.h"
 
+#include <boost/json.hpp>
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
 
@@ -10,7 +12,9 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <unistd.h>
 
 extern char** environ;
@@ -43,20 +47,35 @@ const Row* find_row(std::string_view name) {
     return nullptr;
 }
 
-Result<std::map<std::string, std::string>> read_config_file(const std::string& path) {
-    std::ifstream file{path};
-    if (!file) {
-        return fail(ErrorCode::kNotFound, fmt::format("config file '{}' cannot be read", path));
+using Texts = std::map<std::string, std::string>;
+
+constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
+
+/// One object; lists stay JSON.
+Result<Texts> read_json_config(const std::string& path, const std::string& text) {
+    boost::system::error_code error;
+    const boost::json::value parsed = boost::json::parse(text, error);
+    if (error || !parsed.is_object()) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("config file '{}' begins with '{{' and is no JSON object{}",
+                                path,
+                                error ? ": " + error.message() : ""));
     }
-    std::map<std::string, std::string> out;
+    Texts out;
+    for (const auto& [name, value] : parsed.get_object()) {
+        out[std::string{name}] = value.is_string() ? std::string{value.get_string()} : boost::json::serialize(value);
+    }
+    return out;
+}
+
+Result<Texts> read_line_config(const std::string& path, const std::string& text) {
+    Texts out;
     try {
         const boost::program_options::options_description none;
+        std::istringstream file{text};
         const auto parsed = boost::program_options::parse_config_file(file, none, true);
         for (const auto& option : parsed.options) {
             out[option.string_key] = option.value.empty() ? "" : option.value.front();
-        }
-        if (file.bad()) {  // A folder, say: it opens, and reads as nothing.
-            return fail(ErrorCode::kIo, fmt::format("config file '{}' cannot be read", path));
         }
     } catch (const boost::program_options::invalid_syntax& e) {
         // Not e.what(): it replaces the placeholder by the line, for ever if the line holds the
@@ -68,6 +87,63 @@ Result<std::map<std::string, std::string>> read_config_file(const std::string& p
                     fmt::format("config file '{}': {}", path, e.what()));
     }
     return out;
+}
+
+Result<Texts> read_config_file(const std::string& path) {
+    std::ifstream file{path, std::ios::binary};
+    std::string text(kConfigBytesMax + 1, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    if (!file.eof() || file.bad() || (file.gcount() == 0 && !std::filesystem::is_regular_file(path))) {
+        // A folder, say: it opens, and reads as nothing.
+        return fail(ErrorCode::kIo,
+                    fmt::format("config file '{}' cannot be read{}",
+                                path,
+                                file.gcount() > static_cast<std::streamsize>(kConfigBytesMax) ? ": it is over 1 MiB" : ""));
+    }
+    text.resize(static_cast<std::size_t>(file.gcount()));
+    const std::size_t begin = text.find_first_not_of(" \t\r\n");
+    return begin != std::string::npos && text[begin] == '{' ? read_json_config(path, text) : read_line_config(path, text);
+}
+
+/// Takes the foreign names out of `from`.
+Texts take_foreign(Texts& from) {
+    Texts out;
+    for (auto it = from.begin(); it != from.end();) {
+        if (is_foreign_name(it->first)) {
+            out.insert(*it);
+            it = from.erase(it);
+        } else {
+            ++it;
+        }
+    }
+    return out;
+}
+
+/// What foreign names say becomes settings of the layer that says it. A flag may complete what a file began
+/// (--rpc_port beside its ha_conf), so flags are read together with the file, and what they change ranks with flags.
+/// Returns whether the HTTP port may move.
+Result<bool> map_layers(Texts& file, Texts& flags, std::vector<std::string>& warnings) {
+    const Texts in_file = take_foreign(file);
+    Texts both = take_foreign(flags);
+    const bool any_flag = !both.empty();
+    both.insert(in_file.begin(), in_file.end());
+    if (both.empty()) {
+        return false;
+    }
+    NORNIC_TRY(MappedNames mapped, map_foreign_names(both));
+    warnings.insert(warnings.end(), mapped.warnings.begin(), mapped.warnings.end());
+    if (any_flag) {
+        // The file alone need not make sense; then all ranks with the flags.
+        const auto alone = map_foreign_names(in_file);
+        for (const auto& [name, value] : mapped.settings) {
+            const auto before = alone ? alone.value().settings.find(name) : mapped.settings.end();
+            const bool of_file = alone && before != alone.value().settings.end() && before->second == value;
+            (of_file ? file : flags).try_emplace(name, value);
+        }
+    } else {
+        file.insert(mapped.settings.begin(), mapped.settings.end());
+    }
+    return mapped.http_port_may_move;
 }
 
 Error bad(std::string_view name, std::string_view value, std::string_view takes) {
@@ -304,14 +380,15 @@ Result<Loaded> load(const Source& source) {
                                 static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
                                     static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) / 4);
 
-    std::map<std::string, std::string> file;
+    Texts file;
     if (!source.config_file.empty()) {
         NORNIC_TRY(file, read_config_file(source.config_file));
     }
+    Texts flags = source.command_line;
+    NORNIC_TRY(s.http_port_may_move, map_layers(file, flags, loaded.warnings));
     std::vector<std::string> unknown;
-    using Layer = const std::map<std::string, std::string>*;
-    for (const Layer layer :
-         {Layer{&file}, Layer{&source.environment}, Layer{&source.command_line}}) {
+    using Layer = const Texts*;
+    for (const Layer layer : {Layer{&file}, Layer{&source.environment}, Layer{&flags}}) {
         for (const auto& [name, value] : *layer) {
             const Row* row = find_row(name);
             if (row == nullptr) {
@@ -329,7 +406,8 @@ Result<Loaded> load(const Source& source) {
                     return fail(
                         ErrorCode::kInvalidArgument,
                         fmt::format(
-                            "config file '{}': '{}' is not a setting; names begin with NORNICDB_",
+                            "config file '{}': '{}' is not a setting; names begin with NORNICDB_, or are among "
+                            "those that docs/settings.md lists of other servers",
                             source.config_file,
                             name));
                 }

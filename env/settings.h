@@ -119,6 +119,7 @@ struct Settings {
     std::int64_t transactions_max = 1000;
     Duration slow_query_threshold{};  // 0: off
     bool read_only = false;
+    bool http_port_may_move = false;  // resolved: a foreign file gives several members of this machine the same one
     std::int64_t bolt_connections_max = 10000;
     std::int64_t threads_max = 400;
     Duration shutdown_timeout{};
@@ -141,10 +142,19 @@ struct SettingInfo {
 };
 const std::vector<SettingInfo>& all_settings();
 
+/// A name that other servers' configurations use (bolt_raft_port, ha_conf): in a JSON config file and as a flag.
+struct ForeignName {
+    std::string name;
+    std::string takes;
+    std::string meaning;
+};
+std::vector<ForeignName> all_foreign_names();
+bool is_foreign_name(std::string_view name);
+
 struct Source {
-    std::string config_file;                          // empty: none
+    std::string config_file;                          // empty: none. Lines of NAME=value, or one JSON object
     std::map<std::string, std::string> environment;   // NORNICDB_* alone
-    std::map<std::string, std::string> command_line;  // by NORNICDB_ name
+    std::map<std::string, std::string> command_line;  // by NORNICDB_ name, or a foreign one
 };
 
 struct Loaded {

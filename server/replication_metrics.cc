@@ -3,6 +3,7 @@
 #include "server/status.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace nornic::server {
 namespace {
@@ -20,14 +21,21 @@ void refresh_peers(Metrics& metrics,
         const double healthy = m.healthy ? 1 : 0;
         metrics.gauge("nornicdb_replication_peer_healthy", "1 if this peer is heard.", labels).set(healthy);
         metrics.gauge("nornicdb_peer_healthy", "1 if this peer is heard.", labels).set(healthy);
+        const bool known = progress_known(view, m);
+        constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
         if (m.serves_data) {
             metrics
                 .gauge("nornicdb_replication_peer_lag_seconds",
                        "How long this peer has been behind, as far as is known here.",
                        labels)
-                .set(static_cast<double>(lag_ms(member, view, stats, m)) / 1000.0);
-            metrics.gauge("nornicdb_replication_peer_match_index", "Last log index durable on this peer.", labels)
-                .set(static_cast<double>(m.match_index.value));
+                .set(known ? static_cast<double>(lag_ms(member, view, stats, m)) / 1000.0 : kUnknown);
+        }
+        metrics.gauge("nornicdb_replication_peer_match_index", "Last log index durable on this peer.", labels)
+            .set(known ? static_cast<double>(m.match_index.value) : kUnknown);
+        if (view.mode == "raft") {
+            metrics.gauge("nornicdb_raft_peer_match_lag", "Log entries that this peer has not yet.", labels)
+                .set(known ? static_cast<double>(stats.last_index.value) - static_cast<double>(m.match_index.value)
+                           : kUnknown);
         }
     }
     for (const transport::PeerStats& p : member.bus->stats()) {
@@ -74,6 +82,22 @@ void add_replication_metrics(Metrics& metrics, std::function<Member()> member) {
             metrics.gauge(name, help).set(value);
         };
         const bool raft = view.mode != "ha_standby";
+        if (raft) {
+            set("nornicdb_raft_commit_index",
+                "Last log index known to be committed.",
+                static_cast<double>(view.commit_index.value));
+            for (const modes::Role role : {modes::Role::kLeader,
+                                           modes::Role::kFollower,
+                                           modes::Role::kCandidate,
+                                           modes::Role::kLearner,
+                                           modes::Role::kWitness}) {
+                metrics
+                    .gauge("nornicdb_raft_role",
+                           "1 for the role that this member has.",
+                           {{"role", std::string{modes::to_string(role)}}})
+                    .set(role == view.role ? 1 : 0);
+            }
+        }
         set(raft ? "nornicdb_raft_term" : "nornicdb_replication_epoch",
             raft ? "Current Raft term." : "Epoch of the primary that this member knows.",
             static_cast<double>(view.term.value));

@@ -79,6 +79,32 @@ http::Settings http_settings(const env::Settings& settings,
     return out;
 }
 
+/// Where a foreign configuration gives all members of this machine one web port, the next free one.
+Result<std::unique_ptr<http::Server>> start_http(const env::Settings& settings,
+                                                 std::size_t connections_max,
+                                                 ElasticPool& pool,
+                                                 http::Backend& backend) {
+    constexpr int kPortsTried = 16;
+    http::Settings wanted = http_settings(settings, connections_max, pool);
+    auto server = http::Server::start(pool.io(), wanted, backend);
+    if (!settings.http_port_may_move || wanted.port == 0) {
+        return server;
+    }
+    for (int i = 1; i < kPortsTried && !server; ++i) {
+        if (wanted.port == UINT16_MAX) {
+            break;
+        }
+        ++wanted.port;
+        if (auto next = http::Server::start(pool.io(), wanted, backend); next) {
+            warn_line(fmt::format("Web port {} is taken and all members of the configuration have it: this one is on {}.",
+                                  settings.http_port,
+                                  wanted.port));
+            server = std::move(next);
+        }
+    }
+    return server;
+}
+
 /// Waits for SIGTERM or SIGINT; every 200 ms looks whether the member can go on, and calls `tend`. Returns false if
 /// it cannot.
 bool wait_for_end(modes::Replica& replica, const sigset_t& signals, const std::function<void()>& tend) {
@@ -182,8 +208,7 @@ int serve_witness(const env::Loaded& loaded,
         return refuse(opened.error());
     }
     Witness& witness = *opened.value();
-    auto http = http::Server::start(
-        witness.pool().io(), http_settings(settings, http_connections, witness.pool()), witness);
+    auto http = start_http(settings, http_connections, witness.pool(), witness);
     if (!http) {
         return refuse(http.error());
     }
@@ -255,10 +280,7 @@ int serve_data(const env::Loaded& loaded, const ConnectionLimits& connections, c
     if (!bolt) {
         return refuse(bolt.error());
     }
-    auto http =
-        http::Server::start(instance.pool().io(),
-                            http_settings(settings, connections.http, instance.pool()),
-                            http_backend);
+    auto http = start_http(settings, connections.http, instance.pool(), http_backend);
     if (!http) {
         bolt.value()->stop(system_clock().now());
         return refuse(http.error());

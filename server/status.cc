@@ -52,11 +52,35 @@ json::value or_null(const std::string& text) {
     return text.empty() ? json::value(nullptr) : json::value(text);
 }
 
+/// How far a member is, where that is known here: a Raft follower knows it of itself alone.
+void add_progress(json::object& out,
+                  const Member& asked,
+                  const modes::ClusterView& view,
+                  const modes::ReplicaStats& stats,
+                  const modes::MemberView& m) {
+    const bool known = progress_known(view, m);
+    const auto or_unknown = [known](json::value value) { return known ? std::move(value) : json::value(nullptr); };
+    out["match_index"] = or_unknown(m.match_index.value);
+    out["applied_index"] = or_unknown(m.applied_index.value);
+    out["lag_seconds"] = or_unknown(seconds(lag_ms(asked, view, stats, m)));
+}
+
+/// In the order of their names, whoever was asked.
+std::vector<modes::MemberView> sorted_members(const modes::ClusterView& view) {
+    std::vector<modes::MemberView> out = view.members;
+    std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+    return out;
+}
+
 http::Document document(int status, const json::object& body) {
     return {status, json::serialize(body)};
 }
 
 }  // namespace
+
+bool progress_known(const modes::ClusterView& view, const modes::MemberView& member) {
+    return view.mode != "raft" || view.is_leader() || member.id == view.self;
+}
 
 std::uint64_t lag_ms(const Member& asked,
                      const modes::ClusterView& view,
@@ -76,13 +100,12 @@ http::Document health(const Member& member) {
     json::array peers;
     for (const modes::MemberView& m : view.members) {
         if (m.id != view.self) {
-            peers.push_back(json::object{{"id", m.id},
-                                         {"address", m.cluster_address},
-                                         {"healthy", m.healthy},
-                                         {"role", modes::to_string(m.role)},
-                                         {"match_index", m.match_index.value},
-                                         {"applied_index", m.applied_index.value},
-                                         {"lag_seconds", seconds(lag_ms(member, view, stats, m))}});
+            json::object peer{{"id", m.id},
+                              {"address", m.cluster_address},
+                              {"healthy", m.healthy},
+                              {"role", modes::to_string(m.role)}};
+            add_progress(peer, member, view, stats, m);
+            peers.push_back(std::move(peer));
         }
     }
     json::object replication{{"mode", view.mode},
@@ -139,17 +162,16 @@ json::object cluster_status(const Member& member) {
                               {"http_address", or_null(m->http_address)}};
     }
     json::array members;
-    for (const modes::MemberView& m : view.members) {
-        members.push_back(json::object{{"id", m.id},
-                                       {"address", m.cluster_address},
-                                       {"state", modes::to_string(m.role)},
-                                       {"healthy", m.healthy},
-                                       {"bolt_address", or_null(m.bolt_address)},
-                                       {"http_address", or_null(m.http_address)},
-                                       {"serves_data", m.serves_data},
-                                       {"match_index", m.match_index.value},
-                                       {"applied_index", m.applied_index.value},
-                                       {"lag_seconds", seconds(lag_ms(member, view, stats, m))}});
+    for (const modes::MemberView& m : sorted_members(view)) {
+        json::object one{{"id", m.id},
+                         {"address", m.cluster_address},
+                         {"state", modes::to_string(m.role)},
+                         {"healthy", m.healthy},
+                         {"bolt_address", or_null(m.bolt_address)},
+                         {"http_address", or_null(m.http_address)},
+                         {"serves_data", m.serves_data}};
+        add_progress(one, member, view, stats, m);
+        members.push_back(std::move(one));
     }
     json::object out{{"cluster_id", view.cluster_id},
                      {"mode", view.mode},
@@ -199,13 +221,10 @@ json::object replication_lag(const Member& member) {
         if (m.serves_data) {
             const LogIndex reached = m.id == view.leader ? newest : LagMeter::reached(view, stats, m);
             const std::uint64_t behind = newest.value - std::min(newest, reached).value;
-            members.push_back(json::object{{"id", m.id},
-                                           {"role", modes::to_string(m.role)},
-                                           {"healthy", m.healthy},
-                                           {"lag_seconds", seconds(lag_ms(member, view, stats, m))},
-                                           {"lag_entries", behind},
-                                           {"match_index", m.match_index.value},
-                                           {"applied_index", m.applied_index.value}});
+            json::object one{{"id", m.id}, {"role", modes::to_string(m.role)}, {"healthy", m.healthy}};
+            add_progress(one, member, view, stats, m);
+            one["lag_entries"] = progress_known(view, m) ? json::value(behind) : json::value(nullptr);
+            members.push_back(std::move(one));
         }
     }
     return {{"mode", view.mode},
@@ -237,15 +256,15 @@ json::object raft_state(const Member& member) {
     json::array voters;
     json::array learners;
     json::array members;
-    for (const modes::MemberView& m : view.members) {
+    for (const modes::MemberView& m : sorted_members(view)) {
         (m.role == modes::Role::kLearner ? learners : voters).emplace_back(m.id);
-        members.push_back(json::object{{"id", m.id},
-                                       {"address", m.cluster_address},
-                                       {"role", modes::to_string(m.role)},
-                                       {"healthy", m.healthy},
-                                       {"serves_data", m.serves_data},
-                                       {"match_index", m.match_index.value},
-                                       {"applied_index", m.applied_index.value}});
+        json::object one{{"id", m.id},
+                         {"address", m.cluster_address},
+                         {"role", modes::to_string(m.role)},
+                         {"healthy", m.healthy},
+                         {"serves_data", m.serves_data}};
+        add_progress(one, member, view, stats, m);
+        members.push_back(std::move(one));
     }
     json::object out{{"node_id", view.self},
                      {"cluster_id", view.cluster_id},

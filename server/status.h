@@ -20,6 +20,8 @@ boost::json::object wal_position(const Member& member);
 /// Of a member in Raft mode.
 boost::json::object raft_state(const Member& member);
 
+/// Whether the member that was asked knows how far this one is.
+bool progress_known(const modes::ClusterView& view, const modes::MemberView& member);
 /// How long one of its members has been behind, in milliseconds; 0 for one that leads.
 std::uint64_t lag_ms(const Member& asked,
                      const modes::ClusterView& view,
