@@ -15,6 +15,11 @@ constexpr std::size_t kApplyBytes = std::size_t{4} << 20;     // read from the l
 constexpr std::size_t kUnappliedMax = 16384;                  // kept in memory; the log has them all
 constexpr std::size_t kDivergedEntriesPerFile = 10'000;
 
+Error lost_to_another() {
+    return Error{ErrorCode::kConflict,
+                 "the transaction was not committed: another member became the primary before it was replicated"};
+}
+
 }  // namespace
 
 void ReplicaImpl::pump(Where where) {
@@ -161,11 +166,7 @@ void ReplicaImpl::rewind(LogIndex keep, Completions& completions) {
     }
     // Their entries will never be applied anywhere.
     for (auto at = waiting_.upper_bound(keep); at != waiting_.end(); at = waiting_.erase(at)) {
-        completions.emplace_back([done = std::move(at->second.done)] {
-            done(fail(ErrorCode::kConflict,
-                      "the transaction was not committed: another member became the primary before it was "
-                      "replicated"));
-        });
+        completions.emplace_back([done = std::move(at->second.done)] { done(lost_to_another()); });
     }
     log_view_.end_at(keep);
     strategy_->rewound(keep, taken_back.value());
@@ -377,13 +378,18 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
             completions.emplace_back([waiter = std::move(node.mapped().done),
                                       result = Committed{node.key(), node.mapped().term}] { waiter(result); });
         } else {
-            completions.emplace_back([waiter = std::move(node.mapped().done)] {
-                waiter(fail(ErrorCode::kConflict,
-                            "the transaction was not committed: another member became the primary before it was "
-                            "replicated"));
-            });
+            completions.emplace_back([waiter = std::move(node.mapped().done)] { waiter(lost_to_another()); });
         }
     }
+    // Terms never fall along a log: nothing of an earlier one can stand behind what was applied.
+    const Term newest = batch.value().back().term;
+    std::erase_if(waiting_, [&](auto& waiting) {
+        if (waiting.second.term >= newest) {
+            return false;
+        }
+        completions.emplace_back([waiter = std::move(waiting.second.done)] { waiter(lost_to_another()); });
+        return true;
+    });
     release_readers(completions);
 }
 

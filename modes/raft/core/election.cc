@@ -45,8 +45,8 @@ void Core::suspect_leader(const NodeName& peer) {
 }
 
 void Core::watch_election() {
-    if (!may_campaign()) {
-        return;
+    if (!may_campaign() || leaving_) {
+        return;  // one that leaves leads only where the leader asks it to
     }
     const bool suspected = suspect_at_tick_ != 0 && tick_ >= suspect_at_tick_;
     if (suspected || tick_ - leader_heard_tick_ >= timeout_ticks_) {

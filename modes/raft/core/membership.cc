@@ -295,7 +295,6 @@ Result<> Core::step_down(const std::string& why) {
 
 void Core::leave() {
     leaving_ = true;
-    no_campaign_before_tick_ = UINT64_MAX;
     if (role_ == Role::kLeader && !transfer_ && configuration().voters() > 1) {
         if (const auto successor = fittest_successor()) {
             transfer_ = Transfer{0, *successor, tick_, false};

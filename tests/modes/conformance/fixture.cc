@@ -561,6 +561,14 @@ void Cluster::apply(const NodeName& name, LogIndex committed) {
         check_acknowledged(name, entry);
         finish(waiting.id, Outcome::kCommitted);
     }
+    // Terms never fall along a log: nothing of an earlier one stands behind what is applied.
+    std::erase_if(m.waiting, [&](const auto& at) {
+        const bool lost = at.second.term < m.state[last.value - 1].term;
+        if (lost) {
+            finish(at.second.id, Outcome::kLost);
+        }
+        return lost;
+    });
     release_reads(name);
 }
 

@@ -7,6 +7,7 @@
 #include "tests/modes/conformance/fixture.h"
 #include "tests/modes/chain/chain.h"
 
+#include <algorithm>
 #include <ostream>
 
 namespace nornic::modes::conformance {
@@ -94,6 +95,24 @@ ModeUnderTest raft(const std::string& label, std::size_t members, bool witness) 
     mode.takes_over = members >= 3 && !witness;
     mode.hands_over = members >= 2;
     mode.witness_keeps_log = true;
+    // An operator adds those again that were taken out.
+    mode.restore = [](Cluster& cluster) {
+        for (const NodeName& name : cluster.names()) {
+            const auto writer = cluster.await_writer(cluster.mode().settle_ticks);
+            if (!writer) {
+                return;
+            }
+            const std::vector<MemberView> members = cluster.strategy(*writer).view().members;
+            if (std::any_of(members.begin(), members.end(), [&](const MemberView& m) { return m.id == name; })) {
+                continue;
+            }
+            const auto asked =
+                cluster.command(*writer, {.kind = Command::Kind::kAddMember, .target = name, .address = name + ":7688"});
+            if (asked) {
+                cluster.run_until([&] { return cluster.answer(asked.value()).has_value(); }, cluster.mode().settle_ticks);
+            }
+        }
+    };
     return mode;
 }
 
