@@ -2,12 +2,12 @@
 
 #include "base/check.h"
 #include "base/random.h"
+#include "modes/raft/extra.h"
 #include "modes/raft/messages.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
 namespace nornic::modes {
 
@@ -15,39 +15,6 @@ using transport::LANE_CONTROL;
 using transport::LANE_LOG;
 
 namespace {
-
-/// What HardState.extra holds: "raft <directory> <configuration index> <configuration>", the last two on a witness alone,
-/// which has no state to keep them in.
-constexpr std::string_view kExtraName = "raft";
-
-struct Extra {
-    raft::DirectoryId directory;
-    LogIndex configuration_index;
-    std::string configuration;
-};
-
-std::optional<Extra> parse_extra(std::string_view text) {
-    Extra out;
-    const auto word = [&]() {
-        const std::size_t space = std::min(text.find(' '), text.size());
-        const std::string_view first = text.substr(0, space);
-        text.remove_prefix(std::min(space + 1, text.size()));
-        return first;
-    };
-    if (word() != kExtraName) {
-        return std::nullopt;  // of another mode
-    }
-    const auto number = [](std::string_view from, std::uint64_t& to, int base) {
-        return std::from_chars(from.data(), from.data() + from.size(), to, base).ec == std::errc{};
-    };
-    if (!number(word(), out.directory.value, 16) || out.directory.value == 0) {
-        return std::nullopt;
-    }
-    if (number(word(), out.configuration_index.value, 10)) {
-        out.configuration = text;
-    }
-    return out;
-}
 
 /// Members that are started with the same seed still differ.
 std::uint64_t seed_of(const StrategyStart& start) {
@@ -69,7 +36,7 @@ raft::Start core_start(const StrategyStart& start, const RaftSettings& settings)
     out.seed = seed_of(start);
     std::string membership = start.membership;
     out.configuration_index = start.membership_index;
-    if (const auto extra = parse_extra(start.hard_state.extra)) {
+    if (const auto extra = parse_raft_extra(start.hard_state.extra)) {
         out.hard_state.voted_for = start.hard_state.voted_for;
         out.hard_state.directory = extra->directory;
         if (settings.role == RaftRole::kWitness) {
@@ -172,7 +139,7 @@ Error Raft::with_hint(const Error& error) const {
 }
 
 std::string Raft::extra() const {
-    std::string out = fmt::format("{} {:016x}", kExtraName, core_.directory().value);
+    std::string out = fmt::format("{} {:016x}", kRaftExtraName, core_.directory().value);
     if (is_witness()) {
         const auto& [index, configuration] = core_.applied_configuration();
         if (!configuration.members.empty()) {
