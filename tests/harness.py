@@ -10,6 +10,10 @@ and "Started." once it answers.
     with HotStandby(sync_mode="sync", witness=True) as pair:  # a primary, a standby, a witness, each on ports of its own
         pair.primary(), pair.standby()                          # whoever is it now
         pair.partition("a", "b"); pair.heal()                   # with proxies=True
+
+    with RaftCluster(3, links=True) as cluster:                # node-1 … node-3, each on ports of its own
+        cluster.leader(), cluster.followers()
+        cluster.links.isolate(cluster.leader().name); cluster.links.heal()
 """
 import base64
 import ctypes
@@ -80,6 +84,8 @@ class Server:
         self._arguments = list(arguments)
         self._start_seconds = start_seconds
         self._process = None
+        self.name = ""       # Of a member of a cluster.
+        self.paused = False
         self.log = []
         self.ports = {}
         self.start_seconds = None  # What the last start took, until "Started.".
@@ -107,7 +113,7 @@ class Server:
                            NORNICDB_HTTP_PORT=str(self._wanted_ports["HTTP"]), **self._environment)
         if not os.path.exists(binary()):
             raise ServerFailed(f"{binary()} is not built; run make release")
-        self.log, self.ports = [], {}
+        self.log, self.ports, self.paused = [], {}, False
         self._started = threading.Event()
         self._ended = threading.Event()
         self._spawned = time.monotonic()
@@ -119,7 +125,9 @@ class Server:
 
     def start(self):
         """Starts the process and waits until it says that it has started."""
-        self.spawn()
+        return self.spawn().wait_until_started()
+
+    def wait_until_started(self):
         deadline = self._spawned + self._start_seconds
         while not self._started.wait(0.005):
             if self._ended.is_set() and not self._started.is_set():
@@ -147,6 +155,22 @@ class Server:
         self._process.kill()
         self._process.wait()
         self._reader.join(5)
+
+    def pause(self):
+        """SIGSTOP: it falls silent and its connections stay."""
+        self._process.send_signal(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self):
+        self._process.send_signal(signal.SIGCONT)
+        self.paused = False
+
+    def answers(self):
+        return self.running() and not self.paused
+
+    def wipe(self):
+        """Forgets its data; it must not run."""
+        shutil.rmtree(self.data_dir)
 
     def running(self):
         return self._process is not None and self._process.poll() is None
@@ -331,6 +355,166 @@ class HotStandby:
     def heal(self):
         for link in self.links.values():
             link.restore()
+
+
+class RaftCluster:
+    """Members "node-1" … "node-n" and, if wanted, "witness-1" and "learner-1" …: real processes on loopback.
+
+    `bootstrap` names who has RAFT_BOOTSTRAP=true, `size` counts the voters with data. With `links` each member's address is a
+    proxy's (proxy.Junctions). Entering starts them all and waits for them, unless start=False.
+    """
+
+    SECRET = HotStandby.SECRET
+
+    def __init__(self, size=3, witness=False, learners=0, bootstrap=("node-1",), election="1s", heartbeat="100ms", links=False,
+                 environment=None, start=True):
+        self._start = start
+        self._common = {"NORNICDB_CLUSTER_MODE": "raft", "NORNICDB_CLUSTER_RAFT_CLUSTER_ID": "tests",
+                        "NORNICDB_CLUSTER_RAFT_ELECTION_TIMEOUT": election,
+                        "NORNICDB_CLUSTER_RAFT_HEARTBEAT_TIMEOUT": heartbeat,
+                        "NORNICDB_CLUSTER_REPLICATION_SECRET": self.SECRET, **(environment or {})}
+        voters = [f"node-{n}" for n in range(1, size + 1)] + (["witness-1"] if witness else [])
+        self.cluster_ports = {name: free_port() for name in voters}
+        self.links = None
+        if links:
+            from proxy import Junctions  # pylint: disable=import-outside-toplevel
+            self.links = Junctions(self.cluster_ports)
+        self.members = {}
+        for name in voters:
+            peers = ",".join(f"{other}:{self.address(other)}" for other in voters if other != name)
+            self._make(name, {"NORNICDB_CLUSTER_RAFT_PEERS": peers,
+                              "NORNICDB_CLUSTER_RAFT_BOOTSTRAP": "true" if name in bootstrap else "false",
+                              "NORNICDB_CLUSTER_RAFT_ROLE": "witness" if name.startswith("witness") else "voter"})
+        for n in range(1, learners + 1):
+            self.add(f"learner-{n}", role="learner", join=[voters[0]])
+
+    def __enter__(self):
+        try:
+            if self._start:
+                self.start()
+                self.wait_until_ready()
+            return self
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+
+    def __exit__(self, kind, error, traceback):
+        for name, member in self.members.items():
+            if kind is not None:
+                print(f"=== member {name}", flush=True)
+            member.__exit__(kind, error, traceback)
+        if self.links:
+            self.links.close()
+
+    def __getitem__(self, name):
+        return self.members[name]
+
+    def address(self, name):
+        """Where the others dial it."""
+        return f"127.0.0.1:{self.links.port(name) if self.links else self.cluster_ports[name]}"
+
+    def _make(self, name, settings):
+        member = Server(bolt_port=free_port(), http_port=free_port(), environment={
+            **self._common, "NORNICDB_CLUSTER_NODE_ID": name,
+            "NORNICDB_CLUSTER_BIND_ADDR": f"127.0.0.1:{self.cluster_ports[name]}",
+            "NORNICDB_CLUSTER_ADVERTISE_ADDR": self.address(name), **settings})
+        member.name = name
+        self.members[name] = member
+        return member
+
+    def add(self, name, role="voter", join=(), settings=None):
+        """A further member, not started: with `join`, one that asks those to be taken in."""
+        self.cluster_ports[name] = free_port()
+        if self.links:
+            self.links.add(name, self.cluster_ports[name])
+        out = {"NORNICDB_CLUSTER_RAFT_ROLE": role, **(settings or {})}
+        if join:
+            out["NORNICDB_CLUSTER_RAFT_JOIN"] = ",".join(self.address(other) for other in join)
+        return self._make(name, out)
+
+    def move(self, name):
+        """Gives a stopped member another address; its data stays."""
+        if self.links:
+            raise ValueError("a member behind a proxy stays there")
+        self.cluster_ports[name] = free_port()
+        self.members[name]._environment.update({"NORNICDB_CLUSTER_BIND_ADDR": self.address(name),
+                                                "NORNICDB_CLUSTER_ADVERTISE_ADDR": self.address(name)})
+
+    def start(self, *names):
+        """Starts these, or all: at once, one behind the other, and waits until each says that it has started."""
+        started = [self.members[name] for name in names or self.members]
+        for member in started:
+            member.spawn()
+        for member in started:
+            member.wait_until_started()
+
+    def data_members(self):
+        return [member for name, member in self.members.items() if not name.startswith("witness")]
+
+    def running(self):
+        return [member for member in self.members.values() if member.answers()]
+
+    def bolt_addresses(self):
+        return [("127.0.0.1", member._wanted_ports["BOLT"]) for member in self.data_members()]
+
+    def leaders(self):
+        """(term, member) of all who say that they lead and take writes."""
+        said = [(member, member.replication()) for member in self.running()]
+        return sorted(((r["term"], m) for m, r in said if r and r["role"] == "leader" and r.get("accepts_writes")),
+                      key=lambda pair: pair[0])
+
+    def leader(self, seconds=30, but=None):
+        """The leader of the highest term, once there is one that is not `but`."""
+        def look():
+            leads = [m for _, m in self.leaders() if m is not but]
+            return leads[-1] if leads else None
+        try:
+            return wait_for(look, seconds, "a leader")
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}: {self.said()}") from None
+
+    def followers(self):
+        """Of the members with data that run."""
+        leader = self.leader()
+        return [m for m in self.data_members() if m is not leader and m.answers()]
+
+    def said(self):
+        """What each says of itself, for people."""
+        return {m.name: (m.replication() if m.answers() else "down") for m in self.members.values()}
+
+    def wait_until_ready(self, seconds=60, members=None):
+        """Until one leads and all that run (or these) follow it and have applied what it has."""
+        def ready():
+            leads = self.leaders()
+            if not leads:
+                return False
+            leader = leads[-1][1]
+            if leader.replication()["commit_index"] == 0:
+                return False
+            for member in members or self.running():
+                said = member.replication()
+                if not said or said["state"] != "ready" or said.get("leader") != leader.name:
+                    return False
+                if not member.name.startswith("witness") and said["applied_index"] < leader.replication()["commit_index"]:
+                    return False
+            return leader
+        try:
+            return wait_for(ready, seconds, "a leader that all follow")
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}: {self.said()}") from None
+
+    def status(self, member=None):
+        return (member or self.leader()).http("GET", "/admin/cluster/status")[1]
+
+    def roles(self):
+        """Name to role, as the leader sees its configuration."""
+        return {m["id"]: m["state"] for m in self.status()["members"]}
+
+    def post(self, path, body=None, member=None):
+        return (member or self.leader()).http("POST", path, body, seconds=30)
+
+    def transfer(self, target=""):
+        return self.post("/admin/cluster/transfer-leadership", {"target": target} if target else {})
 
 
 def driver_python():

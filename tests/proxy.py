@@ -7,9 +7,16 @@
     link.delay(0.05)     # each piece of bytes is passed on so much later
     link.break_all()     # ends what is open; what is dialed next goes through
 
+    net = Junctions({"n1": port, "n2": port})   # one proxy before each member of a cluster, who learns who dials from its Hello
+    net.port("n1")              # what the others are told
+    net.block("n1", "n2")       # nothing passes from n1 to n2 any more, in either one's connections; the other way it does
+    net.cut("n1", "n2")         # their connections end, new ones are refused
+    net.heal()
+
 One thread for all proxies of the process.
 """
 import asyncio
+import json
 import socket
 import threading
 
@@ -118,6 +125,150 @@ class Proxy:
                 self.bytes += len(piece)
                 writer.write(piece)
                 await writer.drain()
+        except (OSError, ConnectionError):
+            pass
+        writer.transport.abort()
+
+
+def hello_name(payload):
+    """Whose Hello a first frame is: docs/cluster_protocol.md, field node_id; "" if it is none."""
+    if payload[:1] == b"{":
+        return json.loads(payload).get("hello", {}).get("node_id", "")
+    return _field(_field(payload, 13), 4).decode(errors="replace")
+
+
+def _field(data, wanted):
+    """The bytes of a length-delimited protobuf field; b"" if it is not there."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 2:
+            size = varint()
+            if key >> 3 == wanted:
+                return data[at:at + size]
+            at += size
+        elif key & 7 == 0:
+            varint()
+        else:
+            at += 8 if key & 7 == 1 else 4
+    return b""
+
+
+class Junctions:
+    """A proxy before each member. All addresses of a member are one to a cluster, so a link is told by who dials."""
+
+    def __init__(self, targets, host="127.0.0.1"):
+        self._host = host
+        self._loop = _Loop.get()
+        self._targets, self._listeners, self._servers = {}, {}, {}
+        self._cut, self._blocked = set(), set()   # ordered pairs; of the loop alone
+        self._changed = None
+        self._open = {}           # writer -> (dialer, acceptor)
+        self.seconds = {}         # (from, to) -> delay of each piece
+        for name, port in targets.items():
+            self.add(name, port)
+
+    def add(self, name, target_port):
+        self._targets[name] = target_port
+        self._listeners[name] = socket.create_server((self._host, 0))
+        self._run(self._start(name))
+
+    def port(self, name):
+        return self._listeners[name].getsockname()[1]
+
+    def block(self, source, target):
+        self._run(self._set(blocked=self._blocked | {(source, target)}))
+
+    def cut(self, one, other):
+        self._run(self._set(cut=self._cut | {(one, other), (other, one)}))
+
+    def isolate(self, name, how="cut"):
+        """From all others, by `cut` or silently by `block` in both directions."""
+        for other in self._targets:
+            if other != name:
+                getattr(self, how)(name, other)
+                if how == "block":
+                    self.block(other, name)
+
+    def delay(self, one, other, seconds):
+        self.seconds[one, other] = self.seconds[other, one] = seconds
+
+    def heal(self):
+        self.seconds.clear()
+        self._run(self._set(cut=set(), blocked=set()))
+
+    def close(self):
+        self._run(self._stop())
+
+    def _run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _start(self, name):
+        self._changed = self._changed or asyncio.Condition()
+        self._servers[name] = await asyncio.start_server(
+            lambda reader, writer: self._accept(name, reader, writer), sock=self._listeners[name])
+
+    async def _stop(self):
+        for server in self._servers.values():
+            server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def _set(self, cut=None, blocked=None):
+        self._cut = self._cut if cut is None else cut
+        self._blocked = self._blocked if blocked is None else blocked
+        for writer, pair in list(self._open.items()):
+            if pair in self._cut:
+                writer.transport.abort()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _accept(self, name, reader, writer):
+        back = None
+        try:
+            head = await reader.readexactly(4)
+            payload = await reader.readexactly(min(int.from_bytes(head, "big"), 1 << 16))
+            dialer = hello_name(payload)
+            if (dialer, name) in self._cut:
+                return
+            self._open[writer] = (dialer, name)
+            there, back = await asyncio.open_connection(self._host, self._targets[name])
+            self._open[back] = (dialer, name)
+            for stream in (writer, back):
+                stream.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.gather(self._pump(dialer, name, reader, back, head + payload),
+                                 self._pump(name, dialer, there, writer, b""))
+        except (OSError, ValueError, IndexError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            for stream in (writer, back):
+                if stream is not None:
+                    stream.transport.abort()
+                    self._open.pop(stream, None)
+
+    async def _pump(self, source, target, reader, writer, piece):
+        try:
+            while piece or (piece := await reader.read(PIECE)):
+                if seconds := self.seconds.get((source, target)):
+                    await asyncio.sleep(seconds)
+                if (source, target) in self._blocked:
+                    async with self._changed:
+                        await self._changed.wait_for(lambda: (source, target) not in self._blocked or writer.is_closing())
+                writer.write(piece)
+                await writer.drain()
+                piece = b""
         except (OSError, ConnectionError):
             pass
         writer.transport.abort()

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""How long a Raft group takes no write: kill -9 of the leader, a silent leader, planned transfers; driver clients.
+
+NORNICDB_ROUNDS (default 3) rounds each: kill, a paused leader and one that is cut off with the default time-outs (1 s, 100 ms),
+kill with 200 ms and 20 ms, transfer and SIGTERM. Each round measures the time to the next acknowledged write as raw clients
+see it that ask every other member, and as each of four clients of the official driver sees it. A client that already
+waits for a paused process waits on, whatever the others do, so there a client that comes after it is measured. Every
+acknowledged write must be there, once. NORNICDB_ONLY=kill,paused,cut,fast,transfer picks some.
+"""
+import os
+import random
+import statistics
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import PASSWORD, USER, Checks, RaftCluster, driver_python, wait_for  # noqa: E402
+
+driver_python()
+from ha_common import DriverWriters, Ledger, prepare  # noqa: E402
+from raft_common import Probe, Stream, differences  # noqa: E402
+
+ROUNDS = int(os.environ.get("NORNICDB_ROUNDS", "3"))
+SEED = int(os.environ.get("NORNICDB_SEED", str(random.randrange(1 << 32))))
+ONLY = os.environ.get("NORNICDB_ONLY", "kill,paused,cut,fast,transfer").split(",")
+WRITERS = 4
+GAP_SECONDS = 0.1
+
+
+def kill(_, leader):
+    leader.kill()
+    return leader.start
+
+
+def pause(_, leader):
+    leader.pause()
+    return leader.resume
+
+
+def cut_off(cluster, leader):
+    cluster.links.isolate(leader.name, "block")
+    return cluster.links.heal
+
+
+def first_of_each(ledger, moment):
+    """When each driver client that got on since then did so first, with a transaction that began since then."""
+    acknowledged, _ = ledger.snapshot()
+    first = {}
+    for (w, _), (began, came) in acknowledged.items():
+        if began > moment:
+            first[w] = min(first.get(w, came), came)
+    return first
+
+
+def newcomer(cluster):
+    """A client of a new driver, in a thread: when its managed transaction was done."""
+    import neo4j  # pylint: disable=import-outside-toplevel
+    came = []
+
+    def run():
+        with neo4j.GraphDatabase.driver(
+                "neo4j://pair:7687", auth=(USER, PASSWORD), connection_timeout=1, max_transaction_retry_time=60,
+                resolver=lambda address: cluster.bolt_addresses() if address.host == "pair" else [address]) as driver:
+            with driver.session() as session:
+                session.execute_write(lambda transaction: transaction.run("CREATE (:Newcomer)").consume())
+        came.append(time.monotonic())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return came, thread
+
+
+def one_round(cluster, writers, ledger, disturb, chance):
+    """Seconds until the next write of a raw client, and of each driver client."""
+    cluster.wait_until_ready()
+    calm = time.monotonic()
+    wait_for(lambda: writers.all_write(calm), 60, "a write of each client")
+    time.sleep(chance.uniform(0, 0.3))
+    leader = cluster.leader()
+    with Probe([m for m in cluster.data_members() if m is not leader]) as probe:
+        moment = time.monotonic()
+        undo = disturb(cluster, leader)
+        probe.start()
+        if disturb is pause:
+            came, client = newcomer(cluster)
+            raw = probe.took(moment)
+            client.join(60)
+            undo()
+            return raw, [came[0] - moment]
+        raw = probe.took(moment)
+        driver = wait_for(lambda: len(first := first_of_each(ledger, moment)) == WRITERS and first, 60, "a write of each client")
+    undo()
+    return raw, [came - moment for came in driver.values()]
+
+
+def said(values):
+    return f"median {statistics.median(values) * 1000:.0f} ms, {min(values) * 1000:.0f} to {max(values) * 1000:.0f}"
+
+
+def case(checks, name, disturb, targets, chance, rounds=ROUNDS, **settings):
+    ledger, raws, drivers, problems = Ledger(), [], [], []
+    with RaftCluster(3, **settings) as cluster:
+        prepare(cluster.leader())
+        with DriverWriters(cluster, ledger, WRITERS) as writers:
+            for number in range(1, rounds + 1):
+                raw, driver = one_round(cluster, writers, ledger, disturb, chance)
+                raws.append(raw)
+                drivers += driver
+                print(f"        {name}, round {number}: a write after {raw * 1000:.0f} ms, the driver's after "
+                      f"{', '.join(f'{d * 1000:.0f}' for d in sorted(driver))}", flush=True)
+            cluster.wait_until_ready()
+        problems += ledger.problems(cluster.leader())
+        differs = differences(cluster)
+    write_target, driver_target = targets
+    check = checks.check if rounds >= 3 else lambda ok, what: print(f"        {'met' if ok else 'NOT MET'} {what}")
+    check(statistics.median(raws) <= write_target, f"{name}: the next write ({write_target * 1000:.0f} ms): {said(raws)}")
+    if driver_target:
+        check(statistics.median(drivers) <= driver_target,
+              f"{name}: a driver's managed transaction ({driver_target * 1000:.0f} ms): {said(drivers)}")
+    else:
+        print(f"        {name}: a driver's managed transaction: {said(drivers)}")
+    finish(checks, name, ledger, problems, differs)
+
+
+def finish(checks, name, ledger, problems, differs):
+    acknowledged, unknown = ledger.snapshot()
+    checks.check(not problems, f"{name}: all of {len(acknowledged)} acknowledged writes are there, once "
+                               f"({len(unknown)} of unknown outcome) {problems or ''}")
+    checks.check(not ledger.errors, f"{name}: no client saw an error {ledger.errors[:3] or ''}")
+    checks.check(not differs, f"{name}: all members show the same {differs}")
+
+
+def by_command(cluster, old, number):
+    target = cluster.followers()[number % 2].name if number % 2 else ""
+    status, answer = cluster.transfer(target)
+    if status != 200:
+        raise RuntimeError(f"transfer-leadership answered {status} {answer}")
+    return target, lambda: None
+
+
+def by_sigterm(_, old, __):
+    if old.stop() != 0:
+        raise RuntimeError("the stop was not a clean one")
+    return "", old.start
+
+
+def transfers(checks):
+    ledger, problems = Ledger(), []
+    with RaftCluster(3) as cluster:
+        prepare(cluster.leader())
+        with DriverWriters(cluster, ledger, WRITERS) as writers, Stream(cluster.data_members()) as stream:
+            for name, how in (("transfer", by_command), ("SIGTERM", by_sigterm)):
+                gaps, wrong = [], []
+                for number in range(ROUNDS):
+                    old = cluster.wait_until_ready()
+                    calm = time.monotonic()
+                    wait_for(lambda: writers.all_write(calm), 60, "a write of each client")
+                    before = time.monotonic()
+                    target, undo = how(cluster, old, number)
+                    new = cluster.leader(but=old)
+                    if target and new.name != target:
+                        wrong.append((target, new.name))
+                    time.sleep(0.2)
+                    gaps.append(stream.longest_gap(before, time.monotonic()))
+                    undo()
+                checks.check(statistics.median(gaps) <= GAP_SECONDS, f"{name}: writes pause ({GAP_SECONDS * 1000:.0f} ms): {said(gaps)}")
+                checks.check(not wrong, f"{name}: the one that was named leads {wrong or ''}")
+            cluster.wait_until_ready()
+        problems += ledger.problems(cluster.leader())
+        differs = differences(cluster)
+    finish(checks, "transfers", ledger, problems, differs)
+    checks.check(not ledger.unknown, f"transfers: no outcome was unknown to the driver {sorted(ledger.unknown)[:3] or ''}")
+
+
+def main():
+    checks = Checks()
+    chance = random.Random(SEED)
+    print(f"{ROUNDS} rounds, NORNICDB_SEED={SEED}")
+    if "kill" in ONLY:
+        case(checks, "kill -9", kill, (0.3, 1.5), chance)
+    if "paused" in ONLY:
+        case(checks, "paused", pause, (1.8, 2.5), chance)
+    if "cut" in ONLY:
+        case(checks, "cut off", cut_off, (1.8, 2.5), chance, links=True)
+    if "fast" in ONLY:
+        case(checks, "kill -9, 200/20 ms", kill, (0.25, None), chance, election="200ms", heartbeat="20ms")
+    if "transfer" in ONLY:
+        transfers(checks)
+    return checks.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
