@@ -207,7 +207,10 @@ void Raft::persisted(LogIndex) {
 }
 
 void Raft::not_persisted(LogIndex) {
-    core_.not_persisted();
+    const std::uint64_t up = core_.not_persisted();
+    for (Offered& offered : placed_) {
+        offered.index.value -= up;
+    }
 }
 
 void Raft::applied(LogIndex last) {
@@ -355,6 +358,9 @@ void Raft::step(const NodeName& from, const ClusterMessage& message) {
 }
 
 Result<> Raft::propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) {
+    if (is_witness()) {
+        return fail(ErrorCode::kReadOnly, "this member is a witness: it holds no data and takes no writes");
+    }
     const std::uint64_t unapplied = core_.log().last().value - core_.applied_index().value;
     if (core_.role() == raft::Role::kLeader && unapplied >= start_.inflight_max) {
         return fail(ErrorCode::kBusy, fmt::format("{} writes are waiting for a majority or to be applied", unapplied));
@@ -525,7 +531,7 @@ ClusterView Raft::view() const {
     };
     const raft::Member* self = configuration.find(start_.self);
     view.role = is_witness() && !leads ? Role::kWitness : role_of(start_.self, self);
-    view.accepts_writes = core_.write_term().value != 0 && !core_.stalled();
+    view.accepts_writes = core_.write_term().value != 0;
     if (foreign_here_) {
         view.state = "foreign_data";
         view.reason = "this member holds data of another group; empty its data directory to make it a member";

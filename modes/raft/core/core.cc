@@ -208,6 +208,14 @@ void Core::tick() {
         become_follower(hard_.term, NodeName{});
         return;
     }
+    // One that has room shall lead (practice A22).
+    if (disk_full_ && !transfer_ && tick_ - disk_full_tick_ >= settings_.heartbeat_ticks) {
+        if (const auto successor = fittest_successor()) {
+            disk_full_tick_ = tick_ + 10 * std::uint64_t{settings_.election_ticks};  // not again soon: it may have none, too
+            transfer_ = Transfer{0, *successor, tick_, false};
+            event(fmt::format("Leadership goes to '{}', since the disk here has no room.", *successor));
+        }
+    }
     if (tick_ - heartbeat_tick_ >= settings_.heartbeat_ticks) {
         send_heartbeats();
     }
@@ -395,6 +403,7 @@ Output Core::take_output() {
     }
     Output out = std::exchange(out_, Output{});
     out.entries = log_.take();
+    wrote_entries_ = !out.entries.empty();
     out.committed = std::min(committed_, log_.persisted());
     return out;
 }
@@ -403,7 +412,7 @@ void Core::persisted() {
     log_.persisted_taken();
     directory_is_durable_ = directory_is_durable_ || hard_in_flight_;
     hard_in_flight_ = false;
-    disk_full_ = false;
+    disk_full_ = disk_full_ && !wrote_entries_;
     if (role_ == Role::kCandidate && !hard_dirty_ && !own_vote_durable_) {
         own_vote_durable_ = true;
         count_votes();
@@ -416,33 +425,46 @@ void Core::persisted() {
     }
 }
 
-void Core::not_persisted() {
+std::uint64_t Core::not_persisted() {
     hard_dirty_ = hard_dirty_ || hard_in_flight_;
     hard_in_flight_ = false;
     acknowledge_due_ = false;
     if (!disk_full_) {
         disk_full_ = true;
-        no_campaign_before_tick_ = tick_ + 2 * std::uint64_t{settings_.election_ticks};
+        disk_full_tick_ = tick_;
     }
-    if (role_ == Role::kLeader) {
-        // Nobody was sent what the disk has no room for. One that has room shall lead (practice A22).
-        const LogIndex kept = log_.persisted();
-        for (const auto& [id, progress] : followers_) {
-            if (progress.match() == kept && fittest_successor() == id) {
-                say(id, Lane::kControl, TimeoutNow{hard_.term});
-            }
-        }
+    const LogIndex kept = log_.persisted();
+    const LogIndex taken = log_.taken();
+    if (role_ != Role::kLeader) {
+        // Known to be committed, but not here.
+        committed_ = std::min(committed_, kept);
         truncate_log(kept);
+        no_campaign_before_tick_ = tick_ + 2 * std::uint64_t{settings_.election_ticks};
+        if (role_ != Role::kFollower) {
+            become_follower(hard_.term, NodeName{});
+        }
+        return 0;
+    }
+    // Nobody was sent what the disk has no room for. Proposals that came meanwhile move up to its place.
+    const std::size_t all = log_.last().value - kept.value + 1;
+    const std::vector<EntryPtr> lost = log_.slice(LogIndex{kept.value + 1}, taken, all, SIZE_MAX);
+    const std::vector<EntryPtr> behind = log_.slice(LogIndex{taken.value + 1}, log_.last(), all, SIZE_MAX);
+    truncate_log(kept);
+    if (std::any_of(lost.begin(), lost.end(), [](const EntryPtr& entry) { return entry->kind != EntryKind::kWriteSet; })) {
         out_.dropped_after = kept;
         stop_leading("its disk has no room");
-    } else {
-        // Known to be committed, but not here.
-        committed_ = std::min(committed_, log_.persisted());
-        truncate_log(log_.persisted());
-    }
-    if (role_ != Role::kFollower) {
         become_follower(hard_.term, NodeName{});
+        no_campaign_before_tick_ = tick_ + 2 * std::uint64_t{settings_.election_ticks};
+        return 0;
     }
+    for (const EntryPtr& entry : behind) {
+        Entry moved = *entry;
+        moved.index = LogIndex{log_.last().value + 1};
+        uncommitted_bytes_ += moved.payload.size();
+        sizes_.emplace_back(moved.index, moved.payload.size());
+        append_entry(std::make_shared<const Entry>(std::move(moved)));
+    }
+    return taken.value - kept.value;
 }
 
 void Core::applied(LogIndex last) {

@@ -125,8 +125,9 @@ public:
     Output take_output();
     std::vector<ChangeOutcome> take_outcomes() { return std::exchange(outcomes_, {}); }
     void persisted();
-    /// The disk had no room: nothing of the Output's entries was logged.
-    void not_persisted();
+    /// The disk had no room: nothing of the Output's entries was logged. Proposals behind them move up by so many indexes,
+    /// or are dropped (Output::dropped_after).
+    std::uint64_t not_persisted();
     void applied(LogIndex last);
     void log_reset();  // Output::reset_log is done
     [[nodiscard]] bool accepts_snapshot(const NodeName& from, Term term, LogIndex index, std::string& reason) const;
@@ -163,7 +164,6 @@ public:
     /// As leader: within an election time-out.
     [[nodiscard]] bool is_heard(const NodeName& peer) const;
     [[nodiscard]] bool has_reachable_majority() const;
-    [[nodiscard]] bool stalled() const { return disk_stalled_; }
     [[nodiscard]] bool needs_snapshot() const { return needs_snapshot_; }
     [[nodiscard]] DirectoryId directory() const noexcept { return hard_.directory; }
     /// Its directory id is new and not on disk yet: it may say nothing that counts.
@@ -312,6 +312,7 @@ private:
     std::deque<PendingChange> changes_;
     std::map<NodeName, DirectoryId> seen_directories_;
     std::set<NodeName> foreign_;          // hold data of another group
+    std::map<NodeName, std::uint64_t> snapshot_retry_tick_;  // of those for whom one failed
     // The append that was made last: followers in step are sent the same object.
     std::shared_ptr<const Message> last_append_;
     LogIndex last_append_from_;
@@ -322,7 +323,9 @@ private:
     std::size_t last_append_bytes_ = 0;
     std::size_t uncommitted_bytes_ = 0;
     std::deque<std::pair<LogIndex, std::size_t>> sizes_;  // of proposals past committed_
-    bool disk_full_ = false;
+    bool disk_full_ = false;              // entries found no room since some were last written
+    std::uint64_t disk_full_tick_ = 0;
+    bool wrote_entries_ = false;          // the Output under way has some
     std::uint64_t no_campaign_before_tick_ = 0;
 
     std::uint64_t last_hybrid_time_ = 0;

@@ -123,6 +123,7 @@ void Core::become_leader() {
     ++leader_changes_;
     votes_.clear();
     followers_.clear();
+    snapshot_retry_tick_.clear();
     answered_round_.clear();
     seen_directories_.clear();
     changes_.clear();

@@ -214,6 +214,10 @@ void Core::watch_followers() {
                 progress.probe();
             }
         }
+        if (const auto retry = snapshot_retry_tick_.find(id); retry != snapshot_retry_tick_.end() && tick_ >= retry->second) {
+            snapshot_retry_tick_.erase(retry);
+            progress.snapshot_ended(LogIndex{0});
+        }
         const Member* member = configuration().find(id);
         if (progress.state() == Progress::State::kSnapshot && member != nullptr && member->witness &&
             tick_ - progress.progress_tick() >= settings_.election_ticks) {
@@ -229,10 +233,12 @@ void Core::snapshot_sent(const NodeName& to, std::optional<LogIndex> index) {
     if (role_ != Role::kLeader || at == followers_.end() || at->second.state() != Progress::State::kSnapshot) {
         return;
     }
-    if (index) {
-        event(fmt::format("'{}' holds a snapshot as of log index {} and catches up from there.", to, index->value));
+    if (!index) {
+        snapshot_retry_tick_[to] = tick_ + std::max(2U, settings_.heartbeat_ticks);  // not at once: it may refuse again
+        return;
     }
-    at->second.snapshot_ended(index ? std::min(*index, log_.last()) : LogIndex{0});
+    event(fmt::format("'{}' holds a snapshot as of log index {} and catches up from there.", to, index->value));
+    at->second.snapshot_ended(std::min(*index, log_.last()));
     replicate(to, at->second, log_.persisted(), messages_);
     last_append_.reset();
 }

@@ -90,9 +90,8 @@ ModeUnderTest raft(const std::string& label, std::size_t members, bool witness) 
     }
     mode.commands.push_back(Command{.kind = Command::Kind::kStepDown});
     mode.commands.push_back(Command{});
-    mode.copies = members / 2 + 1;
-    // A witness is one of the majority, and no more than two others hold data.
-    mode.takes_over = members >= 3 && !witness;
+    mode.copies = witness ? 1 : members / 2 + 1;  // a witness's log is a copy, but no state
+    mode.takes_over = members >= 3;
     mode.hands_over = members >= 2;
     mode.witness_keeps_log = true;
     // An operator adds those again that were taken out.
