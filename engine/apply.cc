@@ -508,6 +508,9 @@ Result<> EngineImpl::apply_entry(const LogEntry& entry) {
             return done;
         }
     } else {
+        if (entry.kind == EntryKind::kMembership) {
+            membership_ = {entry.index, entry.payload};
+        }
         snapshots_.advance(entry.index);
     }
     applied_term_ = entry.term;

@@ -13,6 +13,10 @@ namespace {
 
 constexpr std::uint8_t kStateFormat = 1;
 
+std::string membership_key() {
+    return text_key(KeyKind::kMeta, "membership");
+}
+
 template <class Store>
 void put_limits(const Store& store, ByteWriter& out) {
     std::uint32_t used = 0;
@@ -138,7 +142,7 @@ std::string EngineImpl::encode_state(LogIndex index, Term term) const {
     for (const auto& database : databases) {
         out.put_varint(database->info.id.value);
         out.put_string(database->info.name);
-        out.put_string(database->info.uuid);
+        out.put_string(next_history_.empty() || database->info.name != "system" ? database->info.uuid : next_history_);
         out.put_varint(database->node_ids.next());
         out.put_varint(database->rel_ids.next());
         put_limits(database->nodes, out);
@@ -190,6 +194,22 @@ Result<> EngineImpl::load_state(std::string_view bytes) {
     return success();
 }
 
+Result<> EngineImpl::load_membership() {
+    NORNIC_TRY(const auto bytes, kv_->get(membership_key()));
+    if (!bytes) {
+        return success();
+    }
+    ByteReader in{*bytes};
+    const LogIndex index{in.get_varint()};
+    std::string payload{in.get_string()};
+    if (!in.ok() || !in.at_end() || index.value == 0 || index > durable_index()) {
+        return fail(ErrorCode::kCorruption, "the store's record of the membership is not valid");
+    }
+    const MutexLock lock{apply_mutex_};
+    membership_ = {index, std::move(payload)};
+    return success();
+}
+
 Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>& written) {
     const MutexLock one_at_a_time{writing_mutex_};
     if (retired_) {
@@ -199,6 +219,7 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
     LogIndex at;
     Term term;
     std::string state;
+    std::string membership;  // empty: the Kv has the newest
     Catalog::Changes catalog;
     std::uint64_t log_bytes = 0;
     {
@@ -212,6 +233,11 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
         log_bytes = log_bytes_.exchange(0, std::memory_order_relaxed);
         term = applied_term_;
         state = encode_state(at, term);
+        if (membership_.first > durable_index()) {
+            ByteWriter out{membership};
+            out.put_varint(membership_.first.value);
+            out.put_string(membership_.second);
+        }
         catalog = catalog_.take_changes();
         for (const auto& database : all_databases()) {
             parts.push_back(std::make_unique<DatabaseCheckpoint>(database, at));
@@ -223,6 +249,9 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
     }
     Catalog::write(catalog, *batch);
     batch->put(text_key(KeyKind::kMeta, "state"), state);
+    if (!membership.empty()) {
+        batch->put(membership_key(), membership);
+    }
     // Only what was applied on top of an imported state proves that the log fits it, too.
     const std::uint64_t imported_at = imported_at_.load(std::memory_order_relaxed);
     const bool outgrown = imported_at != kNotImported && at.value > imported_at;

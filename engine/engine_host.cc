@@ -79,8 +79,10 @@ public:
 
     [[nodiscard]] Term applied_term() const override { return present()->engine.applied_term(); }
     [[nodiscard]] std::string history() const override { return present()->engine.history(); }
+    [[nodiscard]] std::pair<LogIndex, std::string> membership() const override { return present()->engine.membership(); }
     [[nodiscard]] bool freshly_installed() const override { return present()->engine.freshly_installed(); }
     Result<> reload() override;
+    Result<> renew_history() override;
     Result<std::unique_ptr<SnapshotExport>> begin_export() override;
     Result<std::unique_ptr<SnapshotImport>> begin_import(const SnapshotInfo& info) override;
     Result<> discard_import() override;
@@ -215,6 +217,16 @@ Result<> HostImpl::reload() {
     NORNIC_TRY(auto next, open_on(kv));
     publish(std::move(next));
     return success();
+}
+
+Result<> HostImpl::renew_history() {
+    std::string uuid;
+    {
+        const MutexLock lock{random_mutex_};
+        uuid = make_uuid(random_);
+    }
+    NORNIC_TRY(present()->engine.renew_history(std::move(uuid)));
+    return reload();
 }
 
 Result<std::unique_ptr<SnapshotExport>> HostImpl::begin_export() {

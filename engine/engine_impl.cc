@@ -118,6 +118,7 @@ Result<> EngineImpl::open() {
             NORNIC_TRY(database->load());
         }
         NORNIC_TRY(catalog_.load(*kv_));
+        NORNIC_TRY(load_membership());
         NORNIC_TRY(const auto import, kv_->get(kImportKey));
         if (import) {
             imported_at_ = durable_.load();
@@ -252,9 +253,22 @@ Term EngineImpl::applied_term() {
     return applied_term_;
 }
 
+std::pair<LogIndex, std::string> EngineImpl::membership() {
+    const MutexLock lock{apply_mutex_};
+    return membership_;
+}
+
 std::string EngineImpl::history() const {
     const auto system = database_named("system");
     return system ? system->info.uuid : std::string{};
+}
+
+Result<> EngineImpl::renew_history(std::string uuid) {
+    {
+        const MutexLock lock{apply_mutex_};
+        next_history_ = std::move(uuid);
+    }
+    return write_checkpoint();
 }
 
 std::string EngineImpl::token_name(DatabaseId id, TokenKind kind, std::uint32_t token) const {
@@ -340,6 +354,9 @@ Result<std::uint64_t> EngineImpl::digest() {
         // Small things have no versions: read them while nothing is applied.
         const MutexLock lock{apply_mutex_};
         at = snapshots_.acquire();
+        if (membership_.first.value != 0) {
+            sum += mix("membership", membership_.first.value, 0, membership_.second);
+        }
         for (const auto& [key, value] : catalog_.range("")) {
             std::string bytes;
             ByteWriter out{bytes};

@@ -84,7 +84,10 @@ public:
     /// As stop(), with the reason that open transactions are given; nothing is written to the Kv after it returns.
     void retire(const Error& reason);
     [[nodiscard]] Term applied_term() EXCLUDES(apply_mutex_);
+    [[nodiscard]] std::pair<LogIndex, std::string> membership() EXCLUDES(apply_mutex_);
     [[nodiscard]] std::string history() const;
+    /// Writes a checkpoint whose history is another; whoever opens it next finds that.
+    Result<> renew_history(std::string uuid) EXCLUDES(apply_mutex_);
     [[nodiscard]] std::string token_name(DatabaseId database, TokenKind kind, std::uint32_t id) const;
     /// The Kv holds an imported state to which nothing was added yet.
     [[nodiscard]] bool freshly_installed() const noexcept {
@@ -125,8 +128,9 @@ private:
     void checkpoint_loop() EXCLUDES(checkpoint_mutex_);
     [[nodiscard]] bool checkpoint_due() const;
     void ask_for_checkpoint() EXCLUDES(checkpoint_mutex_);
-    [[nodiscard]] std::string encode_state(LogIndex index, Term term) const;
+    [[nodiscard]] std::string encode_state(LogIndex index, Term term) const REQUIRES(apply_mutex_);
     Result<> load_state(std::string_view bytes);
+    Result<> load_membership();
 
     // population.cc
     void populate(std::shared_ptr<Database> database, SchemaRuleId index)
@@ -151,6 +155,9 @@ private:
 
     Mutex apply_mutex_;  // one apply at a time; a checkpoint takes it to name its index
     Term applied_term_ GUARDED_BY(apply_mutex_);
+    /// Index and payload of the newest kMembership entry; what it means is for others to know. 0: there was none.
+    std::pair<LogIndex, std::string> membership_ GUARDED_BY(apply_mutex_);
+    std::string next_history_ GUARDED_BY(apply_mutex_);     // of the checkpoints written from now on; empty: as it is
     std::optional<Error> broken_ GUARDED_BY(apply_mutex_);  // an entry could not be applied
 
     std::atomic<std::uint64_t> durable_;

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace nornic::engine {
 
@@ -113,6 +114,9 @@ public:
     [[nodiscard]] virtual Term applied_term() const = 0;
     /// The system database's uuid.
     [[nodiscard]] virtual std::string history() const = 0;
+    /// Index and payload of the newest kMembership entry that was applied: part of the state, as everything else is. {0, ""}:
+    /// there was none.
+    [[nodiscard]] virtual std::pair<LogIndex, std::string> membership() const = 0;
     /// The state was put there by install() and no checkpoint of anything applied on top of it was written since: a log
     /// that ends before durable_index(), or disagrees with it, is older and to be reset.
     [[nodiscard]] virtual bool freshly_installed() const = 0;
@@ -121,6 +125,10 @@ public:
     /// not be flushed; else the engine is stopped for good. durable_index() may have grown: a checkpoint whose flush
     /// had failed counts once the flush here succeeds.
     virtual Result<> reload() = 0;
+
+    /// Makes the state one of another history, for a group that is begun anew from it: no member of the old one, and no
+    /// bookmark, fits it any more. Element ids stay. Not beside anything else.
+    virtual Result<> renew_history() { return fail(ErrorCode::kUnsupported, "this engine keeps its history"); }
 
     /// Writes a checkpoint and gives its pairs. Any thread. The export may outlive the state it is of.
     virtual Result<std::unique_ptr<SnapshotExport>> begin_export() = 0;

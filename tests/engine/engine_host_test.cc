@@ -74,6 +74,60 @@ TEST(EngineHost, ReloadForgetsWhatNoCheckpointHolds) {
     EXPECT_EQ(a.things(), 101U);
 }
 
+using Membership = std::pair<LogIndex, std::string>;
+
+Membership change_membership(Member& member, const std::string& payload) {
+    EXPECT_TRUE(member.apply(payload, Term{1}, EntryKind::kMembership));
+    return {member->applied_index(), payload};
+}
+
+TEST(EngineHost, TheNewestMembershipIsPartOfTheState) {
+    Member a{make_memory_kv_home()};
+    const std::uint64_t without = a.digest();
+    EXPECT_EQ(a->membership(), (Membership{LogIndex{0}, ""}));
+    change_membership(a, "a");
+    const Membership two = change_membership(a, std::string{"a, b\0", 5});
+    a.create(Value{"later"});
+    EXPECT_EQ(a->membership(), two);
+    EXPECT_NE(a.digest(), without);
+    ASSERT_TRUE(a->checkpoint());
+    a.create(Value{"later still"});
+    ASSERT_TRUE(a->checkpoint()) << "one in which it did not change";
+    a.close();
+    crash_memory_kv_home(a.home());
+    a.open();
+    EXPECT_EQ(a->membership(), two);
+}
+
+TEST(EngineHost, AMembershipThatNoCheckpointHoldsIsForgottenWithTheRest) {
+    Member a{make_memory_kv_home()};
+    const Membership one = change_membership(a, "a");
+    ASSERT_TRUE(a->checkpoint());
+    change_membership(a, "a, b");
+    ASSERT_TRUE(a->reload());
+    EXPECT_EQ(a->membership(), one);
+    const Membership other = change_membership(a, "a, c");
+    EXPECT_EQ(a->membership(), other);
+    ASSERT_TRUE(a->checkpoint());
+    a.restart();
+    EXPECT_EQ(a->membership(), other);
+}
+
+TEST(EngineHost, ASnapshotBringsTheMembershipOrItsAbsence) {
+    Member a{make_memory_kv_home()};
+    Member b{make_memory_kv_home(), still_settings(2)};
+    a.fill(10);
+    ASSERT_TRUE(copy(*a, *b));
+    EXPECT_EQ(b->membership(), (Membership{LogIndex{0}, ""}));
+    const Membership one = change_membership(a, std::string(5000, 'm'));
+    a.create(Value{"later"});
+    ASSERT_TRUE(copy(*a, *b, 512));
+    EXPECT_EQ(b->membership(), one);
+    EXPECT_EQ(b.digest(), a.digest());
+    b.restart();
+    EXPECT_EQ(b->membership(), one);
+}
+
 TEST(EngineHost, TransactionsOfTheStateBeforeEndWithStopping) {
     Member a{make_memory_kv_home()};
     a.fill(200);

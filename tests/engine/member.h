@@ -53,10 +53,11 @@ public:
         EXPECT_TRUE(begun) << begun.error().message();
         return std::move(begun).value();
     }
-    Result<> apply(std::string write_set, Term term = Term{1}) {
+    Result<> apply(std::string write_set, Term term = Term{1}, EntryKind kind = EntryKind::kWriteSet) {
         LogEntry entry;
         entry.term = term;
         entry.index = LogIndex{host_->applied_index().value + 1};
+        entry.kind = kind;
         entry.payload = std::move(write_set);
         NORNIC_TRY(host_->apply(entry));
         log.push_back(std::move(entry));

@@ -54,6 +54,7 @@ public:
     void stop() override {}
     Term applied_term() const override { return Term{1}; }
     std::string history() const override { return "history"; }
+    std::pair<LogIndex, std::string> membership() const override { return membership_told; }
     bool freshly_installed() const override { return false; }
     Result<> reload() override { return success(); }
     void on_replaced(std::function<void()>) override {}
@@ -65,6 +66,7 @@ public:
     }
     Result<> install(std::unique_ptr<engine::SnapshotImport>) override { return success(); }
 
+    std::pair<LogIndex, std::string> membership_told;
     LogIndex durable;
     std::vector<std::string> payloads;
     std::string fail_on = "\x01never";

@@ -149,6 +149,7 @@ public:
     void stop() override { inner_->stop(); }
     Term applied_term() const override { return inner_->applied_term(); }
     std::string history() const override { return inner_->history(); }
+    std::pair<LogIndex, std::string> membership() const override { return inner_->membership(); }
     bool freshly_installed() const override { return inner_->freshly_installed(); }
     Result<std::unique_ptr<engine::SnapshotExport>> begin_export() override { return inner_->begin_export(); }
     Result<> discard_import() override { return inner_->discard_import(); }

@@ -106,6 +106,7 @@ public:
     void stop() override {}
     Term applied_term() const override { return Term{1}; }
     std::string history() const override { return "history"; }
+    std::pair<LogIndex, std::string> membership() const override { return membership_told; }
     bool freshly_installed() const override { return false; }
     Result<std::unique_ptr<engine::SnapshotExport>> begin_export() override {
         return fail(ErrorCode::kUnsupported, "not here");
@@ -116,6 +117,7 @@ public:
     Result<> install(std::unique_ptr<engine::SnapshotImport>) override { return success(); }
 
     LogIndex applied;
+    std::pair<LogIndex, std::string> membership_told;
     LogIndex durable;
     std::function<void(LogIndex)> checkpoint_callback;
 };
