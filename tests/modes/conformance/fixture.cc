@@ -9,6 +9,16 @@
 namespace nornic::modes::conformance {
 namespace {
 
+/// The newest membership that is part of the state, as an engine keeps it.
+std::pair<LogIndex, std::string> membership_of(const std::vector<Entry>& state) {
+    for (auto at = state.rbegin(); at != state.rend(); ++at) {
+        if (at->kind == EntryKind::kMembership) {
+            return {at->index, at->payload};
+        }
+    }
+    return {};
+}
+
 constexpr std::size_t kTailLines = 40;
 constexpr int kSettleRoundsMax = 20'000;
 constexpr std::uint64_t kPauseTicksMin = 4;  // fewer are made up for, as by the driver
@@ -170,6 +180,7 @@ void Cluster::start(const NodeName& name) {
     start.last_term = m.log.term_at(m.end).value();
     start.hard_state = m.hard_state;
     start.applied = LogIndex{m.state.size()};
+    std::tie(start.membership_index, start.membership) = membership_of(m.state);
     start.log = &m.log;
     start.seed = options_.seed;
     start.inflight_max = options_.inflight_max;
@@ -618,7 +629,9 @@ bool Cluster::transfer_snapshot() {
         for (const auto& [at, waiting] : std::exchange(to.waiting, {})) {
             finish(waiting.id, Outcome::kUnknown);
         }
-        to.strategy->snapshot_installed({.index = index, .term = term, .history = to.history});
+        InstalledSnapshot installed{.index = index, .term = term, .history = to.history};
+        std::tie(installed.membership_index, installed.membership) = membership_of(to.state);
+        to.strategy->snapshot_installed(installed);
         release_reads(to_name);
         after_input(to_name);
         from.strategy->snapshot_sent(to_name, index);

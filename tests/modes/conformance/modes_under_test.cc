@@ -94,22 +94,27 @@ ModeUnderTest raft(const std::string& label, std::size_t members, bool witness) 
     mode.takes_over = members >= 3;
     mode.hands_over = members >= 2;
     mode.witness_keeps_log = true;
+    mode.overwrites = true;
     // An operator adds those again that were taken out.
     mode.restore = [](Cluster& cluster) {
         for (const NodeName& name : cluster.names()) {
-            const auto writer = cluster.await_writer(cluster.mode().settle_ticks);
-            if (!writer) {
+            if (!cluster.run_until([&] { return cluster.writers().size() == 1; }, cluster.mode().settle_ticks)) {
                 return;
             }
-            const std::vector<MemberView> members = cluster.strategy(*writer).view().members;
+            const NodeName writer = cluster.writers().front();
+            const std::vector<MemberView> members = cluster.strategy(writer).view().members;
             if (std::any_of(members.begin(), members.end(), [&](const MemberView& m) { return m.id == name; })) {
                 continue;
             }
-            const auto asked =
-                cluster.command(*writer, {.kind = Command::Kind::kAddMember, .target = name, .address = name + ":7688"});
-            if (asked) {
-                cluster.run_until([&] { return cluster.answer(asked.value()).has_value(); }, cluster.mode().settle_ticks);
-            }
+            // Refused while another change is under way.
+            cluster.run_until(
+                [&] {
+                    return cluster
+                        .command(writer, {.kind = Command::Kind::kAddMember, .target = name, .address = name + ":7688"})
+                        .has_value();
+                },
+                cluster.mode().settle_ticks);
+            cluster.run(20);  // it becomes a voter
         }
     };
     return mode;

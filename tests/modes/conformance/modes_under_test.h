@@ -36,6 +36,8 @@ struct ModeUnderTest {
     bool fresh_reads = true;
     /// A witness holds the log, and no state.
     bool witness_keeps_log = false;
+    /// What nobody else has of a log is overwritten in place, since nothing of it was applied: it is not rewound.
+    bool overwrites = false;
     /// When the writer's process ends, another member takes writes by itself.
     bool takes_over = false;
     /// leave() moves the lead to another member before the process ends.
