@@ -14,10 +14,11 @@ int shell(const std::vector<std::string>& arguments);
 /// The help of `nornicdb` and of `nornicdb serve`, made from the table of settings.
 std::string general_help();
 std::string serve_help();
+std::string recover_help();
 /// docs/settings.md.
 std::string settings_markdown();
 
-/// Reads `--flag value`, `--flag=value` and `--config file` of `serve` into a source of settings.
+/// Reads `--flag value`, `--flag=value` and `--config file` of `serve` (and of `recover`) into a source of settings.
 /// kInvalidArgument naming the flag; kNotFound with the help as its text for --help.
 Result<env::Source> parse_serve(const std::vector<std::string>& arguments);
 

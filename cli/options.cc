@@ -14,9 +14,27 @@ Commands:
   serve      start a server (also what no command means)
   shell      run Cypher against a server
   settings   print the settings and their defaults
+  recover    begin a Raft group anew from one member, when its majority is lost for good
   version    print the version
 
 `nornicdb <command> --help` says more about each.
+)";
+}
+
+std::string recover_help() {
+    return R"(Usage: nornicdb recover --force-new-cluster [--yes] [--data-dir DIR] [--config FILE]
+
+For a Raft group that lost its majority for good. Works on the data directory of one stopped member:
+shows what its disk holds, which members are given up and what may be lost, asks for the member's
+name, and makes it the only voter of a new group. The members given up are refused from then on until
+their data directories are emptied.
+
+  --force-new-cluster
+      What is to be done; nothing else is offered.
+  --yes
+      Does not ask.
+  --data-dir DIR, --config FILE and other settings
+      As of `nornicdb serve`: where this member's data is.
 )";
 }
 

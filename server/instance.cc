@@ -2,6 +2,7 @@
 
 #include "base/random.h"
 #include "engine/kv.h"
+#include "modes/raft/raft.h"
 #include "observability/log.h"
 #include "server/assembly.h"
 #include "server/bookmark.h"
@@ -101,13 +102,13 @@ Result<> Instance::start(std::string bolt_address, std::string http_address) {
     parts.start.seed = Random::from_os().next();
     if (mode_->has_peers) {
         parts.start.cluster_address = cluster_address(settings_);
-        transport::PeerInfo self;
-        self.id = node_id_;
-        self.mode = std::string{mode_->name};
-        self.cluster_address = parts.start.cluster_address;
-        self.bolt_address = bolt_address_;
-        self.http_address = http_address_;
-        bus_ = make_bus(settings_, *mode_, self, metrics_, clock_);
+        self_.id = node_id_;
+        self_.mode = std::string{mode_->name};
+        self_.cluster_address = parts.start.cluster_address;
+        self_.bolt_address = bolt_address_;
+        self_.http_address = http_address_;
+        self_.features = features();
+        bus_ = make_bus(settings_, *mode_, self_, metrics_, clock_);
     }
     modes::ReplicaSettings settings = replica_settings(settings_);
     settings.post = [this](std::function<void()> work) {
@@ -132,7 +133,22 @@ Result<> Instance::start(std::string bolt_address, std::string http_address) {
     return success();
 }
 
+/// What peers are told of the data held here. Nothing is held before the first entry: the store's history is then one that
+/// nobody has to respect.
+std::vector<std::string> Instance::features() const {
+    if (mode_->name != "raft" || (log_->last_index() == LogIndex{0} && engine_->applied_index() == LogIndex{0})) {
+        return {};
+    }
+    return {std::string{modes::kRaftHistoryFeature} + history()};
+}
+
 void Instance::tend() {
+    if (bus_ != nullptr) {
+        if (auto now = features(); now != self_.features) {
+            self_.features = std::move(now);
+            bus_->set_self(self_);
+        }
+    }
     if (mode_->has_peers) {
         lag_.sample(replica_->view(), replica_->stats(), clock_.now());
     }

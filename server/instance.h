@@ -121,6 +121,7 @@ private:
     Result<> make_first_user();
     void forget_plans();
     void add_metrics();
+    [[nodiscard]] std::vector<std::string> features() const;
 
     const env::Settings settings_;
     const std::map<std::string, std::string> explicit_settings_;
@@ -133,6 +134,7 @@ private:
     std::unique_ptr<engine::Log> log_;
     std::unique_ptr<engine::EngineHost> engine_;
     std::unique_ptr<transport::MessageBus> bus_;  // null: no peers
+    transport::PeerInfo self_;                    // what it says of this member
     std::unique_ptr<modes::Replica> replica_;
     LagMeter lag_;
     std::unique_ptr<Users> users_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nornic::modes {
@@ -17,6 +18,10 @@ struct RaftPeer {
     NodeName id;          // empty: not known, "host:port" alone was given
     std::string address;  // "host:port"
 };
+
+/// In PeerInfo::features of a member that has data: this and its history. Two groups that name each other's members, the old
+/// one and the one begun anew by `nornicdb recover`, are told apart by it.
+inline constexpr std::string_view kRaftHistoryFeature = "history=";
 
 enum class RaftRole : std::uint8_t { kVoter, kLearner, kWitness };
 

@@ -296,6 +296,14 @@ void Raft::tick() {
     watch_promotion();
     consider_checkpoint();
     apply_as_witness();
+    if (tick_ % settings_.heartbeat_ticks == 0) {
+        // What this member itself is may have changed.
+        for (const auto& [id, info] : infos_) {
+            if (foreign_.contains(id) || (core_.is_up(id) && is_of_another_group(info))) {
+                meet(info);
+            }
+        }
+    }
 }
 
 void Raft::peer_up(const PeerInfo& peer) {
@@ -303,7 +311,7 @@ void Raft::peer_up(const PeerInfo& peer) {
         return;
     }
     infos_[peer.id] = peer;
-    core_.peer_up(peer.id);
+    meet(peer);
     if (!core_.formed()) {
         ask_to_join(peer.id);
     }
@@ -312,6 +320,30 @@ void Raft::peer_up(const PeerInfo& peer) {
 void Raft::peer_down(const NodeName& peer, transport::LostReason reason) {
     core_.peer_down(peer, reason == transport::LostReason::kClosed);
     fresh_.erase(peer);
+    foreign_.erase(peer);
+}
+
+/// Both have data, of two histories: a group that was begun anew, and what is left of the old one. Their members name each
+/// other in their configurations, and must not vote or lead across (practice A30).
+bool Raft::is_of_another_group(const PeerInfo& peer) const {
+    if (is_witness() || !core_.formed() || core_.log().last().value == 0) {
+        return false;
+    }
+    return std::any_of(peer.features.begin(), peer.features.end(), [this](std::string_view feature) {
+        return feature.starts_with(kRaftHistoryFeature) && feature.substr(kRaftHistoryFeature.size()) != history_;
+    });
+}
+
+void Raft::meet(const PeerInfo& peer) {
+    if (!is_of_another_group(peer)) {
+        foreign_.erase(peer.id);
+        core_.peer_up(peer.id);
+    } else if (foreign_.insert(peer.id).second) {
+        core_.peer_down(peer.id, false);
+        event(fmt::format("'{}' holds data of another group than this member and is not listened to; one of both is left over "
+                          "from a group that was begun anew: empty its data directory and start it again.",
+                          peer.id));
+    }
 }
 
 void Raft::step(const NodeName& from, const ClusterMessage& message) {
@@ -333,6 +365,9 @@ void Raft::step(const NodeName& from, const ClusterMessage& message) {
             return;
         default:
             break;
+    }
+    if (foreign_.contains(from)) {
+        return;
     }
     std::string history;
     std::string why;
@@ -546,6 +581,13 @@ ClusterView Raft::view() const {
                       : settings_.bootstrap ? "a majority of NORNICDB_CLUSTER_RAFT_PEERS must be reached to form the group"
                                             : "no group was found yet; start the member that has "
                                               "NORNICDB_CLUSTER_RAFT_BOOTSTRAP=true, or one of a running group";
+    } else if (core_.leader().empty() && std::any_of(foreign_.begin(), foreign_.end(), [&](const NodeName& id) {
+                   return configuration.find(id) != nullptr;
+               })) {
+        view.state = "foreign_data";
+        view.reason = fmt::format("'{}' belongs to another group now, which was begun anew; to follow it, empty this member's "
+                                  "data directory and start it again",
+                                  *foreign_.begin());
     } else if (core_.leader().empty()) {
         view.state = core_.has_reachable_majority() ? "read_only" : "no_quorum";
         view.reason = core_.why_no_leader();

@@ -68,6 +68,8 @@ private:
     [[nodiscard]] bool is_witness() const { return settings_.role == RaftRole::kWitness; }
     void event(std::string text) { events_.push_back(std::move(text)); }
     void say(const NodeName& to, ClusterMessage message);
+    [[nodiscard]] bool is_of_another_group(const PeerInfo& peer) const;
+    void meet(const PeerInfo& peer);
     void translate(std::vector<raft::Outbound>&& from, std::vector<Outbound>& to);
     [[nodiscard]] std::string hint() const;
     [[nodiscard]] Error with_hint(const Error& error) const;
@@ -103,7 +105,7 @@ private:
     };
     std::deque<Offered> placed_;  // not handed out yet
     std::map<NodeName, PeerInfo> infos_;
-    std::set<NodeName> foreign_;
+    std::set<NodeName> foreign_;  // connected, and with data of another group: not listened to
 
     // Checkpoints.
     LogIndex checkpoint_index_;

@@ -1,9 +1,12 @@
 // nornicdb: one binary, its subcommands.
 #include "cli/cli.h"
+#include "server/recover.h"
 #include "server/serve.h"
 #include "server/version.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -35,6 +38,24 @@ int run_serve(const std::vector<std::string>& arguments) {
     return nornic::server::serve(loaded.value());
 }
 
+int run_recover(std::vector<std::string> arguments) {
+    const bool forced = std::erase(arguments, "--force-new-cluster") > 0;
+    const bool yes = std::erase(arguments, "--yes") > 0;
+    auto source = nornic::cli::parse_serve(arguments);
+    if (!source) {
+        return source.error().code() == nornic::ErrorCode::kNotFound ? print(nornic::cli::recover_help())
+                                                                     : usage_error(source.error().message());
+    }
+    if (!forced) {
+        return usage_error("recover takes --force-new-cluster; see `nornicdb recover --help`");
+    }
+    auto loaded = nornic::env::load(source.value());
+    if (!loaded) {
+        return usage_error(loaded.error().message());
+    }
+    return nornic::server::recover(loaded.value().settings, yes, std::cin, std::cout);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -56,6 +77,9 @@ int main(int argc, char** argv) {
     if (command == "shell") {
         return nornic::cli::shell(arguments);
     }
+    if (command == "recover") {
+        return run_recover(std::move(arguments));
+    }
     if (command == "version") {
         return print(wants_help ? "Usage: nornicdb version\n\nPrints the version.\n"
                                 : "nornicdb " + std::string{nornic::server::kVersion} +
@@ -75,5 +99,5 @@ int main(int argc, char** argv) {
         return print(nornic::cli::general_help());
     }
     return usage_error("there is no command '" + command +
-                       "'; it takes serve, shell, settings or version");
+                       "'; it takes serve, shell, settings, recover or version");
 }
