@@ -320,6 +320,11 @@ Result<Configuration> apply_changes(const Configuration& from, const std::vector
         return fail(ErrorCode::kInvalidArgument,
                     "the last voter with data stays: add another member and wait until it has caught up");
     }
+    if (std::ranges::none_of(next.members, [](const auto& m) {
+            return m.second.voter && !m.second.witness && m.second.priority > 0;
+        })) {
+        return fail(ErrorCode::kInvalidArgument, "nobody could lead: one voter with data needs a priority above 0");
+    }
     const bool now = too_many_witnesses(next, false) && !too_many_witnesses(from, false) && !replaces;
     if (now || too_many_witnesses(next, true)) {
         return fail(ErrorCode::kInvalidArgument,

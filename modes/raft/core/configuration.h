@@ -21,7 +21,7 @@ using DirectoryId = StrongId<struct DirectoryIdTag>;
 struct Member {
     std::string address;  // "host:port" that its peers dial
     DirectoryId directory;
-    std::uint32_t priority = 100;  // who of the fit should lead; 0: never
+    std::uint32_t priority = 100;  // who of the fit should lead; 0: takes no writes, and leads only to hand on what others lack
     bool voter = true;             // has a vote in the (new) configuration
     bool outgoing = false;         // has a vote in the old one of a joint configuration
     bool leaving = false;          // no member any more once the joint configuration is left

@@ -188,6 +188,9 @@ void Core::commit_to(LogIndex index) {
 
 void Core::tick() {
     ++tick_;
+    if (role_ == Role::kLeader) {
+        leaderless_tick_ = tick_;
+    }
     if (role_ != Role::kLeader) {
         watch_election();
         continue_transfer();
@@ -228,6 +231,7 @@ void Core::tick() {
 void Core::paused(std::uint64_t ticks) {
     tick_ += ticks;
     leader_heard_tick_ += ticks;
+    leaderless_tick_ += ticks;
     heartbeat_tick_ += ticks;
     suspect_at_tick_ += suspect_at_tick_ != 0 ? ticks : 0;
     for (auto& [id, progress] : followers_) {
@@ -321,7 +325,7 @@ void Core::step(const NodeName& from, const Message& message) {
         if (role_ != Role::kFollower || leader_ != from) {
             become_follower(hard_.term, from);
         }
-        leader_heard_tick_ = tick_;
+        leader_heard_tick_ = leaderless_tick_ = tick_;
         suspect_at_tick_ = 0;
     }
     std::visit(
@@ -483,8 +487,10 @@ bool Core::accepts_snapshot(const NodeName& from, Term term, LogIndex index, std
                              hard_.term.value);
         return false;
     }
-    if (!needs_snapshot_ && index <= committed_ && committed_.value > 0) {
-        reason = fmt::format("this member holds what is committed up to {} already", committed_.value);
+    // What was acknowledged is not given up for a state without it (thesis figure 5.3, rule 6).
+    const LogIndex held = std::max(committed_, matched_);
+    if (!needs_snapshot_ && index <= held && held.value > 0) {
+        reason = fmt::format("this member holds what the leader's log has up to {} already", held.value);
         return false;
     }
     return true;
@@ -541,7 +547,8 @@ const Progress* Core::progress(const NodeName& peer) const {
 
 Term Core::write_term() const {
     const Member* self = configuration().find(start_.self);
-    const bool leads = role_ == Role::kLeader && !transfer_ && applied_ >= term_begins_ && self != nullptr && !self->witness;
+    const bool leads = role_ == Role::kLeader && !transfer_ && applied_ >= term_begins_ && self != nullptr &&
+                       !self->witness && self->priority > 0;
     return leads ? hard_.term : Term{0};
 }
 

@@ -243,6 +243,10 @@ private:
     void acknowledge();
     void watch_followers();
     void need_snapshot(const NodeName& to, Progress& progress);
+    /// Whether that is news.
+    bool note_match(Progress& progress, LogIndex match);
+    /// Entries up to here may go to it.
+    [[nodiscard]] LogIndex sendable(const NodeName& to, LogIndex limit) const;
 
     // reads.cc
     void on_read_request(const NodeName& from, const ReadIndexRequest& m);
@@ -284,7 +288,8 @@ private:
     std::set<NodeName> down_;  // it was and is not
 
     // As follower.
-    std::uint64_t leader_heard_tick_ = 0;
+    std::uint64_t leader_heard_tick_ = 0; // or a vote was given
+    std::uint64_t leaderless_tick_ = 0;   // there was a leader last
     std::uint64_t timeout_ticks_ = 0;     // of this wait, drawn
     std::uint64_t suspect_at_tick_ = 0;   // not 0: the leader's process seems to have ended; campaign then
     LogIndex matched_;                    // equal to the log of this term's leader up to here

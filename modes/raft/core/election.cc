@@ -10,7 +10,14 @@ namespace nornic::raft {
 
 bool Core::may_campaign() const {
     const Member* self = configuration().find(start_.self);
-    return self != nullptr && self->votes() && self->priority > 0 && (!self->witness || settings_.witness_may_lead) &&
+    if (self == nullptr && configuration_index() > committed_ && configurations_.size() > 1) {
+        // Its removal is not committed, and it may be the only one that holds it (thesis 4.2.2).
+        self = configurations_[configurations_.size() - 2].second.find(start_.self);
+    }
+    // Nobody led for a long time: what this one holds may be what the others lack.
+    const bool last_resort = tick_ - leaderless_tick_ >= 4 * std::uint64_t{settings_.election_ticks};
+    return self != nullptr && self->votes() && (self->priority > 0 || last_resort) &&
+           (!self->witness || settings_.witness_may_lead) &&
            // A disk that was wiped is not the one that the group counts on.
            self->directory == hard_.directory && !removed_ && !disk_stalled_ && !needs_snapshot_ && !log_reset_ &&
            tick_ >= no_campaign_before_tick_;
@@ -32,10 +39,12 @@ bool Core::speaks_for_member(const NodeName& from, DirectoryId directory) const 
 /// A leader's process seems to have ended. Those that may lead ask for pre-votes one after the other, the fittest first,
 /// so that votes are not split; who still hears the leader refuses.
 void Core::suspect_leader(const NodeName& peer) {
-    if (role_ != Role::kFollower || peer != leader_ || !may_campaign() || suspect_at_tick_ != 0) {
+    // Also who does not campaign: it must not hold others back by a lease that it thinks the dead leader has.
+    const Member* found = configuration().find(start_.self);
+    if (role_ != Role::kFollower || peer != leader_ || found == nullptr || suspect_at_tick_ != 0) {
         return;
     }
-    const Member& self = *configuration().find(start_.self);
+    const Member& self = *found;
     std::uint64_t rank = 0;
     for (const auto& [id, member] : configuration().members) {
         const bool before = member.priority != self.priority ? member.priority > self.priority : id < start_.self;
@@ -45,8 +54,11 @@ void Core::suspect_leader(const NodeName& peer) {
 }
 
 void Core::watch_election() {
-    if (!may_campaign() || leaving_) {
-        return;  // one that leaves leads only where the leader asks it to
+    if (!may_campaign() || leaving_) {  // one that leaves leads only where the leader asks it to
+        if (!leader_.empty() && tick_ - leader_heard_tick_ >= timeout_ticks_) {
+            become_follower(hard_.term, NodeName{});
+        }
+        return;
     }
     const bool suspected = suspect_at_tick_ != 0 && tick_ >= suspect_at_tick_;
     if (suspected || tick_ - leader_heard_tick_ >= timeout_ticks_) {

@@ -84,9 +84,10 @@ void Progress::probe() {
     inflight_bytes_ = 0;
 }
 
-void Progress::snapshot() {
+void Progress::snapshot(std::uint64_t now) {
     probe();
     state_ = State::kSnapshot;
+    progress_tick_ = now;
 }
 
 void Progress::snapshot_ended(LogIndex index) {

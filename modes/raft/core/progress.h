@@ -38,12 +38,13 @@ public:
     bool matched(LogIndex match, std::uint64_t now);
     /// The follower's log does not fit before `next`. Old answers are ignored. Returns whether `next` moved.
     bool rejected(LogIndex prev_asked, LogIndex retry, std::uint64_t now);
-    /// Nothing came back for a while, or the connection went: what was on its way may be lost.
+    /// Nothing came back for a while, or the connection went: what was on its way may be lost. Not a snapshot, whose end
+    /// is told.
     void probe();
-    void snapshot();
-    /// nullopt-like 0: it failed.
+    void snapshot(std::uint64_t now);
+    /// Probing goes on behind `index`, or what matched; 0: it failed.
     void snapshot_ended(LogIndex index);
-    /// What is on its way or probed has not been answered since this tick.
+    /// What is on its way or probed has not been answered since progress_tick().
     [[nodiscard]] bool waits() const { return probe_sent_ || !inflight_.empty(); }
     [[nodiscard]] std::uint64_t progress_tick() const noexcept { return progress_tick_; }
     /// After time in which nothing ran here.

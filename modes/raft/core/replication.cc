@@ -15,6 +15,7 @@ void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std
     if (down_.contains(to)) {
         return;  // the next connection begins with a probe
     }
+    limit = sendable(to, limit);
     while (progress.may_send(settings_.follower)) {
         const bool probing = progress.state() == Progress::State::kProbe;
         if (!probing && progress.next() > limit) {
@@ -59,6 +60,12 @@ void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std
     }
 }
 
+/// A witness that never leads is sent what is on disk here: entries that it alone had could elect nobody.
+LogIndex Core::sendable(const NodeName& to, LogIndex limit) const {
+    const Member* member = configuration().find(to);
+    return member != nullptr && member->witness && !settings_.witness_may_lead ? std::min(limit, log_.persisted()) : limit;
+}
+
 void Core::replicate_all(LogIndex limit, std::vector<Outbound>& out) {
     for (auto& [id, progress] : followers_) {
         replicate(id, progress, limit, out);
@@ -68,7 +75,12 @@ void Core::replicate_all(LogIndex limit, std::vector<Outbound>& out) {
 
 void Core::need_snapshot(const NodeName& to, Progress& progress) {
     const Member* member = configuration().find(to);
-    progress.snapshot();
+    progress.snapshot(tick_);
+    if (const Member* self = configuration().find(start_.self);
+        self != nullptr && self->witness && member != nullptr && !member->witness) {
+        snapshot_retry_tick_[to] = tick_ + settings_.election_ticks;  // there is no data here to send
+        return;
+    }
     if (member == nullptr || !member->witness) {
         out_.send_snapshot.push_back(to);
         event(fmt::format("'{}' is behind the log that is kept here, or new; it is sent a snapshot.", to));
@@ -156,8 +168,7 @@ void Core::on_append_response(const NodeName& from, const Message& message, cons
         return;
     }
     if (m.success) {
-        const bool news = progress.matched(std::min(m.match, log_.last()), tick_);
-        if (news) {
+        if (note_match(progress, m.match)) {
             advance_commit();
             if (role_ != Role::kLeader) {
                 return;
@@ -185,6 +196,14 @@ void Core::on_append_response(const NodeName& from, const Message& message, cons
     }
 }
 
+bool Core::note_match(Progress& progress, LogIndex match) {
+    const bool news = progress.matched(std::min(match, log_.last()), tick_);
+    if (news && progress.state() == Progress::State::kSnapshot && log_.term_at(progress.match())) {
+        progress.snapshot_ended(progress.match());  // it has what the log here goes on from
+    }
+    return news;
+}
+
 void Core::on_heartbeat_response(const NodeName& from, const Message& message, const HeartbeatResponse& m) {
     const auto at = followers_.find(from);
     if (role_ != Role::kLeader || at == followers_.end()) {
@@ -201,7 +220,7 @@ void Core::on_heartbeat_response(const NodeName& from, const Message& message, c
     answered = std::max(answered, std::min(m.round, round_));
     release_reads();
     // An acknowledgement that was lost comes this way.
-    if (m.match > progress.match() && progress.matched(std::min(m.match, log_.last()), tick_)) {
+    if (m.match > progress.match() && note_match(progress, m.match)) {
         advance_commit();
     }
 }
@@ -221,7 +240,7 @@ void Core::watch_followers() {
         const Member* member = configuration().find(id);
         if (progress.state() == Progress::State::kSnapshot && member != nullptr && member->witness &&
             tick_ - progress.progress_tick() >= settings_.election_ticks) {
-            progress.probe();  // the message may have been lost
+            progress.snapshot_ended(LogIndex{0});  // the message may have been lost
         }
         replicate(id, progress, log_.persisted(), messages_);
     }
@@ -246,7 +265,7 @@ void Core::snapshot_sent(const NodeName& to, std::optional<LogIndex> index) {
 // ---- The follower ----
 
 void Core::acknowledge() {
-    acknowledge_due_ = false;
+    acknowledge_due_ = matched_ > log_.persisted();  // what came meanwhile is acknowledged when it is on disk, too
     if (role_ != Role::kFollower || leader_.empty()) {
         return;
     }

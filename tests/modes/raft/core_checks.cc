@@ -29,6 +29,7 @@ void CoreCluster::check(Node& n) {
     check_leader(n);
     check_committed(n);
     check_followers(n);
+    n.checked_configuration = n.core->configuration();
 }
 
 /// Election safety and leader completeness.
@@ -69,13 +70,18 @@ void CoreCluster::check_committed(Node& n) {
     n.checked_committed = committed;
     const auto term = n.core->log().term_at(committed);
     if (n.core->role() == Role::kLeader && term) {
-        const bool safe = n.core->configuration().has_quorum([&](const NodeName& id) {
-            const auto other = nodes_.find(id);
-            return other != nodes_.end() &&
-                   n.core->configuration().find(id)->directory == other->second->disk.hard_state.directory &&
-                   other->second->disk.covers(committed, *term);
-        });
-        if (!safe) {
+        const auto quorum_of = [&](const Configuration& configuration) {
+            return configuration.has_quorum([&](const NodeName& id) {
+                Node& other = *nodes_.at(id);
+                const DirectoryId directory = configuration.find(id)->directory;
+                // What a disk acknowledged before it was lost counts: no other disk votes in its name.
+                const auto lost = other.lost_disks.find(directory);
+                Disk& disk = lost == other.lost_disks.end() ? other.disk : lost->second;
+                return directory == disk.hard_state.directory && disk.covers(committed, *term);
+            });
+        };
+        // A call that commits may go on to propose another configuration.
+        if (!quorum_of(n.core->configuration()) && !quorum_of(n.checked_configuration)) {
             violated(fmt::format("'{}': entry {} of term {} is committed and not on the disks of a majority of: {}", n.name,
                                  committed.value, term->value, n.core->configuration().describe()));
         }

@@ -119,7 +119,8 @@ void CoreCluster::crash(const NodeName& name, std::size_t part) {
 void CoreCluster::wipe(const NodeName& name) {
     crash(name);
     Node& n = node(name);
-    n.disk = Disk{};
+    const DirectoryId directory = n.disk.hard_state.directory;
+    n.lost_disks[directory] = std::exchange(n.disk, Disk{});
     n.state = State{};
     ++n.disks;
     note(fmt::format("{}: lost its disk", name));
@@ -191,6 +192,12 @@ void CoreCluster::deliver_all() {
         } else {
             carry_snapshot(0);
         }
+    }
+}
+
+void CoreCluster::deliver_all_messages() {
+    for (int n = 0; n < 100'000 && !network.empty(); ++n) {
+        deliver(0);
     }
 }
 
@@ -387,7 +394,7 @@ void CoreCluster::apply_up_to(Node& n, LogIndex index) {
 
 void CoreCluster::apply(const NodeName& name) {
     Node& n = node(name);
-    if (n.core != nullptr && n.state.index < n.may_apply) {
+    if (n.core != nullptr && !n.witness && n.state.index < n.may_apply) {
         apply_up_to(n, n.may_apply);
         n.core->applied(n.state.index);
         flush(n);

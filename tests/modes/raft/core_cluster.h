@@ -45,6 +45,7 @@ struct Node {
     std::unique_ptr<Core> core;  // nullptr: not running
     std::uint64_t incarnation = 0;
     std::uint64_t disks = 0;     // wiped so often
+    std::map<DirectoryId, Disk> lost_disks;
     State state;                 // applied
     std::optional<Output> writing;
     bool disk_hangs = false;     // finish_write() is called by hand
@@ -55,6 +56,7 @@ struct Node {
     std::optional<Transmission> installing;
     LogIndex seen_committed;     // of an Output of this incarnation
     LogIndex checked_committed;
+    Configuration checked_configuration;  // in force before the call that is looked at
     Term seen_term;
     std::vector<ChangeOutcome> outcomes;
     std::map<std::uint64_t, LogIndex> reads;        // answered
@@ -88,6 +90,7 @@ public:
     void run(std::size_t times = 1);
     /// Until all is delivered (which goes on to cause more).
     void deliver_all();
+    void deliver_all_messages();
     void deliver(std::size_t position);
     void drop(std::size_t position);
     void duplicate(std::size_t position);

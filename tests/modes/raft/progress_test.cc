@@ -134,7 +134,7 @@ TEST(Progress, ProbingAfterALossStartsBehindWhatMatched) {
 TEST(Progress, NothingGoesOutDuringASnapshotAndProbingGoesOnBehindIt) {
     Progress p = replicating(10);
     p.sent(at(11), 1, 1);
-    p.snapshot();
+    p.snapshot(7);
     EXPECT_FALSE(p.may_send(kLimits));
     EXPECT_FALSE(p.waits());
     p.probe();
@@ -152,7 +152,7 @@ TEST(Progress, NothingGoesOutDuringASnapshotAndProbingGoesOnBehindIt) {
 
 TEST(Progress, ASnapshotThatFailedStartsAgainBehindWhatMatched) {
     Progress p = replicating(10);
-    p.snapshot();
+    p.snapshot(7);
     p.snapshot_ended(at(0));
     EXPECT_EQ(p.state(), State::kProbe);
     EXPECT_EQ(p.next(), at(11));
