@@ -92,6 +92,9 @@ public:
     /// Knows the entry before first_index(), too. kNotFound.
     virtual Result<Term> term_at(LogIndex index) = 0;
 
+    /// Entries behind `last`, which is at least first_index() - 1, are dropped. Not durable before sync(). kDiskFull, kIo as
+    /// at append.
+    virtual Result<> truncate_after(LogIndex last) = 0;
     /// Recycles segments that hold only entries before `first_kept`.
     virtual Result<> truncate_before(LogIndex first_kept) = 0;
     /// Forgets everything and continues at `next` (a snapshot was installed).

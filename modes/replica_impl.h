@@ -16,8 +16,8 @@ namespace nornic::modes {
 class SnapshotReceiver;
 class SnapshotSender;
 
-/// The persisted part of a log, for a strategy. What a rewind gave up is not part of it, though the file has it until the
-/// next append.
+/// The persisted part of a log, for a strategy. What a rewind gave up is not part of it, though the file may have
+/// it until the next append.
 class LogView final : public LogReader {
 public:
     explicit LogView(engine::Log& log) : log_{log} {}
@@ -113,10 +113,13 @@ private:
     // replica_pump.cc
     /// Carries out Readies until there is nothing to do or the disk thread goes on with it. Precondition: pumping_.
     void pump(Where where) REQUIRES(mutex_);
+    /// Runs what waits for the disk where this thread must not wait.
+    void hand_over(std::function<void()> work) REQUIRES(mutex_);
     void answer_ready(Ready& ready, Completions& completions) REQUIRES(mutex_);
     /// Ready step 1.
     void rewind(LogIndex keep, Completions& completions) REQUIRES(mutex_);
     [[nodiscard]] Result<bool> take_back(LogIndex keep, std::uint64_t& saved);
+    [[nodiscard]] Result<> forget_branch(LogIndex keep);
     /// Ready step 2, the part that blocks. Without mutex_.
     Result<> write(const Ready& ready);
     void written(Ready& ready, const Result<>& outcome, Completions& completions) REQUIRES(mutex_);

@@ -37,6 +37,18 @@ void ReplicaImpl::pump(Where where) {
         send_messages();
         write_term_.store(strategy_->write_term().value, std::memory_order_release);
         answer_ready(ready, completions);
+        const bool elsewhere = settings_.run_disk || where == Where::kBus;
+        if (ready.rewind_to && elsewhere) {
+            run(completions, Where::kBus);
+            hand_over([this, keep = *ready.rewind_to] {
+                const MutexLock lock{mutex_};
+                Completions answers;
+                rewind(keep, answers);
+                run(answers, Where::kBus);
+                pump(Where::kCaller);
+            });
+            return;  // pumping_ stays: the work goes on with it
+        }
         if (ready.rewind_to) {
             rewind(*ready.rewind_to, completions);
             continue;
@@ -63,26 +75,17 @@ void ReplicaImpl::pump(Where where) {
         if (!has_entries) {
             continue;
         }
-        if (settings_.run_disk || where == Where::kBus) {
+        if (elsewhere) {
             run(completions, Where::kBus);
             auto shared = std::make_shared<Ready>(std::move(ready));
-            auto work = [this, shared] {
+            hand_over([this, shared] {
                 const Result<> outcome = write(*shared);
                 const MutexLock lock{mutex_};
                 Completions answers;
                 written(*shared, outcome, answers);
                 run(answers, Where::kBus);
                 pump(Where::kCaller);
-            };
-            if (settings_.run_disk) {
-                settings_.run_disk(std::move(work));
-            } else if (settings_.own_threads) {
-                run_on_disk_thread(std::move(work));
-            } else {
-                mutex_.unlock();
-                work();
-                mutex_.lock();
-            }
+            });
             return;  // pumping_ stays: the work goes on with it
         }
         mutex_.unlock();
@@ -96,6 +99,18 @@ void ReplicaImpl::pump(Where where) {
                                 // call
     }
     run(completions, where);
+}
+
+void ReplicaImpl::hand_over(std::function<void()> work) {
+    if (settings_.run_disk) {
+        settings_.run_disk(std::move(work));
+    } else if (settings_.own_threads) {
+        run_on_disk_thread(std::move(work));
+    } else {
+        mutex_.unlock();
+        work();
+        mutex_.lock();
+    }
 }
 
 void ReplicaImpl::answer_ready(Ready& ready, Completions& completions) {
@@ -153,20 +168,26 @@ void ReplicaImpl::rewind(LogIndex keep, Completions& completions) {
     mutex_.unlock();
     std::uint64_t saved = 0;
     const Result<bool> taken_back = take_back(keep, saved);
+    const Result<> cut = taken_back ? forget_branch(keep) : Result<>{taken_back.error()};
     mutex_.lock();
     stats_.diverged_entries += saved;
-    if (!taken_back) {
+    const bool no_room = !cut && cut.error().code() == ErrorCode::kDiskFull && !log_.failed();
+    if (!taken_back || (!cut && !no_room)) {
         log::error("A lost branch of the log could not be given up: {}. This server stops; start it again.",
-                   taken_back.error().message());
-        fail_for_good(taken_back.error(), completions);
+                   cut.error().message());
+        fail_for_good(cut.error(), completions);
         return;
     }
     while (!unapplied_.empty() && unapplied_.back().index > keep) {
         unapplied_.pop_back();
     }
-    // Their entries will never be applied anywhere.
+    // Their entries will never be applied anywhere, unless the disk still has them: an operator can force them back.
+    const Error lost = no_room ? Error{ErrorCode::kUnknownCommit,
+                                       "it is unknown whether the transaction was committed: another member became the "
+                                       "primary before it was replicated, and the disk has no room to note that"}
+                               : lost_to_another();
     for (auto at = waiting_.upper_bound(keep); at != waiting_.end(); at = waiting_.erase(at)) {
-        completions.emplace_back([done = std::move(at->second.done)] { done(lost_to_another()); });
+        completions.emplace_back([done = std::move(at->second.done), lost] { done(lost); });
     }
     log_view_.end_at(keep);
     strategy_->rewound(keep, taken_back.value());
@@ -221,6 +242,13 @@ Result<bool> ReplicaImpl::take_back(LogIndex keep, std::uint64_t& saved) {
     }
     NORNIC_TRY(replay(keep));
     return true;
+}
+
+/// On disk before anybody is told, or the branch would be back after a crash. What the store has on disk stays: the log
+/// must reach as far.
+Result<> ReplicaImpl::forget_branch(LogIndex keep) {
+    NORNIC_TRY(log_.truncate_after(std::max({keep, applied_index(), LogIndex{log_.first_index().value - 1}})));
+    return log_.sync();
 }
 
 // ---- Persisting ----

@@ -125,6 +125,15 @@ public:
         return state_.entries[index.value - state_.first.value]->term;
     }
 
+    Result<> truncate_after(LogIndex last) override {
+        const MutexLock lock{mutex_};
+        const std::uint64_t kept = last.value + 1 - state_.first.value;
+        if (kept < state_.entries.size()) {
+            state_.entries.resize(kept);
+            unsynced_.push_back([kept](State& to) { to.entries.resize(kept); });
+        }
+        return success();
+    }
     Result<> truncate_before(LogIndex first_kept) override {
         const MutexLock lock{mutex_};
         sync_locked();

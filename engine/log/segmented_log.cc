@@ -412,6 +412,24 @@ std::uint64_t SegmentedLog::disk_bytes() const {
 
 // Truncation.
 
+Result<> SegmentedLog::truncate_after(LogIndex last) {
+    NORNIC_TRY(check_alive());
+    const LogIndex from{last.value + 1};
+    Term previous_term;
+    {
+        const MutexLock lock{mutex_};
+        NORNIC_CHECK(from >= index_.first(), "cut at {}, first {}", from.value, index_.first().value);
+        if (from >= index_.next()) {
+            return success();
+        }
+        previous_term = *index_.term_at(last);
+    }
+    NORNIC_TRY(write_one(record_bytes(0), [&](RecordEncoder& to) { to.add_cut(from, previous_term); }));
+    const MutexLock lock{mutex_};
+    index_.cut(from, previous_term);
+    return success();
+}
+
 Result<> SegmentedLog::truncate_before(LogIndex first_kept) {
     // What follows a dropped segment must not depend on records that a crash could still lose.
     NORNIC_TRY(sync());

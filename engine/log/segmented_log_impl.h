@@ -60,6 +60,7 @@ public:
                   LogIndex to,
                   const std::function<bool(const LogEntry&)>& visit) override;
     Result<Term> term_at(LogIndex index) override;
+    Result<> truncate_after(LogIndex last) override;
     Result<> truncate_before(LogIndex first_kept) override;
     Result<> reset(LogIndex next, Term previous_term) override;
     std::optional<Deadline> sync_running_since() const override {

@@ -119,7 +119,7 @@ public:
                     set_hard_state();
                     break;
                 case 6:
-                    overwrite();
+                    random_.one_in(3) ? truncate_after() : overwrite();
                     break;
                 case 7:
                     append_to_full_disk();
@@ -200,6 +200,17 @@ private:
     void overwrite() {
         if (!model_.entries.empty()) {
             append(model_.first + random_.below(model_.entries.size()));
+        }
+    }
+
+    void truncate_after() {
+        const std::uint64_t from = model_.first + random_.below(model_.entries.size() + 1);
+        ASSERT_TRUE(bed_.log->truncate_after(LogIndex{from - 1}));
+        if (rolled()) {
+            all_durable();
+        }
+        if (from < model_.next()) {
+            note(Cut{from});
         }
     }
 
@@ -338,6 +349,8 @@ TEST(LogModel, TheMemoryLogKeepsWhatWasSyncedAndNothingElse) {
     EXPECT_EQ(log->last_index(), LogIndex{2});
     EXPECT_EQ(log->term_at(LogIndex{2}).value(), Term{2});
     ASSERT_TRUE(log->set_hard_state({Term{2}, "b", LogIndex{1}}));
+    ASSERT_TRUE(log->truncate_after(LogIndex{1}));
+    EXPECT_EQ(log->last_index(), LogIndex{1});
     crash_memory_log(*log);
     EXPECT_EQ(log->last_index(), LogIndex{3});
     EXPECT_EQ(log->term_at(LogIndex{2}).value(), Term{1});

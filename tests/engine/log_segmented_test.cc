@@ -127,6 +127,29 @@ TEST(SegmentedLog, OverwritesAcrossSegmentsAndFromTheFirstEntry) {
     EXPECT_EQ(bed.log->first_index(), LogIndex{5});
 }
 
+TEST(SegmentedLog, WhatIsCutOffIsGoneOnceThatIsSynced) {
+    TestBed bed;
+    bed.open();
+    for (std::uint64_t i = 1; i <= 3; ++i) {
+        bed.append_and_sync(make_entry(i, i));
+    }
+    ASSERT_TRUE(bed.log->truncate_after(LogIndex{2}));
+    EXPECT_EQ(bed.log->last_index(), LogIndex{2});
+    bed.crash_and_open(Lost::kEverything);
+    EXPECT_EQ(bed.log->last_index(), LogIndex{3});
+    ASSERT_TRUE(bed.log->truncate_after(LogIndex{2}));
+    ASSERT_TRUE(bed.log->sync());
+    bed.crash_and_open(Lost::kEverything);
+    EXPECT_EQ(bed.payloads(), "payload 1/1;payload 2/2;");
+    EXPECT_EQ(bed.log->recovery().last_term, Term{2});
+    ASSERT_TRUE(bed.log->truncate_after(LogIndex{2}));
+    ASSERT_TRUE(bed.log->truncate_after(LogIndex{0}));
+    EXPECT_EQ(bed.log->first_index(), LogIndex{1});
+    bed.append_and_sync(make_entry(1, 4));
+    bed.crash_and_open(Lost::kEverything);
+    EXPECT_EQ(bed.payloads(), "payload 1/4;");
+}
+
 TEST(SegmentedLog, HardStateOutlivesItsSegment) {
     TestBed bed;
     bed.open();

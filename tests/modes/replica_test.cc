@@ -110,6 +110,7 @@ public:
         return inner_->read(from, to, visit);
     }
     Result<Term> term_at(LogIndex index) override { return inner_->term_at(index); }
+    Result<> truncate_after(LogIndex last) override { return inner_->truncate_after(last); }
     Result<> truncate_before(LogIndex first_kept) override {
         cut = first_kept;
         return inner_->truncate_before(first_kept);

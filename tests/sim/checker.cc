@@ -269,9 +269,7 @@ void Checker::judge_proposals() {
             there += entry != entries_.end() && entry->second == place.entry && survived({place.index, place.term}) ? 1 : 0;
         }
         const Outcome outcome = proposal.answer ? proposal.answer->outcome : Outcome::kUnknown;
-        // A branch that was given up is on the disk until something is written over it: after a crash an operator can
-        // force it back.
-        const std::size_t most = outcome == Outcome::kRefused && world_.forced == 0 ? 0 : 1;
+        const std::size_t most = outcome == Outcome::kRefused ? 0 : 1;
         const bool missing = outcome == Outcome::kCommitted && survived(proposal.answer->committed) && there == 0;
         if (there > most || missing) {
             world_.violate(fmt::format("a write set was {} ({}) and is in the log {} times",

@@ -106,6 +106,16 @@ public:
         return inner_->read(from, to, visit);
     }
     Result<Term> term_at(LogIndex index) override { return inner_->term_at(index); }
+    Result<> truncate_after(LogIndex last) override {
+        if (!alive("truncate_after")) {
+            return dead();
+        }
+        if (last < last_index()) {
+            disk_.changed_from_ = std::min(disk_.changed_from_, std::size_t{last.value + 1});
+            disk_.lineage.resize(std::min(disk_.lineage.size(), std::size_t{last.value + 1}));
+        }
+        return inner_->truncate_after(last);
+    }
     Result<> truncate_before(LogIndex first_kept) override {
         return alive("truncate") ? inner_->truncate_before(first_kept) : Result<>{dead()};
     }
@@ -203,7 +213,7 @@ Result<std::unique_ptr<engine::Log>> Disk::open_log() {
 void Disk::synced() {
     if (line_changed_) {
         durable = lineage;
-    } else if (changed_from_ < lineage.size()) {
+    } else if (changed_from_ != SIZE_MAX) {
         durable.resize(std::min(durable.size(), changed_from_));
         durable.insert(durable.end(), lineage.begin() + static_cast<std::ptrdiff_t>(durable.size()), lineage.end());
         world_.checker->synced(node_, LogIndex{changed_from_});
@@ -223,6 +233,10 @@ void Disk::check_reopened(const engine::Log& log) {
     const std::size_t certain = std::min(durable.size(), changed_from_);
     if (found.last.value + 1 < certain) {
         world_.violate(fmt::format("the log of {} ends at {}; it was synced up to {}", node_.id(), found.last.value, certain - 1));
+        return;
+    }
+    if (changed_from_ == SIZE_MAX && found.last.value + 1 > durable.size()) {
+        world_.violate(fmt::format("the log of {} ends at {}; it was cut at {}", node_.id(), found.last.value, durable.size() - 1));
         return;
     }
     auto& readable = const_cast<engine::Log&>(log);

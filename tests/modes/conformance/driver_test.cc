@@ -475,6 +475,8 @@ TEST_F(DriverTest, ALostBranchIsKeptReadableBeforeAnythingTakesItsPlace) {
         EXPECT_CALL(diverged, Call(_, testing::HasSubstr("6c6f7374")));
         EXPECT_CALL(engine, reload());
         EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{1})));
+        EXPECT_CALL(log, truncate_after(LogIndex{1}));
+        EXPECT_CALL(log, sync());
         EXPECT_CALL(*strategy, rewound(LogIndex{1}, true));
         EXPECT_CALL(log, append(testing::SizeIs(1)));
         EXPECT_CALL(log, sync());
@@ -504,6 +506,7 @@ TEST_F(DriverTest, WhatIsInACheckpointCannotBeTakenBack) {
     decide().rewind_to = LogIndex{1};
     EXPECT_CALL(diverged, Call(_, _));  // the branch is kept all the same
     EXPECT_CALL(engine, reload()).Times(0);
+    EXPECT_CALL(log, truncate_after(LogIndex{2}));  // what the store holds stays, or the two would not fit together
     EXPECT_CALL(*strategy, rewound(LogIndex{1}, false));
     go();
     EXPECT_EQ(engine.applied, LogIndex{2}) << "a snapshot replaces it";
@@ -515,8 +518,26 @@ TEST_F(DriverTest, AWriteOnALostBranchWasNotCommitted) {
     place(1);
     go();
     decide().rewind_to = LogIndex{0};
+    EXPECT_CALL(log, sync()).WillOnce([&] {
+        EXPECT_FALSE(outcomes[write]) << "after a crash it might still be in the log, and come back";
+        return log.memory->sync();
+    });
     go();
     EXPECT_EQ(error(write), ErrorCode::kConflict);
+    EXPECT_EQ(log.last_index(), LogIndex{0});
+}
+
+TEST_F(DriverTest, AWriteOnALostBranchThatTheDiskStillHoldsMayYetBeCommitted) {
+    start();
+    const std::size_t write = commit("w");
+    place(1);
+    go();
+    decide().rewind_to = LogIndex{0};
+    EXPECT_CALL(log, truncate_after(LogIndex{0})).WillOnce(Return(fail(ErrorCode::kDiskFull, "no room")));
+    EXPECT_CALL(*strategy, rewound(LogIndex{0}, true));
+    go();
+    EXPECT_EQ(error(write), ErrorCode::kUnknownCommit);
+    EXPECT_FALSE(replica->failure());
 }
 
 TEST_F(DriverTest, AfterARewindTheLogEndsThereForTheStrategy) {

@@ -49,6 +49,7 @@ public:
         ON_CALL(*this, sync).WillByDefault([this] { return memory->sync(); });
         ON_CALL(*this, failed).WillByDefault(testing::Return(false));
         ON_CALL(*this, sync_running_since).WillByDefault(testing::Return(std::nullopt));
+        ON_CALL(*this, truncate_after).WillByDefault([this](LogIndex last) { return memory->truncate_after(last); });
         ON_CALL(*this, truncate_before).WillByDefault([this](LogIndex first) {
             return memory->truncate_before(first);
         });
@@ -58,6 +59,7 @@ public:
     MOCK_METHOD(Result<>, sync, (), (override));
     MOCK_METHOD(bool, failed, (), (const, override));
     MOCK_METHOD(std::optional<Deadline>, sync_running_since, (), (const, override));
+    MOCK_METHOD(Result<>, truncate_after, (LogIndex), (override));
     MOCK_METHOD(Result<>, truncate_before, (LogIndex), (override));
 
     const engine::LogRecovery& recovery() const override { return memory->recovery(); }
