@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <condition_variable>
+#include <tuple>
 
 namespace nornic::modes {
 namespace {
@@ -112,6 +113,7 @@ Result<> ReplicaImpl::start() {
         NORNIC_TRY(check_log());
         NORNIC_TRY(replay(std::min(start.hard_state.committed, log_.last_index())));
         start.history = engine_->history();
+        std::tie(start.membership_index, start.membership) = engine_->membership();
     }
     start.last_index = log_.last_index();
     NORNIC_TRY(start.last_term, log_.term_at(start.last_index));

@@ -114,6 +114,8 @@ struct ReplicaSettings {
     std::function<void(const std::string& name, const std::string& text)> diverged_sink;
     /// Entries that a checkpoint made unnecessary are kept for peers up to so many bytes.
     std::uint64_t log_retention_bytes = std::uint64_t{1} << 30;
+    /// Without data there are no checkpoints: the log of a witness is cut each time it has grown by so many bytes.
+    std::uint64_t witness_log_step_bytes = std::uint64_t{64} << 20;
     std::size_t snapshot_chunk_bytes = std::size_t{256} << 10;
     std::size_t snapshot_window_chunks = 8;
     std::uint64_t snapshot_bytes_per_second = std::uint64_t{64} << 20;

@@ -116,6 +116,10 @@ private:
     /// Runs what waits for the disk where this thread must not wait.
     void hand_over(std::function<void()> work) REQUIRES(mutex_);
     void answer_ready(Ready& ready, Completions& completions) REQUIRES(mutex_);
+    /// Ready step 0.
+    void reset_log(LogPlace place, Completions& completions) REQUIRES(mutex_);
+    /// Ready step 9.
+    void carry_out_beside(Ready& ready) REQUIRES(mutex_);
     /// Ready step 1.
     void rewind(LogIndex keep, Completions& completions) REQUIRES(mutex_);
     [[nodiscard]] Result<bool> take_back(LogIndex keep, std::uint64_t& saved);
@@ -131,6 +135,10 @@ private:
     void fail_for_good(const Error& error, Completions& completions) REQUIRES(mutex_);
     void release_readers(Completions& completions) REQUIRES(mutex_);
     void shorten_log() REQUIRES(mutex_);
+    void shorten_log_without_state() REQUIRES(mutex_);
+    void cut_log(LogIndex first_kept) REQUIRES(mutex_);
+    /// What is done with writes whose entries went with the log that was replaced.
+    void give_up_waiting(const char* why, Completions& completions) REQUIRES(mutex_);
     void disk_loop();
     void run_on_disk_thread(std::function<void()> work);
 
@@ -174,6 +182,8 @@ private:
     ReplicaStats stats_ GUARDED_BY(mutex_);
     std::atomic<std::uint64_t> write_term_{0};
     std::atomic<std::uint64_t> cut_before_{0};  // a checkpoint covers the entries before this
+    std::atomic<bool> checkpoint_asked_{false};  // and not begun yet
+    std::uint64_t cut_at_bytes_ GUARDED_BY(mutex_) = 0;  // without data: size of the log at which it is cut next
 
     Deadline next_tick_ GUARDED_BY(mutex_){};
     std::uint64_t last_sync_ns_ = 0;  // the pumping thread's alone

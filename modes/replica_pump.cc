@@ -37,6 +37,11 @@ void ReplicaImpl::pump(Where where) {
         send_messages();
         write_term_.store(strategy_->write_term().value, std::memory_order_release);
         answer_ready(ready, completions);
+        carry_out_beside(ready);
+        if (ready.reset_log) {
+            reset_log(*ready.reset_log, completions);
+            continue;
+        }
         const bool elsewhere = settings_.run_disk || where == Where::kBus;
         if (ready.rewind_to && elsewhere) {
             run(completions, Where::kBus);
@@ -162,7 +167,58 @@ void ReplicaImpl::answer_ready(Ready& ready, Completions& completions) {
     }
 }
 
+/// Without mutex_: a checkpoint may be written here and now, and tells of itself; whom the bus dials no more is lost.
+void ReplicaImpl::carry_out_beside(Ready& ready) {
+    const bool dials = ready.dial && bus_ != nullptr;
+    const bool checkpoints = ready.checkpoint && engine_ != nullptr && !checkpoint_asked_.exchange(true);
+    if (!dials && !checkpoints) {
+        return;
+    }
+    mutex_.unlock();
+    if (dials) {
+        std::erase(*ready.dial, parts_.start.cluster_address);
+        bus_->set_peers(std::move(*ready.dial));
+    }
+    if (checkpoints) {
+        snapshot_work([this] {
+            checkpoint_asked_ = false;
+            if (const auto done = engine_->checkpoint(); !done) {
+                log::warn("A checkpoint could not be written: {}. The log is kept until one is.", done.error().message());
+            }
+        });
+    }
+    mutex_.lock();
+}
+
 // ---- Lost branches ----
+
+void ReplicaImpl::give_up_waiting(const char* why, Completions& completions) {
+    for (auto& [index, waiter] : waiting_) {
+        completions.emplace_back([done = std::move(waiter.done), why] { done(fail(ErrorCode::kUnknownCommit, why)); });
+    }
+    waiting_.clear();
+}
+
+void ReplicaImpl::reset_log(LogPlace place, Completions& completions) {
+    NORNIC_CHECK(engine_ == nullptr, "the log of a member with data begins anew behind a snapshot only");
+    log::info("The log begins anew behind entry {}.", place.index.value);
+    mutex_.unlock();
+    Result<> done = log_.reset(LogIndex{place.index.value + 1}, place.term);
+    if (done) {
+        done = log_.sync();
+    }
+    mutex_.lock();
+    if (!done) {
+        log::error("The log could not be begun anew: {}. This server stops; start it again.", done.error().message());
+        fail_for_good(done.error(), completions);
+        return;
+    }
+    log_view_.whole();
+    cut_at_bytes_ = 0;
+    give_up_waiting("it is unknown whether the transaction was committed: this member's log was begun anew meanwhile",
+                    completions);
+    strategy_->log_reset();
+}
 
 void ReplicaImpl::rewind(LogIndex keep, Completions& completions) {
     mutex_.unlock();
@@ -316,10 +372,14 @@ void ReplicaImpl::written(Ready& ready, const Result<>& outcome, Completions& co
         }
         stats_.disk_full = true;
         const LogIndex first = ready.entries.front().index;
-        for (auto at = waiting_.lower_bound(first); at != waiting_.end() && at->first <= ready.entries.back().index;
-             at = waiting_.erase(at)) {
+        for (auto at = waiting_.lower_bound(first); at != waiting_.end() && at->first <= ready.entries.back().index;) {
+            if (ready.entries[at->first.value - first.value].term != at->second.term) {
+                ++at;  // an entry of an earlier term, which stays in the log: others may have it, too
+                continue;
+            }
             ++stats_.refused;
             completions.emplace_back([done = std::move(at->second.done), error] { done(error); });
+            at = waiting_.erase(at);
         }
         strategy_->not_persisted(first);
         return;
@@ -437,6 +497,10 @@ void ReplicaImpl::release_readers(Completions& completions) {
 
 /// The log may forget what a checkpoint covers, unless a peer still wants it and there is room to keep it.
 void ReplicaImpl::shorten_log() {
+    if (engine_ == nullptr) {
+        shorten_log_without_state();
+        return;
+    }
     const std::uint64_t covered = cut_before_.load(std::memory_order_relaxed);
     if (covered == 0) {
         return;
@@ -455,12 +519,30 @@ void ReplicaImpl::shorten_log() {
         std::uint64_t expected = covered;
         cut_before_.compare_exchange_strong(expected, 0, std::memory_order_relaxed);
     }
-    if (cut <= log_.first_index().value) {
+    cut_log(LogIndex{cut});
+}
+
+/// What is committed and wanted by nobody is of no use to a member that only votes and acknowledges.
+void ReplicaImpl::shorten_log_without_state() {
+    const std::uint64_t bytes = log_.disk_bytes();
+    if (cut_at_bytes_ == 0) {
+        cut_at_bytes_ = settings_.witness_log_step_bytes;
+    }
+    if (bytes < cut_at_bytes_) {
+        return;
+    }
+    const LogIndex committed = strategy_->view().commit_index;
+    cut_log(std::min(strategy_->wanted_from().value_or(committed), committed));
+    cut_at_bytes_ = log_.disk_bytes() + settings_.witness_log_step_bytes;
+}
+
+void ReplicaImpl::cut_log(LogIndex first_kept) {
+    if (first_kept <= log_.first_index()) {
         return;
     }
     mutex_.unlock();
-    if (auto done = log_.truncate_before(LogIndex{cut}); !done) {
-        log::warn("The log could not be shortened before index {}: {}", cut, done.error().message());
+    if (auto done = log_.truncate_before(first_kept); !done) {
+        log::warn("The log could not be shortened before index {}: {}", first_kept.value, done.error().message());
     }
     mutex_.lock();
 }

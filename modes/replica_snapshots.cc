@@ -93,15 +93,15 @@ void ReplicaImpl::install_pending(Completions& completions) {
         log_view_.whole();
         cut_before_.store(0, std::memory_order_relaxed);  // of the state before
         ++stats_.snapshots_installed;
-        for (auto& [index, waiter] : waiting_) {
-            completions.emplace_back([answer = std::move(waiter.done)] {
-                answer(fail(ErrorCode::kUnknownCommit,
-                            "it is unknown whether the transaction was committed: this member's state was replaced "
-                            "by the primary's meanwhile"));
-            });
-        }
-        waiting_.clear();
-        strategy_->snapshot_installed({.index = info.index, .term = info.term, .history = info.history});
+        give_up_waiting("it is unknown whether the transaction was committed: this member's state was replaced by the "
+                        "primary's meanwhile",
+                        completions);
+        auto [membership_index, membership] = engine_->membership();
+        strategy_->snapshot_installed({.index = info.index,
+                                       .term = info.term,
+                                       .history = info.history,
+                                       .membership = std::move(membership),
+                                       .membership_index = membership_index});
         release_readers(completions);
     } else {
         log::warn("A snapshot could not be put in place: {}. It will be asked for again.", done.error().message());

@@ -44,6 +44,7 @@ protected:
     void start() {
         ReplicaParts parts;
         parts.start.self = "a";
+        parts.start.cluster_address = "a:7688";
         parts.make_strategy = [this](const StrategyStart& begin) {
             given = begin;
             auto out = std::make_unique<NiceMock<MockStrategy>>();
@@ -80,7 +81,7 @@ protected:
             ON_CALL(*strategy, not_persisted).WillByDefault([this](LogIndex) { writing = false; });
             return out;
         };
-        parts.engine = &engine;
+        parts.engine = with_data ? &engine : nullptr;
         parts.log = &log;
         parts.bus = &bus;
         parts.clock = &clock;
@@ -144,6 +145,7 @@ protected:
     NiceMock<testing::MockFunction<void(const std::string& name, const std::string& text)>> diverged;
     ManualClock clock;
     ReplicaSettings settings;
+    bool with_data = true;  // else it is a witness
 
     NiceMock<MockStrategy>* strategy = nullptr;  // the driver's
     StrategyStart given;
@@ -396,6 +398,24 @@ TEST_F(DriverTest, AFullDiskRefusesTheBatchAndSaysNothingOfIt) {
     EXPECT_FALSE(replica->stats().disk_full);
 }
 
+TEST_F(DriverTest, AFullDiskLeavesAWriteOfAnEarlierTermOpenSinceItsEntryStays) {
+    start();
+    const std::size_t earlier = commit("w");
+    place(1, 1);
+    go();
+    // The new leader has something else there.
+    Ready& ready = decide();
+    ready.entries = {entry(1, 2, "another")};
+    EXPECT_CALL(log, append(_)).WillOnce([](auto) -> Result<> { return fail(ErrorCode::kDiskFull, "no room"); });
+    EXPECT_CALL(*strategy, not_persisted(LogIndex{1}));
+    go();
+    EXPECT_FALSE(outcomes[earlier]);
+    decide().committed = LogIndex{1};
+    go();
+    ASSERT_TRUE(outcomes[earlier]);
+    EXPECT_TRUE(*outcomes[earlier]);
+}
+
 TEST_F(DriverTest, WhileASyncHangsTheMemberIsTickedAndHeardAndSpeaks) {
     std::vector<std::function<void()>> disk;
     settings.run_disk = [&](std::function<void()> work) { disk.push_back(std::move(work)); };
@@ -552,6 +572,111 @@ TEST_F(DriverTest, AfterARewindTheLogEndsThereForTheStrategy) {
     go();
 }
 
+// ---- A log begun anew, and one that is cut ----
+
+TEST_F(DriverTest, AMemberWithoutDataBeginsItsLogAnewBehindAnEntry) {
+    with_data = false;
+    have_logged({entry(1, 1), entry(2, 1)});
+    start();
+    decide().reset_log = LogPlace{LogIndex{7}, Term{3}};
+    {
+        const InSequence order;
+        EXPECT_CALL(log, reset(LogIndex{8}, Term{3}));
+        EXPECT_CALL(log, sync());
+        EXPECT_CALL(*strategy, log_reset()).WillOnce([this] {
+            EXPECT_EQ(given.log->first_index(), LogIndex{8});
+            EXPECT_EQ(given.log->last_index(), LogIndex{7});
+            EXPECT_EQ(given.log->term_at(LogIndex{7}).value(), Term{3});
+        });
+    }
+    go();
+    testing::Mock::VerifyAndClearExpectations(&log);
+    decide().entries = {entry(8, 3)};
+    EXPECT_CALL(*strategy, persisted(LogIndex{8}));
+    go();
+}
+
+TEST_F(DriverTest, ALogThatCannotBeBegunAnewStopsTheMember) {
+    with_data = false;
+    start();
+    decide().reset_log = LogPlace{LogIndex{7}, Term{3}};
+    EXPECT_CALL(log, reset(_, _)).WillOnce([](LogIndex, Term) -> Result<> { return fail(ErrorCode::kIo, "no"); });
+    EXPECT_CALL(*strategy, log_reset()).Times(0);
+    go();
+    EXPECT_TRUE(replica->failure());
+}
+
+TEST_F(DriverTest, ACheckpointIsWrittenBesideThePumpOnceForAllWhoAsked) {
+    std::deque<std::function<void()>> beside;
+    settings.run_snapshot = [&](std::function<void()> work) { beside.push_back(std::move(work)); };
+    start();
+    decide().entries = {entry(1, 1)};
+    go();
+    decide().committed = LogIndex{1};
+    EXPECT_CALL(engine, checkpoint()).Times(0);
+    decide().checkpoint = true;
+    decide().checkpoint = true;
+    go();
+    go();
+    testing::Mock::VerifyAndClearExpectations(&engine);
+    ASSERT_EQ(beside.size(), 1U);
+    EXPECT_CALL(engine, checkpoint());
+    EXPECT_CALL(log, truncate_before(LogIndex{2}));
+    beside.front()();
+    decide().checkpoint = true;
+    go();
+    EXPECT_EQ(beside.size(), 2U);
+}
+
+TEST_F(DriverTest, ACheckpointThatIsWrittenAtOnceMayTellOfItself) {
+    start();
+    decide().entries = {entry(1, 1)};
+    go();
+    decide().committed = LogIndex{1};
+    go();
+    decide().checkpoint = true;
+    EXPECT_CALL(log, truncate_before(LogIndex{2}));
+    go();
+    go();
+}
+
+TEST_F(DriverTest, AWitnessCutsItsLogEachTimeItHasGrownEnough) {
+    with_data = false;
+    settings.witness_log_step_bytes = 1000;
+    std::uint64_t bytes = 999;
+    ON_CALL(log, disk_bytes).WillByDefault([&] { return bytes; });
+    start();
+    decide().entries = {entry(1, 1), entry(2, 1), entry(3, 1), entry(4, 1)};
+    go();
+    ClusterView view;
+    view.commit_index = LogIndex{3};
+    ON_CALL(*strategy, view).WillByDefault([&] { return view; });
+    EXPECT_CALL(log, truncate_before(_)).Times(0);
+    go();
+    testing::Mock::VerifyAndClearExpectations(&log);
+
+    bytes = 1000;
+    EXPECT_CALL(log, truncate_before(LogIndex{3})).WillOnce([&](LogIndex first) {
+        bytes = 600;
+        return log.memory->truncate_before(first);
+    });
+    go();
+    bytes = 1599;
+    go();
+    testing::Mock::VerifyAndClearExpectations(&log);
+
+    bytes = 1600;
+    view.commit_index = LogIndex{4};
+    ON_CALL(*strategy, wanted_from).WillByDefault(Return(LogIndex{2}));
+    EXPECT_CALL(log, truncate_before(_)).Times(0);
+    go();
+    testing::Mock::VerifyAndClearExpectations(&log);
+    bytes = 2600;
+    ON_CALL(*strategy, wanted_from).WillByDefault(Return(LogIndex{9}));
+    EXPECT_CALL(log, truncate_before(LogIndex{4}));
+    go();
+}
+
 // ---- Reads ----
 
 TEST_F(DriverTest, AReadIsAnsweredOnceItsIndexIsApplied) {
@@ -613,6 +738,16 @@ TEST_F(DriverTest, ALocalReadAsksNobody) {
 }
 
 // ---- Commands, peers, pauses, stop ----
+
+TEST_F(DriverTest, TheBusIsToldWhomToDialAndThatIsNeverThisMember) {
+    start();
+    decide().dial = {"a:7688", "b:7688", "c:7688"};
+    EXPECT_CALL(bus, set_peers(testing::ElementsAre("b:7688", "c:7688")));
+    go();
+    testing::Mock::VerifyAndClearExpectations(&bus);
+    EXPECT_CALL(bus, set_peers(_)).Times(0);
+    go();
+}
 
 TEST_F(DriverTest, ACommandIsAnsweredByTheStrategyOrByItsDeadline) {
     start();
@@ -748,9 +883,12 @@ TEST_F(DriverTest, TheStrategyStartsFromWhatTheDiskRemembers) {
     ASSERT_TRUE(log.memory->set_hard_state(HardState{Term{2}, "b", LogIndex{2}, "extra"}));
     ASSERT_TRUE(log.memory->sync());
     engine::crash_memory_log(*log.memory);
+    engine.membership_told = {LogIndex{1}, "a, b"};
     EXPECT_CALL(engine, apply(_)).Times(2);
     start();
     EXPECT_EQ(given.self, "a");
+    EXPECT_EQ(given.membership, "a, b");
+    EXPECT_EQ(given.membership_index, LogIndex{1});
     EXPECT_EQ(given.history, "history");
     EXPECT_EQ(given.last_index, LogIndex{3});
     EXPECT_EQ(given.last_term, Term{2});

@@ -31,6 +31,7 @@ public:
     MOCK_METHOD(void, not_persisted, (LogIndex), (override));
     MOCK_METHOD(void, applied, (LogIndex), (override));
     MOCK_METHOD(void, rewound, (LogIndex, bool), (override));
+    MOCK_METHOD(void, log_reset, (), (override));
     MOCK_METHOD(void, disk_stalled, (bool), (override));
     MOCK_METHOD(std::optional<LogIndex>, wanted_from, (), (const, override));
     MOCK_METHOD(Term, write_term, (), (const, override));
@@ -53,6 +54,9 @@ public:
         ON_CALL(*this, truncate_before).WillByDefault([this](LogIndex first) {
             return memory->truncate_before(first);
         });
+        ON_CALL(*this, reset).WillByDefault([this](LogIndex next, Term previous) {
+            return memory->reset(next, previous);
+        });
     }
     MOCK_METHOD(Result<>, append, (std::span<const engine::LogEntry>), (override));
     MOCK_METHOD(Result<>, set_hard_state, (const HardState&), (override));
@@ -61,6 +65,8 @@ public:
     MOCK_METHOD(std::optional<Deadline>, sync_running_since, (), (const, override));
     MOCK_METHOD(Result<>, truncate_after, (LogIndex), (override));
     MOCK_METHOD(Result<>, truncate_before, (LogIndex), (override));
+    MOCK_METHOD(Result<>, reset, (LogIndex, Term), (override));
+    MOCK_METHOD(std::uint64_t, disk_bytes, (), (const, override));
 
     const engine::LogRecovery& recovery() const override { return memory->recovery(); }
     LogIndex first_index() const override { return memory->first_index(); }
@@ -69,8 +75,6 @@ public:
         return memory->read(from, to, visit);
     }
     Result<Term> term_at(LogIndex index) override { return memory->term_at(index); }
-    Result<> reset(LogIndex next, Term previous) override { return memory->reset(next, previous); }
-    std::uint64_t disk_bytes() const override { return 0; }
 
     std::unique_ptr<engine::Log> memory = engine::make_memory_log();
 };
@@ -88,14 +92,21 @@ public:
             applied = durable;
             return success();
         });
+        ON_CALL(*this, checkpoint).WillByDefault([this]() -> Result<> {
+            durable = applied;
+            if (checkpoint_callback) {
+                checkpoint_callback(durable);
+            }
+            return success();
+        });
     }
     MOCK_METHOD(Result<>, apply, (const engine::LogEntry&), (override));
     MOCK_METHOD(Result<>, reload, (), (override));
+    MOCK_METHOD(Result<>, checkpoint, (), (override));
 
     LogIndex applied_index() const override { return applied; }
     LogIndex durable_index() const override { return durable; }
     void on_checkpoint(std::function<void(LogIndex)> callback) override { checkpoint_callback = std::move(callback); }
-    Result<> checkpoint() override { return success(); }
     Result<std::unique_ptr<engine::Transaction>> begin(const engine::BeginOptions&) override {
         return fail(ErrorCode::kUnsupported, "not here");
     }
@@ -136,8 +147,8 @@ public:
     MOCK_METHOD(Result<>, start, (transport::MessageHandler&), (override));
     MOCK_METHOD(void, stop, (), (override));
     MOCK_METHOD(bool, send, (const NodeName&, Lane, std::shared_ptr<const ClusterMessage>), (override));
+    MOCK_METHOD(void, set_peers, (std::vector<std::string>), (override));
 
-    void set_peers(std::vector<std::string>) override {}
     void set_self(const PeerInfo&) override {}
     std::size_t queued_bytes(const NodeName&, Lane) const override { return 0; }
     std::vector<transport::PeerStats> stats() const override { return {}; }
