@@ -45,7 +45,7 @@ struct Shown {
 void each_member(Instance& instance,
                  const modes::ClusterView& view,
                  const std::function<bool(const Shown&)>& row) {
-    for (const modes::MemberView& member : view.members) {
+    for (const modes::MemberView& member : sorted_members(view)) {
         const bool self = member.id == view.self;
         if (!row({member,
                   self && member.serves_data ? instance.bolt_address() : member.bolt_address,

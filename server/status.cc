@@ -11,7 +11,10 @@ namespace {
 namespace json = boost::json;
 
 /// A mode's own details are texts; numbers and truth values are shown as such.
-json::value detail(const std::string& text) {
+json::value detail(const std::string& name, const std::string& text) {
+    if (name == "voted_for") {
+        return json::value(text);  // a member's name may be a number
+    }
     if (text == "true" || text == "false") {
         return text == "true";
     }
@@ -43,7 +46,7 @@ const modes::MemberView* find(const modes::ClusterView& view, const NodeName& id
 void add_details(json::object& out, const modes::ClusterView& view) {
     for (const auto& [name, value] : view.details) {
         if (!out.contains(name)) {
-            out[name] = detail(value);
+            out[name] = detail(name, value);
         }
     }
 }
@@ -65,18 +68,17 @@ void add_progress(json::object& out,
     out["lag_seconds"] = or_unknown(seconds(lag_ms(asked, view, stats, m)));
 }
 
-/// In the order of their names, whoever was asked.
-std::vector<modes::MemberView> sorted_members(const modes::ClusterView& view) {
-    std::vector<modes::MemberView> out = view.members;
-    std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
-    return out;
-}
-
 http::Document document(int status, const json::object& body) {
     return {status, json::serialize(body)};
 }
 
 }  // namespace
+
+std::vector<modes::MemberView> sorted_members(const modes::ClusterView& view) {
+    std::vector<modes::MemberView> out = view.members;
+    std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+    return out;
+}
 
 bool progress_known(const modes::ClusterView& view, const modes::MemberView& member) {
     return view.mode != "raft" || view.is_leader() || member.id == view.self;

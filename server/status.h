@@ -7,6 +7,8 @@
 
 #include <boost/json.hpp>
 
+#include <vector>
+
 namespace nornic::server {
 
 /// 200 as long as the process serves, so that a cluster can form; 503 once it cannot go on.
@@ -20,6 +22,8 @@ boost::json::object wal_position(const Member& member);
 /// Of a member in Raft mode.
 boost::json::object raft_state(const Member& member);
 
+/// In the order of their names, whoever was asked.
+std::vector<modes::MemberView> sorted_members(const modes::ClusterView& view);
 /// Whether the member that was asked knows how far this one is.
 bool progress_known(const modes::ClusterView& view, const modes::MemberView& member);
 /// How long one of its members has been behind, in milliseconds; 0 for one that leads.
