@@ -56,6 +56,7 @@ Core::Core(const Start& start, const Settings& settings, Storage& storage)
     }
     hard_dirty_ = start.directory_is_new;
     timeout_ticks_ = random_timeout();
+    next_context_ = random_.next();  // an answer to a question of the process before must not fit one of this
 }
 
 // ---- What is said ----
@@ -400,7 +401,8 @@ Output Core::take_output() {
         replicate_all(log_.last(), out_.messages_after_append);
     }
     if (hard_dirty_) {
-        hard_.committed = std::min(committed_, log_.last());
+        // A crash may keep this and lose the entries: never beyond those that are on disk already.
+        hard_.committed = std::min(committed_, log_.persisted());
         out_.hard_state = hard_;
         hard_dirty_ = false;
         hard_in_flight_ = true;

@@ -242,6 +242,7 @@ private:
     void on_not_member(const NotMember& m);
     void acknowledge();
     void watch_followers();
+    [[nodiscard]] bool is_witness() const;
     void need_snapshot(const NodeName& to, Progress& progress);
     /// Whether that is news.
     bool note_match(Progress& progress, LogIndex match);
@@ -263,6 +264,7 @@ private:
     void sync_progress_with_members();
     void settle_changes();
     void continue_transfer();
+    void hand_over_to_better();
     [[nodiscard]] std::optional<NodeName> fittest_successor() const;
 
     const Start start_;
@@ -311,7 +313,7 @@ private:
     std::uint64_t heartbeat_tick_ = 0;
     std::deque<WaitingRead> reads_;
     std::map<std::uint64_t, ReadId> asked_leader_;  // as follower: context of each read that the leader was asked
-    std::uint64_t next_context_ = 1;
+    std::uint64_t next_context_ = 0;
     std::uint64_t asked_tick_ = 0;
     std::optional<Transfer> transfer_;
     std::deque<PendingChange> changes_;

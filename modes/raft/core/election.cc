@@ -10,8 +10,8 @@ namespace nornic::raft {
 
 bool Core::may_campaign() const {
     const Member* self = configuration().find(start_.self);
-    if (self == nullptr && configuration_index() > committed_ && configurations_.size() > 1) {
-        // Its removal is not committed, and it may be the only one that holds it (thesis 4.2.2).
+    if ((self == nullptr || !self->votes()) && configuration_index() > committed_ && configurations_.size() > 1) {
+        // That it has no vote any more is not committed, and it may be the only one that holds it (thesis 4.2.2).
         self = configurations_[configurations_.size() - 2].second.find(start_.self);
     }
     // Nobody led for a long time: what this one holds may be what the others lack.

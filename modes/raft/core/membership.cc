@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 namespace nornic::raft {
 
@@ -101,6 +102,7 @@ void Core::settle_changes() {
 
 /// What the leader itself sees to, one thing at a time, once the configuration in force is committed.
 void Core::continue_membership() {
+    hand_over_to_better();
     if (role_ != Role::kLeader || committed_ < term_begins_ || configuration_index() > committed_) {
         return;
     }
@@ -162,17 +164,23 @@ void Core::continue_membership() {
             }
         }
     }
-    // A witness leads only until one with data has what it has (spec 004); the better one leads where there is a choice.
-    if (const auto better = fittest_successor()) {
-        const Member& other = *configuration().find(*better);
-        const bool caught_up = followers_.at(*better).match() == log_.last();
-        if (caught_up && (self->witness || (other.priority > self->priority && applied_ == committed_))) {
-            transfer_ = Transfer{0, *better, tick_, false};
-            event(fmt::format("Leadership goes to '{}', which {}.",
-                              *better,
-                              self->witness ? "holds data" : "is preferred by its priority"));
-            continue_transfer();
-        }
+}
+
+/// A witness leads only until one with data has what it has (spec 004), committed or not; the better one leads where there
+/// is a choice.
+void Core::hand_over_to_better() {
+    const Member* self = configuration().find(start_.self);
+    const auto better = role_ == Role::kLeader && self != nullptr && !transfer_ ? fittest_successor() : std::nullopt;
+    if (!better || followers_.at(*better).match() != log_.last()) {
+        return;
+    }
+    const bool settled = committed_ >= term_begins_ && applied_ == committed_ && configuration_index() <= committed_;
+    if (self->witness || (settled && configuration().find(*better)->priority > self->priority)) {
+        transfer_ = Transfer{0, *better, tick_, false};
+        event(fmt::format("Leadership goes to '{}', which {}.",
+                          *better,
+                          self->witness ? "holds data" : "is preferred by its priority"));
+        continue_transfer();
     }
 }
 
@@ -190,18 +198,19 @@ void Core::note_directory(const NodeName& from, DirectoryId directory) {
 
 // ---- Handing over ----
 
-/// Of the voters that are heard: the preferred, of these the one with the longest log.
+/// Of the voters that are heard: those that have all, of these the preferred one.
 std::optional<NodeName> Core::fittest_successor() const {
     std::optional<NodeName> best;
-    std::pair<std::uint32_t, LogIndex> best_rank;
+    std::tuple<bool, std::uint32_t, LogIndex> best_rank;
     for (const auto& [id, member] : configuration().members) {
         const auto at = followers_.find(id);
         if (!member.voter || member.witness || member.priority == 0 || at == followers_.end() ||
             tick_ - at->second.heard_tick() >= 3 * std::uint64_t{settings_.heartbeat_ticks} || down_.contains(id) ||
-            at->second.match().value == 0) {
+            at->second.match().value == 0 || seen_directories_.contains(id)) {
             continue;
         }
-        const std::pair<std::uint32_t, LogIndex> rank{member.priority, at->second.match()};
+        const LogIndex match = at->second.match();
+        const std::tuple rank{match == log_.last(), member.priority, match};
         if (!best || rank > best_rank) {
             best = id;
             best_rank = rank;

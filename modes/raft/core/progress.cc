@@ -45,12 +45,14 @@ bool Progress::matched(LogIndex match, std::uint64_t now) {
     }
     const bool news = match > match_;
     match_ = match;
-    next_ = std::max(next_, LogIndex{match.value + 1});
     progress_tick_ = now;
-    if (state_ == State::kProbe) {
-        state_ = State::kReplicate;
-        probe_sent_ = false;
+    // An answer that says less than what the probe asks leaves that open.
+    if (match.value + 1 >= next_.value) {
         next_ = LogIndex{match.value + 1};
+        if (state_ == State::kProbe) {
+            state_ = State::kReplicate;
+            probe_sent_ = false;
+        }
     }
     while (!inflight_.empty() && inflight_.front().last <= match) {
         inflight_bytes_ -= inflight_.front().bytes;
@@ -82,6 +84,13 @@ void Progress::probe() {
     probe_sent_ = false;
     inflight_.clear();
     inflight_bytes_ = 0;
+}
+
+void Progress::probe_from(LogIndex first) {
+    NORNIC_CHECK(state_ != State::kSnapshot, "probing from {} during a snapshot", first.value);
+    probe();
+    state_ = State::kProbe;
+    next_ = std::max(next_, first);
 }
 
 void Progress::snapshot(std::uint64_t now) {

@@ -41,6 +41,8 @@ public:
     /// Nothing came back for a while, or the connection went: what was on its way may be lost. Not a snapshot, whose end
     /// is told.
     void probe();
+    /// The leader's log goes no further back than `first`: whether the follower has what is before it is asked there.
+    void probe_from(LogIndex first);
     void snapshot(std::uint64_t now);
     /// Probing goes on behind `index`, or what matched; 0: it failed.
     void snapshot_ended(LogIndex index);

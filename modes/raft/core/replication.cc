@@ -17,6 +17,9 @@ void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std
     }
     limit = sendable(to, limit);
     while (progress.may_send(settings_.follower)) {
+        if (progress.next() < log_.first()) {
+            progress.probe_from(log_.first());
+        }
         const bool probing = progress.state() == Progress::State::kProbe;
         if (!probing && progress.next() > limit) {
             return;
@@ -40,8 +43,7 @@ void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std
                 append.entries =
                     log_.slice(progress.next(), limit, settings_.append_entries_max, settings_.append_bytes_max);
                 if (append.entries.empty()) {
-                    need_snapshot(to, progress);
-                    return;
+                    return;  // the log cannot be read now
                 }
             }
             last_append_bytes_ = 0;
@@ -73,11 +75,18 @@ void Core::replicate_all(LogIndex limit, std::vector<Outbound>& out) {
     last_append_.reset();
 }
 
+/// Also one that is being taken out.
+bool Core::is_witness() const {
+    const auto known = std::ranges::find_if(configurations_.rbegin(), configurations_.rend(), [&](const auto& c) {
+        return c.second.find(start_.self) != nullptr;
+    });
+    return known != configurations_.rend() && known->second.find(start_.self)->witness;
+}
+
 void Core::need_snapshot(const NodeName& to, Progress& progress) {
     const Member* member = configuration().find(to);
     progress.snapshot(tick_);
-    if (const Member* self = configuration().find(start_.self);
-        self != nullptr && self->witness && member != nullptr && !member->witness) {
+    if (is_witness() && (member == nullptr || !member->witness)) {
         snapshot_retry_tick_[to] = tick_ + settings_.election_ticks;  // there is no data here to send
         return;
     }
@@ -187,6 +196,12 @@ void Core::on_append_response(const NodeName& from, const Message& message, cons
             agree = LogIndex{log_.first_of_term_run(agree).value - 1};
         }
         if (!progress.rejected(m.match, LogIndex{agree.value + 1}, tick_)) {
+            return;
+        }
+        // It does not even have what the log here begins behind. Of one that has it no entry may be replaced by a state:
+        // it may have acknowledged more than that state holds (thesis figure 5.3, rule 6).
+        if (m.match < log_.first()) {
+            need_snapshot(from, progress);
             return;
         }
     }

@@ -32,9 +32,16 @@ TEST(Progress, ProbesWithOneMessageAtATimeUntilTheLogsMeet) {
     EXPECT_EQ(p.next(), at(4));
     EXPECT_TRUE(p.may_send(kLimits));
     p.sent(at(3), 0, 8);
-    EXPECT_FALSE(p.matched(at(0), 9)) << "nothing new, but the logs met";
+    EXPECT_TRUE(p.matched(at(2), 9)) << "durable, and less than what was asked";
+    EXPECT_EQ(p.state(), State::kProbe);
+    EXPECT_EQ(p.next(), at(4));
+    EXPECT_TRUE(p.matched(at(3), 9));
     EXPECT_EQ(p.state(), State::kReplicate);
-    EXPECT_EQ(p.next(), at(1));
+    EXPECT_EQ(p.next(), at(4));
+    p.probe();
+    p.sent(at(3), 0, 10);
+    EXPECT_FALSE(p.matched(at(3), 11)) << "nothing new, but the logs met";
+    EXPECT_EQ(p.state(), State::kReplicate);
 }
 
 TEST(Progress, AWindowOfMessages) {
@@ -148,6 +155,19 @@ TEST(Progress, NothingGoesOutDuringASnapshotAndProbingGoesOnBehindIt) {
     EXPECT_EQ(p.match(), at(11)) << "the follower itself has not said so yet";
     p.snapshot_ended(at(90));
     EXPECT_EQ(p.next(), at(41)) << "none was on its way";
+}
+
+TEST(Progress, WhereTheLogWasCutTheFollowerIsAskedAtItsBeginning) {
+    Progress p = replicating(10);
+    p.sent(at(11), 1, 1);
+    p.probe_from(at(31));
+    EXPECT_EQ(p.state(), State::kProbe);
+    EXPECT_EQ(p.next(), at(31));
+    EXPECT_EQ(p.match(), at(10));
+    EXPECT_TRUE(p.may_send(kLimits));
+    p.sent(at(30), 0, 2);
+    EXPECT_TRUE(p.rejected(at(30), at(12), 3));
+    EXPECT_EQ(p.next(), at(12));
 }
 
 TEST(Progress, ASnapshotThatFailedStartsAgainBehindWhatMatched) {
