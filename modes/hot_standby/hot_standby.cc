@@ -30,6 +30,7 @@ HotStandby::HotStandby(const StrategyStart& start, const HotStandbySettings& set
       taken_{start.last_index},
       persisted_{start.last_index},
       committed_{start.applied},
+      carried_out_{start.applied},
       applied_{start.applied} {
     // "role peer epochs": the role it was last started with, whom it last met, where the epochs of its log begin.
     const std::string_view extra = start.hard_state.extra;
@@ -144,6 +145,7 @@ void HotStandby::forget_after(LogIndex keep) {
     persisted_ = std::min(persisted_, keep);
     matched_ = std::min(matched_, keep);
     committed_ = std::min(committed_, keep);
+    carried_out_ = std::min(carried_out_, keep);
     applied_ = std::min(applied_, keep);
     last_epoch_ = tail_.empty() ? Term{0} : tail_.back().term;
     if (tail_.empty() && keep.value > 0 && start_.log != nullptr) {
@@ -215,7 +217,8 @@ Ready HotStandby::take_ready() {
     }
     unwritten_bytes_ = 0;
     taken_ = last_;
-    out.committed = std::min(committed_, persisted_);
+    out.committed = std::min(state_ == State::kPrimary && !lease_holds() ? still_committed() : committed_, persisted_);
+    carried_out_ = std::max(carried_out_, out.committed);
     return out;
 }
 
@@ -540,7 +543,7 @@ void HotStandby::snapshot_installed(const InstalledSnapshot& installed) {
     rewinding_ = false;
     rewind_to_.reset();
     needs_snapshot_ = false;
-    last_ = taken_ = persisted_ = committed_ = applied_ = matched_ = installed.index;
+    last_ = taken_ = persisted_ = committed_ = carried_out_ = applied_ = matched_ = installed.index;
     said_received_ = LogIndex{0};
     no_room_ = false;
     last_epoch_ = installed.term;

@@ -128,6 +128,7 @@ private:
     [[nodiscard]] Term next_epoch() const;
     [[nodiscard]] bool log_at_least(Term last_epoch, LogIndex last_index) const;
     [[nodiscard]] Result<> may_promote(bool force) const;
+    [[nodiscard]] std::string why_not_by_itself() const;  // empty: it may lead
     void on_heartbeat(const NodeName& from, const transport::Heartbeat& m);
     void on_heartbeat_response(const NodeName& from, const transport::HeartbeatResponse& m);
     void on_fence(const NodeName& from, const transport::Fence& m);
@@ -147,6 +148,9 @@ private:
     void lost_contact();
     void on_batch_response(const NodeName& from, const transport::WALBatchResponse& m);
     void advance_commit();
+    /// What a primary decided on alone counts as long as it may: not once it was stopped, or deposed, before that was
+    /// carried out.
+    [[nodiscard]] LogIndex still_committed() const;
     void watch_standby();
     void set_in_sync(bool in_sync);
     /// The standby holds all that was committed.
@@ -182,6 +186,7 @@ private:
     LogIndex taken_;
     LogIndex persisted_;
     LogIndex committed_;
+    LogIndex carried_out_;  // what of it was handed to the driver
     LogIndex applied_;
     LogIndex matched_;  // as standby: equal to the log of this epoch's primary up to here
     std::uint64_t last_hybrid_time_ = 0;

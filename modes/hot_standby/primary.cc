@@ -344,6 +344,10 @@ void HotStandby::advance_commit() {
     continue_hand_over();
 }
 
+LogIndex HotStandby::still_committed() const {
+    return std::min(committed_, std::max(carried_out_, std::min(persisted_, peer_.received)));
+}
+
 bool HotStandby::standby_holds_all() const {
     const LogIndex known = settings_.sync_mode == SyncMode::kSync ? peer_.persisted : peer_.received;
     // What was acknowledged before this epoch ends with its first entry, whatever this member knows to be committed.

@@ -77,6 +77,7 @@ void HotStandby::follow(const NodeName& primary) {
 
 void HotStandby::step_down(const std::string& why) {
     event(fmt::format("No longer primary: {}. Writes are refused; this member becomes the standby.", why));
+    committed_ = still_committed();
     state_ = State::kAsking;
     waiting_why_ = "it stepped down and waits to hear from the new primary";
     primary_heard_tick_ = tick_;
@@ -265,13 +266,18 @@ Result<> HotStandby::may_promote(bool force) const {
         // That it led when it stopped proves nothing: the other one may have been promoted since.
         return fail(ErrorCode::kDatabaseUnavailable,
                     fmt::format("{} does not answer and may hold newer writes or have been promoted; bring it back, or "
-                                "accept the loss with {{\"force\": true}}",
+                                "accept the loss with POST /admin/promote {{\"force\": true}}",
                                 peer_name()));
     }
     return fail(ErrorCode::kDatabaseUnavailable,
                 fmt::format("this member may lack writes that {0} acknowledged: it was not in sync when it last heard "
-                            "from it. Bring {0} back, or accept the loss with {{\"force\": true}}",
+                            "from it. Bring {0} back, or accept the loss with POST /admin/promote {{\"force\": true}}",
                             primary_.empty() ? peer_name() : "'" + primary_ + "'"));
+}
+
+std::string HotStandby::why_not_by_itself() const {
+    const Result<> may = may_promote(false);
+    return may ? std::string{} : may.error().message();
 }
 
 /// The primary is silent, or none was ever found.
@@ -292,9 +298,7 @@ void HotStandby::consider_failover() {
             claim_epoch_ = next_epoch();
             promote("it is new, configured as primary, and no peer answered");
         } else {
-            waiting_why_ = fmt::format("{} does not answer and may hold newer writes or have been promoted; bring it "
-                                       "back, or POST /admin/promote {{\"force\": true}} to serve from here",
-                                       peer_name());
+            waiting_why_ = why_not_by_itself();
         }
         return;
     }
@@ -303,9 +307,9 @@ void HotStandby::consider_failover() {
                        "promotes this member";
         return;
     }
-    if (const Result<> may = may_promote(false); !may) {
-        if (waiting_why_ != may.error().message()) {
-            waiting_why_ = may.error().message();
+    if (const std::string why = why_not_by_itself(); !why.empty()) {
+        if (waiting_why_ != why) {
+            waiting_why_ = why;
             event("The primary is silent, but no failover: " + waiting_why_ + ".");
         }
         return;

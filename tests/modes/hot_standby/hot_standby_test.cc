@@ -404,6 +404,53 @@ TEST(HotStandby, WithAWitnessAnIsolatedPrimaryStopsAndTheStandbyLeads) {
     EXPECT_EQ(pair["a"].diverged, (Texts{"y"}));
 }
 
+TEST(HotStandby, AWriteDecidedOnBeforeAPauseIsNotCarriedOutBehindItUnlessTheLeadStillHolds) {
+    Pair pair{with(SyncMode::kAsync, FencePolicy::kWitness), true};
+    form(pair);
+    pair["a"].disk_takes_no_entries = true;
+    ASSERT_TRUE(pair.propose("a", "x"));
+    pair.cut("a", "b");
+    pair.cut("a", "w");
+    pair.ticks(9);
+    pair["a"].disk_takes_no_entries = false;
+    pair.settle();
+    ASSERT_TRUE(pair["a"].committed.empty()) << "logged, but two thirds of the time-out are over";
+    // It is heard again, decides, and is stopped before it has carried that out.
+    pair["a"].frozen_disk = true;
+    pair.heal("a", "w");
+    pair.ticks(1);
+    pair.cut("a", "w");
+    pair.strategy("a").paused(30);
+    pair["a"].frozen_disk = false;
+    pair.settle();
+    EXPECT_TRUE(pair["a"].committed.empty()) << "another may lead by now";
+    // That there was none shows.
+    pair.heal("a", "w");
+    pair.ticks(1);
+    EXPECT_EQ(pair["a"].committed.size(), 1U);
+}
+
+TEST(HotStandby, AWriteDecidedOnAndNotCarriedOutIsNoneOfAPrimaryThatSteppedDown) {
+    Pair pair{with(SyncMode::kAsync)};
+    form(pair);
+    pair.cut("a", "b");
+    pair["a"].disk_takes_no_entries = true;
+    ASSERT_TRUE(pair.propose("a", "x"));
+    pair.ticks(20);
+    ASSERT_NE(pair.strategy("b").write_term().value, 0U);
+    Ready ready = *std::exchange(pair["a"].waiting, std::nullopt);
+    pair["a"].disk.entries.push_back(ready.entries.front());
+    pair.strategy("a").persisted(ready.entries.front().index);
+    // In this moment it hears of its successor.
+    pair["a"].disk_takes_no_entries = false;
+    ClusterMessage later;
+    later.mutable_heartbeat()->set_epoch(pair.strategy("b").view().term.value);
+    later.mutable_heartbeat()->set_sequence(1);
+    later.mutable_heartbeat()->set_leading(true);
+    pair.strategy("a").step("b", later);
+    EXPECT_EQ(pair.strategy("a").take_ready().committed, pair["a"].applied);
+}
+
 TEST(HotStandby, ANewPrimaryTakesNoWritesBeforeItHasAppliedWhatItInherited) {
     Pair pair{with(SyncMode::kSync)};
     form(pair);
