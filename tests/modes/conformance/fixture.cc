@@ -3,6 +3,7 @@
 #include "base/check.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -222,7 +223,8 @@ void Cluster::crash(const NodeName& name, std::size_t records) {
         m.writing.reset();
     }
     m.state.resize(m.durable.value);
-    m.paused = m.stalled = m.disk_full = m.state_lost = false;
+    m.paused = m.stalled = m.disk_full = m.state_lost = m.checkpoint_asked = false;
+    m.dials.reset();
     m.hold = Hold::kNothing;
     m.held_ticks = m.missed_ticks = 0;
     m.down_while_paused.clear();
@@ -279,6 +281,9 @@ void Cluster::tick_member(const NodeName& name) {
     if (m.paused) {
         ++m.missed_ticks;
         return;
+    }
+    if (std::exchange(m.checkpoint_asked, false)) {
+        checkpoint(name);
     }
     m.held_ticks = m.hold != Hold::kNothing && m.writing ? m.held_ticks + 1 : 0;
     const bool stalled = m.held_ticks > options_.stall_ticks;
@@ -367,6 +372,15 @@ bool Cluster::step_driver(const NodeName& name) {
     const std::size_t answers_open = m.commands.size();
     answer_ready(name, ready);
     const bool answered = !ready.empty() || m.commands.size() != answers_open;
+    m.checkpoint_asked = m.checkpoint_asked || ready.checkpoint;
+    if (ready.dial) {
+        dial(name, *ready.dial);
+    }
+    if (ready.reset_log) {
+        reset_log(name, *ready.reset_log);
+        after_input(name);
+        return true;
+    }
     if (ready.rewind_to) {
         rewind(name, *ready.rewind_to);
         after_input(name);
@@ -485,6 +499,28 @@ void Cluster::rewind(const NodeName& name, LogIndex keep) {
     m.strategy->rewound(keep, taken_back);
 }
 
+void Cluster::reset_log(const NodeName& name, LogPlace place) {
+    Member& m = member(name);
+    ++marks_["log reset"];
+    note(name, fmt::format("begins its log anew behind {} of term {}", place.index.value, place.term.value));
+    m.log.reset(LogIndex{place.index.value + 1}, place.term);
+    m.end = place.index;
+    for (const auto& [at, waiting] : std::exchange(m.waiting, {})) {
+        finish(waiting.id, Outcome::kUnknown);
+    }
+    m.strategy->log_reset();
+}
+
+void Cluster::dial(const NodeName& name, const std::vector<std::string>& addresses) {
+    note(name, fmt::format("dials {}", fmt::join(addresses, ", ")));
+    member(name).dials.emplace(addresses.begin(), addresses.end());
+    for (const NodeName& other : names()) {
+        if (other != name && !dialed(name, other)) {
+            disconnect(name, other, transport::LostReason::kClosed);
+        }
+    }
+}
+
 void Cluster::append_batch(const NodeName& name) {
     Member& m = member(name);
     if (m.disk_full && !m.writing->entries.empty()) {
@@ -505,9 +541,13 @@ void Cluster::refuse_batch(const NodeName& name, const Ready& ready) {
     ++marks_["no room"];
     note(name, fmt::format("has no room for entries {} to {}", first.value, ready.entries.back().index.value));
     for (auto at = m.waiting.lower_bound(first);
-         at != m.waiting.end() && at->first <= ready.entries.back().index;
-         at = m.waiting.erase(at)) {
+         at != m.waiting.end() && at->first <= ready.entries.back().index;) {
+        if (ready.entries[at->first.value - first.value].term != at->second.term) {
+            ++at;  // what was to be overwritten stays
+            continue;
+        }
         finish(at->second.id, Outcome::kRefused, Error{ErrorCode::kDiskFull, "no room"});
+        at = m.waiting.erase(at);
     }
     m.strategy->not_persisted(first);
 }
@@ -705,7 +745,18 @@ void Cluster::heal() {
     watch_connections();
 }
 
+bool Cluster::dialed(const NodeName& one, const NodeName& other) const {
+    const auto dials = [&](const NodeName& from, const NodeName& to) {
+        const auto& list = member(from).dials;
+        return !list || list->contains(info(to).cluster_address);
+    };
+    return dials(one, other) || dials(other, one);
+}
+
 bool Cluster::reachable(const NodeName& one, const NodeName& other) const {
+    if (!dialed(one, other)) {
+        return false;
+    }
     for (const Pair& pair : {Pair{one, other}, Pair{other, one}}) {
         const auto link = links_.find(pair);
         if (!alive(pair.first) || member(pair.first).paused || (link != links_.end() && link->second.cut)) {
@@ -775,6 +826,13 @@ void Cluster::fill_disk(const NodeName& name, bool on) {
 void Cluster::checkpoint(const NodeName& name, Retention retention) {
     Member& m = member(name);
     if (m.state_lost) {
+        return;
+    }
+    if (m.spec->witness) {
+        if (m.strategy) {
+            const LogIndex committed = m.strategy->view().commit_index;
+            m.log.drop_before(std::min(committed, m.strategy->wanted_from().value_or(committed)));
+        }
         return;
     }
     m.durable = LogIndex{m.state.size()};

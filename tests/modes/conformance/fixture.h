@@ -152,7 +152,8 @@ public:
     void hold_disk(const NodeName& name, Hold at);
     void fill_disk(const NodeName& name, bool on);
     enum class Retention : std::uint8_t { kForPeers, kNone };
-    /// The engine's state is durable, and the log forgets it as far as the peers allow.
+    /// The engine's state is durable, and the log forgets it as far as the peers allow. A witness, which has no state,
+    /// forgets what is committed and not wanted.
     void checkpoint(const NodeName& name, Retention retention = Retention::kForPeers);
 
     // ---- What clients and operators ask ----
@@ -223,6 +224,8 @@ private:
         bool state_lost = false;  // applied too much, and waits for a snapshot
         bool disk_full = false;
         bool paused = false;
+        bool checkpoint_asked = false;
+        std::optional<std::set<std::string>> dials;  // addresses; not said: everybody
         std::uint64_t held_ticks = 0;
         std::uint64_t missed_ticks = 0;
         std::set<NodeName> down_while_paused;
@@ -255,6 +258,8 @@ private:
     void send(const NodeName& from, const Outbound& out);
     void answer_ready(const NodeName& name, Ready& ready);
     void rewind(const NodeName& name, LogIndex keep);
+    void reset_log(const NodeName& name, LogPlace place);
+    void dial(const NodeName& name, const std::vector<std::string>& addresses);
     void append_batch(const NodeName& name);
     void refuse_batch(const NodeName& name, const Ready& ready);
     void end_write(const NodeName& name);
@@ -265,6 +270,8 @@ private:
     void connect(const NodeName& one, const NodeName& other);
     void disconnect(const NodeName& one, const NodeName& other, transport::LostReason reason);
     [[nodiscard]] bool reachable(const NodeName& one, const NodeName& other) const;
+    /// One of them dials the other.
+    [[nodiscard]] bool dialed(const NodeName& one, const NodeName& other) const;
     void watch_connections();
     void finish(ProposalId id, Outcome outcome, std::optional<Error> error = std::nullopt);
     void note(const NodeName& name, const std::string& what);

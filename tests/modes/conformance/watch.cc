@@ -9,6 +9,21 @@ namespace nornic::modes::conformance {
 
 void Cluster::check_ready(const NodeName& name, const Ready& ready) {
     const Member& m = member(name);
+    if (ready.reset_log) {
+        EXPECT_TRUE(m.spec->witness) << "data begins anew by a snapshot only; " << where(name);
+        EXPECT_TRUE(!ready.hard_state && ready.entries.empty() && ready.messages_after_append.empty() &&
+                    ready.messages_after_persist.empty() && !ready.rewind_to && ready.placed.empty())
+            << "a Ready that resets the log does nothing else; " << where(name);
+    }
+    if (ready.dial) {
+        for (const std::string& address : *ready.dial) {
+            EXPECT_TRUE(address != info(name).cluster_address &&
+                        std::any_of(members_.begin(), members_.end(), [&](const auto& named) {
+                            return info(named.first).cluster_address == address;
+                        }))
+                << "it dials '" << address << "'; " << where(name);
+        }
+    }
     if (ready.rewind_to) {
         EXPECT_TRUE(!ready.hard_state && ready.entries.empty() && ready.messages_after_append.empty() &&
                     ready.messages_after_persist.empty())
