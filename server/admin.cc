@@ -167,7 +167,7 @@ struct CommandPath {
 };
 using Kind = modes::Command::Kind;
 constexpr CommandPath kCommands[] = {
-    {"/admin/promote", Kind::kPromote, "promoted", "to become the primary", take_force},
+    {"/admin/promote", Kind::kPromote, "promoted", "to take over", take_force},
     {"/admin/cluster/transfer-leadership", Kind::kTransfer, "transferred", "to hand leadership over", take_target},
     {"/admin/transfer-leadership", Kind::kTransfer, "transferred", "to hand leadership over", take_target},
     {"/admin/cluster/add", Kind::kAddMember, "added", "to take in a member", take_member},

@@ -224,7 +224,9 @@ int serve_witness(const env::Loaded& loaded,
     if (!wait_for_end(witness.replica(), signals, [&] { witness.tend(); })) {
         exit_failed(witness.replica());
     }
-    http.value()->stop(system_clock().now() + settings.shutdown_timeout);
+    const Deadline deadline = system_clock().now() + settings.shutdown_timeout;
+    witness.replica().leave(deadline);
+    http.value()->stop(deadline);
     witness.replica().stop();
     witness.pool().stop();
     witness.close();

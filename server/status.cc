@@ -51,6 +51,15 @@ void add_details(json::object& out, const modes::ClusterView& view) {
     }
 }
 
+/// What an operator may do where the mode itself cannot go on.
+void add_how_to(json::object& out, const modes::ClusterView& view) {
+    if (view.state == "no_quorum") {
+        out["how_to"] =
+            "start or reconnect the members that are missing; if a majority is lost for good, stop the one with the newest "
+            "log and run nornicdb recover --force-new-cluster on it";
+    }
+}
+
 json::value or_null(const std::string& text) {
     return text.empty() ? json::value(nullptr) : json::value(text);
 }
@@ -126,6 +135,7 @@ http::Document health(const Member& member) {
         replication["lag_seconds"] = seconds(own_lag_ms(member, view, stats));
         replication["diverged_entries"] = stats.diverged_entries;
         replication["history"] = or_null(member.history);
+        add_how_to(replication, view);
         add_details(replication, view);
     }
     return document(failure ? 503 : 200,
@@ -192,6 +202,7 @@ json::object cluster_status(const Member& member) {
                      {"diverged_entries", stats.diverged_entries},
                      {"snapshots_sent", stats.snapshots_sent},
                      {"snapshots_installed", stats.snapshots_installed}};
+    add_how_to(out, view);
     add_details(out, view);
     if (member.bus != nullptr) {
         out["cluster_auth"] = member.bus->authentication();

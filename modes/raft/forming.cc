@@ -55,6 +55,10 @@ void Raft::on_join_request(const NodeName& from, const JoinRequest& m) {
     if (m.address().size() > kAddressBytesMax || m.priority() > kPriorityMax || m.directory() == 0 || m.configured()) {
         return;
     }
+    if (m.leave()) {
+        on_leave_request(from);
+        return;
+    }
     if (!core_.formed()) {
         constexpr std::size_t kFreshMax = raft::kMembersMax;
         if (fresh_.size() < kFreshMax || fresh_.contains(from)) {
@@ -97,6 +101,29 @@ void Raft::on_join_request(const NodeName& from, const JoinRequest& m) {
         }
     }
     say(from, std::move(message));
+}
+
+void Raft::on_leave_request(const NodeName& from) {
+    if (core_.role() == raft::Role::kLeader && core_.configuration().find(from) != nullptr &&
+        core_.change_members(0, {{raft::Change::Kind::kRemove, from, {}}})) {
+        event(fmt::format("'{}' stops and leaves the group.", from));
+    }
+}
+
+/// An orderly stop that gives membership up: asked of the leader until the group is one without this member. A leader hands
+/// over first and asks its successor.
+void Raft::ask_to_leave() {
+    if (!leaving_ || left() || tick_ - asked_tick_ < settings_.heartbeat_ticks) {
+        return;
+    }
+    asked_tick_ = tick_;
+    if (const NodeName& leader = core_.leader(); !leader.empty() && leader != start_.self) {
+        ClusterMessage message;
+        JoinRequest& m = *message.mutable_join_request();
+        m.set_directory(core_.directory().value);
+        m.set_leave(true);
+        say(leader, std::move(message));
+    }
 }
 
 void Raft::on_join_response(const NodeName& from, const JoinResponse& m) {
@@ -170,7 +197,8 @@ void Raft::consider_bootstrap() {
     }
 }
 
-/// A member that says of itself that it can be dialed elsewhere is the same member.
+/// A member that says of itself that it can be dialed elsewhere is the same member. Whether one is a witness the first
+/// configuration could only tell of those that were heard by then.
 void Raft::watch_addresses() {
     if (core_.role() != raft::Role::kLeader || tick_ - address_tick_ < settings_.heartbeat_ticks) {
         return;
@@ -178,16 +206,19 @@ void Raft::watch_addresses() {
     address_tick_ = tick_;
     for (const auto& [id, member] : core_.configuration().members) {
         std::string now = id == start_.self ? start_.cluster_address : std::string{};
+        bool witness = id == start_.self ? is_witness() : member.witness;
         if (const auto info = infos_.find(id); info != infos_.end() && core_.is_up(id)) {
             now = info->second.cluster_address;
+            witness = info->second.witness;
         }
-        if (now.empty() || now == member.address || now.size() > kAddressBytesMax) {
+        if (now.empty() || now.size() > kAddressBytesMax || (now == member.address && witness == member.witness)) {
             continue;
         }
         raft::Change change{raft::Change::Kind::kUpdate, id, member};
         change.member.address = now;
+        change.member.witness = witness;
         if (core_.change_members(0, {change})) {
-            event(fmt::format("'{}' is at {} now.", id, now));
+            event(fmt::format("'{}' is at {} now{}.", id, now, witness != member.witness ? witness ? ", a witness" : ", with data" : ""));
         }
         return;
     }

@@ -292,6 +292,7 @@ void Raft::tick() {
     ++tick_;
     core_.tick();
     form();
+    ask_to_leave();
     watch_addresses();
     watch_promotion();
     consider_checkpoint();
@@ -379,7 +380,11 @@ void Raft::step(const NodeName& from, const ClusterMessage& message) {
         return;
     }
     if (auto* append = std::get_if<raft::AppendEntries>(&translated->body)) {
-        append->other_history = !is_witness() && history != history_;
+        if (is_witness()) {
+            history_ = history.empty() ? history_ : history;  // it holds no data; what it passes on is the group's
+        }
+        // A witness that leads may not know whose data it is; an empty member takes nothing of it.
+        append->other_history = history.empty() ? !is_witness() && core_.log().last().value == 0 : history != history_;
         const bool foreign = append->other_history && core_.log().last().value > 0;
         if (foreign && !foreign_here_) {
             event(fmt::format("This member holds data of another group than '{}' and keeps it; empty its data directory to "
@@ -529,14 +534,17 @@ void Raft::watch_promotion() {
 
 void Raft::leave() {
     leaving_ = true;
-    if (settings_.leave_on_stop && core_.role() == raft::Role::kLeader) {
-        static_cast<void>(core_.change_members(0, {{raft::Change::Kind::kRemove, start_.self, {}}}));
-    }
+    asked_tick_ = 0;
     core_.leave();
 }
 
 bool Raft::left() const {
-    return core_.left();
+    if (!core_.left() || !settings_.leave_on_stop || !core_.formed()) {
+        return core_.left();
+    }
+    // The last one has nobody to leave to.
+    return core_.removed() || !core_.is_member() || core_.configuration().members.size() == 1 ||
+           core_.role() == raft::Role::kLeader;
 }
 
 // ---- What is ----

@@ -86,6 +86,8 @@ private:
     void ask_to_join(const NodeName& peer);
     void on_join_request(const NodeName& from, const transport::JoinRequest& m);
     void on_join_response(const NodeName& from, const transport::JoinResponse& m);
+    void on_leave_request(const NodeName& from);
+    void ask_to_leave();
     void consider_bootstrap();
     void watch_addresses();
     /// Whom the bus should dial, if that is news.

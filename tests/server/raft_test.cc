@@ -302,6 +302,27 @@ TEST_F(RaftGroupTest, AddingAWrongAddressCostsNothing) {
     EXPECT_FALSE(leader()->run("CALL db.bolt.addRaftLearnerNode(1.5, 'a', 1, 1)"));
 }
 
+TEST_F(RaftGroupTest, AStopThatLeavesTakesTheMemberOutAndAPlainOneDoesNot) {
+    form();
+    start(3, {{"NORNICDB_CLUSTER_RAFT_JOIN", address(1)}, {"NORNICDB_CLUSTER_LEAVE_ON_STOP", "true"}});
+    ASSERT_TRUE(soon([&] {
+        return ready(3) && parsed(leader()->admin("GET", "/admin/raft/state")).at("voters").as_array().size() == 4;
+    }));
+    // Also if it leads: it hands over first.
+    const http::Document moved = leader()->admin("POST", "/admin/transfer-leadership", R"({"target": "node-3"})");
+    EXPECT_EQ(moved.status, 200) << moved.json;
+    ASSERT_TRUE(soon([&] { return leader() == &members[3]; }));
+    members[3].instance->replica().leave(system_clock().now() + 10s);
+    ASSERT_TRUE(soon([&] { return leader() != nullptr && leader() != &members[3]; }));
+    EXPECT_EQ(status(*leader()).at("members").as_array().size(), 3U);
+    members[3].stop();
+    DataMember& plain = follower();
+    plain.instance->replica().leave(system_clock().now() + 10s);
+    plain.stop();
+    ASSERT_TRUE(leader()->run("CREATE (:P)"));
+    EXPECT_EQ(status(*leader()).at("members").as_array().size(), 3U);
+}
+
 TEST_F(RaftGroupTest, WithoutAMajorityReadsStayAndWritesAnswerAtOnce) {
     form();
     ASSERT_TRUE(leader()->run("CREATE (:P)"));
@@ -321,6 +342,7 @@ TEST_F(RaftGroupTest, WithoutAMajorityReadsStayAndWritesAnswerAtOnce) {
     const json::object said = left.replication();
     EXPECT_EQ(said.at("state"), "no_quorum");
     EXPECT_FALSE(said.at("reason").as_string().empty());
+    EXPECT_NE(said.at("how_to").as_string().find("recover --force-new-cluster"), std::string::npos);
     bolt::TransactionOptions reads;
     reads.mode = AccessMode::kRead;
     EXPECT_EQ(left.run("MATCH (p:P) RETURN count(p)", reads).value().rows[0][0].as_integer(), 1);
