@@ -67,6 +67,7 @@ sim: packages
 	@scripts/build release nornic_sim
 	@python3 tests/sim/seeds.py --mode ha_standby --first $(FIRST) --count $(SEEDS)
 	@python3 tests/sim/seeds.py --mode standalone --first $(FIRST) --count $(SEEDS)
+	@python3 tests/sim/seeds.py --mode raft --first $(FIRST) --count $(SEEDS)
 
 drivers: packages-tests
 	@python3 scripts/run_tests.py --only python,javascript,go,java

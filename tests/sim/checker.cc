@@ -1,6 +1,7 @@
 #include "tests/sim/checker.h"
 
 #include "tests/sim/node.h"
+#include "tests/sim/raft_checker.h"
 
 #include <algorithm>
 #include <charconv>
@@ -49,6 +50,9 @@ void Checker::logged(Node& node, const engine::LogEntry& entry) {
                                    node.id()));
     }
     holders_[key] |= std::uint64_t{1} << node.number();
+    if (world_.raft_checker) {
+        world_.raft_checker->logged(node, entry);
+    }
     world_.scheduler.mix(entry.index.value << 16 ^ entry.term.value << 4 ^ node.number());
 }
 
@@ -68,7 +72,7 @@ void Checker::reopened(Node& node, LogIndex last) {
 }
 
 void Checker::synced(Node& node, LogIndex from) {
-    if (node.witness() || world_.menu.standalone) {
+    if (node.witness() || world_.menu.standalone || world_.menu.raft.on) {
         return;
     }
     const std::vector<Term>& mine = node.disk().durable;
@@ -84,7 +88,7 @@ void Checker::synced(Node& node, LogIndex from) {
 /// way. Whether it does shows in the end.
 void Checker::committed(Node& node, Term term, LogIndex last) {
     const std::vector<Term>& line = node.disk().lineage;
-    if (term < newest_committed_ && last.value < line.size()) {
+    if (term < newest_committed_ && last.value < line.size() && !world_.menu.raft.on) {
         late_.emplace(last, line[last.value]);
         world_.mark("commit: in an epoch that was over");
     }
@@ -129,7 +133,7 @@ void Checker::acknowledged(Node& node, modes::Committed committed) {
         world_.violate(fmt::format("two members acknowledged writes in epoch {}", committed.term.value));
     }
     bool in_sync = false;
-    if (node.alive()) {
+    if (node.alive() && !world_.menu.raft.on) {
         for (const auto& [name, value] : node.replica().view().details) {
             in_sync = in_sync || (name == "sync_state" && value == "synced");
         }
@@ -145,6 +149,9 @@ void Checker::applied(Node& node, engine::EngineHost& engine, const engine::LogE
                                    entry.index.value,
                                    entry.term.value,
                                    logged == entries_.end() ? "was never logged" : "is another than the one that was logged"));
+    }
+    if (world_.raft_checker && !node.standalone()) {
+        world_.raft_checker->applied(node, entry);
     }
     // All members at the same entries, so that one that was elsewhere is compared, too.
     if (entry.index.value % kStateEvery == 0) {
@@ -197,7 +204,8 @@ void Checker::compare_state(Node& node, engine::EngineHost& engine) {
 }
 
 void Checker::count_primaries() {
-    if (world_.menu.standby.fence_policy == modes::FencePolicy::kAvailable || world_.forced != 0) {
+    // In Raft one that is cut off may go on for a moment; what it writes nobody commits.
+    if (world_.menu.standby.fence_policy == modes::FencePolicy::kAvailable || world_.forced != 0 || world_.menu.raft.on) {
         return;
     }
     std::string who;
@@ -292,6 +300,9 @@ std::string Checker::why_lost_is_wrong(const Acknowledged& lost) const {
     const std::pair key{lost.committed.index, lost.committed.term};
     const modes::HotStandbySettings& ha = world_.menu.standby;
     const auto never = [&]() -> std::string {
+        if (world_.menu.raft.on) {
+            return "Raft loses nothing";
+        }
         if (world_.forced != 0) {
             return {};
         }

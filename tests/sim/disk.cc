@@ -4,6 +4,7 @@
 #include "engine/log/codec.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/node.h"
+#include "tests/sim/raft_checker.h"
 
 #include <algorithm>
 #include <utility>
@@ -201,8 +202,11 @@ Result<std::unique_ptr<engine::Log>> Disk::open_log() {
         }
     }
     durable = lineage;
-    if (world_.menu.standalone) {
+    if (node_.standalone()) {
         world_.checker->reopened(node_, last);
+    }
+    if (world_.raft_checker) {
+        world_.raft_checker->durable(node_, first);
     }
     changed_from_ = SIZE_MAX;
     line_changed_ = false;
@@ -217,6 +221,9 @@ void Disk::synced() {
         durable.resize(std::min(durable.size(), changed_from_));
         durable.insert(durable.end(), lineage.begin() + static_cast<std::ptrdiff_t>(durable.size()), lineage.end());
         world_.checker->synced(node_, LogIndex{changed_from_});
+        if (world_.raft_checker) {
+            world_.raft_checker->durable(node_, LogIndex{changed_from_});
+        }
     }
     changed_from_ = SIZE_MAX;
     line_changed_ = false;
@@ -285,6 +292,9 @@ void Disk::wipe() {
     }
     home_ = engine::make_memory_kv_home();
     world_.checker->wiped();
+    if (world_.raft_checker) {
+        world_.raft_checker->wiped(node_);
+    }
     lineage.assign(1, Term{0});
     durable = lineage;
     hard_states_.assign(1, engine::HardState{});
@@ -355,7 +365,9 @@ void Disk::rot() {
 
 /// Mutations that are done to a log at rest.
 void Disk::harm_memory_log() {
-    const bool forget = world_.menu.mutation == Mutation::kHardStateForgotten;
+    const Mutation mutation = world_.menu.mutation;
+    const bool forget = mutation == Mutation::kHardStateForgotten || mutation == Mutation::kVoteForgotten ||
+                        mutation == Mutation::kTermForgotten;
     const bool shorten = world_.menu.mutation == Mutation::kTailLost && world_.random.one_in(2);
     if (!world_.faults || (!forget && !shorten)) {
         return;
@@ -376,8 +388,15 @@ void Disk::harm_memory_log() {
         return true;
     }));
     static_cast<void>(made->append(kept));
-    if (!forget) {
-        static_cast<void>(made->set_hard_state(old.recovery().hard_state));
+    engine::HardState state = old.recovery().hard_state;
+    if (mutation == Mutation::kVoteForgotten) {
+        state.voted_for.clear();
+    } else if (mutation == Mutation::kTermForgotten) {
+        state.term = Term{state.term.value - std::min<std::uint64_t>(state.term.value, 1 + world_.random.below(3))};
+        state.voted_for.clear();
+    }
+    if (mutation != Mutation::kHardStateForgotten) {
+        static_cast<void>(made->set_hard_state(state));
     }
     static_cast<void>(made->sync());
     engine::crash_memory_log(*made);

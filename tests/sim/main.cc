@@ -130,7 +130,7 @@ bool parse(int argc, char** argv, Options& options) {
             options.before = number;
         } else if (name == "--failed-before" && is_number) {
             options.failed_before = number;
-        } else if (name == "--mode" && (value == "ha_standby" || value == "standalone")) {
+        } else if (name == "--mode" && (value == "ha_standby" || value == "standalone" || value == "raft")) {
             options.mode = value;
         } else if (text == "--verbose") {
             options.verbose = true;
@@ -144,7 +144,7 @@ bool parse(int argc, char** argv, Options& options) {
         } else {
             fmt::print(stderr,
                        "'{}' is not understood. nornic_sim [--seed=N | --first=N --seeds=N [--jobs=J]] [--seconds=S] [--verbose] "
-                       "[--twice] [--keep-going] [--marks] [--mode=ha_standby|standalone] [--mutation=NAME]\n",
+                       "[--twice] [--keep-going] [--marks] [--mode=ha_standby|standalone|raft] [--mutation=NAME]\n",
                        text);
             return false;
         }

@@ -2,13 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <functional>
 #include <utility>
 
 namespace nornic::sim {
 namespace {
 
-constexpr std::array<std::pair<Mutation, std::string_view>, 16> kMutations{{
+constexpr std::array<std::pair<Mutation, std::string_view>, 38> kMutations{{
     {Mutation::kNone, "none"},
     {Mutation::kSyncLies, "sync_lies"},
     {Mutation::kHardStateForgotten, "hard_state_forgotten"},
@@ -25,7 +27,76 @@ constexpr std::array<std::pair<Mutation, std::string_view>, 16> kMutations{{
     {Mutation::kSnapshotHole, "snapshot_hole"},
     {Mutation::kApplySkipped, "apply_skipped"},
     {Mutation::kReadEarly, "read_early"},
+    {Mutation::kVoteForgotten, "vote_forgotten"},
+    {Mutation::kTermForgotten, "term_forgotten"},
+    {Mutation::kVoteGranted, "vote_granted"},
+    {Mutation::kPreVoteCounts, "pre_vote_counts"},
+    {Mutation::kLogCheckIgnored, "log_check_ignored"},
+    {Mutation::kPrevCheckIgnored, "prev_check_ignored"},
+    {Mutation::kMatchForged, "match_forged"},
+    {Mutation::kAckBeforePersist, "ack_before_persist"},
+    {Mutation::kCommitRaised, "commit_raised"},
+    {Mutation::kEntryTermChanged, "entry_term_changed"},
+    {Mutation::kTermRewritten, "term_rewritten"},
+    {Mutation::kRoundForged, "round_forged"},
+    {Mutation::kReadLocal, "read_local"},
+    {Mutation::kReadUnconfirmed, "read_unconfirmed"},
+    {Mutation::kConfigurationLost, "configuration_lost"},
+    {Mutation::kConfigurationAltered, "configuration_altered"},
+    {Mutation::kLearnerCounted, "learner_counted"},
+    {Mutation::kRemovedVotes, "removed_votes"},
+    {Mutation::kDirectoryForged, "directory_forged"},
+    {Mutation::kSnapshotAhead, "snapshot_ahead"},
+    {Mutation::kTransferForged, "transfer_forged"},
+    {Mutation::kTimeoutNowForged, "timeout_now_forged"},
 }};
+
+/// After everything else was drawn, so that the other modes' seeds stay what they are.
+void draw_raft(Menu& menu, Random& random, const std::function<Duration(std::uint64_t, std::uint64_t)>& rate) {
+    const auto below = [&](std::uint64_t bound) { return random.below(bound); };
+    const auto one_in = [&](std::uint64_t n) { return random.one_in(n); };
+    auto& ha = menu.standby;
+    ha.sync_mode = modes::SyncMode::kSync;
+    ha.fence_policy = modes::FencePolicy::kStrict;
+    menu.role_switch = false;
+    menu.forced = Duration::zero();
+
+    RaftMenu& raft = menu.raft;
+    raft.on = true;
+    raft.voters = std::array<std::size_t, 12>{1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7}[below(12)];
+    raft.learners = one_in(3) ? 1 + below(2) : 0;
+    menu.witness = raft.voters >= 3 && one_in(4);
+    raft.forming = std::array{RaftMenu::Forming::kTogether, RaftMenu::Forming::kTogether, RaftMenu::Forming::kJoin,
+                              RaftMenu::Forming::kAdded}[below(4)];
+    raft.bootstrappers = one_in(4) ? 1 + below(raft.voters) : 1;
+    raft.peers_by_address = one_in(4);
+    raft.begins_standalone = raft.forming != RaftMenu::Forming::kTogether && one_in(2);
+    raft.churn = rate(500, 3000);
+    raft.spares = raft.churn.count() != 0 ? 1 + below(3) : 0;
+    raft.old_disks = one_in(2);
+    raft.wrong_addresses = one_in(3);
+    raft.priorities = one_in(4);
+    raft.refuses_to_lead = raft.churn.count() == 0 && raft.voters >= 3 && !menu.witness && one_in(6);
+    if (raft.forming == RaftMenu::Forming::kTogether && raft.churn.count() == 0 && raft.voters == 1) {
+        raft.bootstrappers = 1;
+    }
+
+    modes::RaftSettings& settings = raft.settings;
+    settings.election_ticks = ha.failover_ticks;
+    settings.heartbeat_ticks = ha.heartbeat_ticks;
+    settings.witness_may_lead = one_in(2);
+    settings.leave_on_stop = one_in(8);
+    settings.append_entries_max = one_in(3) ? 1 + below(4) : 64;
+    settings.append_bytes_max = one_in(4) ? 64 + below(2048) : std::size_t{512} << 10;
+    settings.window_messages = one_in(3) ? 1 + below(3) : 64;
+    settings.window_bytes = one_in(4) ? 64 + below(4096) : std::size_t{8} << 20;
+    settings.tail_bytes_max = ha.tail_bytes_max;
+    settings.promote_within = one_in(2) ? below(4) : 64;
+    settings.snapshot_interval_ticks = 10 + below(300);
+    settings.snapshot_threshold = one_in(2) ? 1 + below(100) : 10'000;
+    settings.trailing_logs = one_in(2) ? below(50) : 10'000;
+    settings.tick_ms = 10;
+}
 
 }  // namespace
 
@@ -147,13 +218,33 @@ Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode) {
         }
     }
 
+    if (mode == "raft") {
+        draw_raft(menu, random, rate);
+    }
+
     // A mutation is met where it can do harm.
     switch (mutation) {
+        case Mutation::kVoteForgotten:
+        case Mutation::kTermForgotten:
+        case Mutation::kAckBeforePersist:
         case Mutation::kSyncLies:
         case Mutation::kTailLost:
         case Mutation::kHardStateForgotten:
             menu.segmented_log = false;
             menu.power_loss = menu.power_loss.count() == 0 ? ms(1500) : menu.power_loss;
+            break;
+        case Mutation::kDirectoryForged:
+            menu.wipe = menu.wipe.count() == 0 ? ms(1000) : menu.wipe;
+            break;
+        case Mutation::kRemovedVotes:
+        case Mutation::kConfigurationLost:
+        case Mutation::kConfigurationAltered:
+            menu.raft.churn = menu.raft.churn.count() == 0 ? ms(500) : menu.raft.churn;
+            menu.raft.spares = std::max<std::size_t>(menu.raft.spares, 1);
+            menu.raft.refuses_to_lead = false;
+            break;
+        case Mutation::kLearnerCounted:
+            menu.raft.learners = std::max<std::size_t>(menu.raft.learners, 1);
             break;
         default:
             break;
@@ -169,6 +260,35 @@ std::string Menu::describe() const {
                         : standby.fence_policy == modes::FencePolicy::kWitness ? "witness"
                                                                                : "strict";
     std::string out = standalone ? std::string{"standalone: "} : std::string{};
+    if (raft.on) {
+        const auto& settings = raft.settings;
+        out += fmt::format("raft: {} voters{}, {} learners, {} spares, forming={}{} bootstrap={}{} append={}/{} window={}/{} "
+                           "promote_within={} interval={} threshold={} trailing={}{}{}{}{}{}{} ",
+                           raft.voters,
+                           witness ? " with a witness" : "",
+                           raft.learners,
+                           raft.spares,
+                           raft.forming == RaftMenu::Forming::kTogether ? "together"
+                           : raft.forming == RaftMenu::Forming::kJoin   ? "join"
+                                                                        : "added",
+                           raft.begins_standalone ? " from standalone" : "",
+                           raft.bootstrappers,
+                           raft.peers_by_address ? " by address" : "",
+                           settings.append_entries_max,
+                           settings.append_bytes_max,
+                           settings.window_messages,
+                           settings.window_bytes,
+                           settings.promote_within,
+                           settings.snapshot_interval_ticks,
+                           settings.snapshot_threshold,
+                           settings.trailing_logs,
+                           settings.witness_may_lead ? " witness_may_lead" : "",
+                           settings.leave_on_stop ? " leave_on_stop" : "",
+                           raft.refuses_to_lead ? " one_refuses_to_lead" : "",
+                           raft.priorities ? " priorities" : "",
+                           raft.old_disks ? " old_disks" : "",
+                           raft.wrong_addresses ? " wrong_addresses" : "");
+    }
     out += fmt::format("{} {} workload={} log={} heartbeat={} failover={} degrade={} latency<={}us",
                                   sync,
                                   policy,
@@ -199,6 +319,7 @@ std::string Menu::describe() const {
     show("forced", forced);
     show("checkpoint", checkpoint);
     show("wipe", wipe);
+    show("churn", raft.churn);
     const auto part = [&](std::string_view name, std::uint32_t per_million) {
         if (per_million != 0) {
             out += fmt::format(" {}={}ppm", name, per_million);

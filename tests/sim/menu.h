@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "modes/hot_standby/hot_standby.h"
+#include "modes/raft/raft.h"
 #include "tests/sim/scheduler.h"
 
 #include <cstdint>
@@ -30,18 +31,72 @@ enum class Mutation : std::uint8_t {
     kSnapshotHole,       // a pair is left out of a snapshot, and its counts put right
     kApplySkipped,       // a member takes an entry in and changes nothing
     kReadEarly,          // a read does not wait for its read point
+    // Raft's own.
+    kVoteForgotten,      // by a crash; the term is not
+    kTermForgotten,      // by a crash, and the vote with it
+    kVoteGranted,        // whatever is asked
+    kPreVoteCounts,      // a granted pre-vote arrives as a vote
+    kLogCheckIgnored,    // a candidate says that its log is longer than any
+    kPrevCheckIgnored,   // entries say that they follow what the receiver has
+    kMatchForged,        // a follower's answer says that it has everything
+    kAckBeforePersist,   // a follower acknowledges what it has not synced
+    kCommitRaised,       // followers are told that all is committed
+    kEntryTermChanged,   // an entry in transit becomes one of another term
+    kTermRewritten,      // what a leader of an old term says arrives as of the receiver's
+    kRoundForged,        // answers to heartbeats name the newest round
+    kReadLocal,          // a linearizable read is answered from what is applied here
+    kReadUnconfirmed,    // a leader answers a linearizable read without a round
+    kConfigurationLost,  // a configuration in transit arrives as an empty entry
+    kConfigurationAltered,  // … with a member less
+    kLearnerCounted,     // a learner's acknowledgements arrive in a voter's name
+    kRemovedVotes,       // so do the votes of one that is no member
+    kDirectoryForged,    // a wiped disk speaks as the one before it
+    kSnapshotAhead,      // a snapshot says that it is of a later entry
+    kTransferForged,     // every vote request says that the leader asked for it
+    kTimeoutNowForged,   // heartbeats arrive as "start an election now"
 };
 std::string_view to_string(Mutation mutation);
 /// kNone for "none"; false: no such mutation.
 bool parse_mutation(std::string_view name, Mutation& out);
 
+/// Raft's part: who is there at first, how they find each other and what an operator does.
+struct RaftMenu {
+    bool on = false;
+    modes::RaftSettings settings;  // what all share
+    std::size_t voters = 3;        // the witness among them
+    std::size_t learners = 0;
+    std::size_t spares = 0;        // processes that somebody may add
+    enum class Forming : std::uint8_t {
+        kTogether,  // all voters know of all
+        kJoin,      // one begins alone, the others ask it to be added
+        kAdded,     // one begins alone, an operator adds the others
+    };
+    Forming forming = Forming::kTogether;
+    std::size_t bootstrappers = 1;  // of kTogether: so many were started with BOOTSTRAP=true
+    bool peers_by_address = false;  // of kTogether: the ids of the peers were not given
+    bool begins_standalone = false; // the first member's data is that of a standalone server
+    bool refuses_to_lead = false;   // one member has priority 0
+    bool priorities = false;
+    Duration churn{};               // members are added and removed
+    bool old_disks = false;         // who is added again may still have what it had
+    bool wrong_addresses = false;   // somebody adds a member where nobody listens
+};
+
 struct Menu {
     std::uint64_t seed = 0;
     Mutation mutation = Mutation::kNone;
 
-    bool standalone = false;  // one member and no peers; `standby` then says the strictest, which is what it promises
+    /// One member and no peers. There and in Raft `standby` says the strictest, which is what they promise.
+    bool standalone = false;
+    RaftMenu raft;
     modes::HotStandbySettings standby;
-    bool witness = false;
+    bool witness = false;  // the last member
+    [[nodiscard]] std::string_view mode() const { return raft.on ? "raft" : standalone ? "standalone" : "ha_standby"; }
+    /// Members that hold data come first.
+    [[nodiscard]] std::size_t data_members() const {
+        return raft.on ? raft.voters - (witness ? 1 : 0) + raft.learners + raft.spares : standalone ? 1 : 2;
+    }
+    [[nodiscard]] std::size_t members() const { return data_members() + (witness ? 1 : 0); }
     Duration tick = std::chrono::milliseconds{10};
     Duration faults_for = std::chrono::seconds{10};
     Duration failover_timeout() const { return tick * standby.failover_ticks; }
@@ -88,7 +143,7 @@ struct Menu {
     Duration switch_over{};
     Duration forced{};
     Duration checkpoint{};
-    Duration wipe{};  // of a standby whose data the primary holds, as an operator rebuilds it
+    Duration wipe{};  // of a standby whose data the primary holds, as an operator rebuilds it; in Raft of a minority
     bool role_switch = false;
     double skew = 0;
 
@@ -105,7 +160,7 @@ struct Menu {
     [[nodiscard]] std::string describe() const;
 };
 
-/// mode: "ha_standby" or "standalone".
+/// mode: "ha_standby", "standalone" or "raft".
 Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode);
 
 }  // namespace nornic::sim

@@ -65,6 +65,12 @@ bool leave_pair_out(World& world, transport::SnapshotChunk& chunk) {
     return true;
 }
 
+google::protobuf::RepeatedPtrField<transport::LogEntry>* entries_of(ClusterMessage& m) {
+    return m.has_wal_batch()        ? m.mutable_wal_batch()->mutable_entries()
+           : m.has_append_entries() ? m.mutable_append_entries()->mutable_entries()
+                                    : nullptr;
+}
+
 bool harm(World& world, std::size_t from, std::size_t to, ClusterMessage& m) {
     switch (world.menu.mutation) {
         case Mutation::kEpochRewritten:
@@ -81,8 +87,7 @@ bool harm(World& world, std::size_t from, std::size_t to, ClusterMessage& m) {
             return false;
         }
         case Mutation::kEntryTwice:
-            if (m.has_wal_batch() && m.wal_batch().entries_size() > 1 && world.random.one_in(20)) {
-                auto* const entries = m.mutable_wal_batch()->mutable_entries();
+            if (auto* const entries = entries_of(m); entries != nullptr && entries->size() > 1 && world.random.one_in(20)) {
                 const int at = 1 + static_cast<int>(world.random.below(static_cast<std::uint64_t>(entries->size() - 1)));
                 entries->at(at).set_payload(entries->at(at - 1).payload());
                 entries->at(at).set_kind(entries->at(at - 1).kind());
@@ -90,8 +95,7 @@ bool harm(World& world, std::size_t from, std::size_t to, ClusterMessage& m) {
             }
             return false;
         case Mutation::kEntryDropped:
-            if (m.has_wal_batch() && m.wal_batch().entries_size() > 1 && world.random.one_in(20)) {
-                auto* const entries = m.mutable_wal_batch()->mutable_entries();
+            if (auto* const entries = entries_of(m); entries != nullptr && entries->size() > 1 && world.random.one_in(20)) {
                 const int at = static_cast<int>(world.random.below(static_cast<std::uint64_t>(entries->size() - 1)));
                 entries->DeleteSubrange(at, 1);
                 for (int i = at; i < entries->size(); ++i) {
@@ -127,17 +131,18 @@ bool harm(World& world, std::size_t from, std::size_t to, ClusterMessage& m) {
 
 }  // namespace
 
-MessagePtr mutate(World& world, std::size_t from, std::size_t to, MessagePtr message) {
+Forged mutate(World& world, std::size_t from, std::size_t to, MessagePtr message) {
     if (world.menu.mutation == Mutation::kNone || !world.faults) {
-        return message;
+        return {std::move(message), from};
     }
     auto copy = std::make_shared<ClusterMessage>(*message);
-    if (!harm(world, from, to, *copy)) {
-        return message;
+    std::size_t as = from;
+    if (!harm(world, from, to, *copy) && !(world.menu.raft.on && harm_raft(world, from, to, *copy, as))) {
+        return {std::move(message), from};
     }
     world.mark("mutation: done");
     world.trace("a message {} -> {} is forged", world.node(from).id(), world.node(to).id());
-    return copy;
+    return {std::move(copy), as};
 }
 
 }  // namespace nornic::sim

@@ -11,37 +11,71 @@ import seeds
 
 SEEDS = 1000
 # Name: what it does. They are in the seams (log, bus, engine, answers), never in the product.
-MUTATIONS = {
+ANY_MODE = {
     "sync_lies": "a sync does nothing and says that it did",
-    "hard_state_forgotten": "a crash makes a member forget its epoch",
-    "epoch_rewritten": "messages of an old epoch arrive with the receiver's",
+    "hard_state_forgotten": "a crash makes a member forget its term, its vote and what else it knew",
     "entry_twice": "an entry on its way takes the content of the one before it",
     "entry_dropped": "an entry on its way is left out and those behind it move up",
     "tail_lost": "the newest entries of a log are gone after a restart",
-    "sink_drops": "what a lost branch held is saved nowhere",
-    "always_in_sync": "the standby is told that it has everything",
-    "fence_accepted": "a refused Fence arrives as an accepted one",
     "early_answer": "a commit is answered before it was persisted",
     "snapshot_hole": "a pair is left out of a snapshot, and its counts put right",
     "apply_skipped": "a member takes an entry in and changes nothing",
     "read_early": "a read does not wait for its read point",
 }
-# Defects of one guard that another makes up for: a standby judges by its own log whether it may take over, whatever its
-# answers were made to say and whoever votes for it. They are to stay harmless.
+MUTATIONS = {
+    "ha_standby": ANY_MODE | {
+        "epoch_rewritten": "messages of an old epoch arrive with the receiver's",
+        "sink_drops": "what a lost branch held is saved nowhere",
+        "always_in_sync": "the standby is told that it has everything",
+        "fence_accepted": "a refused Fence arrives as an accepted one",
+    },
+    "raft": ANY_MODE | {
+        "vote_forgotten": "a crash makes a member forget its vote",
+        "term_forgotten": "a crash makes a member forget its newest terms",
+        "vote_granted": "a refused vote arrives as a granted one",
+        "log_check_ignored": "a candidate says that its log is longer than any",
+        "prev_check_ignored": "entries say that they follow what the receiver has",
+        "match_forged": "a follower's answer says that it has everything",
+        "ack_before_persist": "a follower acknowledges what it has not synced",
+        "commit_raised": "followers are told that all is committed",
+        "entry_term_changed": "an entry on its way becomes one of the leader's term",
+        "term_rewritten": "what a leader of an old term says arrives as of the receiver's",
+        "round_forged": "answers to heartbeats name the newest round",
+        "read_local": "a linearizable read is answered from what is known here",
+        "read_unconfirmed": "a leader answers a linearizable read without a round",
+        "configuration_lost": "a configuration on its way arrives as an empty entry",
+        "configuration_altered": "a configuration on its way loses a member",
+        "learner_counted": "a learner's acknowledgements arrive in a voter's name",
+        "removed_votes": "so do the votes of one that is no member",
+        "directory_forged": "an emptied disk speaks as the one before it",
+        "snapshot_ahead": "a snapshot says that it is of a later entry",
+    },
+}
+# Defects of one guard that another makes up for; they are to stay harmless. Hot standby: a standby judges by its own log
+# whether it may take over, whatever its answers were made to say and whoever votes for it. Raft: a pre-vote and a lease on
+# votes only keep order; the votes behind them decide.
 MASKED = {
-    "forged_received": "a standby's answer says that everything arrived",
-    "witness_grants": "the witness votes for whoever asks",
+    "ha_standby": {
+        "forged_received": "a standby's answer says that everything arrived",
+        "witness_grants": "the witness votes for whoever asks",
+    },
+    "raft": {
+        "pre_vote_counts": "a granted pre-vote arrives as a vote",
+        "transfer_forged": "every vote request says that the leader asked for it",
+        "timeout_now_forged": "a heartbeat arrives as \"start an election now\"",
+    },
 }
 HARMLESS_SEEDS = 300
 
 
-def caught_by(program, name):
+def caught_by(program, mode, name):
     """(seed, what) of the first seed that shows the defect, or None."""
     first = 1
     while first <= SEEDS:
-        result = seeds.run(program, first=first, count=min(100, SEEDS + 1 - first), mutation=name)
+        result = seeds.run(program, mode=mode, first=first, count=min(100, SEEDS + 1 - first), mutation=name)
         for seed, what in sorted(result.failures.items()):
-            clean = subprocess.run([program, f"--seed={seed}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            clean = subprocess.run([program, f"--mode={mode}", f"--seed={seed}"], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, check=False)
             if clean.returncode == 0:
                 return seed, what
         first += 100
@@ -49,29 +83,31 @@ def caught_by(program, name):
 
 
 def run_all(program, names=None):
-    for name in names or MUTATIONS:
-        began = time.monotonic()
-        found = caught_by(program, name)
-        if found:
-            print(f"caught {name} ({MUTATIONS[name]}) by seed {found[0]} in {time.monotonic() - began:.1f} s: {found[1][:160]}",
-                  flush=True)
-        else:
-            print(f"FAILED {name} ({MUTATIONS[name]}) was not noticed in {SEEDS} seeds", flush=True)
-        yield name, found
+    for mode, mutations in MUTATIONS.items():
+        for name in [name for name in mutations if not names or name in names]:
+            began = time.monotonic()
+            found = caught_by(program, mode, name)
+            if found:
+                print(f"caught {name} of {mode} ({mutations[name]}) by seed {found[0]} in {time.monotonic() - began:.1f} s: "
+                      f"{found[1][:160]}", flush=True)
+            else:
+                print(f"FAILED {name} of {mode} ({mutations[name]}) was not noticed in {SEEDS} seeds", flush=True)
+            yield (mode, name), found
 
 
 def run_masked(program):
-    """Yields (name, still harmless)."""
-    for name, what in MASKED.items():
-        result = seeds.run(program, first=1, count=HARMLESS_SEEDS, mutation=name)
-        failures = sorted(result.failures.items())
-        print(f"harmless {name} ({what}): {HARMLESS_SEEDS} seeds" if not failures else
-              f"FAILED {name} ({what}) does harm in seed {failures[0][0]}: {failures[0][1][:160]}", flush=True)
-        yield name, not failures
+    """Yields ((mode, name), still harmless)."""
+    for mode, mutations in MASKED.items():
+        for name, what in mutations.items():
+            result = seeds.run(program, mode=mode, first=1, count=HARMLESS_SEEDS, mutation=name)
+            failures = sorted(result.failures.items())
+            print(f"harmless {name} of {mode} ({what}): {HARMLESS_SEEDS} seeds" if not failures else
+                  f"FAILED {name} of {mode} ({what}) does harm in seed {failures[0][0]}: {failures[0][1][:160]}", flush=True)
+            yield (mode, name), not failures
 
 
 def main():
-    unknown = [name for name in sys.argv[1:] if name not in MUTATIONS]
+    unknown = [name for name in sys.argv[1:] if not any(name in mutations for mutations in MUTATIONS.values())]
     if unknown:
         sys.exit("no such mutation: " + ", ".join(unknown))
     results = dict(run_all(seeds.binary(), sys.argv[1:]))

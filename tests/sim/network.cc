@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "tests/sim/node.h"
+#include "tests/sim/raft_checker.h"
 
 #include <algorithm>
 #include <utility>
@@ -30,7 +31,18 @@ public:
             network_.stopped(member_);
         }
     }
-    void set_peers(std::vector<std::string>) override {}
+    /// Only a mode whose members change says whom it dials; of the others all dial all.
+    void set_peers(std::vector<std::string> addresses) override {
+        dials_.clear();
+        for (const std::string& address : addresses) {
+            if (Node* const peer = network_.world_.find(address.substr(0, address.find(':'))); peer != nullptr) {
+                dials_.push_back(peer->number());
+            }
+        }
+        if (handler_ != nullptr) {
+            network_.dials_changed(member_);
+        }
+    }
     void set_self(const PeerInfo& self) override { self_ = self; }
     bool send(const NodeName& to, Lane lane, MessagePtr message) override {
         Node* const peer = network_.world_.find(to);
@@ -49,6 +61,7 @@ public:
 
     [[nodiscard]] transport::MessageHandler* handler() const { return handler_; }
     [[nodiscard]] const PeerInfo& self() const { return self_; }
+    [[nodiscard]] bool dials(std::size_t member) const { return std::ranges::find(dials_, member) != dials_.end(); }
     void forget() { handler_ = nullptr; }
 
 private:
@@ -56,6 +69,7 @@ private:
     const std::size_t member_;
     PeerInfo self_;
     transport::MessageHandler* handler_ = nullptr;
+    std::vector<std::size_t> dials_;
 };
 
 Network::Network(World& world, std::size_t members)
@@ -67,6 +81,24 @@ std::unique_ptr<transport::MessageBus> Network::make_bus(std::size_t member, con
 }
 
 // ---- Connections ----
+
+bool Network::wanted(std::size_t a, std::size_t b) const {
+    return !world_.menu.raft.on || (buses_[a] != nullptr && buses_[a]->dials(b)) ||
+           (buses_[b] != nullptr && buses_[b]->dials(a));
+}
+
+void Network::dials_changed(std::size_t member) {
+    for (std::size_t other = 0; other < members_; ++other) {
+        if (other == member) {
+            continue;
+        }
+        if (wanted(member, other)) {
+            dial(member, other);
+        } else {
+            break_link(member, other, LostReason::kClosed);
+        }
+    }
+}
 
 void Network::started(std::size_t member) {
     for (std::size_t other = 0; other < members_; ++other) {
@@ -81,7 +113,7 @@ void Network::started(std::size_t member) {
 /// Tries until it succeeds; one attempt a link is under way at a time.
 void Network::dial(std::size_t a, std::size_t b) {
     Link& line = link(a, b);
-    if (line.dialing || line.connected) {
+    if (line.dialing || line.connected || !wanted(a, b)) {
         return;
     }
     line.dialing = true;
@@ -89,7 +121,7 @@ void Network::dial(std::size_t a, std::size_t b) {
     world_.scheduler.after(std::max(pause, line.quiet_until - world_.scheduler.now()), [this, a, b] {
         Link& target = link(a, b);
         target.dialing = false;
-        if (target.connected || (buses_[a] == nullptr && buses_[b] == nullptr)) {
+        if (target.connected || (buses_[a] == nullptr && buses_[b] == nullptr) || !wanted(a, b)) {
             return;
         }
         const bool reachable = !way(a, b).cut && !way(b, a).cut;
@@ -206,25 +238,30 @@ bool Network::send(std::size_t from, std::size_t to, Lane lane, MessagePtr messa
         world_.scheduler.mix(3);
         return true;
     }
-    message = mutate(world_, from, to, std::move(message));
+    if (world_.raft_checker) {
+        world_.raft_checker->said(world_.node(from), world_.node(to), *message);
+    }
+    Forged forged = mutate(world_, from, to, std::move(message));
+    message = std::move(forged.message);
+    const std::size_t as = forged.as;
     const bool twice = world_.chance(world_.menu.duplicate_per_million);
     if (twice && !world_.menu.late_duplicates) {
-        put(from, to, lane, message);
+        put(from, to, lane, message, as);
     }
-    put(from, to, lane, message);
+    put(from, to, lane, message, as);
     if (twice && world_.menu.late_duplicates) {
         const std::uint64_t generation = link(from, to).generation;
         world_.scheduler.after(world_.between(Duration::zero(), world_.menu.failover_timeout() / 2),
-                               [this, from, to, lane, message, generation] {
+                               [this, from, to, lane, message, as, generation] {
                                    if (link(from, to).generation == generation) {
-                                       put(from, to, lane, message);
+                                       put(from, to, lane, message, as);
                                    }
                                });
     }
     return true;
 }
 
-void Network::put(std::size_t from, std::size_t to, Lane lane, MessagePtr message) {
+void Network::put(std::size_t from, std::size_t to, Lane lane, MessagePtr message, std::size_t as) {
     const auto slot = static_cast<std::size_t>(lane);
     Way& road = way(from, to);
     Duration delay = world_.between(world_.menu.latency_min, world_.menu.latency_max);
@@ -240,25 +277,25 @@ void Network::put(std::size_t from, std::size_t to, Lane lane, MessagePtr messag
     const std::uint64_t lane_generation = road.lane_generation[slot];
     world_.scheduler.after(
         arrival - world_.scheduler.now(),
-        [this, from, to, lane, slot, bytes, generation, lane_generation, message = std::move(message)] {
+        [this, from, to, lane, slot, bytes, generation, lane_generation, as, message = std::move(message)] {
             Way& target = way(from, to);
             if (link(from, to).generation != generation || target.lane_generation[slot] != lane_generation) {
                 return;
             }
             target.queued[slot] -= std::min(bytes, target.queued[slot]);
             if (target.cut || !target.held.empty()) {
-                target.held.push_back({lane, message});
+                target.held.push_back({lane, message, as});
                 return;
             }
-            world_.node(to).when_running([this, from, to, lane, message, generation] {
+            world_.node(to).when_running([this, from, to, lane, message, as, generation] {
                 if (link(from, to).generation == generation) {
-                    arrive(from, to, lane, message);
+                    arrive(from, to, lane, message, as);
                 }
             });
         });
 }
 
-void Network::arrive(std::size_t from, std::size_t to, Lane lane, const MessagePtr& message) {
+void Network::arrive(std::size_t from, std::size_t to, Lane lane, const MessagePtr& message, std::size_t as) {
     if (buses_[to] == nullptr || !way(to, from).up) {
         return;
     }
@@ -266,7 +303,7 @@ void Network::arrive(std::size_t from, std::size_t to, Lane lane, const MessageP
     if (world_.traces()) {
         world_.trace("{} -> {}: {}", world_.node(from).id(), world_.node(to).id(), message->ShortDebugString().substr(0, 400));
     }
-    buses_[to]->handler()->message(world_.node(from).id(), lane, message);
+    buses_[to]->handler()->message(world_.node(as).id(), lane, message);
 }
 
 // ---- Faults ----
@@ -292,7 +329,7 @@ void Network::cut(std::size_t from, std::size_t to, bool cut) {
     // What the kernel still held is sent again.
     auto held = std::exchange(road.held, {});
     for (Held& message : held) {
-        put(from, to, message.lane, std::move(message.message));
+        put(from, to, message.lane, std::move(message.message), message.as);
     }
 }
 

@@ -37,6 +37,7 @@ private:
     struct Held {
         Lane lane;
         MessagePtr message;
+        std::size_t as = 0;
     };
     /// One direction of a link.
     struct Way {
@@ -57,11 +58,15 @@ private:
 
     Way& way(std::size_t from, std::size_t to) { return ways_[from * members_ + to]; }
     Link& link(std::size_t a, std::size_t b) { return links_[std::min(a, b) * members_ + std::max(a, b)]; }
+    /// A connection of these two is wanted by one of them.
+    [[nodiscard]] bool wanted(std::size_t a, std::size_t b) const;
+    void dials_changed(std::size_t member);
     void started(std::size_t member);
     void stopped(std::size_t member);
     bool send(std::size_t from, std::size_t to, Lane lane, MessagePtr message);
-    void put(std::size_t from, std::size_t to, Lane lane, MessagePtr message);
-    void arrive(std::size_t from, std::size_t to, Lane lane, const MessagePtr& message);
+    /// `as`: whose it seems to be.
+    void put(std::size_t from, std::size_t to, Lane lane, MessagePtr message, std::size_t as);
+    void arrive(std::size_t from, std::size_t to, Lane lane, const MessagePtr& message, std::size_t as);
     void dial(std::size_t a, std::size_t b);
     void connect(std::size_t a, std::size_t b);
     void break_link(std::size_t a, std::size_t b, transport::LostReason reason);
@@ -74,7 +79,13 @@ private:
     std::vector<Link> links_;
 };
 
+struct Forged {
+    MessagePtr message;
+    std::size_t as;  // the member that seems to have sent it
+};
 /// Does the harm that the seed's mutation wants to a message in transit; most it returns as they are.
-MessagePtr mutate(World& world, std::size_t from, std::size_t to, MessagePtr message);
+Forged mutate(World& world, std::size_t from, std::size_t to, MessagePtr message);
+/// Those of Raft; `as` as above. Returns whether there was something to harm.
+bool harm_raft(World& world, std::size_t from, std::size_t to, ClusterMessage& message, std::size_t& as);
 
 }  // namespace nornic::sim

@@ -5,6 +5,7 @@
 #include "tests/sim/checker.h"
 #include "tests/sim/engine_seam.h"
 #include "tests/sim/network.h"
+#include "tests/sim/raft_checker.h"
 
 #include <algorithm>
 #include <utility>
@@ -46,7 +47,16 @@ public:
     Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override {
         return inner_->propose(id, std::move(write_set), hybrid_time);
     }
-    Result<> read(ReadId id, modes::ReadConsistency level) override { return inner_->read(id, level); }
+    Result<> read(ReadId id, modes::ReadConsistency level) override {
+        const bool leads = inner_->write_term().value != 0;
+        if (world_.faults && world_.menu.raft.on &&
+            (world_.menu.mutation == Mutation::kReadLocal ||
+             (world_.menu.mutation == Mutation::kReadUnconfirmed && leads))) {
+            answered_.push_back({id, inner_->view().commit_index});
+            return success();
+        }
+        return inner_->read(id, level);
+    }
     Result<> command(std::uint64_t id, const modes::Command& command) override { return inner_->command(id, command); }
     std::vector<modes::CommandAnswer> take_answers() override { return inner_->take_answers(); }
     void leave() override { inner_->leave(); }
@@ -58,8 +68,17 @@ public:
             world_.trace("{} says: {}", id_, event);
             world_.mark("says: " + kind_of(event));
         }
+        mutate_reads(ready);
+        if (world_.raft_checker) {
+            for (const modes::Entry& entry : ready.entries) {
+                world_.raft_checker->about_to_log(entry);
+            }
+        }
         if (ready.committed > committed_) {
             committed_ = ready.committed;
+            if (Node& node = *world_.find(id_); world_.raft_checker && !node.standalone()) {
+                world_.raft_checker->decided(node, committed_);
+            }
             if (const Term term = inner_->write_term(); term.value != 0) {
                 world_.checker->committed(*world_.find(id_), term, ready.committed);
             }
@@ -99,10 +118,16 @@ public:
     modes::ClusterView view() const override { return inner_->view(); }
 
 private:
+    void mutate_reads(modes::Ready& ready) {
+        ready.reads.insert(ready.reads.end(), answered_.begin(), answered_.end());
+        answered_.clear();
+    }
+
     World& world_;
     const std::string id_;
     const std::unique_ptr<Strategy> inner_;
     LogIndex committed_;
+    std::vector<modes::ReadPoint> answered_;  // by a mutation
 };
 
 }  // namespace
@@ -144,10 +169,30 @@ void Node::end() {
 
 // ---- Life and death ----
 
+bool Node::standalone() const {
+    return world_.menu.standalone || standalone_first;
+}
+
+std::unique_ptr<modes::Strategy> Node::make_strategy(const modes::StrategyStart& start) {
+    if (standalone()) {
+        return modes::make_standalone(start);
+    }
+    if (world_.menu.raft.on) {
+        return modes::make_raft(start, raft);
+    }
+    if (witness_) {
+        return modes::make_hot_standby_witness(start, {world_.menu.standby.failover_ticks});
+    }
+    modes::HotStandbySettings settings = world_.menu.standby;
+    settings.configured_primary = configured_primary;
+    return modes::make_hot_standby(start, settings);
+}
+
 void Node::start() {
     if (life_ && !life_->dead) {
         return;
     }
+    retired_ = false;
     life_ = std::make_shared<Life>(Life{false, life_ ? life_->number + 1 : 1});
     started_ = stopping_ = paused_ = just_resumed_ = false;
     missed_ticks_ = 0;
@@ -177,12 +222,12 @@ void Node::start() {
     }
     transport::PeerInfo self;
     self.id = id_;
-    self.mode = world_.menu.standalone ? "standalone" : "ha_standby";
+    self.mode = standalone() ? "standalone" : world_.menu.mode();
     self.cluster_address = id_ + ":7688";
     self.bolt_address = id_ + ":7687";
     self.http_address = id_ + ":7474";
     self.witness = witness_;
-    if (!world_.menu.standalone) {
+    if (!standalone()) {
         bus_ = world_.network->make_bus(number_, self);
     }
 
@@ -200,17 +245,7 @@ void Node::start() {
     parts.bus = bus_.get();
     parts.clock = &clock_;
     parts.make_strategy = [this](const modes::StrategyStart& start) {
-        std::unique_ptr<modes::Strategy> made;
-        if (world_.menu.standalone) {
-            made = modes::make_standalone(start);
-        } else if (witness_) {
-            made = modes::make_hot_standby_witness(start, {world_.menu.standby.failover_ticks});
-        } else {
-            modes::HotStandbySettings settings = world_.menu.standby;
-            settings.configured_primary = configured_primary;
-            made = modes::make_hot_standby(start, settings);
-        }
-        made = watch_strategy(world_, id_, std::move(made));
+        auto made = watch_strategy(world_, id_, make_strategy(start));
         strategy_ = made.get();
         return made;
     };
@@ -257,6 +292,11 @@ void Node::start() {
     schedule_tick();
 }
 
+void Node::retire() {
+    crash(false, Duration::zero());
+    retired_ = true;
+}
+
 void Node::crash(bool power_lost, Duration away) {
     if (!life_ || life_->dead) {
         return;
@@ -288,7 +328,11 @@ void Node::bury(Duration away, bool power_lost) {
     attempts_.clear();
     deferred_.clear();
     paused_ = orderly_ = false;
-    world_.scheduler.after(away, [this] { start(); });
+    world_.scheduler.after(away, [this] {
+        if (!retired_) {
+            start();
+        }
+    });
 }
 
 bool Node::seam(std::string_view call) {

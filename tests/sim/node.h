@@ -54,6 +54,8 @@ public:
     void crash(bool power_lost, Duration away);
     void pause(Duration how_long);
     void stop_in_order(Duration away);
+    /// Its process is killed and not started again until somebody calls start().
+    void retire();
     /// For good, at once; not within a call of its process.
     void end();
     /// Everything works again and goes on.
@@ -75,6 +77,10 @@ public:
     /// Takes part: alive and not paused.
     [[nodiscard]] bool running() const { return alive() && !paused_; }
     [[nodiscard]] bool witness() const { return witness_; }
+    /// No process of it runs, and none will by itself: it was not started yet, or was retired.
+    [[nodiscard]] bool retired() const { return retired_; }
+    /// It is a server of its own, whatever it will be later.
+    [[nodiscard]] bool standalone() const;
     [[nodiscard]] const std::string& id() const { return id_; }
     [[nodiscard]] std::size_t number() const { return number_; }
     [[nodiscard]] World& world() { return world_; }
@@ -87,8 +93,13 @@ public:
     [[nodiscard]] bool runs_disk(const Fiber* fiber) const { return fiber == disk_fiber_; }
 
     bool configured_primary = false;
+    modes::RaftSettings raft;        // what this one is started with
+    bool standalone_first = false;   // in Raft: it runs alone for now, in that mode
+    std::uint64_t newest_round = 0;  // of its heartbeats; kept for a mutation
+    bool removed = false;            // an operator took it out of the group, and it has not been added since
 
 private:
+    std::unique_ptr<modes::Strategy> make_strategy(const modes::StrategyStart& start);
     void bury(Duration away, bool power_lost);
     void tick();
     void schedule_tick();
@@ -108,6 +119,7 @@ private:
     bool started_ = false;
     bool stopping_ = false;
     bool just_resumed_ = false;
+    bool retired_ = true;
     bool orderly_ = false;  // it ended by itself and could close its log
     bool paused_ = false;
     std::uint64_t pauses_ = 0;

@@ -15,7 +15,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-MODES = {"ha_standby": 0.85, "standalone": 0.15}  # and their shares of the time
+MODES = {"raft": 0.5, "ha_standby": 0.4, "standalone": 0.1}  # and their shares of the time
 CHUNK = 100
 MARKS_SEEDS = 2000  # so many must meet every branch of marks.txt
 FAILED = re.compile(r"FAILED seed (\d+): (.*)")

@@ -255,7 +255,7 @@ void Clients::write_once() {
 
 void Clients::read_once() {
     // Any member, as a router spreads them.
-    Node& node = world_.random.one_in(2) ? choose() : world_.node(world_.random.below(world_.menu.witness ? 2 : world_.nodes.size()));
+    Node& node = world_.random.one_in(2) ? choose() : world_.node(world_.random.below(world_.menu.data_members()));
     workload_.read(node, [this] {
         --running_;
         next(world_.between(Duration::zero(), world_.menu.think_max));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -77,6 +78,9 @@ public:
         }
         for (const Read& read : reads_) {
             judge(read);
+        }
+        if (world_.menu.raft.on) {
+            judge_order();
         }
     }
 
@@ -185,6 +189,53 @@ private:
                                            where(),
                                            number,
                                            write.answer.committed.index.value));
+                return;
+            }
+        }
+    }
+
+    /// Linearizability: the log orders all operations, a read stands right behind the entry that it read at, and whatever
+    /// began after another had ended stands behind it.
+    void judge_order() {
+        struct Operation {
+            Duration began;
+            Duration ended;
+            std::uint64_t at;
+            bool reads;
+            std::string what;
+        };
+        std::vector<Operation> operations;
+        for (const auto& [number, write] : writes_) {
+            if (write.answered && write.answer.outcome == Outcome::kCommitted) {
+                operations.push_back({write.began, *write.answered, write.answer.committed.index.value, false,
+                                      fmt::format("the write of {}", number)});
+            }
+        }
+        for (const Read& read : reads_) {
+            operations.push_back({read.began, read.ended, read.snapshot.value, true,
+                                  fmt::format("a read on {} that saw {}", world_.node(read.node).id(), read.value)});
+        }
+        std::vector<std::size_t> by_end(operations.size());
+        std::iota(by_end.begin(), by_end.end(), 0);
+        std::vector<std::size_t> by_begin = by_end;
+        std::ranges::sort(by_end, {}, [&](std::size_t i) { return operations[i].ended; });
+        std::ranges::sort(by_begin, {}, [&](std::size_t i) { return operations[i].began; });
+        const Operation* behind = nullptr;  // of those that ended, the one that stands last
+        std::size_t ended = 0;
+        for (const std::size_t i : by_begin) {
+            const Operation& one = operations[i];
+            for (; ended < by_end.size() && operations[by_end[ended]].ended < one.began; ++ended) {
+                const Operation& other = operations[by_end[ended]];
+                behind = behind == nullptr || other.at > behind->at ? &other : behind;
+            }
+            if (behind != nullptr && (one.reads ? one.at < behind->at : one.at <= behind->at)) {
+                world_.violate(fmt::format("{}, begun at {} us, stands at entry {}, before {} at entry {}, which ended at {} us",
+                                           one.what,
+                                           one.began.count() / 1000,
+                                           one.at,
+                                           behind->what,
+                                           behind->at,
+                                           behind->ended.count() / 1000));
                 return;
             }
         }

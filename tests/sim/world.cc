@@ -3,10 +3,10 @@
 #include "tests/sim/checker.h"
 #include "tests/sim/network.h"
 #include "tests/sim/node.h"
+#include "tests/sim/raft_checker.h"
 #include "tests/sim/workload.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace nornic::sim {
@@ -19,23 +19,30 @@ constexpr std::uint64_t kEventsMax = 3'000'000;  // a run that does more goes in
 
 World::World(const Menu& drawn, Tracing tracing, Marks& counted)
     : menu{drawn}, random{drawn.seed}, tracing_{tracing}, marks_{counted} {
-    const std::array names{"a", "b", "w"};
-    const std::size_t members = menu.standalone ? 1 : menu.witness ? 3 : 2;
+    const std::size_t members = menu.members();
     network = std::make_unique<Network>(*this, members);
     checker = std::make_unique<Checker>(*this);
+    if (menu.raft.on) {
+        raft_checker = std::make_unique<RaftChecker>(*this);
+    }
     for (std::size_t i = 0; i < members; ++i) {
-        nodes.push_back(std::make_unique<Node>(*this, i, names[i], i == 2));
+        const bool witness = i >= menu.data_members();
+        const std::string id(1, witness ? 'w' : static_cast<char>('a' + i));
+        nodes.push_back(std::make_unique<Node>(*this, i, id, witness));
         if (menu.skew != 0) {
             nodes.back()->clock().set_rate(1.0 + menu.skew * (2 * random.unit() - 1));
             nodes.back()->clock().set_wall_offset(between(-kMillisecond * 5000, kMillisecond * 5000));
         }
     }
     nodes.front()->configured_primary = true;
+    if (menu.raft.on) {
+        prepare_raft();
+    }
 }
 
 World::~World() = default;
 
-Node* World::find(const std::string& id) {
+Node* World::find(const std::string& id) const {
     for (const auto& node : nodes) {
         if (node && node->id() == id) {
             return node.get();
@@ -76,15 +83,19 @@ void World::every(Duration mean, std::function<void()> fault) {
     });
 }
 
-void World::plan_faults() {
+/// Short of the time-out and well past it, both.
+Duration World::a_while() {
     const Duration timeout = menu.failover_timeout();
-    // Short of the time-out and well past it, both.
-    const auto a_while = [this, timeout] { return between(kMillisecond, random.one_in(3) ? timeout * 3 : timeout); };
+    return between(kMillisecond, random.one_in(3) ? timeout * 3 : timeout);
+}
+
+void World::plan_faults() {
+    const auto a_while = [this] { return World::a_while(); };
     const auto anyone = [this]() -> Node& { return node(random.below(nodes.size())); };
-    const auto other_than = [this](const Node& one) -> Node& {
-        return node((one.number() + 1 + random.below(nodes.size() - 1)) % nodes.size());
+    const auto other_than = [this](const Node& one) -> Node& {  // itself, where it is alone
+        return node((one.number() + 1 + (nodes.size() > 1 ? random.below(nodes.size() - 1) : nodes.size() - 1)) % nodes.size());
     };
-    const auto data = [this]() -> Node& { return node(random.below(std::min<std::size_t>(2, nodes.size()))); };
+    const auto data = [this]() -> Node& { return node(random.below(menu.data_members())); };
     const auto primary_or_any = [this, anyone]() -> Node& {
         for (const auto& candidate : nodes) {
             if (!candidate->witness() && candidate->accepting() && candidate->replica().term().value != 0 &&
@@ -100,7 +111,7 @@ void World::plan_faults() {
     every(menu.both_die, [=, this] {
         mark("fault: both die");
         const bool power = random.one_in(2);
-        for (std::size_t i = 0; i < 2; ++i) {
+        for (std::size_t i = 0; i < (menu.raft.on ? nodes.size() : 2); ++i) {
             node(i).crash(power, a_while());
         }
     });
@@ -110,6 +121,9 @@ void World::plan_faults() {
     });
     every(menu.partition, [=, this] {
         ++partitions;
+        if (menu.raft.on && random.one_in(2)) {
+            return split();
+        }
         Node& one = anyone();
         Node& two = other_than(one);
         const bool alone = random.one_in(2);  // from all, or from one
@@ -174,7 +188,11 @@ void World::plan_faults() {
         }
         one.stop_in_order(a_while());
     });
-    every(menu.switch_over, [=, this] {
+    if (menu.raft.on) {
+        plan_operator();
+        plan_wipes();
+    }
+    every(menu.raft.on ? Duration::zero() : menu.switch_over, [=, this] {
         Node& one = data();
         if (!one.accepting()) {
             return;
@@ -200,7 +218,7 @@ void World::plan_faults() {
             mark(result ? "forced: done" : "forced: refused");
         });
     });
-    every(menu.wipe, [=, this] {
+    every(menu.raft.on ? Duration::zero() : menu.wipe, [=, this] {
         const bool first = random.one_in(2);
         Node& kept = node(first ? 0 : 1);
         Node& rebuilt = node(first ? 1 : 0);
@@ -251,6 +269,9 @@ void World::heal() {
     for (const auto& node : nodes) {
         node->heal();
     }
+    if (menu.raft.on) {
+        heal_raft();
+    }
 }
 
 // ---- The run ----
@@ -265,16 +286,117 @@ void World::run() {
     }
 }
 
-void World::live(Clients& clients, Workload& workload) {
-    const auto until = [this](Duration deadline) {
-        while (!violation_ && scheduler.step(deadline)) {
-            if (scheduler.events() > kEventsMax) {
-                violate("the run does not come to an end");
-            }
+void World::until(Duration deadline) {
+    while (!violation_ && scheduler.step(deadline)) {
+        if (scheduler.events() > kEventsMax) {
+            violate("the run does not come to an end");
         }
-    };
+    }
+}
+
+bool World::belongs(const Node& node, Node& leader) const {
+    return !menu.raft.on || raft_checker->configuration_of(leader).find(node.id()) != nullptr;
+}
+
+Node* World::settled() {
+    Node* leader = nullptr;
     for (const auto& node : nodes) {
-        scheduler.after(between(Duration::zero(), menu.failover_timeout() / 2), [&node] { node->start(); });
+        if (menu.raft.on && !node->accepting()) {
+            continue;
+        }
+        if (!node->accepting()) {
+            return nullptr;
+        }
+        if (!node->witness() && node->replica().term().value != 0) {
+            if (leader != nullptr) {
+                return nullptr;
+            }
+            leader = node.get();
+        }
+    }
+    if (leader == nullptr || !menu.raft.on) {
+        return leader;
+    }
+    return std::ranges::all_of(nodes, [&](const auto& node) { return node->accepting() || !belongs(*node, *leader); })
+               ? leader
+               : nullptr;
+}
+
+bool World::equal_to(Node& leader) {
+    const LogIndex log_end = leader.replica().stats().last_index;
+    if (menu.raft.on) {
+        const raft::Configuration members = raft_checker->configuration_of(leader);
+        const bool done = !members.joint && std::ranges::all_of(members.members, [&](const auto& member) {
+            const Node* const node = find(member.first);
+            if (node == nullptr) {
+                return true;  // an address where nobody listens
+            }
+            const std::uint64_t directory = raft_checker->directory_of(*node);
+            return (member.second.voter || !member.second.promote) &&
+                   (directory == 0 || member.second.directory.value == directory);
+        });
+        if (!done) {
+            return false;
+        }
+    }
+    return std::ranges::all_of(nodes, [&](const auto& node) {
+        if (!belongs(*node, leader)) {
+            return true;
+        }
+        if (node->witness()) {
+            return !menu.raft.on || node->disk().lineage.size() == leader.disk().lineage.size();
+        }
+        return node->engine().applied_index() == log_end && node->replica().stats().last_index == log_end &&
+               node->disk().lineage.back() == leader.disk().lineage.back();
+    });
+}
+
+std::string World::states() const {
+    std::string out;
+    for (const auto& node : nodes) {
+        if (node->retired()) {
+            continue;
+        }
+        if (!node->alive()) {
+            out += fmt::format(" {} is not there;", node->id());
+            continue;
+        }
+        const auto view = node->replica().view();
+        out += fmt::format(" {}: {} of epoch {}, {} ({}), applied {} of {};",
+                           node->id(),
+                           modes::to_string(view.role),
+                           view.term.value,
+                           view.state,
+                           view.reason,
+                           node->witness() ? 0 : node->engine().applied_index().value,
+                           node->replica().stats().last_index.value);
+    }
+    return out;
+}
+
+/// Nobody asks for votes where nothing is wrong. One that was taken out while it was away asks once, and is told.
+void World::stay_quiet(Node& leader) {
+    const Term term = leader.replica().term();
+    for (int patience = 4; patience > 0 && !violation_; --patience) {
+        const std::uint64_t elections = raft_checker->elections();
+        until(scheduler.now() + menu.failover_timeout() * 4);
+        if (!leader.accepting() || leader.replica().term() != term) {
+            break;
+        }
+        if (raft_checker->elections() == elections) {
+            return;
+        }
+    }
+    violate(fmt::format("all was well under {} in term {}, and somebody asks for votes:{}", leader.id(), term.value, states()));
+}
+
+void World::live(Clients& clients, Workload& workload) {
+    if (menu.raft.on) {
+        start_raft();
+    } else {
+        for (const auto& node : nodes) {
+            scheduler.after(between(Duration::zero(), menu.failover_timeout() / 2), [&node] { node->start(); });
+        }
     }
     clients.start();
     probe();
@@ -293,39 +415,24 @@ void World::live(Clients& clients, Workload& workload) {
     LogIndex caught_up;
     bool written = false;
     bool writing = false;
-    const auto settled = [&]() -> Node* {
-        Node* leader = nullptr;
-        for (const auto& node : nodes) {
-            if (!node->accepting()) {
-                return nullptr;
-            }
-            if (!node->witness() && node->replica().term().value != 0) {
-                if (leader != nullptr) {
-                    return nullptr;
-                }
-                leader = node.get();
-            }
-        }
-        return leader;
-    };
     Node* leader = nullptr;
     while (!violation_ && scheduler.now() < progress + patience) {
         until(scheduler.now() + menu.tick);
+        leader = settled();
         LogIndex least{UINT64_MAX};
         std::uint64_t bytes = 0;
         for (const auto& node : nodes) {
-            if (!node->witness()) {
+            if (!node->witness() && (!menu.raft.on || (leader != nullptr && belongs(*node, *leader)))) {
                 least = std::min(least, node->accepting() ? node->engine().applied_index() : LogIndex{0});
                 bytes += node->accepting() ? node->replica().stats().snapshot_bytes_received : 0;
             }
         }
-        const bool goes_on = (least > caught_up && written) || bytes > received;
-        caught_up = std::max(caught_up, least);
+        const bool goes_on = (least > caught_up && least.value != UINT64_MAX && written) || bytes > received;
+        caught_up = least.value == UINT64_MAX ? caught_up : std::max(caught_up, least);
         if (goes_on && scheduler.now() < healed + std::chrono::minutes{10}) {
             progress = scheduler.now();
         }
         received = bytes;
-        leader = settled();
         if (leader == nullptr || writing) {
             continue;
         }
@@ -337,13 +444,7 @@ void World::live(Clients& clients, Workload& workload) {
             });
             continue;
         }
-        const auto& log_end = leader->replica().stats().last_index;
-        const bool equal = std::ranges::all_of(nodes, [&](const auto& node) {
-            return node->witness() || (node->engine().applied_index() == log_end &&
-                                       node->replica().stats().last_index == log_end &&
-                                       node->disk().lineage.back() == leader->disk().lineage.back());
-        });
-        if (equal && clients.idle()) {
+        if (equal_to(*leader) && clients.idle()) {
             break;
         }
         leader = nullptr;
@@ -352,31 +453,21 @@ void World::live(Clients& clients, Workload& workload) {
         return;
     }
     if (leader == nullptr || !written) {
-        std::string states;
-        for (const auto& node : nodes) {
-            if (!node->alive()) {
-                states += fmt::format(" {} is not there;", node->id());
-                continue;
-            }
-            const auto view = node->replica().view();
-            states += fmt::format(" {}: {} of epoch {}, {} ({}), applied {} of {};",
-                                  node->id(),
-                                  modes::to_string(view.role),
-                                  view.term.value,
-                                  view.state,
-                                  view.reason,
-                                  node->witness() ? 0 : node->engine().applied_index().value,
-                                  node->replica().stats().last_index.value);
-        }
         violate(fmt::format("no single primary, equal states and a new write within {} ms of healing:{}",
                             patience.count() / 1'000'000,
-                            states));
+                            states()));
         return;
     }
     trace("{} leads, all is quiet", leader->id());
+    if (menu.raft.on) {
+        stay_quiet(*leader);
+    }
     checker->compare_states();
     if (!violation_) {
         checker->judge(*leader);
+    }
+    if (!violation_ && raft_checker) {
+        raft_checker->judge(*leader);
     }
     if (!violation_) {
         workload.judge(*leader);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/random.h"
+#include "modes/strategy.h"
 #include "tests/sim/fiber.h"
 #include "tests/sim/menu.h"
 #include "tests/sim/scheduler.h"
@@ -24,6 +25,7 @@ namespace nornic::sim {
 class Checker;
 class Network;
 class Node;
+class RaftChecker;
 class Clients;
 class Workload;
 
@@ -77,7 +79,7 @@ public:
                            random.below(static_cast<std::uint64_t>(std::max<Duration::rep>(1, (most - least).count()))))};
     }
     [[nodiscard]] Node& node(std::size_t number) { return *nodes[number]; }
-    [[nodiscard]] Node* find(const std::string& id);
+    [[nodiscard]] Node* find(const std::string& id) const;
 
     const Menu menu;
     Scheduler scheduler;
@@ -88,6 +90,7 @@ public:
     std::uint64_t forced = 0;      // promotions that an operator forced
     std::unique_ptr<Network> network;
     std::unique_ptr<Checker> checker;
+    std::unique_ptr<RaftChecker> raft_checker;  // null in other modes
     std::vector<std::unique_ptr<Node>> nodes;
 
 private:
@@ -97,6 +100,29 @@ private:
     void probe();
     void heal();
     void live(Clients& clients, Workload& workload);
+    /// The one member that takes writes, if all that matter are there.
+    [[nodiscard]] Node* settled();
+    [[nodiscard]] bool equal_to(Node& leader);
+    /// It is to have what the leader has.
+    [[nodiscard]] bool belongs(const Node& node, Node& leader) const;
+    [[nodiscard]] std::string states() const;
+    void until(Duration deadline);
+    void stay_quiet(Node& leader);
+
+    // world_raft.cc: a Raft group, and what its operator does.
+    void prepare_raft();
+    void start_raft();
+    void plan_operator();
+    void plan_wipes();
+    void heal_raft();
+    void split();
+    void ask(Node& node, const modes::Command& command, std::function<void(bool)> done);
+    Node* someone_to_ask();
+    void add(Node& node);
+    void keep_adding();
+    void add_nobody();
+    void remove_one();
+    [[nodiscard]] Duration a_while();
 
     const Tracing tracing_;
     Marks& marks_;
