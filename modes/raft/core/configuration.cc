@@ -127,6 +127,7 @@ Result<> apply_one(Configuration& c, const Change& change) {
             member.directory = directory.value == 0 ? member.directory : directory;
             member.address = change.member.address.empty() ? member.address : change.member.address;
             member.priority = change.member.priority;
+            member.witness = change.member.witness;
             return success();
         }
         case Kind::kReplaceDirectory:
