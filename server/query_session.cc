@@ -180,7 +180,7 @@ Result<> QuerySession::check_branch(const std::vector<Seen>& seen) const {
     return success();
 }
 
-void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, Done then) {
+void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool confirm_later, Done then) {
     const auto level = level_of(options);
     if (!level) {
         then(level.error());
@@ -204,10 +204,12 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, Done
     const LogIndex latest = seen->empty() ? LogIndex{0} : seen->back().index;
     const bool causal =
         level.value() == modes::ReadConsistency::kOne || level.value() == modes::ReadConsistency::kLocalOne;
-    if (causal && latest <= instance_.engine().applied_index()) {
+    unconfirmed_ = !causal && confirm_later && confirms_later(options);
+    if ((causal || unconfirmed_) && latest <= instance_.engine().applied_index()) {
         then(success());
         return;
     }
+    unconfirmed_ = false;
     const Deadline deadline = instance_.clock().now() + kBookmarkPatience;
     instance_.replica().read_point(
         level.value(),
@@ -226,6 +228,32 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, Done
                                   point.error().message()));
                 } else {
                     then(point.error());
+                }
+                instance.pool().leave();
+            });
+        });
+}
+
+bool QuerySession::confirms_later(const bolt::TransactionOptions& options) const {
+    return options.mode == AccessMode::kWrite && instance_.mode().has_peers && instance_.replica().term() != Term{0};
+}
+
+/// What this leader's own clients were told is in the snapshot already. That no other member led before it was taken is
+/// confirmed afterwards: by the commit itself, if there is one, else here.
+void QuerySession::confirm(Done then) {
+    instance_.replica().read_point(
+        modes::ReadConsistency::kQuorum,
+        std::nullopt,
+        instance_.clock().now() + kBookmarkPatience,
+        [this, &instance = instance_, then = std::move(then)](Result<LogIndex> point) {
+            boost::asio::post(instance.pool().io(), [this, &instance, then, point] {
+                instance.pool().enter();
+                if (!point) {
+                    then(point.error());
+                } else if (instance.replica().term() != began_in_) {
+                    then(fail(ErrorCode::kDatabaseUnavailable, "leadership changed while the statement ran"));
+                } else {
+                    then(success());
                 }
                 instance.pool().leave();
             });
@@ -340,7 +368,7 @@ void QuerySession::close_transaction() {
 
 void QuerySession::begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) {
     auto shared = std::make_shared<bolt::TransactionOptions>(std::move(options));
-    after_bookmarks(*shared, [this, shared, done = std::move(done)](Result<> ready) {
+    after_bookmarks(*shared, false, [this, shared, done = std::move(done)](Result<> ready) {
         if (ready) {
             ready = open_transaction(*shared, false);
         }
@@ -407,9 +435,13 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
         use.unlock();
         if (!alive) {
             done(alive.error());
-            return;
+        } else if (std::exchange(unconfirmed_, false)) {
+            confirm([this, seen, done = std::move(done)](const Result<>& current) {
+                done(current ? instance_.bookmark(seen) : Result<std::string>{current.error()});
+            });
+        } else {
+            done(instance_.bookmark(seen));
         }
-        done(instance_.bookmark(seen));
         return;
     }
     Result<std::string> write_set =
@@ -624,7 +656,21 @@ void QuerySession::run(std::string query,
             running.available_after_ms = ms_since(statement.started, instance_.clock());
             statement.last_event = instance_.clock().now();
             use.unlock();
-            answer(std::move(running));
+            if (statement.does_work_first || !std::exchange(unconfirmed_, false)) {
+                answer(std::move(running));
+                return;
+            }
+            // It only reads, so there is no commit to confirm it, and records come before its end.
+            confirm([this, answer, running = std::move(running)](const Result<>& current) mutable {
+                if (current) {
+                    answer(std::move(running));
+                    return;
+                }
+                instance_.counters().failures->add();
+                const Error error = describe(current.error());
+                close_transaction();
+                answer(error);
+            });
             return;
         }
         // No records will come: do everything now, so that an error answers RUN.
@@ -654,12 +700,14 @@ void QuerySession::run(std::string query,
                 answer(std::move(running));
             });
     };
+    unconfirmed_ = false;
     if (options.bookmarks.empty() && is_causal(options)) {
         start(std::move(query), std::move(parameters), options, done);
         return;
     }
     auto shared = std::make_shared<bolt::TransactionOptions>(std::move(options));
     after_bookmarks(*shared,
+                    true,
                     [this,
                      start,
                      shared,

@@ -58,7 +58,12 @@ private:
 
     Result<> check_login() const;
     /// Waits until a read here is as fresh as bookmarks and level ask, then calls `then` on this thread or another.
-    void after_bookmarks(const bolt::TransactionOptions& options, Done then);
+    /// `confirm_later`: where it can be confirmed afterwards that this member led, that is left to the caller, and
+    /// unconfirmed_ says so.
+    void after_bookmarks(const bolt::TransactionOptions& options, bool confirm_later, Done then);
+    [[nodiscard]] bool confirms_later(const bolt::TransactionOptions& options) const;
+    /// Calls `then` once it is known that this member has led since the open transaction began.
+    void confirm(Done then);
     /// The level of the transaction, the connection or the settings; the mode's own where none of them says one.
     Result<modes::ReadConsistency> level_of(const bolt::TransactionOptions& options) const;
     [[nodiscard]] bool is_causal(const bolt::TransactionOptions& options) const;
@@ -101,6 +106,7 @@ private:
     bool explicit_ = false;
     bolt::TransactionOptions options_;
     std::string database_;
+    bool unconfirmed_ = false;      // that this member led when the statement began is still to be confirmed
     Term began_in_;                 // of the open transaction; 0: this member took no writes then
     std::uint64_t generation_ = 0;  // of the engine's state, likewise
     std::int64_t next_statement_ = 0;
