@@ -207,7 +207,7 @@ private:
     [[nodiscard]] bool hard_state_pending() const { return hard_dirty_ || hard_in_flight_; }
     void become_follower(Term term, const NodeName& leader);
     void set_term(Term term);
-    [[nodiscard]] bool may_campaign() const;
+    [[nodiscard]] bool may_campaign(bool asked_to = false) const;
     [[nodiscard]] std::uint32_t random_timeout();
     void append_entry(EntryPtr entry);
     void truncate_log(LogIndex keep);
@@ -265,7 +265,7 @@ private:
     void settle_changes();
     void continue_transfer();
     void hand_over_to_better();
-    [[nodiscard]] std::optional<NodeName> fittest_successor() const;
+    [[nodiscard]] std::optional<NodeName> fittest_successor(bool of_any_priority = false) const;
 
     const Start start_;
     const Settings settings_;
@@ -316,6 +316,7 @@ private:
     std::uint64_t next_context_ = 0;
     std::uint64_t asked_tick_ = 0;
     std::optional<Transfer> transfer_;
+    std::uint64_t prefer_again_tick_ = 0;  // leadership is offered to a preferred member not before
     std::deque<PendingChange> changes_;
     std::map<NodeName, DirectoryId> seen_directories_;
     std::set<NodeName> foreign_;          // hold data of another group

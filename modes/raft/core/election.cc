@@ -8,7 +8,7 @@
 
 namespace nornic::raft {
 
-bool Core::may_campaign() const {
+bool Core::may_campaign(bool asked_to) const {
     const Member* self = configuration().find(start_.self);
     if ((self == nullptr || !self->votes()) && configuration_index() > committed_ && configurations_.size() > 1) {
         // That it has no vote any more is not committed, and it may be the only one that holds it (thesis 4.2.2).
@@ -16,7 +16,7 @@ bool Core::may_campaign() const {
     }
     // Nobody led for a long time: what this one holds may be what the others lack.
     const bool last_resort = tick_ - leaderless_tick_ >= 4 * std::uint64_t{settings_.election_ticks};
-    return self != nullptr && self->votes() && (self->priority > 0 || last_resort) &&
+    return self != nullptr && self->votes() && (self->priority > 0 || last_resort || asked_to) &&
            (!self->witness || settings_.witness_may_lead) &&
            // A disk that was wiped is not the one that the group counts on.
            self->directory == hard_.directory && !removed_ && !disk_stalled_ && !needs_snapshot_ && !log_reset_ &&
@@ -267,7 +267,7 @@ void Core::on_vote_response(const NodeName& from, const Message& message, const 
 }
 
 void Core::on_timeout_now(const NodeName& from, const TimeoutNow&) {
-    if (role_ == Role::kFollower && from == leader_ && may_campaign()) {
+    if (role_ == Role::kFollower && from == leader_ && may_campaign(true)) {
         campaign(false, true);
     }
 }

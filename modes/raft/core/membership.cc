@@ -170,16 +170,22 @@ void Core::continue_membership() {
 /// is a choice.
 void Core::hand_over_to_better() {
     const Member* self = configuration().find(start_.self);
-    const auto better = role_ == Role::kLeader && self != nullptr && !transfer_ ? fittest_successor() : std::nullopt;
+    if (role_ != Role::kLeader || transfer_) {
+        return;
+    }
+    const bool witness = is_witness();
+    // Where a follower needs data, any member that has some can send it, also one that should not lead for long.
+    const auto better = fittest_successor(witness && !snapshot_retry_tick_.empty());
     if (!better || followers_.at(*better).match() != log_.last()) {
         return;
     }
-    const bool settled = committed_ >= term_begins_ && applied_ == committed_ && configuration_index() <= committed_;
-    if (self->witness || (settled && configuration().find(*better)->priority > self->priority)) {
+    const bool settled = committed_ >= term_begins_ && applied_ == committed_ && configuration_index() <= committed_ &&
+                         tick_ >= prefer_again_tick_;
+    if (witness || (settled && self != nullptr && configuration().find(*better)->priority > self->priority)) {
         transfer_ = Transfer{0, *better, tick_, false};
         event(fmt::format("Leadership goes to '{}', which {}.",
                           *better,
-                          self->witness ? "holds data" : "is preferred by its priority"));
+                          witness ? "holds data" : "is preferred by its priority"));
         continue_transfer();
     }
 }
@@ -199,12 +205,12 @@ void Core::note_directory(const NodeName& from, DirectoryId directory) {
 // ---- Handing over ----
 
 /// Of the voters that are heard: those that have all, of these the preferred one.
-std::optional<NodeName> Core::fittest_successor() const {
+std::optional<NodeName> Core::fittest_successor(bool of_any_priority) const {
     std::optional<NodeName> best;
     std::tuple<bool, std::uint32_t, LogIndex> best_rank;
     for (const auto& [id, member] : configuration().members) {
         const auto at = followers_.find(id);
-        if (!member.voter || member.witness || member.priority == 0 || at == followers_.end() ||
+        if (!member.voter || member.witness || (member.priority == 0 && !of_any_priority) || at == followers_.end() ||
             tick_ - at->second.heard_tick() >= 3 * std::uint64_t{settings_.heartbeat_ticks} || down_.contains(id) ||
             at->second.match().value == 0 || seen_directories_.contains(id)) {
             continue;
@@ -280,6 +286,8 @@ void Core::continue_transfer() {
         return;
     }
     if (tick_ - transfer_->began_tick >= settings_.election_ticks) {
+        // Writes wait while it is tried, so one that cannot take it is not asked again soon.
+        prefer_again_tick_ = tick_ + 10 * std::uint64_t{settings_.election_ticks};
         end(Error{ErrorCode::kTimedOut,
                   fmt::format("'{}' did not take it within an election time-out; this member goes on", transfer_->target)});
         return;

@@ -101,7 +101,9 @@ void CoreCluster::crash(const NodeName& name, std::size_t part) {
     }
     n.core.reset();
     n.writing.reset();
-    n.installing.reset();
+    if (n.installing) {
+        snapshots.push_back(*std::exchange(n.installing, std::nullopt));  // its sender will hear that it failed
+    }
     n.shown.clear();
     n.disk_hangs = n.disk_full = n.apply_hangs = false;
     note(fmt::format("{}: crashed", name));

@@ -323,7 +323,7 @@ void tell_seed(int) {
 
 TEST(RaftRandom, WhateverHappensNothingPromisedIsBrokenAndAHealedGroupGoesOn) {
     const std::uint64_t first = number_from("RAFT_FIRST", 1);
-    const std::uint64_t seeds = number_from("RAFT_SEEDS", 2000);
+    const std::uint64_t seeds = number_from("RAFT_SEEDS", 3000);
     std::size_t failures = 0;
     const auto before = std::signal(SIGABRT, tell_seed);
     for (std::uint64_t seed = first; seed < first + seeds && failures < 5; ++seed) {
