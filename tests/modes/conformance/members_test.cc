@@ -252,6 +252,40 @@ TEST_P(Members, ThatTheLogDoesNotReachGetASnapshot) {
     cluster.expect_progress_and_convergence();
 }
 
+TEST_P(Members, WithoutDataThatTheLogDoesNotReachBeginTheirsAnew) {
+    const auto witness = std::find_if(
+        GetParam().members.begin(), GetParam().members.end(), [](const MemberSpec& spec) { return spec.witness; });
+    if (witness == GetParam().members.end() || !GetParam().witness_keeps_log) {
+        return;
+    }
+    form();
+    const NodeName w = witness->name;
+    cluster.crash(w);
+    for (int i = 0; i < 6; ++i) {
+        ASSERT_TRUE(await(propose(1, "while it is away " + std::to_string(i)), Outcome::kCommitted));
+    }
+    for (const NodeName& name : cluster.data_members()) {
+        cluster.checkpoint(name, Cluster::Retention::kNone);
+    }
+    const LogIndex held = cluster.log(writer).first_index();
+    ASSERT_GT(held, cluster.log(w).last_index());
+    cluster.start(w);
+    cluster.run(GetParam().settle_ticks);
+    EXPECT_GT(cluster.marks().at("log reset"), 0);
+    EXPECT_GE(cluster.log(w).last_index().value + 1, held.value);
+    // It counts again: with it alone the writer goes on, also after it was started again.
+    cluster.crash(w);
+    cluster.start(w);
+    for (const NodeName& name : cluster.data_members()) {
+        if (name != writer) {
+            cluster.crash(name);
+        }
+    }
+    cluster.run(20);
+    EXPECT_TRUE(await(propose(1, "with the witness alone"), Outcome::kCommitted));
+    cluster.expect_progress_and_convergence();
+}
+
 TEST_P(Members, KeepTheLogThatTheirPeersWant) {
     form();
     ASSERT_TRUE(await(propose(5, "w"), Outcome::kCommitted));
