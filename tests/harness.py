@@ -85,6 +85,7 @@ class Server:
         self._start_seconds = start_seconds
         self._process = None
         self.name = ""       # Of a member of a cluster.
+        self.binary = None   # Another one than binary() says.
         self.paused = False
         self.log = []
         self.ports = {}
@@ -111,13 +112,14 @@ class Server:
         environment.update(NORNICDB_DATA_DIR=self.data_dir, NORNICDB_ADDRESS="127.0.0.1", NORNICDB_AUTH=f"{USER}/{PASSWORD}",
                            NORNICDB_BOLT_PORT=str(self._wanted_ports["BOLT"]),
                            NORNICDB_HTTP_PORT=str(self._wanted_ports["HTTP"]), **self._environment)
-        if not os.path.exists(binary()):
-            raise ServerFailed(f"{binary()} is not built; run make release")
+        program = self.binary or binary()
+        if not os.path.exists(program):
+            raise ServerFailed(f"{program} is not built; run make release")
         self.log, self.ports, self.paused = [], {}, False
         self._started = threading.Event()
         self._ended = threading.Event()
         self._spawned = time.monotonic()
-        self._process = subprocess.Popen([binary(), "serve", *self._arguments], env=environment, stdin=subprocess.DEVNULL,
+        self._process = subprocess.Popen([program, "serve", *self._arguments], env=environment, stdin=subprocess.DEVNULL,
                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
         self._reader = threading.Thread(target=self._read_log, args=(self._process, self.log, self.ports), daemon=True)
         self._reader.start()
@@ -482,7 +484,7 @@ class RaftCluster:
         """What each says of itself, for people."""
         return {m.name: (m.replication() if m.answers() else "down") for m in self.members.values()}
 
-    def wait_until_ready(self, seconds=60, members=None):
+    def wait_until_ready(self, seconds=30, members=None):
         """Until one leads and all that run (or these) follow it and have applied what it has."""
         def ready():
             leads = self.leaders()

@@ -1,6 +1,6 @@
 // Preloaded into a server by sync_fault_test.py: fdatasync does what the file named by FAULTY_SYNC
 // says, each time it is called. "fail": input/output error. "hang": waits until the file says
-// something else. Else: the real one.
+// something else. "slow": some milliseconds more. Else: the real one.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -25,6 +25,10 @@ static int says(const char* word) {
 int fdatasync(int file) {
     while (says("hang")) {
         const struct timespec pause = {0, 5000000};
+        nanosleep(&pause, NULL);
+    }
+    if (says("slow")) {
+        const struct timespec pause = {0, 30000000};
         nanosleep(&pause, NULL);
     }
     if (says("fail")) {

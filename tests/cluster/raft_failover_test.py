@@ -58,12 +58,23 @@ def newcomer(cluster):
     import neo4j  # pylint: disable=import-outside-toplevel
     came = []
 
+    def shuffled():
+        addresses = cluster.bolt_addresses()
+        random.shuffle(addresses)
+        return addresses
+
     def run():
         with neo4j.GraphDatabase.driver(
-                "neo4j://pair:7687", auth=(USER, PASSWORD), connection_timeout=1, max_transaction_retry_time=60,
-                resolver=lambda address: cluster.bolt_addresses() if address.host == "pair" else [address]) as driver:
-            with driver.session() as session:
-                session.execute_write(lambda transaction: transaction.run("CREATE (:Newcomer)").consume())
+                "neo4j://pair:7687", auth=(USER, PASSWORD), connection_acquisition_timeout=1, max_transaction_retry_time=60,
+                resolver=lambda address: shuffled() if address.host == "pair" else [address]) as driver:
+            # The driver gives up where a member takes a connection and says nothing; whoever uses it tries again, and another one.
+            while True:
+                try:
+                    with driver.session() as session:
+                        session.execute_write(lambda transaction: transaction.run("CREATE (:Newcomer)").consume())
+                    break
+                except neo4j.exceptions.DriverError:
+                    pass
         came.append(time.monotonic())
 
     thread = threading.Thread(target=run, daemon=True)

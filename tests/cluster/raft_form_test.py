@@ -168,10 +168,10 @@ def from_standalone(checks):
         member = cluster.add("node-4", join=["node-1"])
         member.data_dir = stranger_folder
         member.start()
-        wait_for(lambda: (member.replication() or {}).get("state") == "foreign_data", 20, "foreign_data")
+        wait_for(lambda: "data" in (member.replication() or {"reason": ""})["reason"], 10, "the reason")
         said = member.replication()
         checks.check(local_read(member, "MATCH (o:Own) RETURN count(o)") == [[1]], "one with other data keeps it")
-        checks.check(bool(said["reason"]), f"and says what is wrong: {said['reason']}")
+        checks.check(bool(said["reason"]), f"and says what is wrong: {said['state']}: {said['reason']}")
         members = [m for m in cluster.running() if m is not member]
         code, _ = write(cluster.wait_until_ready(members=members), "CREATE (:After)")
         checks.check(code == "" and cluster.roles().get("node-4") not in ("leader", "follower"), f"the group goes on without it {code}")
