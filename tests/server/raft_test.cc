@@ -323,6 +323,36 @@ TEST_F(RaftGroupTest, AStopThatLeavesTakesTheMemberOutAndAPlainOneDoesNot) {
     EXPECT_EQ(status(*leader()).at("members").as_array().size(), 3U);
 }
 
+TEST_F(RaftGroupTest, TheDataOfAStandaloneServerBecomesTheGroups) {
+    start(0, {{"NORNICDB_CLUSTER_MODE", "standalone"}});
+    ASSERT_TRUE(members[0].run("CREATE (:P {n: 7})"));
+    const std::string before = members[0].instance->history();
+    members[0].stop();
+    form();
+    EXPECT_EQ(leader(), &members[0]);
+    bolt::TransactionOptions reads;
+    reads.mode = AccessMode::kRead;
+    for (std::size_t i = 0; i < 3; ++i) {
+        EXPECT_EQ(members[i].instance->history(), before);
+        EXPECT_EQ(members[i].run("MATCH (p:P) RETURN p.n", reads).value().rows.at(0)[0].as_integer(), 7);
+    }
+}
+
+TEST_F(RaftGroupTest, AMemberWithDataOfItsOwnIsNotOverwritten) {
+    start(3, {{"NORNICDB_CLUSTER_MODE", "standalone"}});
+    ASSERT_TRUE(members[3].run("CREATE (:Own)"));
+    members[3].stop();
+    form();
+    start(3, {{"NORNICDB_CLUSTER_RAFT_JOIN", address(0)}});
+    ASSERT_TRUE(soon([&] { return !members[3].replication().at("reason").as_string().empty() &&
+                                  members[3].replication().at("reason").as_string().find("empty") != std::string::npos; }))
+        << members[3].http->health().json;
+    EXPECT_EQ(status(*leader()).at("members").as_array().size(), 3U);
+    bolt::TransactionOptions reads;
+    reads.mode = AccessMode::kRead;
+    EXPECT_EQ(members[3].run("MATCH (p:Own) RETURN count(p)", reads).value().rows.at(0)[0].as_integer(), 1);
+}
+
 TEST_F(RaftGroupTest, WithoutAMajorityReadsStayAndWritesAnswerAtOnce) {
     form();
     ASSERT_TRUE(leader()->run("CREATE (:P)"));
