@@ -26,7 +26,8 @@ Result<> Core::read_index(ReadId id) {
 }
 
 void Core::on_read_request(const NodeName& from, const ReadIndexRequest& m) {
-    if (role_ != Role::kLeader) {
+    // One that was taken out is sent no more entries and would wait in vain until it has applied them.
+    if (role_ != Role::kLeader || configuration().find(from) == nullptr) {
         say(from, Lane::kControl, ReadIndexResponse{m.context, false, {}});
         return;
     }
