@@ -367,6 +367,10 @@ Result<LogIndex> Core::propose(EntryKind kind, std::string payload, std::uint64_
     if (transfer_) {
         return fail(ErrorCode::kNotLeader, fmt::format("leadership is being handed over to '{}'", transfer_->target));
     }
+    if (const Member* self = configuration().find(start_.self); self == nullptr || self->witness || self->priority == 0) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    "this member leads only until another that may take writes has what it holds");
+    }
     if (kind == EntryKind::kWriteSet && write_term().value == 0) {
         return fail(ErrorCode::kDatabaseUnavailable,
                     "this member has just become the leader and makes sure first of what its log holds");

@@ -246,6 +246,7 @@ private:
     void need_snapshot(const NodeName& to, Progress& progress);
     /// Whether that is news.
     bool note_match(Progress& progress, LogIndex match);
+    void tell_commit(const NodeName& to, const Progress& progress);
     /// Entries up to here may go to it.
     [[nodiscard]] LogIndex sendable(const NodeName& to, LogIndex limit) const;
 

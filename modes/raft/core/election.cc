@@ -131,6 +131,8 @@ void Core::count_votes() {
 void Core::become_leader() {
     NORNIC_CHECK(role_ == Role::kCandidate && own_vote_durable_, "role {}", to_string(role_));
     role_ = Role::kLeader;
+    // A preferred member that stops in an orderly way has just handed over; one that comes back settles first.
+    prefer_again_tick_ = tick_ + 2 * std::uint64_t{settings_.election_ticks};
     leader_ = start_.self;
     ++leader_changes_;
     votes_.clear();
@@ -195,12 +197,14 @@ void Core::on_vote_request(const NodeName& from, const VoteRequest& m) {
         say_after_persist(from, Lane::kControl, response);
     };
     if (const Member* member = configuration().find(from);
-        initialized() && configuration_index() <= committed_ && (member == nullptr || !member->votes()) &&
-        m.last_index < configuration_index()) {
-        // Its log does not have what is committed here, so it could not win; it may have been taken out and not know it.
+        initialized() && configuration_index() <= committed_ && (member == nullptr || !member->votes())) {
+        // It may have been taken out and not know it, or not know that this is committed.
         say(from, Lane::kControl, NotMember{hard_.term, configuration_index()});
-        refuse("the candidate is no voter");
-        return;
+        if (m.last_index <= configuration_index()) {
+            // Its log has no later configuration, one that it is a voter of.
+            refuse("the candidate is no voter");
+            return;
+        }
     }
     if (!m.transfer && leader_is_alive()) {
         refuse(fmt::format("'{}' leads and is heard", leader_));
@@ -273,7 +277,7 @@ void Core::on_timeout_now(const NodeName& from, const TimeoutNow&) {
 }
 
 void Core::on_not_member(const NotMember& m) {
-    if (role_ == Role::kLeader || removed_ || !initialized() || m.term < hard_.term || m.index <= configuration_index()) {
+    if (role_ == Role::kLeader || removed_ || !initialized() || m.term < hard_.term || m.index < configuration_index()) {
         return;
     }
     removed_ = true;

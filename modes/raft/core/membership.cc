@@ -44,6 +44,18 @@ Result<> Core::change_members(std::uint64_t id, const std::vector<Change>& chang
         return fail(ErrorCode::kBusy, "another change of the group is under way; try again");
     }
     NORNIC_TRY(auto next, apply_changes(configuration(), changes));
+    // A voter that was named and never heard has no directory yet, and its votes count for nothing.
+    std::size_t known = 0;
+    NodeName unheard;
+    for (const auto& [name, member] : next.members) {
+        known += member.voter && member.directory.value != 0 ? 1 : 0;
+        unheard = member.voter && member.directory.value == 0 ? name : unheard;
+    }
+    if (2 * known <= next.voters()) {
+        return fail(ErrorCode::kConflict,
+                    fmt::format("'{}' has not been heard since it was named a voter, and no majority would be left without it; start it first",
+                                unheard));
+    }
     propose_configuration(std::move(next));
     std::string sentence;
     for (const Change& change : changes) {
@@ -180,7 +192,7 @@ void Core::hand_over_to_better() {
         return;
     }
     const bool settled = committed_ >= term_begins_ && applied_ == committed_ && configuration_index() <= committed_ &&
-                         tick_ >= prefer_again_tick_;
+                         (tick_ >= prefer_again_tick_ || (self != nullptr && self->priority == 0));
     if (witness || (settled && self != nullptr && configuration().find(*better)->priority > self->priority)) {
         transfer_ = Transfer{0, *better, tick_, false};
         event(fmt::format("Leadership goes to '{}', which {}.",

@@ -121,6 +121,13 @@ void Core::send_heartbeats() {
     release_reads();
 }
 
+/// Where nothing follows that would carry it: a follower may apply, and causal reads there need not wait for a heartbeat.
+void Core::tell_commit(const NodeName& to, const Progress& progress) {
+    if (committed_ == log_.last() && progress.match() == committed_) {
+        say(to, Lane::kControl, Heartbeat{hard_.term, 0, committed_});
+    }
+}
+
 void Core::advance_commit() {
     if (role_ != Role::kLeader) {
         return;
@@ -137,13 +144,8 @@ void Core::advance_commit() {
         return;
     }
     commit_to(target);
-    if (committed_ == log_.last()) {
-        // Nothing follows that would carry it: followers may apply, and causal reads there need not wait for a heartbeat.
-        for (const auto& [id, progress] : followers_) {
-            if (progress.state() == Progress::State::kReplicate) {
-                say(id, Lane::kControl, Heartbeat{hard_.term, 0, std::min(committed_, progress.match())});
-            }
-        }
+    for (const auto& [id, progress] : followers_) {
+        tell_commit(id, progress);
     }
     settle_changes();
     continue_membership();
@@ -178,9 +180,13 @@ void Core::on_append_response(const NodeName& from, const Message& message, cons
     }
     if (m.success) {
         if (note_match(progress, m.match)) {
+            const LogIndex before = committed_;
             advance_commit();
             if (role_ != Role::kLeader) {
                 return;
+            }
+            if (committed_ == before) {
+                tell_commit(from, progress);
             }
             continue_transfer();
         }

@@ -93,7 +93,9 @@ private:
         witnessed_ = !witnesses.empty();
         wipes_ = wipes_ && voters.size() + witnesses.size() > 2;
         if (random_.one_in(3)) {
-            Change change{Change::Kind::kUpdate, any(), {}};
+            const NodeName name = any();
+            Change change{Change::Kind::kUpdate, name, cluster_.member(name)};
+            change.member.directory = {};
             change.member.priority = random_.one_in(2) ? 0 : 200;
             static_cast<void>(cluster_.change(voters.front(), 0, {change}));
         }
