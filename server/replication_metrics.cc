@@ -3,6 +3,7 @@
 #include "server/status.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 
 namespace nornic::server {
@@ -86,6 +87,13 @@ void add_replication_metrics(Metrics& metrics, std::function<Member()> member) {
             set("nornicdb_raft_commit_index",
                 "Last log index known to be committed.",
                 static_cast<double>(view.commit_index.value));
+            for (const auto& [name, value] : view.details) {
+                if (name == "elections") {
+                    set("nornicdb_raft_elections_total",
+                        "Elections that this member began since the start.",
+                        std::strtod(value.c_str(), nullptr));
+                }
+            }
             for (const modes::Role role : {modes::Role::kLeader,
                                            modes::Role::kFollower,
                                            modes::Role::kCandidate,

@@ -102,7 +102,8 @@ Raft::Raft(const StrategyStart& start, const RaftSettings& settings)
       log_{*start.log},
       core_{core_start(start, settings), core_settings(start, settings), log_},
       checkpoint_index_{start.applied},
-      recorded_configuration_{core_.applied_configuration().first} {}
+      recorded_configuration_{core_.applied_configuration().first},
+      campaigned_in_{start.hard_state.term} {}
 
 // ---- What is said ----
 
@@ -161,6 +162,10 @@ Ready Raft::take_ready() {
         return out;
     }
     if (from.hard_state) {
+        if (from.hard_state->voted_for == start_.self && from.hard_state->term > campaigned_in_) {
+            campaigned_in_ = from.hard_state->term;
+            ++elections_;
+        }
         out.hard_state = HardState{from.hard_state->term, from.hard_state->voted_for, from.hard_state->committed, extra()};
         recorded_configuration_ = core_.applied_configuration().first;
     }
@@ -648,6 +653,7 @@ ClusterView Raft::view() const {
                     {"joint", configuration.joint ? "true" : "false"},
                     {"bootstrap_state", core_.formed() ? "formed" : group_exists_ ? "joining" : "waiting"},
                     {"raft_state", std::string{raft::to_string(core_.role())}},
+                    {"elections", fmt::format("{}", elections_)},
                     {"voted_for", core_.voted_for()},
                     {"last_log_index", fmt::format("{}", core_.log().last().value)},
                     {"last_log_term", fmt::format("{}", core_.log().last_term().value)},

@@ -132,6 +132,8 @@ private:
     bool foreign_here_ = false;   // the group's data is other than what is held here
     bool leaving_ = false;
     std::uint64_t refused_messages_ = 0;
+    std::uint64_t elections_ = 0;  // begun by this member
+    Term campaigned_in_;
 
     std::vector<std::string> events_;
     std::vector<CommandAnswer> answers_;

@@ -49,6 +49,29 @@ TEST(EngineHost, BehavesLikeTheEngineInIt) {
     EXPECT_EQ(a->applied_term(), Term{1});
 }
 
+TEST(EngineHost, AnotherHistoryIsThereAfterARestartAndChangesNothingElse) {
+    Member a{make_memory_kv_home()};
+    a.fill(10);
+    const std::string history = a->history();
+    const std::string element_uuid = a->databases().front().uuid;
+    ASSERT_TRUE(a->renew_history());
+    const std::string renewed = a->history();
+    EXPECT_NE(renewed, history);
+    EXPECT_EQ(renewed.size(), 36U);
+    EXPECT_EQ(a.things(), 10U);
+    EXPECT_EQ(a->databases().front().uuid, element_uuid);
+    a.close();
+    crash_memory_kv_home(a.home());
+    a.open();
+    EXPECT_EQ(a->history(), renewed);
+    EXPECT_EQ(a.things(), 10U);
+    a.create(Value{"more"}, Term{2});
+    ASSERT_TRUE(a->checkpoint());
+    a.restart();
+    EXPECT_EQ(a->history(), renewed);
+    EXPECT_EQ(a.things(), 11U);
+}
+
 TEST(EngineHost, ReloadForgetsWhatNoCheckpointHolds) {
     Member a{make_memory_kv_home()};
     a.fill(100);

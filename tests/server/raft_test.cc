@@ -189,6 +189,7 @@ TEST_F(RaftGroupTest, StatusAndHealthHaveTheFieldsOfTheGuide) {
                              "nornicdb_raft_role{role=\"leader\"} 1",
                              "nornicdb_raft_term ",
                              "nornicdb_raft_commit_index ",
+                             "nornicdb_raft_elections_total ",
                              "nornicdb_raft_peer_match_lag{peer=",
                              "nornicdb_cluster_leader_changes_total"}) {
         EXPECT_NE(metrics.find(line), std::string::npos) << line;
