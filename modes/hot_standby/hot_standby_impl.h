@@ -198,6 +198,7 @@ private:
     bool rewinding_ = false;
     std::optional<LogIndex> rewind_to_;
     bool needs_snapshot_ = false;
+    bool said_unknown_kind_ = false;  // it is sent again and again
 
     // Proposals.
     std::size_t inflight_bytes_ = 0;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace nornic::modes {
 
@@ -86,8 +87,17 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     std::uint64_t expected = previous.value;
     std::uint64_t newest = m.previous_epoch();
     for (const transport::LogEntry& entry : m.entries()) {
-        if (entry.index() != ++expected || entry.term() < newest || entry.term() > m.epoch() ||
-            entry.kind() > transport::ENTRY_MEMBERSHIP) {
+        if (entry.index() != ++expected || entry.term() < newest || entry.term() > m.epoch()) {
+            return;
+        }
+        if (const int kind = entry.kind(); kind < 0 || kind > transport::ENTRY_MEMBERSHIP) {
+            if (!std::exchange(said_unknown_kind_, true)) {
+                event(fmt::format("Entry {} of '{}' is of kind {}, which this version does not know. This member takes nothing "
+                                  "from there on; run the version of the primary here.",
+                                  entry.index(),
+                                  from,
+                                  kind));
+            }
             return;
         }
         newest = entry.term();

@@ -58,6 +58,30 @@ TEST(HotStandby, TheConfiguredPrimaryLeadsAndTheStandbyFollowsWithTheSameData) {
     EXPECT_EQ(pair.strategy("a").view().members.size(), 2U);
 }
 
+TEST(HotStandby, AStandbyTakesNothingFromAnEntryOnThatItDoesNotUnderstandAndSaysSoOnce) {
+    Pair pair;
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "x"));
+    const LogIndex last = pair["b"].disk.last_index();
+    for (const int kind : {3, -1}) {
+        ClusterMessage message;
+        auto& m = *message.mutable_wal_batch();
+        m.set_epoch(pair.strategy("a").view().term.value);
+        m.set_history(pair["a"].disk.history);
+        m.set_previous_index(last.value);
+        m.set_previous_epoch(m.epoch());
+        auto& entry = *m.add_entries();
+        entry.set_term(m.epoch());
+        entry.set_index(last.value + 1);
+        entry.set_kind(static_cast<transport::EntryKind>(kind));
+        pair.strategy("b").step("a", message);
+        pair.settle();
+    }
+    EXPECT_EQ(pair["b"].disk.last_index(), last);
+    EXPECT_TRUE(pair.saw("b", "is of kind 3, which this version does not know"));
+    EXPECT_FALSE(pair.saw("b", "is of kind -1"));
+}
+
 TEST(HotStandby, AStandbyRefusesWritesAndNamesThePrimary) {
     Pair pair;
     form(pair);
