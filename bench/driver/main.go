@@ -18,18 +18,17 @@ import (
 )
 
 var options struct {
-	uri, user, password, only, skip string
-	pid                             int
-	seconds, warmUp                 float64
-	repeat                          int
-	loaded                          bool
+	uri, user, password, only, skip, pids string
+	seconds, warmUp                       float64
+	repeat                                int
+	loaded                                bool
 }
 
 func parseOptions() {
 	flag.StringVar(&options.uri, "uri", "bolt://127.0.0.1:7687", "the server; bolt://host:port")
 	flag.StringVar(&options.user, "user", "", "user name; empty for a server without authentication")
 	flag.StringVar(&options.password, "pass", "", "password")
-	flag.IntVar(&options.pid, "pid", 0, "process id of the server, to measure its CPU time and memory")
+	flag.StringVar(&options.pids, "pid", "", "process ids of the server, comma-separated, to measure their CPU time and memory")
 	flag.Float64Var(&options.seconds, "seconds", 5, "seconds per timed workload and repetition")
 	flag.Float64Var(&options.warmUp, "warm", 1, "seconds of warm-up before the first repetition of each")
 	flag.IntVar(&options.repeat, "repeat", 3, "repetitions")
@@ -48,8 +47,8 @@ func listed(list, name string) bool {
 	return false
 }
 
-func wanted(name string) bool {
-	return (options.only == "" || listed(options.only, name)) && !listed(options.skip, name)
+func wanted(w workload) bool {
+	return (listed(options.only, w.name) || (options.only == "" && !w.named)) && !listed(options.skip, w.name)
 }
 
 func connect() (neo4j.DriverWithContext, error) {
@@ -85,7 +84,7 @@ func run(driver neo4j.DriverWithContext) error {
 	}
 	for repetition := 0; repetition < options.repeat; repetition++ {
 		for _, w := range b.workloads() {
-			if !wanted(w.name) {
+			if !wanted(w) {
 				continue
 			}
 			if err := w.run(b, w, repetition); err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// serverUse is what the server's process has used so far.
+// serverUse is what the server's processes have used so far.
 type serverUse struct {
 	cpuMicros, writtenBytes, residentKiB int64
 }
@@ -20,19 +20,21 @@ type serverUse struct {
 const tickMicros = 10000
 
 func readServerUse() (use serverUse) {
-	if options.pid == 0 {
-		return
+	for _, pid := range strings.Split(options.pids, ",") {
+		if pid == "" {
+			continue
+		}
+		folder := "/proc/" + pid + "/"
+		if stat, err := os.ReadFile(folder + "stat"); err == nil {
+			// The process's name, in parentheses, may hold blanks.
+			fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+			user, _ := strconv.ParseInt(fields[11], 10, 64)
+			system, _ := strconv.ParseInt(fields[12], 10, 64)
+			use.cpuMicros += (user + system) * tickMicros
+		}
+		use.writtenBytes += procNumber(folder+"io", "write_bytes:")
+		use.residentKiB += procNumber(folder+"status", "VmRSS:")
 	}
-	folder := "/proc/" + strconv.Itoa(options.pid) + "/"
-	if stat, err := os.ReadFile(folder + "stat"); err == nil {
-		// The process's name, in parentheses, may hold blanks.
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		user, _ := strconv.ParseInt(fields[11], 10, 64)
-		system, _ := strconv.ParseInt(fields[12], 10, 64)
-		use.cpuMicros = (user + system) * tickMicros
-	}
-	use.writtenBytes = procNumber(folder+"io", "write_bytes:")
-	use.residentKiB = procNumber(folder+"status", "VmRSS:")
 	return
 }
 

@@ -183,6 +183,13 @@ func pointRaw(_ *bench, w workload, repetition int) error {
 	})
 }
 
+// causalRaw is pointRaw in access mode READ, which any member answers from what it has.
+func causalRaw(_ *bench, w workload, repetition int) error {
+	return timedRaw(w, repetition, 1, func(g *generator) message {
+		return structure(tagRun, 3).text(pointQuery).mapOf(1).text("id").integer(int64(g.below(pNodes))).mapOf(1).text("mode").text("r")
+	})
+}
+
 func writeRaw(b *bench, w workload, repetition int) error {
 	return timedRaw(w, repetition, 0, func(*generator) message {
 		return structure(tagRun, 3).text(createQuery).mapOf(2).text("id").integer(atomic.AddInt64(&b.nextID, 1)).

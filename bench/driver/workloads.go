@@ -25,6 +25,7 @@ type workload struct {
 	clients int
 	unit    string
 	run     func(b *bench, w workload, repetition int) error
+	named   bool // Only if it is asked for.
 }
 
 type bench struct {
@@ -40,22 +41,24 @@ func newBench(driver neo4j.DriverWithContext) *bench {
 
 func (b *bench) workloads() []workload {
 	return []workload{
-		{"point1", 1, "operations", point},
-		{"point64", 64, "operations", point},
-		{"point1_raw", 1, "operations", pointRaw},
-		{"point64_raw", 64, "operations", pointRaw},
-		{"hop3", 1, "operations", threeHops},
-		{"agg20k", 1, "operations", aggregate("U", uNodes)},
-		{"agg100k", 1, "operations", aggregate("P", pNodes)},
-		{"stream", 1, "rows", stream},
-		{"stream_raw", 1, "rows", streamRaw},
-		{"upd", 16, "operations", counter},
-		{"write1", 1, "operations", write},
-		{"write64", 64, "operations", write},
-		{"write1_raw", 1, "operations", writeRaw},
-		{"write64_raw", 64, "operations", writeRaw},
-		{"bulk", 1, "rows", bulk},
-		{"rels", 1, "rows", relationships},
+		{"point1", 1, "operations", point, false},
+		{"point64", 64, "operations", point, false},
+		{"point1_raw", 1, "operations", pointRaw, false},
+		{"point64_raw", 64, "operations", pointRaw, false},
+		{"hop3", 1, "operations", threeHops, false},
+		{"agg20k", 1, "operations", aggregate("U", uNodes), false},
+		{"agg100k", 1, "operations", aggregate("P", pNodes), false},
+		{"stream", 1, "rows", stream, false},
+		{"stream_raw", 1, "rows", streamRaw, false},
+		{"upd", 16, "operations", counter, false},
+		{"write1", 1, "operations", write, false},
+		{"write64", 64, "operations", write, false},
+		{"write1_raw", 1, "operations", writeRaw, false},
+		{"write64_raw", 64, "operations", writeRaw, false},
+		{"bulk", 1, "rows", bulk, false},
+		{"rels", 1, "rows", relationships, false},
+		{"write256_raw", 256, "operations", writeRaw, true},
+		{"causal64_raw", 64, "operations", causalRaw, true},
 	}
 }
 
