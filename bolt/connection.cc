@@ -4,8 +4,10 @@
 #include <boost/asio/post.hpp>
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 
 namespace nornic::bolt {
@@ -286,9 +288,13 @@ bool Connection::take_handshake(std::string_view bytes) {
 // ---- writing ----
 
 void Connection::write(std::string& bytes) {
+    bool over = false;
     {
         MutexLock lock{io_mutex_};
-        if (!broken_ && !shut_) {
+        if (!broken_ && !shut_ && nothing_waits() && !sending_alone_ && frames_ == nullptr && tls_ == nullptr) {
+            send_alone(bytes);
+            over = broken_ || closing_;
+        } else if (!broken_ && !shut_) {
             std::string_view raw = bytes;
             std::string framed;
             if (frames_ != nullptr) {
@@ -303,7 +309,40 @@ void Connection::write(std::string& bytes) {
             write_raw(raw);
         }
     }
+    if (over) {
+        settle();
+    }
     drop_large(bytes);
+}
+
+/// Sends without the mutex. Whoever waits for the answer may run in place of this thread before send() returns, and
+/// the thread that gets the next request must not wait for that.
+void Connection::send_alone(std::string_view raw) {
+    host_->metrics.bytes_sent.fetch_add(raw.size(), std::memory_order_relaxed);
+    sending_alone_ = true;
+    const int descriptor = socket_.native_handle();
+    io_mutex_.unlock();
+    ssize_t n = 0;
+    do {
+        n = ::send(descriptor, raw.data(), raw.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    const bool failed = n < 0 && errno != EAGAIN && errno != EWOULDBLOCK;
+    io_mutex_.lock();
+    sending_alone_ = false;
+    if (broken_ || failed) {
+        break_off();
+        return;
+    }
+    raw.remove_prefix(n < 0 ? 0 : static_cast<std::size_t>(n));
+    if (!raw.empty()) {
+        last_progress_ = system_clock().now();
+        waiting_.insert(0, raw);
+    }
+    if (!waiting_.empty()) {
+        send_waiting();
+    } else if (closing_) {
+        shut_down();
+    }
 }
 
 /// Sends what the socket takes at once; a system call here saves waking a thread later.
@@ -312,7 +351,7 @@ void Connection::write_raw(std::string_view raw) {
         return;
     }
     host_->metrics.bytes_sent.fetch_add(raw.size(), std::memory_order_relaxed);
-    if (nothing_waits()) {
+    if (nothing_waits() && !sending_alone_) {
         error_code error;
         const std::size_t n = socket_.write_some(asio::buffer(raw.data(), raw.size()), error);
         if (error && error != asio::error::would_block && error != asio::error::try_again) {
@@ -328,7 +367,7 @@ void Connection::write_raw(std::string_view raw) {
         last_progress_ = system_clock().now();
     }
     waiting_.append(raw);
-    if (sending_.empty()) {
+    if (sending_.empty() && !sending_alone_) {
         send_waiting();
     }
 }
@@ -402,7 +441,11 @@ void Connection::break_off() {
     sending_.clear();
     sent_ = 0;
     error_code ignored;
-    socket_.close(ignored);
+    if (sending_alone_) {
+        socket_.shutdown(Socket::shutdown_both, ignored);  // closed once send() has returned
+    } else {
+        socket_.close(ignored);
+    }
     notify_writable();
     if (!reading_ && !reading_ended_) {
         // The input is paused, so no read will fail and tell.
@@ -468,7 +511,7 @@ void Connection::close() {
             }
             write_raw(last);
         }
-        if (!broken_ && nothing_waits()) {
+        if (!broken_ && nothing_waits() && !sending_alone_) {
             shut_down();
         }
     }
@@ -479,7 +522,7 @@ void Connection::close() {
 void Connection::settle() {
     {
         MutexLock lock{io_mutex_};
-        if (settled_ || !closing_ || !reading_ended_ || (!broken_ && !nothing_waits())) {
+        if (settled_ || sending_alone_ || !closing_ || !reading_ended_ || (!broken_ && !nothing_waits())) {
             return;
         }
         settled_ = true;

@@ -85,6 +85,7 @@ private:
     bool take_http(std::string_view bytes);
     bool take_handshake(std::string_view bytes);
     void write_raw(std::string_view raw) REQUIRES(io_mutex_);
+    void send_alone(std::string_view raw) REQUIRES(io_mutex_);
     /// Whether an answer of TLS or WebSocket itself may be written; counts it.
     bool has_room_for_control(std::size_t bytes) REQUIRES(io_mutex_);
     void send_waiting() REQUIRES(io_mutex_);
@@ -119,6 +120,7 @@ private:
     std::string waiting_ GUARDED_BY(io_mutex_);  // not yet given to the socket
     std::string sending_ GUARDED_BY(io_mutex_);  // given to it, sent up to sent_
     std::size_t sent_ GUARDED_BY(io_mutex_) = 0;
+    bool sending_alone_ GUARDED_BY(io_mutex_) = false;  // a thread is in send(); the socket stays open for it
     std::size_t control_bytes_ GUARDED_BY(io_mutex_) =
         0;  // has_room_for_control() since nothing waited
     Deadline last_progress_ GUARDED_BY(io_mutex_){};
