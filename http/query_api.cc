@@ -298,7 +298,9 @@ bool is_query_path(const std::vector<std::string>& path) {
 /// What an operator asks for, and Neo4j's endpoints that load balancers look at.
 bool is_admin_path(const std::vector<std::string>& path) {
     return (path.size() >= 2 && path[0] == "admin") ||
-           (path.size() == 4 && path[0] == "db" && path[2] == "cluster");
+           (path.size() == 4 && path[0] == "db" && path[2] == "cluster") ||
+           (path.size() == 5 && path[0] == "db" && path[1] == "manage" && path[2] == "server") ||
+           (path.size() == 3 && path[0] == "dbms" && path[1] == "cluster");
 }
 
 }  // namespace
@@ -338,7 +340,8 @@ ApiResponse error_response(const Error& error) {
 }
 
 bool may_block(const ApiRequest& request) {
-    return request.path.starts_with("/db/") || request.path.starts_with("/admin/");
+    return request.path.starts_with("/db/") || request.path.starts_with("/admin/") ||
+           request.path.starts_with("/dbms/");
 }
 
 void handle(Backend& backend, ApiRequest request, Respond respond) {

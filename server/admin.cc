@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <optional>
 #include <string_view>
 
@@ -207,47 +208,79 @@ void run_command(const Member& member, const CommandPath& path, const http::Admi
         });
 }
 
-/// Neo4j's endpoints for load balancers: the status and a word.
-std::optional<http::Document> neo4j_status(const Member& member, std::string_view path) {
-    const std::size_t at = path.find("/cluster/");
-    if (!path.starts_with("/db/") || at == std::string_view::npos) {
+/// What Neo4j's members say of one database.
+json::object neo4j_database_status(const Member& member, const modes::ClusterView& view) {
+    json::array voters;
+    for (const modes::MemberView& m : sorted_members(view)) {
+        if (m.role != modes::Role::kLearner) {
+            voters.emplace_back(m.id);
+        }
+    }
+    const bool healthy = !member.replica.failure();
+    const bool core = view.role != modes::Role::kLearner;
+    json::object out{{"lastAppliedRaftIndex", member.replica.stats().applied_index.value},
+                     {"votingMembers", std::move(voters)},
+                     {"memberId", view.self},
+                     {"participatingInRaftGroup", core && !view.leader.empty()},
+                     {"core", core},
+                     {"isHealthy", healthy},
+                     {"healthy", healthy}};
+    if (!view.leader.empty()) {
+        out["leader"] = view.leader;
+    }
+    for (const auto& [name, value] : view.details) {
+        if (core && name == "leader_silent_ms") {
+            out["millisSinceLastLeaderMessage"] = view.is_leader() ? 0 : std::atoll(value.c_str());
+        }
+    }
+    return out;
+}
+
+/// The last word of Neo4j's endpoints for load balancers, as its versions spell them: /db/{name}/cluster/…, and
+/// /db/manage/server/causalclustering/… (also core/…, read-replica/…).
+std::optional<std::string_view> neo4j_endpoint(std::string_view path) {
+    if (!path.starts_with("/db/")) {
         return std::nullopt;
     }
-    const std::string_view what = path.substr(at + std::string_view{"/cluster/"}.size());
+    for (const std::string_view place : {"/manage/server/causalclustering/", "/manage/server/core/",
+                                         "/manage/server/read-replica/", "/cluster/"}) {
+        if (const std::size_t at = path.find(place); at != std::string_view::npos) {
+            return path.substr(at + place.size());
+        }
+    }
+    return std::nullopt;
+}
+
+/// The status and a word, or JSON.
+std::optional<http::Document> neo4j_status(const Member& member, std::string_view path) {
     const modes::ClusterView view = member.replica.view();
+    if (path == "/dbms/cluster/status") {
+        return http::Document{
+            200,
+            json::serialize(json::array{json::object{{"databaseName", member.settings.default_database},
+                                                     {"databaseUuid", member.history},
+                                                     {"databaseStatus", neo4j_database_status(member, view)}}})};
+    }
+    const auto what = neo4j_endpoint(path);
+    if (!what) {
+        return std::nullopt;
+    }
     const bool data = !member.history.empty();
     const bool writes = view.is_leader() && view.accepts_writes && !member.replica.failure();
     const auto word = [](bool yes) {
         return http::Document{yes ? 200 : 404, yes ? "true" : "false", "text/plain"};
     };
-    if (what == "writable") {
+    if (*what == "writable") {
         return word(writes);
     }
-    if (what == "read-only") {
+    if (*what == "read-only") {
         return word(data && !writes);
     }
-    if (what == "available") {
+    if (*what == "available") {
         return word(data && !member.replica.failure());
     }
-    if (what == "status") {
-        json::array voters;
-        for (const modes::MemberView& m : view.members) {
-            if (m.role != modes::Role::kLearner) {
-                voters.emplace_back(m.id);
-            }
-        }
-        const bool healthy = !member.replica.failure();
-        json::object out{{"lastAppliedRaftIndex", member.replica.stats().applied_index.value},
-                         {"votingMembers", std::move(voters)},
-                         {"memberId", view.self},
-                         {"participatingInRaftGroup", !view.leader.empty()},
-                         {"core", true},
-                         {"isHealthy", healthy},
-                         {"healthy", healthy}};
-        if (!view.leader.empty()) {
-            out["leader"] = view.leader;
-        }
-        return document(200, out);
+    if (*what == "status") {
+        return document(200, neo4j_database_status(member, view));
     }
     return std::nullopt;
 }

@@ -70,7 +70,7 @@ http::Document HttpBackend::ready() {
 
 void HttpBackend::admin(http::AdminRequest request, http::Completion<http::Document> done) {
     constexpr std::string_view kDatabases = "/db/";
-    if (request.path.starts_with(kDatabases)) {
+    if (request.path.starts_with(kDatabases) && !request.path.starts_with("/db/manage/server/")) {
         const std::string_view rest = std::string_view{request.path}.substr(kDatabases.size());
         if (auto known = instance_.resolve(rest.substr(0, rest.find('/'))); !known) {
             done(known.error());

@@ -654,6 +654,7 @@ ClusterView Raft::view() const {
                     {"bootstrap_state", core_.formed() ? "formed" : group_exists_ ? "joining" : "waiting"},
                     {"raft_state", std::string{raft::to_string(core_.role())}},
                     {"elections", fmt::format("{}", elections_)},
+                    {"leader_silent_ms", fmt::format("{}", leads ? 0 : core_.leader_silent_ticks() * settings_.tick_ms)},
                     {"voted_for", core_.voted_for()},
                     {"last_log_index", fmt::format("{}", core_.log().last().value)},
                     {"last_log_term", fmt::format("{}", core_.log().last_term().value)},
