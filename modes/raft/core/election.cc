@@ -60,6 +60,9 @@ void Core::watch_election() {
         }
         return;
     }
+    if (role_ == Role::kCandidate && !own_vote_durable_ && tick_ - leader_heard_tick_ < settings_.election_ticks) {
+        return;  // a slow disk: another round would have to wait for it, too
+    }
     const bool suspected = suspect_at_tick_ != 0 && tick_ >= suspect_at_tick_;
     if (suspected || tick_ - leader_heard_tick_ >= timeout_ticks_) {
         campaign(true, false);
