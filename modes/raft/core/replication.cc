@@ -179,6 +179,10 @@ void Core::on_append_response(const NodeName& from, const Message& message, cons
         return;
     }
     if (m.success) {
+        // It asks for no state any more. One as of index 0 brings no match that would say so.
+        if (m.match.value == 0 && progress.state() == Progress::State::kSnapshot && log_.first() == LogIndex{1}) {
+            progress.snapshot_ended(LogIndex{0});
+        }
         if (note_match(progress, m.match)) {
             const LogIndex before = committed_;
             advance_commit();
