@@ -83,6 +83,10 @@ public:
     [[nodiscard]] bool freshly_installed() const override { return present()->engine.freshly_installed(); }
     Result<> reload() override;
     Result<> renew_history() override;
+    Result<std::unique_ptr<StateView>> view_state() override {
+        const std::shared_ptr<Present> on = present();
+        return on->engine.view_state(on);
+    }
     Result<std::unique_ptr<SnapshotExport>> begin_export() override;
     Result<std::unique_ptr<SnapshotImport>> begin_import(const SnapshotInfo& info) override;
     Result<> discard_import() override;

@@ -19,6 +19,7 @@
 
 namespace nornic::engine {
 
+class StateView;
 class TransactionImpl;
 
 /// Rows that belong to no graph: users, databases, aliases. Small, all in memory.
@@ -83,6 +84,8 @@ public:
     Result<> checkpoint(const std::function<void(LogIndex, Term)>& written);
     /// As stop(), with the reason that open transactions are given; nothing is written to the Kv after it returns.
     void retire(const Error& reason);
+    /// Between two applies. The view holds `keep_alive` until it is destroyed.
+    [[nodiscard]] std::unique_ptr<StateView> view_state(std::shared_ptr<const void> keep_alive) EXCLUDES(apply_mutex_);
     [[nodiscard]] Term applied_term() EXCLUDES(apply_mutex_);
     [[nodiscard]] std::pair<LogIndex, std::string> membership() EXCLUDES(apply_mutex_);
     [[nodiscard]] std::string history() const;
@@ -111,6 +114,7 @@ public:
 
 private:
     friend class Applier;
+    friend class EngineStateView;
 
     std::shared_ptr<Database> database_named(std::string_view name) const
         EXCLUDES(databases_mutex_);

@@ -78,6 +78,21 @@ public:
     [[nodiscard]] virtual bool complete() const = 0;
 };
 
+/// The state as of one index, whatever is applied while it lives, for comparing members: two that applied the same entries
+/// up to index() have equal digests. As an open transaction does, it keeps old versions in memory. One thread at a time.
+class StateView {
+public:
+    virtual ~StateView() = default;
+    [[nodiscard]] virtual LogIndex index() const = 0;
+    /// Takes about so many bytes more into the digest; true: that was all. After an error there is no digest: kStopping,
+    /// the state was replaced; else what could not be read.
+    virtual Result<bool> read(std::size_t bytes) = 0;
+    /// Once read() gave true.
+    [[nodiscard]] virtual std::uint64_t digest() const = 0;
+};
+/// Counts how the digest is made: digests of two versions cannot be compared.
+inline constexpr std::uint32_t kStateDigestVersion = 1;
+
 /// Where one member's Kvs live: the one in use, and beside it one that is arriving. One call at a time.
 class KvHome {
 public:
@@ -129,6 +144,11 @@ public:
     /// Makes the state one of another history, for a group that is begun anew from it: no member of the old one, and no
     /// bookmark, fits it any more. Element ids stay. Not beside anything else.
     virtual Result<> renew_history() { return fail(ErrorCode::kUnsupported, "this engine keeps its history"); }
+
+    /// The state as of applied_index(). Not beside apply(); cheap.
+    virtual Result<std::unique_ptr<StateView>> view_state() {
+        return fail(ErrorCode::kUnsupported, "this engine gives no view of its state");
+    }
 
     /// Writes a checkpoint and gives its pairs. Any thread. The export may outlive the state it is of.
     virtual Result<std::unique_ptr<SnapshotExport>> begin_export() = 0;

@@ -106,25 +106,13 @@ public:
     /// Calls fn(slots) under the page's lock, unless the page is empty or cannot be read.
     template <class Fn>
     void read(std::uint64_t number, Fn&& fn) {
-        Page* page = find(number);
-        if (page == nullptr) {
-            return;
-        }
-        bool loaded = false;
-        {
-            const MutexLock lock{page->mutex};
-            if (!page->slots) {
-                if (!load(*page)) {
-                    return;
-                }
-                loaded = true;
-            }
-            page->referenced = true;
-            fn(static_cast<const Slots&>(*page->slots));
-        }
-        if (loaded && context_.cache.over()) {
-            evict(kEvictPages);
-        }
+        look(number, true, std::forward<Fn>(fn));
+    }
+    /// The same for one that goes through all pages: it counts as no use of the page, so that what others use stays in
+    /// memory.
+    template <class Fn>
+    void scan(std::uint64_t number, Fn&& fn) {
+        look(number, false, std::forward<Fn>(fn));
     }
 
     /// Calls fn(slot), which changes it and returns by how many bytes it grew. Makes the page
@@ -278,6 +266,29 @@ public:
     static constexpr std::uint64_t kSequenceMax = std::uint64_t{kFan} * kFan * kFan * kPageSlots;
 
 private:
+    template <class Fn>
+    void look(std::uint64_t number, bool is_use, Fn&& fn) {
+        Page* page = find(number);
+        if (page == nullptr) {
+            return;
+        }
+        bool loaded = false;
+        {
+            const MutexLock lock{page->mutex};
+            if (!page->slots) {
+                if (!load(*page)) {
+                    return;
+                }
+                loaded = true;
+            }
+            page->referenced = page->referenced || is_use;
+            fn(static_cast<const Slots&>(*page->slots));
+        }
+        if (loaded && context_.cache.over()) {
+            evict(kEvictPages);
+        }
+    }
+
     Page* find(std::uint64_t number) {
         const std::uint64_t at = sequence_of(number);
         if (at >= page_limit(region_of(number))) {
