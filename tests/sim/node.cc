@@ -285,7 +285,11 @@ void Node::start() {
         return;  // it died in the middle of it and is about to be buried
     }
     if (!started) {
-        world_.violate(fmt::format("{} does not start: {}", id_, started.error().message()));
+        if (started.error().message().find("the simulated disk") == std::string::npos) {
+            world_.violate(fmt::format("{} does not start: {}", id_, started.error().message()));
+            return;
+        }
+        crash(world_.random.one_in(2), world_.between(kMillisecond, world_.menu.failover_timeout() * 2));
         return;
     }
     started_ = true;

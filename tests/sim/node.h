@@ -88,6 +88,8 @@ public:
     [[nodiscard]] Disk& disk() { return disk_; }
     [[nodiscard]] const std::shared_ptr<Life>& life() const { return life_; }
     [[nodiscard]] modes::Replica& replica() { return *replica_; }
+    /// Also from within a call of its strategy. Precondition: alive().
+    [[nodiscard]] modes::ClusterView strategy_view() const { return strategy_->view(); }
     [[nodiscard]] engine::EngineHost& engine() { return *engine_; }
     [[nodiscard]] bool accepting() const { return running() && !stopping_; }
     [[nodiscard]] bool runs_disk(const Fiber* fiber) const { return fiber == disk_fiber_; }

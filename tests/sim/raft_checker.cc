@@ -229,8 +229,27 @@ bool RaftChecker::has_quorum(Place place) const {
     if (!committed_configuration_.members.empty() && in(committed_configuration_)) {
         return true;
     }
-    return std::ranges::any_of(begun_, [&](const auto& begun) {
-        return begun.first.first > committed_configuration_index_ && in(begun.second);
+    if (std::ranges::any_of(begun_, [&](const auto& begun) {
+            return begun.first.first > committed_configuration_index_ && in(begun.second);
+        })) {
+        return true;
+    }
+    // A leader goes by what is in its log, on its way to the disk or not.
+    return std::ranges::any_of(world_.nodes, [&](const auto& node) {
+        if (!node->alive()) {
+            return false;
+        }
+        std::size_t voters = 0;
+        std::size_t holders = 0;
+        const modes::ClusterView view = node->strategy_view();
+        for (const modes::MemberView& member : view.members) {
+            const Node* const other = world_.find(member.id);
+            if (member.role != modes::Role::kLearner) {
+                ++voters;
+                holders += other != nullptr && holds(*other, place) ? 1 : 0;
+            }
+        }
+        return 2 * holders > voters;
     });
 }
 

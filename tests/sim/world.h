@@ -107,7 +107,7 @@ private:
     [[nodiscard]] bool belongs(const Node& node, Node& leader) const;
     [[nodiscard]] std::string states() const;
     void until(Duration deadline);
-    void stay_quiet(Node& leader);
+    Node* stay_quiet(Node& leader);
 
     // world_raft.cc: a Raft group, and what its operator does.
     void prepare_raft();
