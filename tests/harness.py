@@ -86,6 +86,8 @@ class Server:
         self._process = None
         self.name = ""       # Of a member of a cluster.
         self.binary = None   # Another one than binary() says.
+        self.host = "127.0.0.1"
+        self.prefix = []     # A command that runs the server, as `ip netns exec …` does.
         self.paused = False
         self.log = []
         self.ports = {}
@@ -109,7 +111,7 @@ class Server:
     def spawn(self):
         """Starts the process and returns at once."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NORNICDB_")}
-        environment.update(NORNICDB_DATA_DIR=self.data_dir, NORNICDB_ADDRESS="127.0.0.1", NORNICDB_AUTH=f"{USER}/{PASSWORD}",
+        environment.update(NORNICDB_DATA_DIR=self.data_dir, NORNICDB_ADDRESS=self.host, NORNICDB_AUTH=f"{USER}/{PASSWORD}",
                            NORNICDB_BOLT_PORT=str(self._wanted_ports["BOLT"]),
                            NORNICDB_HTTP_PORT=str(self._wanted_ports["HTTP"]), **self._environment)
         program = self.binary or binary()
@@ -119,7 +121,7 @@ class Server:
         self._started = threading.Event()
         self._ended = threading.Event()
         self._spawned = time.monotonic()
-        self._process = subprocess.Popen([program, "serve", *self._arguments], env=environment, stdin=subprocess.DEVNULL,
+        self._process = subprocess.Popen([*self.prefix, program, "serve", *self._arguments], env=environment, stdin=subprocess.DEVNULL,
                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
         self._reader = threading.Thread(target=self._read_log, args=(self._process, self.log, self.ports), daemon=True)
         self._reader.start()
@@ -192,15 +194,15 @@ class Server:
 
     @property
     def bolt_uri(self):
-        return f"bolt://127.0.0.1:{self.ports['Bolt']}"
+        return f"bolt://{self.host}:{self.ports['Bolt']}"
 
     @property
     def neo4j_uri(self):
-        return f"neo4j://127.0.0.1:{self.ports['Bolt']}"
+        return f"neo4j://{self.host}:{self.ports['Bolt']}"
 
     @property
     def http_url(self):
-        return f"http://127.0.0.1:{self.ports['HTTP']}"
+        return f"http://{self.host}:{self.ports['HTTP']}"
 
     def log_tail(self, lines=40):
         return "\n".join(self.log[-lines:])
@@ -362,8 +364,9 @@ class HotStandby:
 class RaftCluster:
     """Members "node-1" … "node-n" and, if wanted, "witness-1" and "learner-1" …: real processes on loopback.
 
-    `bootstrap` names who has RAFT_BOOTSTRAP=true, `size` counts the voters with data. With `links` each member's address is a
-    proxy's (proxy.Junctions). Entering starts them all and waits for them, unless start=False.
+    `bootstrap` names who has RAFT_BOOTSTRAP=true, `size` counts the voters with data. With links=True each member's address is a
+    proxy's (proxy.Junctions), with links="namespaces" each has a network namespace (netns.py). Entering starts them all and
+    waits for them, unless start=False.
     """
 
     SECRET = HotStandby.SECRET
@@ -378,7 +381,11 @@ class RaftCluster:
         voters = [f"node-{n}" for n in range(1, size + 1)] + (["witness-1"] if witness else [])
         self.cluster_ports = {name: free_port() for name in voters}
         self.links = None
-        if links:
+        self._spaces = None
+        if links == "namespaces":
+            from netns import Namespaces  # pylint: disable=import-outside-toplevel
+            self.links = self._spaces = Namespaces(voters)
+        elif links:
             from proxy import Junctions  # pylint: disable=import-outside-toplevel
             self.links = Junctions(self.cluster_ports)
         self.members = {}
@@ -413,14 +420,18 @@ class RaftCluster:
 
     def address(self, name):
         """Where the others dial it."""
+        if self._spaces:
+            return f"{self._spaces.host(name)}:{self.cluster_ports[name]}"
         return f"127.0.0.1:{self.links.port(name) if self.links else self.cluster_ports[name]}"
 
     def _make(self, name, settings):
         member = Server(bolt_port=free_port(), http_port=free_port(), environment={
             **self._common, "NORNICDB_CLUSTER_NODE_ID": name,
-            "NORNICDB_CLUSTER_BIND_ADDR": f"127.0.0.1:{self.cluster_ports[name]}",
+            "NORNICDB_CLUSTER_BIND_ADDR": f"{self._spaces.host(name) if self._spaces else '127.0.0.1'}:{self.cluster_ports[name]}",
             "NORNICDB_CLUSTER_ADVERTISE_ADDR": self.address(name), **settings})
         member.name = name
+        if self._spaces:
+            member.host, member.prefix = self._spaces.host(name), self._spaces.prefix(name)
         self.members[name] = member
         return member
 
@@ -457,7 +468,7 @@ class RaftCluster:
         return [member for member in self.members.values() if member.answers()]
 
     def bolt_addresses(self):
-        return [("127.0.0.1", member._wanted_ports["BOLT"]) for member in self.data_members()]
+        return [(member.host, member._wanted_ports["BOLT"]) for member in self.data_members()]
 
     def leaders(self):
         """(term, member) of all who say that they lead and take writes."""

@@ -18,13 +18,13 @@ UNKNOWN_CODES = ("Neo.DatabaseError.Transaction.TransactionCommitFailed",)
 
 def numbers(member, label="W"):
     """All (w, s) that a member shows, as a list: what is there twice shows."""
-    with Connection(member.bolt_port, timeout=60) as connection:
+    with Connection(member.bolt_port, member.host, timeout=60) as connection:
         rows = connection.run(f"MATCH (n:{label}) RETURN n.w, n.s").rows
     return [(w, s) for w, s in rows]
 
 
 def prepare(member):
-    with Connection(member.bolt_port) as connection:
+    with Connection(member.bolt_port, member.host) as connection:
         connection.run("CREATE CONSTRAINT ha_w IF NOT EXISTS FOR (n:W) REQUIRE (n.w, n.s) IS UNIQUE")
 
 
@@ -171,7 +171,7 @@ class DirectWriter:
             asked, began = False, time.monotonic()
             try:
                 if connection is None:
-                    connection = Connection(self._members[at]._wanted_ports["BOLT"], timeout=40)
+                    connection = Connection(self._members[at]._wanted_ports["BOLT"], self._members[at].host, timeout=40)
                 asked = True
                 connection.run("CREATE (:W {w: $w, s: $s})", {"w": self._w, "s": s})
                 self._ledger.acknowledge((self._w, s), began)

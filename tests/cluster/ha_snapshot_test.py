@@ -31,7 +31,7 @@ P99_FLOOR = 0.010 if GIB >= 1 else 0.100
 def fill(member, gib):
     chance = random.Random(SEED)
     nodes = int(gib * (1 << 30) / PAYLOAD)
-    with Connection(member.bolt_port) as connection:
+    with Connection(member.bolt_port, member.host) as connection:
         for first in range(0, nodes, BATCH):
             # Random text, so that compression in the store does not make the copy small.
             rows = [{"i": i, "p": chance.randbytes(PAYLOAD // 2).hex()} for i in range(first, min(first + BATCH, nodes))]
@@ -80,7 +80,7 @@ class Load:
 
 
 def count(member):
-    with Connection(member.bolt_port, timeout=120) as connection:
+    with Connection(member.bolt_port, member.host, timeout=120) as connection:
         return connection.run("MATCH (d:D) RETURN count(d), sum(d.i)").rows[0], connection.run(
             "MATCH (w:W) RETURN count(w), sum(w.s)").rows[0]
 

@@ -3,7 +3,8 @@
 
 The clients are raft_chaos/ (registers, lists, a bank, a set, sessions; porcupine checks the histories). This script owns the
 cluster and breaks it for NORNICDB_CHAOS_SECONDS (default 40). NORNICDB_SEED chooses the faults, NORNICDB_CHAOS_FAULTS names
-some of them, NORNICDB_CHAOS_SIZE (default 3) is the number of voters.
+some of them, NORNICDB_CHAOS_SIZE (default 3) is the number of voters. NORNICDB_NAMESPACES=1 runs it in network namespaces (as
+root), where packets are lost in silence; by default links are proxies.
 """
 import os
 import random
@@ -22,6 +23,7 @@ SECONDS = float(os.environ.get("NORNICDB_CHAOS_SECONDS", "40"))
 SEED = int(os.environ.get("NORNICDB_SEED", str(random.randrange(1 << 32))))
 SIZE = int(os.environ.get("NORNICDB_CHAOS_SIZE", "3"))
 ONLY = [name for name in os.environ.get("NORNICDB_CHAOS_FAULTS", "").split(",") if name]
+LINKS = "namespaces" if os.environ.get("NORNICDB_NAMESPACES") else True
 PROGRAM = os.path.join(TOP, "build/go/chaos")
 
 
@@ -153,6 +155,10 @@ class Chaos:
         self.pause_for(0.5, 3)
         if self.chance.random() < 0.5:
             getattr(self, self.chance.choice(["kill", "pause", "split", "transfer"]))()
+        leads = self.cluster.leaders()
+        role = leads and {m["id"]: m["state"] for m in self.cluster.status(leads[-1][1])["members"]}.get(name)
+        self.done[f"joined as {role}"] = self.done.get(f"joined as {role}", 0) + 1
+
         def gone():
             leads = self.cluster.leaders()
             if not leads:
@@ -192,11 +198,11 @@ def main():
     if program is None:
         print(f"skipped: the Go program cannot be built here: {why}\n0 passed, 0 failed, 1 skipped")
         return 0
-    print(f"{SECONDS:.0f} s, {SIZE} voters, NORNICDB_SEED={SEED}")
+    print(f"{SECONDS:.0f} s, {SIZE} voters, links are {'proxies' if LINKS is True else LINKS}, NORNICDB_SEED={SEED}")
     chance = random.Random(SEED)
     with tempfile.TemporaryDirectory(prefix="chaos-", dir=work_folder()) as folder:
         library = build(folder)
-        with RaftCluster(SIZE, links=True, election="500ms", heartbeat="50ms", start=False) as cluster:
+        with RaftCluster(SIZE, links=LINKS, election="500ms", heartbeat="50ms", start=False) as cluster:
             disks = {}
             for name, member in cluster.members.items():
                 disks[name] = os.path.join(folder, name)

@@ -16,7 +16,7 @@ def write(member, query="CREATE (:Probe)", parameters=None, timeout=40):
     """One write on this member alone: "" or the code of its error, and the seconds that it took."""
     began = time.monotonic()
     try:
-        with Connection(member._wanted_ports["BOLT"], timeout=timeout) as connection:
+        with Connection(member._wanted_ports["BOLT"], member.host, timeout=timeout) as connection:
             began = time.monotonic()  # Without the handshake.
             connection.run(query, parameters)
             code = ""
@@ -29,12 +29,12 @@ def write(member, query="CREATE (:Probe)", parameters=None, timeout=40):
 
 def local_read(member, query, timeout=40):
     """Rows of a causal read, answered by this member from its own data."""
-    with Connection(member._wanted_ports["BOLT"], timeout=timeout) as connection:
+    with Connection(member._wanted_ports["BOLT"], member.host, timeout=timeout) as connection:
         return connection.run(query, None, mode="r").rows
 
 
 def linearizable_read(member, query, timeout=40):
-    with Connection(member._wanted_ports["BOLT"], timeout=timeout) as connection:
+    with Connection(member._wanted_ports["BOLT"], member.host, timeout=timeout) as connection:
         return connection.run(query).rows
 
 
@@ -67,7 +67,7 @@ class Probe:
     """Clients that are connected to some members beforehand and then write until one is acknowledged."""
 
     def __init__(self, members):
-        self._connections = [Connection(member.bolt_port, timeout=30) for member in members]
+        self._connections = [Connection(member.bolt_port, member.host, timeout=30) for member in members]
         self._lock = threading.Lock()
         self._done = threading.Event()
         self.first = None
@@ -134,7 +134,7 @@ class Stream:
         connection = None
         while not self._stop.is_set():
             try:
-                connection = connection or Connection(member._wanted_ports["BOLT"], timeout=20)
+                connection = connection or Connection(member._wanted_ports["BOLT"], member.host, timeout=20)
                 connection.run("CREATE (:Stream)")
                 self.times.append(time.monotonic())
             except BoltError:
@@ -179,7 +179,7 @@ class Register:
         while not self._stop.is_set():
             self.attempted += 1
             try:
-                connection = connection or Connection(self._members[at]._wanted_ports["BOLT"], timeout=3)
+                connection = connection or Connection(self._members[at]._wanted_ports["BOLT"], self._members[at].host, timeout=3)
                 connection.run(self.SET, {"v": self.attempted})
                 self.acknowledged = self.attempted
             except (BoltError, Disconnected):
@@ -192,7 +192,7 @@ class Register:
         connection = None
         while not self._stop.is_set():
             try:
-                connection = connection or Connection(member._wanted_ports["BOLT"], timeout=10)
+                connection = connection or Connection(member._wanted_ports["BOLT"], member.host, timeout=10)
                 least = self.acknowledged
                 rows = connection.run("MATCH (r:Register) RETURN r.v").rows
                 got = rows[0][0] if rows else 0

@@ -20,7 +20,7 @@ VOTES = ("leader", "follower", "candidate")
 
 
 def procedure(member, call, parameters=None):
-    with Connection(member.bolt_port, timeout=30) as connection:
+    with Connection(member.bolt_port, member.host, timeout=30) as connection:
         answer = connection.run(call, parameters)
         return [dict(zip(answer.fields, row)) for row in answer.rows]
 
