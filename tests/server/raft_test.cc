@@ -257,6 +257,11 @@ TEST_F(RaftGroupTest, LeadershipIsHandedToWhomAnOperatorNames) {
     EXPECT_EQ(done.status, 200) << done.json;
     ASSERT_TRUE(soon([&] { return leader() != nullptr && leader()->instance->node_id() == target; }));
     EXPECT_EQ(leader()->admin("POST", "/admin/raft/transfer-leadership", R"({"target": "nobody"})").status, 400);
+    // The one that shall lead may be asked as well.
+    DataMember& next = follower();
+    const http::Document promoted = next.admin("POST", "/admin/promote");
+    EXPECT_EQ(promoted.status, 200) << promoted.json;
+    ASSERT_TRUE(soon([&] { return leader() == &next; }));
     EXPECT_EQ(leader()->admin("POST", "/admin/raft/step-down").status, 200);
     EXPECT_TRUE(soon([&] { return leader() != nullptr; }));
     EXPECT_EQ(leader()->admin("POST", "/admin/raft/snapshot").status, 200);
