@@ -1,33 +1,35 @@
 #!/usr/bin/env python3
 """How long a Raft group takes no write: kill -9 of the leader, a silent leader, planned transfers; driver clients.
 
-NORNICDB_ROUNDS (default 3) rounds each: kill, a paused leader and one that is cut off with the default time-outs (1 s, 100 ms),
-kill with 200 ms and 20 ms, transfer and SIGTERM. Each round measures the time to the next acknowledged write as raw clients
+NORNICDB_ROUNDS (default 3) rounds each: kill, a paused leader, one that is cut off and one whose disk hangs, with the default
+time-outs (1 s, 100 ms), kill with 200 ms and 20 ms, transfer and SIGTERM. Each round measures the time to the next acknowledged write as raw clients
 see it that ask every other member, and as each of four clients of the official driver sees it. A client that already
 waits for a paused process waits on, whatever the others do, so there a client that comes after it is measured. Every
-acknowledged write must be there, once. NORNICDB_ONLY=kill,paused,cut,fast,transfer picks some.
+acknowledged write must be there, once. NORNICDB_ONLY=kill,paused,cut,disk,fast,transfer picks some.
 """
 import os
 import random
 import statistics
 import sys
+import tempfile
 import threading
 import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import PASSWORD, USER, Checks, RaftCluster, driver_python, wait_for  # noqa: E402
+from harness import PASSWORD, USER, Checks, RaftCluster, driver_python, wait_for, work_folder  # noqa: E402
 
 driver_python()
 from ha_common import DriverWriters, Ledger, prepare  # noqa: E402
 from raft_common import Probe, Stream, differences  # noqa: E402
+from sync_fault_test import build, say  # noqa: E402
 
 ROUNDS = int(os.environ.get("NORNICDB_ROUNDS", "3"))
 SEED = int(os.environ.get("NORNICDB_SEED", str(random.randrange(1 << 32))))
-ONLY = os.environ.get("NORNICDB_ONLY", "kill,paused,cut,fast,transfer").split(",")
+ONLY = os.environ.get("NORNICDB_ONLY", "kill,paused,cut,disk,fast,transfer").split(",")
 WRITERS = 4
 GAP_SECONDS = 0.1
-PATIENCE = 4.0
+PATIENCE = 3.0
 
 
 def kill(_, leader):
@@ -43,6 +45,12 @@ def pause(_, leader):
 def cut_off(cluster, leader):
     cluster.links.isolate(leader.name, "block")
     return cluster.links.heal
+
+
+def hang_disk(_, leader):
+    fault = leader._environment["FAULTY_SYNC"]
+    say(fault, "hang")
+    return lambda: say(fault, "work")
 
 
 def first_of_each(ledger, moment):
@@ -119,9 +127,14 @@ def said(values):
     return f"median {statistics.median(values) * 1000:.0f} ms, {min(values) * 1000:.0f} to {max(values) * 1000:.0f}"
 
 
-def case(checks, name, disturb, targets, chance, rounds=ROUNDS, **settings):
+def case(checks, name, disturb, targets, chance, rounds=ROUNDS, library="", **settings):
     ledger, raws, drivers, problems = Ledger(), [], [], []
-    with RaftCluster(3, **settings) as cluster:
+    cluster = RaftCluster(3, **settings)
+    for member in cluster.members.values() if library else ():
+        fault = os.path.join(os.path.dirname(library), member.name)
+        say(fault, "work")
+        member._environment.update(LD_PRELOAD=library, FAULTY_SYNC=fault)
+    with cluster:
         prepare(cluster.leader())
         with DriverWriters(cluster, ledger, WRITERS) as writers:
             for number in range(1, rounds + 1):
@@ -194,6 +207,11 @@ def transfers(checks):
     checks.check(not ledger.unknown, f"transfers: no outcome was unknown to the driver {sorted(ledger.unknown)[:3] or ''}")
 
 
+def with_hung_disk(checks, chance):
+    with tempfile.TemporaryDirectory(prefix="failover-", dir=work_folder()) as folder:
+        case(checks, "hung disk", hang_disk, (2.5, None), chance, library=build(folder))
+
+
 def main():
     checks = Checks()
     chance = random.Random(SEED)
@@ -202,6 +220,7 @@ def main():
         "kill": lambda: case(checks, "kill -9", kill, (0.3, 1.5), chance),
         "paused": lambda: case(checks, "paused", pause, (1.8, 2.5), chance),
         "cut": lambda: case(checks, "cut off", cut_off, (1.8, 2.5), chance, links=True),
+        "disk": lambda: with_hung_disk(checks, chance),
         "fast": lambda: case(checks, "kill -9, 200/20 ms", kill, (0.25, None), chance, election="200ms", heartbeat="20ms"),
         "transfer": lambda: transfers(checks),
     }
