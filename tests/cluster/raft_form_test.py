@@ -92,6 +92,25 @@ def two_bootstraps(checks):
     checks.check(not bad, f"BOOTSTRAP=true on all of them makes one group {bad or ''}")
 
 
+def two_bootstraps_apart(checks):
+    """Two that may make a group do not hear each other; the third hears both."""
+    with RaftCluster(3, bootstrap=("node-1", "node-2"), links=True, start=False) as cluster:
+        cluster.links.cut("node-1", "node-2")
+        cluster.start("node-3", "node-1", "node-2")
+        taken, until = {}, time.monotonic() + 2
+        while time.monotonic() < until:
+            for member in cluster.data_members():
+                if write(member, "CREATE (:Early)")[0] == "":
+                    taken[member.name] = taken.get(member.name, 0) + 1
+            time.sleep(0.02)
+        checks.check(len(taken) == 1, f"one of two that do not hear each other makes the group: {taken}")
+        cluster.links.heal()
+        leader = cluster.wait_until_ready()
+        count = local_read(leader, "MATCH (n:Early) RETURN count(n)")[0][0]
+        checks.check(count == sum(taken.values()), f"and the other one joins it; all {sum(taken.values())} writes are there: {count}")
+        finish(checks, cluster, "two bootstraps that were apart")
+
+
 def lives(checks):
     """What happens to a group over the years."""
     with RaftCluster(3) as cluster:
@@ -203,7 +222,7 @@ def with_witness(checks):
 
 def main():
     checks = Checks()
-    for case in (alone_makes_nothing, any_order, one_of_one, two_bootstraps, lives, from_standalone, with_witness):
+    for case in (alone_makes_nothing, any_order, one_of_one, two_bootstraps, two_bootstraps_apart, lives, from_standalone, with_witness):
         try:
             case(checks)
         except Exception as error:  # pylint: disable=broad-except
