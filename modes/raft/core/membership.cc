@@ -44,17 +44,25 @@ Result<> Core::change_members(std::uint64_t id, const std::vector<Change>& chang
         return fail(ErrorCode::kBusy, "another change of the group is under way; try again");
     }
     NORNIC_TRY(auto next, apply_changes(configuration(), changes));
-    // A voter that was named and never heard has no directory yet, and its votes count for nothing.
-    std::size_t known = 0;
-    NodeName unheard;
+    // The old majority could agree to a group that can decide nothing: one of whose voters too many are away, or were named and
+    // never heard, or have lost their disk.
+    std::size_t heard = 0;
+    NodeName missing;
     for (const auto& [name, member] : next.members) {
-        known += member.voter && member.directory.value != 0 ? 1 : 0;
-        unheard = member.voter && member.directory.value == 0 ? name : unheard;
+        const auto follower = followers_.find(name);
+        const bool fit = name == start_.self ||
+                         (follower != followers_.end() && tick_ - follower->second.heard_tick() < settings_.election_ticks &&
+                          member.directory.value != 0 && !seen_directories_.contains(name));
+        heard += member.voter && fit ? 1 : 0;
+        missing = member.voter && !fit ? name : missing;
     }
-    if (2 * known <= next.voters()) {
+    const bool fewer = std::ranges::any_of(changes, [](const Change& change) {
+        return change.kind == Change::Kind::kRemove || change.kind == Change::Kind::kDemote;
+    });
+    if (fewer && 2 * heard <= next.voters()) {
         return fail(ErrorCode::kConflict,
-                    fmt::format("'{}' has not been heard since it was named a voter, and no majority would be left without it; start it first",
-                                unheard));
+                    fmt::format("without it the group has no majority: '{}' does not answer; start it again or take it out first",
+                                missing));
     }
     propose_configuration(std::move(next));
     std::string sentence;
@@ -186,6 +194,7 @@ void Core::hand_over_to_better() {
         return;
     }
     const bool witness = is_witness();
+    const bool unfit = unfit_.contains(start_.self);
     // Where a follower needs data, any member that has some can send it, also one that should not lead for long.
     const auto better = fittest_successor(witness && !snapshot_retry_tick_.empty());
     if (!better || followers_.at(*better).match() != log_.last()) {
@@ -193,11 +202,13 @@ void Core::hand_over_to_better() {
     }
     const bool settled = committed_ >= term_begins_ && applied_ == committed_ && configuration_index() <= committed_ &&
                          (tick_ >= prefer_again_tick_ || (self != nullptr && self->priority == 0));
-    if (witness || (settled && self != nullptr && configuration().find(*better)->priority > self->priority)) {
+    if (witness || unfit || (settled && self != nullptr && configuration().find(*better)->priority > self->priority)) {
         transfer_ = Transfer{0, *better, tick_, false};
         event(fmt::format("Leadership goes to '{}', which {}.",
                           *better,
-                          witness ? "holds data" : "is preferred by its priority"));
+                          witness ? "holds data"
+                          : unfit ? "holds data that is in order"
+                                  : "is preferred by its priority"));
         continue_transfer();
     }
 }
@@ -224,7 +235,7 @@ std::optional<NodeName> Core::fittest_successor(bool of_any_priority) const {
         const auto at = followers_.find(id);
         if (!member.voter || member.witness || (member.priority == 0 && !of_any_priority) || at == followers_.end() ||
             tick_ - at->second.heard_tick() >= 3 * std::uint64_t{settings_.heartbeat_ticks} || down_.contains(id) ||
-            at->second.match().value == 0 || seen_directories_.contains(id)) {
+            at->second.match().value == 0 || seen_directories_.contains(id) || unfit_.contains(id)) {
             continue;
         }
         const LogIndex match = at->second.match();
@@ -269,6 +280,9 @@ Result<> Core::transfer(std::uint64_t id, const NodeName& target) {
                                 !member->voter     ? "is a learner"
                                 : member->witness  ? "is a witness"
                                                    : "has priority 0"));
+    }
+    if (unfit_.contains(to)) {
+        return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' may not lead: it is in quarantine", to));
     }
     transfer_ = Transfer{id, to, tick_, false};
     event(fmt::format("Leadership is being handed over to '{}'.", to));
