@@ -67,6 +67,7 @@ struct ClusterSettings {
     Duration raft_election_timeout{};
     Duration raft_heartbeat_timeout{};
     Duration raft_snapshot_interval{};
+    Duration raft_digest_interval{};
     std::int64_t raft_snapshot_threshold = 10000;
     std::int64_t raft_trailing_logs = 10000;
     std::int64_t raft_max_append_entries = 64;

@@ -468,6 +468,12 @@ const std::vector<Row>& table() {
          int_field(
              1, 1000000000, [](Settings& s) -> auto& { return s.cluster.raft_snapshot_threshold; }),
          false},
+        {"NORNICDB_CLUSTER_RAFT_DIGEST_INTERVAL",
+         "1h",
+         "Cluster: Raft",
+         "How often members compare digests of all their data; one that differs from the majority is quarantined. 0: never.",
+         duration_field([](Settings& s) -> auto& { return s.cluster.raft_digest_interval; }),
+         false},
         {"NORNICDB_CLUSTER_RAFT_TRAILING_LOGS",
          "10000",
          "Cluster: Raft",

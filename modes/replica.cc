@@ -218,6 +218,7 @@ void ReplicaImpl::stop() {
     }
     {
         const MutexLock lock{mutex_};
+        digesting_.reset();
         const Error error = stopping_error();
         for (Reader& reader : readers_) {
             completions.emplace_back([done = std::move(reader.done), error] { done(error); });
@@ -284,6 +285,10 @@ void ReplicaImpl::read_point(ReadConsistency level,
                              std::optional<LogIndex> bookmark,
                              Deadline deadline,
                              std::function<void(Result<LogIndex>)> done) {
+    if (const auto why = out_of_service()) {
+        done(*why);
+        return;
+    }
     const LogIndex applied = applied_index();
     const LogIndex wanted = bookmark.value_or(LogIndex{0});
     const bool causal =
@@ -421,15 +426,21 @@ void ReplicaImpl::tick() {
         watch_waiters(completions);
         run(completions, Where::kBus);
     }
+    continue_digest();
     if (sender_) {
         sender_->tick();
         receiver_->tick();
     }
 }
 
+void ReplicaImpl::note_standing() {
+    write_term_.store(strategy_->write_term().value, std::memory_order_release);
+    serves_.store(strategy_->serves(), std::memory_order_release);
+}
+
 void ReplicaImpl::after_input(Where where) {
     send_messages();
-    write_term_.store(strategy_->write_term().value, std::memory_order_release);
+    note_standing();
     if (leaving_) {
         changed_.notify_all();
     }
@@ -584,6 +595,13 @@ ReplicaStats ReplicaImpl::stats() const {
         out.snapshot_bytes_received = receiver_->bytes_received();
     }
     return out;
+}
+
+std::optional<Error> ReplicaImpl::out_of_service() const {
+    if (serves_.load(std::memory_order_acquire)) {
+        return std::nullopt;
+    }
+    return Error{ErrorCode::kDatabaseUnavailable, "this member serves nobody: " + view().reason};
 }
 
 std::optional<Error> ReplicaImpl::failure() const {

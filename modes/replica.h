@@ -92,6 +92,8 @@ public:
     [[nodiscard]] virtual ReplicaStats stats() const = 0;
     /// Since when a sync has been hanging, for the watchdog.
     [[nodiscard]] virtual std::optional<Deadline> sync_running_since() const = 0;
+    /// Why nobody is served here, though the process runs: the state is known to be wrong. Cheap; nullopt: it is not.
+    [[nodiscard]] virtual std::optional<Error> out_of_service() const = 0;
     /// What made this member stop taking writes for good (a failed sync, an entry that cannot be
     /// applied).
     [[nodiscard]] virtual std::optional<Error> failure() const = 0;

@@ -1,5 +1,6 @@
-// The inside of the driver: one class in three files. replica.cc takes what comes in (writes, reads, messages, ticks,
-// commands), replica_pump.cc carries Readies out, replica_snapshots.cc replaces the state.
+// The inside of the driver: one class in four files. replica.cc takes what comes in (writes, reads, messages, ticks,
+// commands), replica_pump.cc carries Readies out, replica_snapshots.cc replaces the state,
+// replica_digest.cc reads it for comparison.
 #pragma once
 
 #include "base/mutex.h"
@@ -55,6 +56,7 @@ public:
     [[nodiscard]] ClusterView view() const override;
     [[nodiscard]] ReplicaStats stats() const override;
     [[nodiscard]] std::optional<Deadline> sync_running_since() const override { return log_.sync_running_since(); }
+    [[nodiscard]] std::optional<Error> out_of_service() const override;
     [[nodiscard]] std::optional<Error> failure() const override;
     void tick() override;
 
@@ -82,6 +84,11 @@ private:
         std::unique_ptr<engine::SnapshotImport> import;
         std::function<void(Result<>)> done;
     };
+    /// A state that is being read for its digest, a slice a tick.
+    struct Digesting {
+        LogIndex index;  // of the comparison mark
+        std::unique_ptr<engine::StateView> view;
+    };
     using Completions = std::vector<std::function<void()>>;
     /// Where a thread that pumps stands: kCaller may block on the disk and run answers; kBus may do neither.
     enum class Where : std::uint8_t { kCaller, kBus };
@@ -97,6 +104,8 @@ private:
     /// What the strategy was told just now may have given it something to say or to do.
     void after_input(Where where) REQUIRES(mutex_);
     void send_messages() REQUIRES(mutex_);
+    /// What the strategy says of itself that is asked for without mutex_.
+    void note_standing() REQUIRES(mutex_);
     /// Ends a gathering that somebody began to wait for.
     void stop_gathering() REQUIRES(mutex_);
     /// On the disk thread, with pumping_ held for it.
@@ -149,6 +158,12 @@ private:
     void snapshot_work(std::function<void()> work);
     void snapshot_loop();
 
+    // replica_digest.cc
+    /// Takes the place of one that has not ended.
+    void begin_digest(LogIndex index, Result<std::unique_ptr<engine::StateView>> view) REQUIRES(mutex_);
+    void continue_digest();
+    void read_slice(const std::shared_ptr<Digesting>& digesting);
+
     const ReplicaParts parts_;
     const ReplicaSettings settings_;
     engine::EngineHost* const engine_;  // nullptr: a witness
@@ -180,7 +195,10 @@ private:
     std::optional<Install> install_ GUARDED_BY(mutex_);
     std::pair<NodeName, Term> snapshot_source_ GUARDED_BY(mutex_);  // whose snapshot is being received
     ReplicaStats stats_ GUARDED_BY(mutex_);
+    std::shared_ptr<Digesting> digesting_ GUARDED_BY(mutex_);
+    bool slice_runs_ GUARDED_BY(mutex_) = false;
     std::atomic<std::uint64_t> write_term_{0};
+    std::atomic<bool> serves_{true};
     std::atomic<std::uint64_t> cut_before_{0};  // a checkpoint covers the entries before this
     std::atomic<bool> checkpoint_asked_{false};  // and not begun yet
     std::uint64_t cut_at_bytes_ GUARDED_BY(mutex_) = 0;  // without data: size of the log at which it is cut next

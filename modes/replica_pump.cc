@@ -35,7 +35,7 @@ void ReplicaImpl::pump(Where where) {
         shorten_log();
         Ready ready = strategy_->take_ready();
         send_messages();
-        write_term_.store(strategy_->write_term().value, std::memory_order_release);
+        note_standing();
         answer_ready(ready, completions);
         carry_out_beside(ready);
         if (ready.reset_log) {
@@ -431,6 +431,7 @@ Result<std::vector<Entry>> ReplicaImpl::next_committed(LogIndex committed) {
 void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
     auto batch = next_committed(committed);
     Result<> done = success();
+    std::vector<std::pair<LogIndex, Result<std::unique_ptr<engine::StateView>>>> marked;
     if (!batch) {
         done = batch.error();
     } else {
@@ -439,6 +440,9 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
             done = engine_->apply(entry);
             if (!done) {
                 break;
+            }
+            if (is_comparison_mark(entry)) {
+                marked.emplace_back(entry.index, engine_->view_state());
             }
         }
         mutex_.lock();
@@ -453,6 +457,9 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
     NORNIC_CHECK(!batch.value().empty(), "nothing to apply up to {}", committed.value);
     const LogIndex last = batch.value().back().index;
     strategy_->applied(last);
+    for (auto& [index, view] : marked) {
+        begin_digest(index, std::move(view));
+    }
     stats_.commits += batch.value().size();
     stats_.last_applied_wall_ns =
         static_cast<std::int64_t>(batch.value().back().hybrid_time >> 16) * 1'000'000;

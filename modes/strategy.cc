@@ -1,6 +1,20 @@
 #include "modes/strategy.h"
 
 namespace nornic::modes {
+namespace {
+
+/// Version and kind of a mark.
+constexpr std::string_view kComparisonMark{"\x01\x01", 2};
+
+}  // namespace
+
+std::string comparison_mark() {
+    return std::string{kComparisonMark};
+}
+
+bool is_comparison_mark(const Entry& entry) noexcept {
+    return entry.kind == EntryKind::kNoop && entry.payload == kComparisonMark;
+}
 
 std::string_view to_string(Role role) noexcept {
     switch (role) {

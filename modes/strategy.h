@@ -56,6 +56,11 @@ struct Refusal {
     Error error;
 };
 
+/// A kNoop entry with this payload is a comparison mark: each member takes a view of its state right behind it, and the
+/// strategy hears its digest. Who does not know it applies it as any other.
+std::string comparison_mark();
+bool is_comparison_mark(const Entry& entry) noexcept;
+
 struct LogPlace {
     LogIndex index;
     Term term;
@@ -113,7 +118,7 @@ struct MemberView {
     std::string http_address;
     Role role = Role::kFollower;
     bool healthy = true;
-    bool serves_data = true;   // a witness does not
+    bool serves_data = true;   // a witness does not, nor one in quarantine
     LogIndex match_index;      // durable there, as far as is known here
     LogIndex applied_index;
 };
@@ -129,7 +134,7 @@ struct ClusterView {
     LogIndex commit_index;
     std::vector<MemberView> members;  // self first
     /// One word for /health: "ready", "starting", "catching_up", "read_only", "degraded", "primary_silent",
-    /// "foreign_data", "no_quorum".
+    /// "foreign_data", "no_quorum", "quarantined".
     std::string state = "ready";
     /// Why it is not ready and what to do, a sentence; empty if it is.
     std::string reason;
@@ -243,6 +248,10 @@ public:
     /// proposals.
     virtual void not_persisted(LogIndex first) = 0;
     virtual void applied(LogIndex last) = 0;  // Ready step 4 is done up to `last`.
+    /// The digest of the state as of the comparison mark that was applied at this index, a while ago; or why there is none.
+    virtual void state_digest(LogIndex, const Result<std::uint64_t>&) {}
+    /// false: the state here is known to be wrong. Nobody is served; view().reason says why. Cheap.
+    [[nodiscard]] virtual bool serves() const { return true; }
     /// Ready step 1 is done and the log ends at `last`, or (false) the state cannot be taken back so far and must
     /// come from a peer's snapshot.
     virtual void rewound(LogIndex, bool) {}

@@ -75,6 +75,8 @@ modes::StrategyFactory raft(const env::ClusterSettings& cluster, Duration tick) 
     settings.heartbeat_ticks = ticks(cluster.raft_heartbeat_timeout, tick);
     settings.append_entries_max = static_cast<std::size_t>(cluster.raft_max_append_entries);
     settings.snapshot_interval_ticks = ticks(cluster.raft_snapshot_interval, tick);
+    settings.digest_interval_ticks =
+        cluster.raft_digest_interval.count() == 0 ? 0 : ticks(cluster.raft_digest_interval, tick);
     settings.snapshot_threshold = static_cast<std::uint64_t>(cluster.raft_snapshot_threshold);
     settings.trailing_logs = static_cast<std::uint64_t>(cluster.raft_trailing_logs);
     settings.tick_ms = static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(tick).count());

@@ -289,6 +289,9 @@ Result<> QuerySession::may_write() const {
 }
 
 Result<std::unique_ptr<engine::Transaction>> QuerySession::begin_engine_transaction() const {
+    if (auto why = instance_.replica().out_of_service()) {
+        return *why;
+    }
     engine::BeginOptions begin;
     begin.database = database_ == "system" ? "system" : "neo4j";
     begin.mode = options_.mode;
@@ -413,6 +416,9 @@ void QuerySession::commit(bolt::Completion<std::string> done) {
 
 /// With open_->use held.
 Result<> QuerySession::still_alive() const {
+    if (auto why = instance_.replica().out_of_service()) {
+        return *why;
+    }
     const engine::Transaction& transaction = open_->transaction();
     if (transaction.killed()) {
         if (auto reason = transaction.kill_reason()) {

@@ -88,10 +88,17 @@ void add_replication_metrics(Metrics& metrics, std::function<Member()> member) {
                 "Last log index known to be committed.",
                 static_cast<double>(view.commit_index.value));
             for (const auto& [name, value] : view.details) {
+                const auto count = [&, &text = value](const char* metric, const char* help) {
+                    set(metric, help, std::strtod(text.c_str(), nullptr));
+                };
                 if (name == "elections") {
-                    set("nornicdb_raft_elections_total",
-                        "Elections that this member began since the start.",
-                        std::strtod(value.c_str(), nullptr));
+                    count("nornicdb_raft_elections_total", "Elections that this member began since the start.");
+                } else if (name == "state_comparisons") {
+                    count("nornicdb_state_digest_comparisons_total",
+                          "Comparisons of all members' data that this member made as the leader since the start.");
+                } else if (name == "state_mismatches") {
+                    count("nornicdb_state_digest_mismatches_total",
+                          "Comparisons that found members' data to differ, as far as this member was told, since the start.");
                 }
             }
             for (const modes::Role role : {modes::Role::kLeader,
@@ -112,6 +119,9 @@ void add_replication_metrics(Metrics& metrics, std::function<Member()> member) {
         set("nornicdb_replication_ready",
             "1 if this member can do its role's work, as /ready says.",
             ready(now).status == 200 ? 1 : 0);
+        set("nornicdb_replication_quarantined",
+            "1 while this member serves nobody, since its data differs from the others'.",
+            view.state == "quarantined" ? 1 : 0);
         set("nornicdb_replication_degraded",
             "1 while writes are acknowledged without the standby.",
             view.state == "degraded" ? 1 : 0);

@@ -306,6 +306,10 @@ std::string_view type_name(const ClusterMessage& message) noexcept {
             return "JoinRequest";
         case ClusterMessage::kJoinResponse:
             return "JoinResponse";
+        case ClusterMessage::kStateDigest:
+            return "StateDigest";
+        case ClusterMessage::kStateVerdict:
+            return "StateVerdict";
         case ClusterMessage::BODY_NOT_SET:
             break;
     }

@@ -1,9 +1,16 @@
 #include "modes/raft/extra.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 
 namespace nornic::modes {
+namespace {
+
+constexpr std::string_view kQuarantined = "quarantined=";
+
+}  // namespace
 
 std::optional<RaftExtra> parse_raft_extra(std::string_view text) {
     RaftExtra out;
@@ -22,8 +29,23 @@ std::optional<RaftExtra> parse_raft_extra(std::string_view text) {
     if (!number(word(), out.directory.value, 16) || out.directory.value == 0) {
         return std::nullopt;
     }
-    if (number(word(), out.configuration_index.value, 10)) {
+    const std::string_view third = word();
+    if (third.starts_with(kQuarantined)) {
+        // Whatever it says: where it is unclear since when, it is still in quarantine.
+        out.quarantine = LogIndex{0};
+        number(third.substr(kQuarantined.size()), out.quarantine->value, 10);
+    } else if (number(third, out.configuration_index.value, 10)) {
         out.configuration = text;
+    }
+    return out;
+}
+
+std::string format_raft_extra(const RaftExtra& extra) {
+    std::string out = fmt::format("{} {:016x}", kRaftExtraName, extra.directory.value);
+    if (extra.quarantine) {
+        out += fmt::format(" {}{}", kQuarantined, extra.quarantine->value);
+    } else if (!extra.configuration.empty()) {
+        out += fmt::format(" {} {}", extra.configuration_index.value, extra.configuration);
     }
     return out;
 }

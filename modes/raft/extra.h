@@ -1,5 +1,5 @@
 // What HardState.extra holds in this mode: "raft <directory> <configuration index> <configuration>", the last two on a
-// witness alone, which has no state to keep them in.
+// witness alone, which has no state to keep them in; "raft <directory> quarantined=<log index>" on a member in quarantine.
 #pragma once
 
 #include "modes/raft/core/configuration.h"
@@ -16,9 +16,11 @@ struct RaftExtra {
     raft::DirectoryId directory;
     LogIndex configuration_index;
     std::string configuration;
+    std::optional<LogIndex> quarantine;
 };
 
 /// nullopt: another mode's.
 std::optional<RaftExtra> parse_raft_extra(std::string_view text);
+std::string format_raft_extra(const RaftExtra& extra);
 
 }  // namespace nornic::modes

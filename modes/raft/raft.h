@@ -44,6 +44,8 @@ struct RaftSettings {
     std::uint64_t snapshot_interval_ticks = 30'000;
     std::uint64_t snapshot_threshold = 10'000;  // entries applied since the last checkpoint before the interval asks for one
     std::uint64_t trailing_logs = 10'000;       // kept behind a checkpoint for followers that are a little behind
+    /// Between two comparisons of all members' data; the first comes a minute after an election, or so long. 0: none.
+    std::uint64_t digest_interval_ticks = 0;
     std::uint32_t tick_ms = 10;
 };
 

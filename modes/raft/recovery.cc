@@ -34,8 +34,11 @@ Result<NewGroup> begin_anew(const GroupOnDisk& disk, std::uint64_t hybrid_time) 
     out.entry.hybrid_time = hybrid_time;
     out.entry.kind = engine::EntryKind::kMembership;
     out.entry.payload = configuration.encode();
-    // It is a majority of itself, so what is on its disk is committed.
-    out.hard_state = {.term = out.entry.term, .voted_for = disk.self, .committed = out.entry.index, .extra = disk.hard_state.extra};
+    // It is a majority of itself, so what is on its disk is committed, and nobody is left that its data could differ from.
+    out.hard_state = {.term = out.entry.term,
+                      .voted_for = disk.self,
+                      .committed = out.entry.index,
+                      .extra = format_raft_extra({.directory = extra->directory, .configuration_index = {}, .configuration = {}, .quarantine = {}})};
     return out;
 }
 

@@ -103,7 +103,12 @@ Raft::Raft(const StrategyStart& start, const RaftSettings& settings)
       core_{core_start(start, settings), core_settings(start, settings), log_},
       checkpoint_index_{start.applied},
       recorded_configuration_{core_.applied_configuration().first},
-      campaigned_in_{start.hard_state.term} {}
+      campaigned_in_{start.hard_state.term} {
+    if (const auto extra = parse_raft_extra(start.hard_state.extra); extra && !is_witness()) {
+        quarantine_ = recorded_quarantine_ = extra->quarantine;
+        note_unfit();
+    }
+}
 
 // ---- What is said ----
 
@@ -140,15 +145,17 @@ Error Raft::with_hint(const Error& error) const {
 }
 
 std::string Raft::extra() const {
-    std::string out = fmt::format("{} {:016x}", kRaftExtraName, core_.directory().value);
+    RaftExtra out;
+    out.directory = core_.directory();
+    out.quarantine = quarantine_;
     if (is_witness()) {
         const auto& [index, configuration] = core_.applied_configuration();
         if (!configuration.members.empty()) {
-            out += fmt::format(" {} ", index.value);
-            out += configuration.encode();
+            out.configuration_index = index;
+            out.configuration = configuration.encode();
         }
     }
-    return out;
+    return format_raft_extra(out);
 }
 
 // ---- Ready ----
@@ -168,6 +175,7 @@ Ready Raft::take_ready() {
         }
         out.hard_state = HardState{from.hard_state->term, from.hard_state->voted_for, from.hard_state->committed, extra()};
         recorded_configuration_ = core_.applied_configuration().first;
+        recorded_quarantine_ = quarantine_;
     }
     out.entries.reserve(from.entries.size());
     for (const raft::EntryPtr& entry : from.entries) {
@@ -199,6 +207,12 @@ Ready Raft::take_ready() {
         }
     }
     out.send_snapshot = std::move(from.send_snapshot);
+    if (quarantine_) {
+        // What is wrong here must not become others' state.
+        for (const NodeName& peer : std::exchange(out.send_snapshot, {})) {
+            core_.snapshot_sent(peer, std::nullopt);
+        }
+    }
     out.events = std::exchange(events_, {});
     std::move(from.events.begin(), from.events.end(), std::back_inserter(out.events));
     out.checkpoint = std::exchange(checkpoint_due_, false);
@@ -257,6 +271,7 @@ void Raft::snapshot_installed(const InstalledSnapshot& snapshot) {
     }
     history_ = snapshot.history;
     checkpoint_index_ = snapshot.index;
+    leave_quarantine();
     core_.snapshot_installed(snapshot.index, snapshot.term, snapshot.membership_index, std::move(configuration));
 }
 
@@ -302,6 +317,7 @@ void Raft::tick() {
     watch_promotion();
     consider_checkpoint();
     apply_as_witness();
+    watch_digests();
     if (tick_ % settings_.heartbeat_ticks == 0) {
         // What this member itself is may have changed.
         for (const auto& [id, info] : infos_) {
@@ -321,12 +337,18 @@ void Raft::peer_up(const PeerInfo& peer) {
     if (!core_.formed()) {
         ask_to_join(peer.id);
     }
+    if (quarantine_) {
+        tell_verdict(peer.id, *quarantine_, transport::StateVerdict::IN_QUARANTINE);
+    }
 }
 
 void Raft::peer_down(const NodeName& peer, transport::LostReason reason) {
     core_.peer_down(peer, reason == transport::LostReason::kClosed);
     fresh_.erase(peer);
     foreign_.erase(peer);
+    if (quarantined_peers_.erase(peer) != 0) {
+        note_unfit();  // it may come back with other data
+    }
 }
 
 /// Both have data, of two histories: a group that was begun anew, and what is left of the old one. Their members name each
@@ -375,6 +397,14 @@ void Raft::step(const NodeName& from, const ClusterMessage& message) {
     if (foreign_.contains(from)) {
         return;
     }
+    if (message.has_state_digest()) {
+        on_state_digest(from, message.state_digest());
+        return;
+    }
+    if (message.has_state_verdict()) {
+        on_state_verdict(from, message.state_verdict());
+        return;
+    }
     std::string history;
     std::string why;
     auto translated = from_wire(message, history, why);
@@ -406,6 +436,9 @@ Result<> Raft::propose(ProposalId id, std::string write_set, std::uint64_t hybri
     if (is_witness()) {
         return fail(ErrorCode::kReadOnly, "this member is a witness: it holds no data and takes no writes");
     }
+    if (quarantine_) {
+        return fail(ErrorCode::kDatabaseUnavailable, "this member is in quarantine: " + why_quarantined());
+    }
     const std::uint64_t unapplied = core_.log().last().value - core_.applied_index().value;
     if (core_.role() == raft::Role::kLeader && unapplied >= start_.inflight_max) {
         return fail(ErrorCode::kBusy, fmt::format("{} writes are waiting for a majority or to be applied", unapplied));
@@ -419,6 +452,9 @@ Result<> Raft::propose(ProposalId id, std::string write_set, std::uint64_t hybri
 }
 
 Result<> Raft::read(ReadId id, ReadConsistency level) {
+    if (quarantine_) {
+        return fail(ErrorCode::kDatabaseUnavailable, "this member is in quarantine: " + why_quarantined());
+    }
     if (level == ReadConsistency::kOne || level == ReadConsistency::kLocalOne) {
         reads_.push_back({id, core_.applied_index()});
         return success();
@@ -579,8 +615,11 @@ ClusterView Raft::view() const {
     };
     const raft::Member* self = configuration.find(start_.self);
     view.role = is_witness() && !leads ? Role::kWitness : role_of(start_.self, self);
-    view.accepts_writes = core_.write_term().value != 0;
-    if (foreign_here_) {
+    view.accepts_writes = write_term().value != 0;
+    if (quarantine_) {
+        view.state = "quarantined";
+        view.reason = why_quarantined();
+    } else if (foreign_here_) {
         view.state = "foreign_data";
         view.reason = "this member holds data of another group; empty its data directory to make it a member";
     } else if (core_.removed()) {
@@ -611,6 +650,8 @@ ClusterView Raft::view() const {
     } else if (!leads && core_.needs_snapshot()) {
         view.state = "catching_up";
         view.reason = "a snapshot of the leader's data is on its way";
+    } else if (alarm_) {
+        view.reason = fmt::format("members' data differs at log index {}, and no majority says whose is right", alarm_->value);
     }
     const auto add = [&](const NodeName& id, const raft::Member* member) {
         MemberView out;
@@ -622,7 +663,7 @@ ClusterView Raft::view() const {
             out.cluster_address = start_.cluster_address;
             out.bolt_address = start_.bolt_address;
             out.http_address = start_.http_address;
-            out.serves_data = !is_witness();
+            out.serves_data = !is_witness() && !quarantine_;
             out.role = view.role;
             out.match_index = core_.log().persisted();
             out.applied_index = core_.applied_index();
@@ -631,6 +672,7 @@ ClusterView Raft::view() const {
                 out.bolt_address = info->second.bolt_address;
                 out.http_address = info->second.http_address;
             }
+            out.serves_data = out.serves_data && !quarantined_peers_.contains(id);
             out.healthy = core_.is_up(id);
             if (const raft::Progress* progress = core_.progress(id)) {
                 out.healthy = out.healthy && core_.is_heard(id);
@@ -658,7 +700,11 @@ ClusterView Raft::view() const {
                     {"voted_for", core_.voted_for()},
                     {"last_log_index", fmt::format("{}", core_.log().last().value)},
                     {"last_log_term", fmt::format("{}", core_.log().last_term().value)},
-                    {"configuration_index", fmt::format("{}", core_.configuration_index().value)}};
+                    {"configuration_index", fmt::format("{}", core_.configuration_index().value)},
+                    {"state_comparisons", fmt::format("{}", comparisons_)},
+                    {"state_mismatches", fmt::format("{}", mismatches_)},
+                    {"state_compared_index", fmt::format("{}", compared_index_.value)},
+                    {"state_differs", alarm_ || quarantine_ ? "true" : "false"}};
     return view;
 }
 

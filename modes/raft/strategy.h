@@ -1,5 +1,5 @@
 // The inside of the mode: Core behind the driver's verbs. strategy.cc carries proposals, reads, commands and messages;
-// forming.cc is how a member without a group gets into one.
+// forming.cc is how a member without a group gets into one; digest.cc compares what members hold.
 #pragma once
 
 #include "modes/raft/core/core.h"
@@ -50,6 +50,8 @@ public:
     void persisted(LogIndex last) override;
     void not_persisted(LogIndex first) override;
     void applied(LogIndex last) override;
+    void state_digest(LogIndex index, const Result<std::uint64_t>& digest) override;
+    [[nodiscard]] bool serves() const override { return !quarantine_.has_value(); }
     void log_reset() override;
     bool accepts_snapshot(const NodeName& from,
                           Term term,
@@ -60,7 +62,7 @@ public:
     void snapshot_sent(const NodeName& to, std::optional<LogIndex> index) override;
     void disk_stalled(bool stalled) override { core_.disk_stalled(stalled); }
     [[nodiscard]] std::optional<LogIndex> wanted_from() const override;
-    [[nodiscard]] Term write_term() const override { return core_.write_term(); }
+    [[nodiscard]] Term write_term() const override { return quarantine_ ? Term{0} : core_.write_term(); }
     [[nodiscard]] ClusterView view() const override;
 
 private:
@@ -92,6 +94,28 @@ private:
     void watch_addresses();
     /// Whom the bus should dial, if that is news.
     [[nodiscard]] std::optional<std::vector<std::string>> dial();
+
+    // digest.cc
+    struct Comparison {
+        LogIndex index;  // of the mark
+        std::uint64_t began_tick = 0;
+        std::uint64_t own_ticks = 0;  // that this member needed; 0: it is not done
+        std::map<NodeName, Result<std::uint64_t>> answers = {};
+    };
+    void watch_digests();
+    void begin_comparison();
+    void watch_comparison();
+    void judge(const Comparison& comparison, const std::vector<NodeName>& members);
+    void on_state_digest(const NodeName& from, const transport::StateDigest& m);
+    void on_state_verdict(const NodeName& from, const transport::StateVerdict& m);
+    void tell_verdict(const NodeName& to, LogIndex index, transport::StateVerdict::Kind kind);
+    void take_verdict(LogIndex index, transport::StateVerdict::Kind kind);
+    void enter_quarantine(LogIndex index);
+    void leave_quarantine();
+    void note_unfit();
+    [[nodiscard]] std::string why_quarantined() const;
+    [[nodiscard]] std::vector<NodeName> data_members() const;
+    [[nodiscard]] std::uint64_t ticks_of(std::uint64_t ms) const;
 
     const StrategyStart start_;
     const RaftSettings settings_;
@@ -125,6 +149,19 @@ private:
     std::uint64_t asked_tick_ = 0;
     std::vector<std::string> dialed_;
     std::uint64_t address_tick_ = 0;
+
+    // Comparing. What is in quarantine is on disk before long; until then it is told again.
+    std::optional<Comparison> comparison_;
+    std::uint64_t digest_due_tick_ = 0;    // 0: this member does not lead
+    LogIndex own_digest_index_;            // what this member said last, if it had a digest
+    LogIndex compared_index_;              // where all were equal last
+    std::optional<LogIndex> alarm_;        // members differ there, and nobody knows who is right
+    std::optional<LogIndex> quarantine_;
+    std::optional<LogIndex> recorded_quarantine_;       // what HardState.extra last carried
+    std::map<NodeName, std::uint64_t> quarantined_peers_;  // and when they said so last
+    std::map<NodeName, LogIndex> odd_;     // as leader: not known yet to have gone into quarantine
+    std::uint64_t comparisons_ = 0;
+    std::uint64_t mismatches_ = 0;
 
     // A promotion that was asked of this member.
     std::vector<std::uint64_t> promotions_;

@@ -386,7 +386,9 @@ Result<LogIndex> Core::propose(EntryKind kind, std::string payload, std::uint64_
     uncommitted_bytes_ += payload.size();
     sizes_.emplace_back(index, payload.size());
     last_hybrid_time_ = std::max(last_hybrid_time_, hybrid_time);
-    append_entry(std::make_shared<const Entry>(Entry{hard_.term, index, hybrid_time, kind, std::move(payload)}));
+    // What the leader itself notes has no time of its own.
+    const std::uint64_t time = kind == EntryKind::kWriteSet ? hybrid_time : last_hybrid_time_;
+    append_entry(std::make_shared<const Entry>(Entry{hard_.term, index, time, kind, std::move(payload)}));
     return index;
 }
 

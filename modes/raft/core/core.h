@@ -112,6 +112,9 @@ public:
     Result<> step_down(const std::string& why);
     /// As leader: a member without a configuration asks to be let in, which this disk of it is part of.
     void note_joining(const NodeName& id, DirectoryId directory) { note_directory(id, directory); }
+    /// Members, perhaps this one, whose state is known to be wrong: they vote and acknowledge, and do not lead unless
+    /// nobody else can, and then only to hand on what they alone hold.
+    void set_unfit(std::set<NodeName> members) { unfit_ = std::move(members); }
     /// The hard state is written with the next Output, also where nothing of it changed.
     void write_hard_state() { hard_dirty_ = hard_dirty_ || !hard_in_flight_; }
     /// An orderly stop: leadership goes to another, if there is one to take it.
@@ -321,6 +324,7 @@ private:
     std::deque<PendingChange> changes_;
     std::map<NodeName, DirectoryId> seen_directories_;
     std::set<NodeName> foreign_;          // hold data of another group
+    std::set<NodeName> unfit_;            // lead as a last resort alone, to hand over
     std::map<NodeName, std::uint64_t> snapshot_retry_tick_;  // of those for whom one failed
     // The append that was made last: followers in step are sent the same object.
     std::shared_ptr<const Message> last_append_;
