@@ -104,12 +104,12 @@ public:
             NORNIC_TRY(settle());
             settled_ = true;
         }
-        return open_number(stores_->current());
+        return open_number(stores_->current(), false);
     }
 
     Result<std::unique_ptr<Kv>> open_incoming() override {
         NORNIC_TRY(check_incoming_closed());
-        return open_number(incoming());
+        return open_number(incoming(), true);
     }
 
     Result<> discard_incoming() override {
@@ -151,11 +151,11 @@ private:
         return success();
     }
 
-    Result<std::unique_ptr<Kv>> open_number(std::uint64_t number) {
+    Result<std::unique_ptr<Kv>> open_number(std::uint64_t number, bool steadily) {
         RocksKvSettings settings = settings_;
         settings.directory = stores_->path(number);
         auto kv = open_rocks_kv_on(
-            settings, env_, [stores = stores_, number] { stores->closed(number); });
+            settings, env_, [stores = stores_, number] { stores->closed(number); }, steadily);
         if (kv) {
             stores_->opened(number);
         }

@@ -315,7 +315,8 @@ rocksdb::Options make_options(const RocksKvSettings& settings,
 
 Result<std::unique_ptr<Kv>> open_rocks_kv_on(const RocksKvSettings& settings,
                                              rocksdb::Env* env,
-                                             std::function<void()> closed) {
+                                             std::function<void()> closed,
+                                             bool steadily) {
     std::error_code error;
     std::filesystem::create_directories(settings.directory, error);
     if (error) {
@@ -332,6 +333,10 @@ Result<std::unique_ptr<Kv>> open_rocks_kv_on(const RocksKvSettings& settings,
         rocksdb::Options options = make_options(settings, cache);
         if (env != nullptr) {
             options.env = env;
+        }
+        if (steadily) {
+            options.bytes_per_sync = std::uint64_t{256} << 10;
+            options.strict_bytes_per_sync = true;
         }
         rocksdb::DB* raw = nullptr;
         const rocksdb::Status status = rocksdb::DB::Open(options, settings.directory, &raw);

@@ -16,10 +16,11 @@ class Env;
 namespace nornic::engine {
 
 /// `env` outlives the store; nullptr is RocksDB's own. `closed` is called once nobody, not even a cursor, has it open
-/// any more.
+/// any more. `steadily`: what is written goes to the disk bit by bit and not in bursts that others would wait for.
 Result<std::unique_ptr<Kv>> open_rocks_kv_on(const RocksKvSettings& settings,
                                              rocksdb::Env* env,
-                                             std::function<void()> closed = {});
+                                             std::function<void()> closed = {},
+                                             bool steadily = false);
 
 /// `files` holds the file that names the store in use, `env` the stores.
 std::unique_ptr<KvHome> make_rocks_kv_home_on(const std::string& directory,

@@ -339,6 +339,9 @@ void ReplicaImpl::written(Ready& ready, const Result<>& outcome, Completions& co
             ++stats_.sync_count;
             stats_.sync_ns_total += last_sync_ns_;
             stats_.sync_ns_max = std::max(stats_.sync_ns_max, last_sync_ns_);
+            if (sender_) {
+                sender_->sync_took(Duration{static_cast<std::int64_t>(last_sync_ns_)});
+            }
             stats_.disk_full = false;
         }
         if (!ready.entries.empty()) {

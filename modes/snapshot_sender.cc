@@ -1,5 +1,6 @@
 // The side that has the state. All that is long (making an export, reading it) runs where `run` puts it; what ended is
 // told from tick(), step() and peer_down() alone, so that send() may be called with the caller's locks held.
+#include "modes/snapshot_pace.h"
 #include "modes/snapshot_transfer.h"
 #include "observability/log.h"
 
@@ -95,12 +96,13 @@ struct SnapshotSender::Impl : std::enable_shared_from_this<SnapshotSender::Impl>
           settings{settings_in},
           run{std::move(run_in)},
           done{std::move(done_in)},
-          tokens{burst()},
+          pace{settings.bytes_per_second},
+          tokens{static_cast<std::int64_t>(settings.chunk_bytes * kBurstChunks)},
           refilled{clock.now()} {}
 
-    [[nodiscard]] std::int64_t burst() const {
-        return static_cast<std::int64_t>(std::max<std::uint64_t>(
-            settings.chunk_bytes * kBurstChunks, settings.bytes_per_second / kBurstsPerSecond));
+    [[nodiscard]] std::int64_t burst() const REQUIRES(mutex) {
+        return static_cast<std::int64_t>(
+            std::max<std::uint64_t>(settings.chunk_bytes * kBurstChunks, pace.bytes_per_second() / kBurstsPerSecond));
     }
 
     /// Runs the jobs that were found under the lock, and tells what ended if this is a place for that.
@@ -392,6 +394,7 @@ struct SnapshotSender::Impl : std::enable_shared_from_this<SnapshotSender::Impl>
     std::vector<std::pair<NodeName, std::optional<LogIndex>>> ended GUARDED_BY(mutex);
     NodeName served_last GUARDED_BY(mutex);  // whose turn it was at the last tick
     std::uint64_t drawn GUARDED_BY(mutex) = 0;  // numbers of attempts and jobs
+    SnapshotPace pace GUARDED_BY(mutex);
     std::int64_t tokens GUARDED_BY(mutex);    // bytes that may be sent now; below 0 after a large chunk
     Deadline refilled GUARDED_BY(mutex);
     std::uint64_t bytes GUARDED_BY(mutex) = 0;
@@ -486,9 +489,12 @@ void SnapshotSender::tick() {
     {
         const MutexLock lock{s.mutex};
         const Deadline now = s.clock.now();
+        s.pace.tick(now, std::any_of(s.transfers.begin(), s.transfers.end(), [](const auto& transfer) {
+                        return transfer.second.state == State::kSending;
+                    }));
         const double seconds = std::chrono::duration<double>(now - s.refilled).count();
         const auto fresh = static_cast<std::int64_t>(std::min(seconds, 1.0) *
-                                                     static_cast<double>(s.settings.bytes_per_second));
+                                                     static_cast<double>(s.pace.bytes_per_second()));
         if (fresh > 0) {
             s.tokens = std::min(s.burst(), s.tokens + fresh);
             s.refilled = now;
@@ -529,6 +535,11 @@ void SnapshotSender::tick() {
         s.start_waiting();
     }
     s.settle(true);
+}
+
+void SnapshotSender::sync_took(Duration took) {
+    const MutexLock lock{impl_->mutex};
+    impl_->pace.sync_took(took);
 }
 
 std::optional<LogIndex> SnapshotSender::pinned() const {

@@ -19,7 +19,7 @@ namespace nornic::modes {
 struct SnapshotTransferSettings {
     std::size_t chunk_bytes = std::size_t{256} << 10;
     std::size_t window_chunks = 8;  // sent and not yet acknowledged
-    std::uint64_t bytes_per_second = std::uint64_t{64} << 20;
+    std::uint64_t bytes_per_second = std::uint64_t{64} << 20;  // at most
     Duration keep = std::chrono::minutes{10};  // how long an interrupted transfer can be taken up again
 };
 
@@ -43,6 +43,8 @@ public:
     void step(const NodeName& from, const transport::SnapshotResponse& message);
     void peer_down(const NodeName& peer);
     void tick();
+    /// Of this member's own log; the copy makes way for it.
+    void sync_took(Duration took);
     /// Log entries from here on are needed by whoever receives what is being sent.
     [[nodiscard]] std::optional<LogIndex> pinned() const;
     [[nodiscard]] std::uint64_t bytes_sent() const;
