@@ -19,6 +19,7 @@ import base64
 import ctypes
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -60,10 +61,18 @@ def go_environment():
 
 
 def free_port():
-    """A port that was free a moment ago; for tests that restart a server and want it where it was."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that was free a moment ago; for tests that restart a server and want it where it was.
+
+    None of those that the kernel gives to clients, one of which may have it when the server comes back.
+    """
+    while True:
+        port = random.randrange(12000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 _LIBC = ctypes.CDLL(None)

@@ -91,6 +91,7 @@ class DriverWriters:
         self._ledger = ledger
         self._pause = pause
         self._stop = threading.Event()
+        self.started = {}  # w -> when its current or last transaction function was handed to the driver
 
         def resolver(address):
             return pair.bolt_addresses() if careless or address.host == "pair" else [address]
@@ -127,6 +128,7 @@ class DriverWriters:
 
     def _one(self, session, w, s):
         began = [0.0]
+        self.started[w] = time.monotonic()
 
         def work(transaction):
             began[0] = time.monotonic()
