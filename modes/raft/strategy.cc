@@ -650,8 +650,6 @@ ClusterView Raft::view() const {
     } else if (!leads && core_.needs_snapshot()) {
         view.state = "catching_up";
         view.reason = "a snapshot of the leader's data is on its way";
-    } else if (alarm_) {
-        view.reason = fmt::format("members' data differs at log index {}, and no majority says whose is right", alarm_->value);
     }
     const auto add = [&](const NodeName& id, const raft::Member* member) {
         MemberView out;
@@ -704,7 +702,8 @@ ClusterView Raft::view() const {
                     {"state_comparisons", fmt::format("{}", comparisons_)},
                     {"state_mismatches", fmt::format("{}", mismatches_)},
                     {"state_compared_index", fmt::format("{}", compared_index_.value)},
-                    {"state_differs", alarm_ || quarantine_ ? "true" : "false"}};
+                    {"state_differs", alarm_ || quarantine_ ? "true" : "false"},
+                    {"state_differs_index", fmt::format("{}", quarantine_.value_or(alarm_.value_or(LogIndex{0})).value)}};
     return view;
 }
 

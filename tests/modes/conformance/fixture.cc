@@ -589,6 +589,7 @@ void Cluster::end_write(const NodeName& name) {
 void Cluster::apply(const NodeName& name, LogIndex committed) {
     Member& m = member(name);
     const LogIndex last{std::min<std::uint64_t>(committed.value, m.state.size() + options_.apply_max)};
+    std::vector<LogIndex> marks;
     for (LogIndex at{m.state.size() + 1}; at <= last; ++at) {
         const Entry* entry = m.log.find(at);
         if (entry == nullptr) {
@@ -598,8 +599,16 @@ void Cluster::apply(const NodeName& name, LogIndex committed) {
         note(name, "applies " + describe(*entry));
         check_applied(name, *entry);
         m.state.push_back(*entry);
+        if (is_comparison_mark(*entry)) {
+            marks.push_back(at);
+        }
     }
     m.strategy->applied(last);
+    for (const LogIndex mark : marks) {
+        if (const auto digest = options_.digest ? options_.digest(name) : Result<std::uint64_t>{1}) {
+            m.strategy->state_digest(mark, *digest);
+        }
+    }
     while (!m.waiting.empty() && m.waiting.begin()->first <= last) {
         const auto [index, waiting] = *m.waiting.begin();
         m.waiting.erase(m.waiting.begin());

@@ -86,6 +86,8 @@ struct ClusterOptions {
     /// What a rewind gave up is gone from the log at once; else the next entries written take its
     /// place, and a crash before that shows it again. Both are the driver's right.
     bool rewind_erases = false;
+    /// What a member's digest is; nullopt: it never has one. All are equal where this is not set.
+    std::function<std::optional<Result<std::uint64_t>>(const NodeName&)> digest;
 };
 
 /// Where a disk hangs: before a batch is written (and it is not yet known whether there is room), or

@@ -76,6 +76,7 @@ ModeUnderTest raft(const std::string& label, std::size_t members, bool witness) 
     settings.window_messages = 2;
     settings.tail_bytes_max = 256;
     settings.trailing_logs = 4;
+    settings.digest_interval_ticks = 40;
     const std::vector<NodeName> names{"a", "b", "c", "d", "e"};
     for (std::size_t i = 0; i < members; ++i) {
         settings.peers.push_back({names[i], names[i] + ":7688"});

@@ -71,7 +71,8 @@ void Cluster::check_view(const NodeName& name) {
                                                "degraded",
                                                "primary_silent",
                                                "foreign_data",
-                                               "no_quorum"};
+                                               "no_quorum",
+                                               "quarantined"};
     EXPECT_EQ(kStates.count(view.state), 1U) << "state '" << view.state << "'; " << where(name);
     if ((view.state == "ready") != view.reason.empty() && !complained_of_reason_) {
         complained_of_reason_ = true;  // once: it is so at each step
