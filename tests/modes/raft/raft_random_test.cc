@@ -83,7 +83,7 @@ private:
             witnesses.push_back("w");
         }
         cluster_.form(voters, witnesses);
-        for (const char* other : {"x", "y"}) {
+        for (const char* other : {"x", "y", "z"}) {
             if (changes_) {
                 cluster_.add(other);
                 cluster_.start(other);
@@ -128,7 +128,7 @@ private:
             links();
         } else if (what < 90) {
             lives();
-        } else if (what < 94) {
+        } else if (what < 95) {
             operators();
         } else {
             // A quiet while, in which things come to pass.
@@ -239,7 +239,14 @@ private:
         std::vector<Change> changes;
         for (std::uint64_t n = 1 + random_.below(2); n > 0; --n) {
             const NodeName name = any();
-            Change change{static_cast<Change::Kind>(random_.below(6)), name, cluster_.member(name)};
+            const Member* known = cluster_.core(leader).configuration().find(name);
+            using Kind = Change::Kind;
+            // What fits, mostly, so that two of them are often a joint configuration.
+            const Kind fitting = known == nullptr ? (random_.one_in(2) ? Kind::kAddLearner : Kind::kAddVoter)
+                                 : known->voter   ? (random_.one_in(2) ? Kind::kDemote : Kind::kRemove)
+                                                  : Kind::kPromote;
+            const Kind kind = random_.one_in(4) ? static_cast<Kind>(random_.below(6)) : fitting;
+            Change change{kind, name, cluster_.member(name)};
             if (change.kind == Change::Kind::kUpdate) {
                 change.member.priority = static_cast<std::uint32_t>(random_.below(3) * 100);
                 change.member.directory = {};
