@@ -70,15 +70,26 @@ void CoreCluster::check_committed(Node& n) {
     n.checked_committed = committed;
     const auto term = n.core->log().term_at(committed);
     if (n.core->role() == Role::kLeader && term) {
+        const auto holds = [&](const Configuration& configuration, const NodeName& id) {
+            Node& other = *nodes_.at(id);
+            const DirectoryId directory = configuration.find(id)->directory;
+            // What a disk acknowledged before it was lost counts: no other disk votes in its name.
+            const auto lost = other.lost_disks.find(directory);
+            Disk& disk = lost == other.lost_disks.end() ? other.disk : lost->second;
+            return directory == disk.hard_state.directory && disk.covers(committed, *term);
+        };
+        // Counted here by hand, not by the core's own idea of a majority.
         const auto quorum_of = [&](const Configuration& configuration) {
-            return configuration.has_quorum([&](const NodeName& id) {
-                Node& other = *nodes_.at(id);
-                const DirectoryId directory = configuration.find(id)->directory;
-                // What a disk acknowledged before it was lost counts: no other disk votes in its name.
-                const auto lost = other.lost_disks.find(directory);
-                Disk& disk = lost == other.lost_disks.end() ? other.disk : lost->second;
-                return directory == disk.hard_state.directory && disk.covers(committed, *term);
-            });
+            std::size_t all[2] = {};
+            std::size_t have[2] = {};
+            for (const auto& [id, member] : configuration.members) {
+                const std::size_t has = member.votes() && holds(configuration, id) ? 1 : 0;
+                all[0] += member.voter ? 1 : 0;
+                have[0] += member.voter ? has : 0;
+                all[1] += member.outgoing ? 1 : 0;
+                have[1] += member.outgoing ? has : 0;
+            }
+            return 2 * have[0] > all[0] && (!configuration.joint || 2 * have[1] > all[1]);
         };
         // A call that commits may go on to propose another configuration.
         if (!quorum_of(n.core->configuration()) && !quorum_of(n.checked_configuration)) {
