@@ -13,6 +13,8 @@ namespace {
 constexpr Duration kWatchInterval = std::chrono::milliseconds{100};  // where no mode counts ticks
 /// A commit whose entry neither came through nor was lost is reported as unknown after this.
 constexpr Duration kUnknownAfter = std::chrono::seconds{30};
+/// … and after this, once this member has not led for as long: the log that tells comes from another then.
+constexpr Duration kUnknownAfterLost = std::chrono::seconds{5};
 constexpr std::int64_t kMissedTicksMax = 4;  // more is a pause of the process, fewer a busy machine
 
 Error stopping_error() {
@@ -533,8 +535,12 @@ void ReplicaImpl::watch_waiters(Completions& completions) {
     if (bus_ == nullptr) {
         return;
     }
+    if (strategy_->write_term().value != 0) {
+        led_at_ = now;
+    }
+    const Duration patience = now - led_at_ < kUnknownAfterLost ? kUnknownAfter : kUnknownAfterLost;
     std::erase_if(waiting_, [&](auto& waiting) {
-        if (now - waiting.second.since < kUnknownAfter) {
+        if (now - waiting.second.since < patience) {
             return false;
         }
         completions.emplace_back([done = std::move(waiting.second.done)] {

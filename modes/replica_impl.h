@@ -204,6 +204,7 @@ private:
     std::uint64_t cut_at_bytes_ GUARDED_BY(mutex_) = 0;  // without data: size of the log at which it is cut next
 
     Deadline next_tick_ GUARDED_BY(mutex_){};
+    Deadline led_at_ GUARDED_BY(mutex_){};  // when this member was last seen to take writes
     std::uint64_t last_sync_ns_ = 0;  // the pumping thread's alone
 
     std::thread watcher_;

@@ -869,6 +869,29 @@ TEST_F(DriverTest, StopAnswersEverything) {
     EXPECT_EQ(read_outcomes[ask(ReadConsistency::kQuorum)]->error().code(), ErrorCode::kStopping);
 }
 
+TEST_F(DriverTest, AWriteOfWhichNothingIsHeardEndsAsUnknownAndSoonerWhereTheLeadIsLost) {
+    start();
+    const auto go_for = [this](Duration time) {
+        for (Duration passed{}; passed < time; passed += kTick) {
+            go();
+        }
+    };
+    const std::size_t led = commit("led");
+    place(1);
+    go_for(std::chrono::seconds{29});
+    EXPECT_FALSE(outcomes[led]) << "this member leads, and its peers may yet answer";
+    go_for(std::chrono::seconds{2});
+    EXPECT_EQ(error(led), ErrorCode::kUnknownCommit);
+    const std::size_t lost = commit("lost");
+    place(2);
+    go();
+    write_term = Term{0};
+    go_for(std::chrono::seconds{4});
+    EXPECT_FALSE(outcomes[lost]) << "the next leader may tell soon";
+    go_for(std::chrono::seconds{2});
+    EXPECT_EQ(error(lost), ErrorCode::kUnknownCommit);
+}
+
 TEST_F(DriverTest, ALeaveIsPassedOn) {
     start();
     EXPECT_CALL(*strategy, leave()).WillOnce([this] { messages.push_back(message(1)); });
