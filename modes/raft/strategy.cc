@@ -253,9 +253,37 @@ void Raft::log_reset() {
 
 // ---- Snapshots ----
 
+/// There may be something here that somebody wrote, and not only the beginnings of a group that never came to be: two members
+/// may begin one, and the one that loses has a configuration in its log that nobody else knows.
+bool Raft::holds_data() const {
+    constexpr std::uint64_t kBeginningsMax = 64;
+    constexpr std::size_t kBytes = std::size_t{1} << 20;
+    const LogIndex last = core_.log().last();
+    if (last.value == 0) {
+        return false;
+    }
+    if (core_.committed().value > 0 || log_.first_index().value > 1 || last.value > kBeginningsMax) {
+        return true;
+    }
+    const LogIndex persisted = log_.last_index();
+    for (LogIndex at{1}; at <= persisted;) {
+        const auto entries = log_.read(at, persisted, kBytes);
+        if (!entries || entries.value().empty()) {
+            return true;
+        }
+        for (const raft::Entry& entry : entries.value()) {
+            if (entry.kind == raft::EntryKind::kWriteSet) {
+                return true;
+            }
+        }
+        at = LogIndex{entries.value().back().index.value + 1};
+    }
+    return false;
+}
+
 bool Raft::accepts_snapshot(
     const NodeName& from, Term term, LogIndex index, std::string_view history, std::string& reason) {
-    if (history != history_ && core_.log().last().value > 0) {
+    if (history != history_ && holds_data()) {
         reason = "this member holds data of another group and keeps it; empty its data directory to make it a member";
         return false;
     }
@@ -334,7 +362,7 @@ void Raft::peer_up(const PeerInfo& peer) {
     }
     infos_[peer.id] = peer;
     meet(peer);
-    if (!core_.formed()) {
+    if (!core_.formed() && !core_.directory_pending()) {
         ask_to_join(peer.id);
     }
     if (quarantine_) {
@@ -419,8 +447,9 @@ void Raft::step(const NodeName& from, const ClusterMessage& message) {
             history_ = history.empty() ? history_ : history;  // it holds no data; what it passes on is the group's
         }
         // A witness that leads may not know whose data it is; an empty member takes nothing of it.
-        append->other_history = history.empty() ? !is_witness() && core_.log().last().value == 0 : history != history_;
-        const bool foreign = append->other_history && core_.log().last().value > 0;
+        append->other_history = history.empty() ? !is_witness() && !holds_data() : !is_witness() && history != history_;
+        const bool foreign = append->other_history && holds_data();
+        append->keeps_own = foreign;
         if (foreign && !foreign_here_) {
             event(fmt::format("This member holds data of another group than '{}' and keeps it; empty its data directory to "
                               "make it a member.",

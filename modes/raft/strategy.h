@@ -67,6 +67,7 @@ public:
 
 private:
     // strategy.cc
+    [[nodiscard]] bool holds_data() const;
     [[nodiscard]] bool is_witness() const { return settings_.role == RaftRole::kWitness; }
     void event(std::string text) { events_.push_back(std::move(text)); }
     void say(const NodeName& to, ClusterMessage message);
@@ -120,7 +121,7 @@ private:
     const StrategyStart start_;
     const RaftSettings settings_;
     std::string history_;
-    DriverLog log_;
+    mutable DriverLog log_;
     raft::Core core_;
     std::uint64_t tick_ = 0;
 

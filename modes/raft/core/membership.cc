@@ -51,12 +51,13 @@ Result<> Core::change_members(std::uint64_t id, const std::vector<Change>& chang
     for (const auto& [name, member] : next.members) {
         const auto follower = followers_.find(name);
         const bool fit = name == start_.self ||
-                         (follower != followers_.end() && tick_ - follower->second.heard_tick() < settings_.election_ticks &&
+                         (follower != followers_.end() && !down_.contains(name) &&
+                          tick_ - follower->second.heard_tick() < 3 * std::uint64_t{settings_.heartbeat_ticks} &&
                           member.directory.value != 0 && !seen_directories_.contains(name));
         heard += member.voter && fit ? 1 : 0;
         missing = member.voter && !fit ? name : missing;
     }
-    const bool fewer = std::ranges::any_of(changes, [](const Change& change) {
+    const bool fewer = std::ranges::all_of(changes, [](const Change& change) {
         return change.kind == Change::Kind::kRemove || change.kind == Change::Kind::kDemote;
     });
     if (fewer && 2 * heard <= next.voters()) {

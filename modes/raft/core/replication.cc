@@ -308,7 +308,7 @@ void Core::on_append_entries(const NodeName& from, const AppendEntries& m) {
     response.match = m.prev_index;
     response.applied = applied_;
     if (m.other_history) {
-        response.foreign = log_.last().value > 0;
+        response.foreign = m.keeps_own;
         response.needs_snapshot = needs_snapshot_ = !response.foreign;
         say_after_persist(from, Lane::kLog, response);
         return;

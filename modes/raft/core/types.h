@@ -61,6 +61,7 @@ struct AppendEntries {
     std::vector<EntryPtr> entries;
     LogIndex commit;
     bool other_history = false;  // the receiver's own finding: the sender's data is of another group than what is held here
+    bool keeps_own = false;      // the same: and what is held here is not given up for it
 };
 struct AppendResponse {
     Term term;
