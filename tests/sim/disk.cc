@@ -202,7 +202,7 @@ Result<std::unique_ptr<engine::Log>> Disk::open_log() {
         }
     }
     durable = lineage;
-    if (node_.standalone()) {
+    if (std::exchange(standalone_, node_.standalone())) {
         world_.checker->reopened(node_, last);
     }
     if (world_.raft_checker) {

@@ -60,6 +60,7 @@ private:
     Fiber* waiting_ = nullptr;
     std::optional<Deadline> sync_since_;
     std::uint64_t opened_ = 0;
+    bool standalone_ = false;  // who wrote it last
     std::size_t changed_from_ = SIZE_MAX;  // the first index that was written since the last sync
     bool line_changed_ = false;            // the log was begun anew since then
     struct Rotten {

@@ -1,7 +1,7 @@
 #include "tests/sim/raft_checker.h"
 
 #include <algorithm>
-#include <bit>
+#include <charconv>
 
 namespace nornic::sim {
 namespace {
@@ -144,6 +144,11 @@ raft::Configuration RaftChecker::configuration_of(Node& node) const {
     return {};
 }
 
+bool RaftChecker::lacks_disk(const Node& node) const {
+    const raft::Member* const member = committed_configuration_.find(node.id());
+    return directory_of(node) == 0 || (member != nullptr && member->directory.value != directory_of(node));
+}
+
 bool RaftChecker::may_wipe(Node& node) const {
     if (directory_of(node) == 0 || committed_configuration_.members.empty()) {
         return false;
@@ -167,6 +172,12 @@ bool RaftChecker::may_wipe(Node& node) const {
                    member->directory.value == directory_of(*other);
         });
         if (!enough) {
+            return false;
+        }
+    }
+    for (const auto& other : world_.nodes) {
+        if (other->alive() && !other->standalone() && !configuration_of(*other).members.empty() &&
+            !among_voters_of(*other, [&](const Node& voter) { return &voter != &node && !lacks_disk(voter); })) {
             return false;
         }
     }
@@ -234,23 +245,31 @@ bool RaftChecker::has_quorum(Place place) const {
         })) {
         return true;
     }
-    // A leader goes by what is in its log, on its way to the disk or not.
     return std::ranges::any_of(world_.nodes, [&](const auto& node) {
-        if (!node->alive()) {
-            return false;
-        }
-        std::size_t voters = 0;
-        std::size_t holders = 0;
-        const modes::ClusterView view = node->strategy_view();
-        for (const modes::MemberView& member : view.members) {
-            const Node* const other = world_.find(member.id);
-            if (member.role != modes::Role::kLearner) {
-                ++voters;
-                holders += other != nullptr && holds(*other, place) ? 1 : 0;
-            }
-        }
-        return 2 * holders > voters;
+        return node->alive() && among_voters_of(*node, [&](const Node& other) { return holds(other, place); });
     });
+}
+
+/// Of the configuration that a member goes by, on its way to its disk or not.
+bool RaftChecker::among_voters_of(const Node& node, const std::function<bool(const Node&)>& counts) const {
+    const modes::ClusterView view = node.strategy_view();
+    std::size_t all = 0;
+    std::size_t voters = 0;
+    std::size_t those = 0;
+    for (const auto& [name, value] : view.details) {
+        if (name == "voters") {
+            std::from_chars(value.data(), value.data() + value.size(), all);
+        }
+    }
+    // It shows itself whether it is a member or not.
+    for (auto member = view.members.rbegin(); member != view.members.rend() && voters < all; ++member) {
+        const Node* const other = world_.find(member->id);
+        if (member->role != modes::Role::kLearner) {
+            ++voters;
+            those += other != nullptr && counts(*other) ? 1 : 0;
+        }
+    }
+    return 2 * those > all;
 }
 
 /// State machine safety: what is committed at an index is the same for all and for ever.

@@ -6,6 +6,7 @@
 #include "tests/sim/world.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -38,6 +39,8 @@ public:
     [[nodiscard]] const raft::Configuration& configuration() const { return committed_configuration_; }
     /// Its disk may be emptied: in each configuration that may be in force the others that still have theirs can go on without it.
     [[nodiscard]] bool may_wipe(Node& node) const;
+    /// It has lost its disk, and the group does not know its new one yet.
+    [[nodiscard]] bool lacks_disk(const Node& node) const;
     /// The directory id of a member's present disk; 0: it has not spoken yet.
     [[nodiscard]] std::uint64_t directory_of(const Node& node) const { return directories_[node.number()]; }
     /// That of its disk before the present one; 0: there was none.
@@ -51,6 +54,7 @@ private:
     using Place = std::pair<LogIndex, Term>;
     [[nodiscard]] bool holds(const Node& node, Place place) const;
     [[nodiscard]] bool has_quorum(Place place) const;
+    [[nodiscard]] bool among_voters_of(const Node& node, const std::function<bool(const Node&)>& counts) const;
     void check_intersect(Node& node, const raft::Configuration& before, const raft::Configuration& after, LogIndex index);
 
     World& world_;

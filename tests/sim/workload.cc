@@ -266,6 +266,8 @@ void Clients::write(Node& node, std::function<void(bool)> done) {
     workload_.transact(node, Duration::zero(), [this, at = &node, done = std::move(done)](const Answer& answer) {
         if (answer.outcome == Outcome::kCommitted) {
             world_.checker->acknowledged(*at, answer.committed);
+        } else {
+            world_.trace("{} did not take the last write: {}", at->id(), answer.error);
         }
         done(answer.outcome == Outcome::kCommitted);
     });

@@ -178,6 +178,10 @@ void World::remove_one() {
         return;
     }
     Node& one = *members[random.below(members.size())];
+    // Who has just lost a disk is not going to count on it.
+    if (std::ranges::any_of(members, [&](const Node* other) { return other != &one && raft_checker->lacks_disk(*other); })) {
+        return;
+    }
     modes::Command command;
     command.kind = modes::Command::Kind::kRemoveMember;
     command.target = one.id();
