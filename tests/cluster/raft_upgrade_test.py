@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """A rolling upgrade under load: three members of an older binary are replaced by the one under test, one after the other.
 
-NORNICDB_OLD_BINARY names the older one, built from an earlier commit that has Raft; without it the test is skipped.
+NORNICDB_OLD_BINARY names the older one, built from an earlier commit that has Raft; without it the test is skipped. To have one:
+git worktree add build/old COMMIT && make -C build/old release; it is build/old/build/release/nornicdb. Two members are taken down again
+in between.
 """
 import os
 import sys
