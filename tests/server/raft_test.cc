@@ -60,6 +60,7 @@ protected:
             source.environment["NORNICDB_CLUSTER_RAFT_PEERS"] = peers;
             source.environment["NORNICDB_CLUSTER_RAFT_BOOTSTRAP"] = index == 0 ? "true" : "false";
         }
+        more.insert(everywhere_.begin(), everywhere_.end());
         for (const auto& [name, value] : more) {
             source.environment[name] = value;
         }
@@ -120,7 +121,30 @@ protected:
     static json::object parsed(const http::Document& document) { return json::parse(document.json).as_object(); }
     json::object status(const DataMember& member) const { return parsed(member.admin("GET", "/admin/cluster/status")); }
 
+    /// A stopped member's store loses its first page of nodes.
+    void damage(std::size_t index) const {
+        for (const auto& entry : std::filesystem::directory_iterator{directory_ / std::to_string(index)}) {
+            if (!entry.is_directory() || !entry.path().filename().string().starts_with("store")) {
+                continue;
+            }
+            auto kv = engine::open_rocks_kv({.directory = entry.path().string()});
+            ASSERT_TRUE(kv) << kv.error().message();
+            const auto cursor = kv.value()->new_cursor();
+            cursor->seek("n");
+            ASSERT_TRUE(cursor->valid() && cursor->key().starts_with("n"));
+            const auto batch = kv.value()->new_batch();
+            batch->erase(cursor->key());
+            ASSERT_TRUE(kv.value()->write(*batch));
+            ASSERT_TRUE(kv.value()->flush());
+        }
+    }
+    std::size_t index_of(const DataMember& member) const {
+        return static_cast<std::size_t>(std::distance(members.data(), &member));
+    }
+    bool quarantined(std::size_t index) const { return members[index].replication().at("state") == "quarantined"; }
+
     std::filesystem::path directory_;
+    std::map<std::string, std::string> everywhere_;  // settings of all
     std::vector<std::uint16_t> ports_;
     std::array<DataMember, kMembers> members;
     std::unique_ptr<Witness> witness_;
@@ -410,6 +434,91 @@ TEST_F(RaftGroupTest, WithoutAMajorityReadsStayAndWritesAnswerAtOnce) {
     const bolt::RoutingTable table = left.route();
     EXPECT_TRUE(addresses(table, "WRITE").empty());
     EXPECT_FALSE(addresses(table, "READ").empty());
+}
+
+TEST_F(RaftGroupTest, AMemberWhoseDataDiffersServesNobodyUntilItIsRebuilt) {
+    everywhere_ = {{"NORNICDB_CLUSTER_RAFT_DIGEST_INTERVAL", "500ms"}};
+    form();
+    const auto written = leader()->run("UNWIND range(1, 200) AS i CREATE (:P {n: i})");
+    ASSERT_TRUE(written);
+    bolt::TransactionOptions reads;
+    reads.mode = AccessMode::kRead;
+    reads.bookmarks = {written.value().bookmark};
+    ASSERT_TRUE(follower().run("RETURN 1", reads));
+    ASSERT_TRUE(soon([&] { return leader()->replication().at("state_comparisons").to_number<std::int64_t>() >= 2; }));
+    EXPECT_EQ(leader()->replication().at("state_mismatches").to_number<std::int64_t>(), 0);
+    EXPECT_EQ(leader()->replication().at("state_differs"), false);
+
+    const std::size_t odd = index_of(follower());
+    ASSERT_TRUE(leader()->run("CREATE (:Q)"));
+    members[odd].stop();
+    damage(odd);
+    start(odd);
+    ASSERT_TRUE(soon([&] { return quarantined(odd); }));
+    const auto read = members[odd].run("MATCH (p:P) RETURN count(p)", reads);
+    ASSERT_FALSE(read);
+    EXPECT_EQ(read.error().code(), ErrorCode::kDatabaseUnavailable);
+    EXPECT_NE(read.error().message().find("empty its data directory"), std::string::npos) << read.error().message();
+    EXPECT_NE(read.error().message().find("log index"), std::string::npos) << read.error().message();
+    EXPECT_FALSE(members[odd].run("CREATE (:R)"));
+    EXPECT_EQ(members[odd].http->ready().status, 503);
+    EXPECT_EQ(parsed(members[odd].admin("GET", "/admin/raft/state")).at("state"), "quarantined");
+    EXPECT_NE(members[odd].http->metrics().find("nornicdb_state_digest_mismatches_total 1"), std::string::npos);
+    EXPECT_NE(members[odd].http->metrics().find("nornicdb_replication_quarantined 1"), std::string::npos);
+    EXPECT_NE(leader()->http->metrics().find("nornicdb_state_digest_comparisons_total "), std::string::npos);
+    const std::string odd_address = members[odd].instance->bolt_address();
+    for (DataMember& member : members) {
+        if (member.instance) {
+            EXPECT_TRUE(soon([&] {
+                const bolt::RoutingTable table = member.route();
+                return std::ranges::none_of(table.servers, [&](const auto& server) {
+                    return std::ranges::find(server.addresses, odd_address) != server.addresses.end();
+                });
+            }));
+        }
+    }
+    EXPECT_EQ(leader()
+                  ->admin("POST", "/admin/raft/transfer-leadership", fmt::format(R"({{"target": "{}"}})", id(odd)))
+                  .status,
+              400);
+    // It still acknowledges: of three members it is one of the two that are left.
+    const std::size_t other = 3 - odd - index_of(*leader());
+    members[other].stop();
+    EXPECT_TRUE(leader()->run("CREATE (:S)"));
+    start(other);
+    // A restart changes nothing.
+    members[odd].stop();
+    start(odd);
+    EXPECT_TRUE(quarantined(odd));
+    // Emptied, it is rebuilt.
+    members[odd].stop();
+    std::filesystem::remove_all(directory_ / std::to_string(odd));
+    start(odd);
+    ASSERT_TRUE(soon([&] { return ready(odd); })) << members[odd].http->ready().json;
+    ASSERT_TRUE(soon([&] {
+        const auto count = members[odd].run("MATCH (p:P) RETURN count(p)", reads);
+        return count && count.value().rows[0][0].as_integer() == 200;
+    }));
+    ASSERT_TRUE(soon([&] { return members[odd].replication().at("state_compared_index").to_number<std::int64_t>() > 0; }));
+    EXPECT_FALSE(quarantined(odd));
+}
+
+TEST_F(RaftGroupTest, ALeaderWhoseDataDiffersHandsOver) {
+    everywhere_ = {{"NORNICDB_CLUSTER_RAFT_DIGEST_INTERVAL", "2s"}};
+    form();
+    ASSERT_TRUE(leader()->run("UNWIND range(1, 200) AS i CREATE (:P {n: i})"));
+    const std::size_t odd = index_of(follower());
+    ASSERT_TRUE(soon([&] { return members[odd].replication().at("state_compared_index").to_number<std::int64_t>() > 0; }));
+    members[odd].stop();
+    damage(odd);
+    start(odd);
+    // Before the next comparison, if this machine is quick.
+    soon([&] {
+        return leader() == &members[odd] || quarantined(odd) || members[odd].admin("POST", "/admin/promote").status == 200;
+    });
+    ASSERT_TRUE(soon([&] { return quarantined(odd) && leader() != nullptr; }));
+    EXPECT_NE(leader(), &members[odd]);
+    EXPECT_TRUE(leader()->run("CREATE (:Q)"));
 }
 
 TEST_F(RaftGroupTest, AWitnessVotesAndHoldsNothing) {
