@@ -151,6 +151,7 @@ public:
     std::string history() const override { return inner_->history(); }
     std::pair<LogIndex, std::string> membership() const override { return inner_->membership(); }
     bool freshly_installed() const override { return inner_->freshly_installed(); }
+    Result<std::unique_ptr<engine::StateView>> view_state() override { return inner_->view_state(); }
     Result<std::unique_ptr<engine::SnapshotExport>> begin_export() override { return inner_->begin_export(); }
     Result<> discard_import() override { return inner_->discard_import(); }
     void on_replaced(std::function<void()> callback) override { inner_->on_replaced(std::move(callback)); }

@@ -95,6 +95,7 @@ void draw_raft(Menu& menu, Random& random, const std::function<Duration(std::uin
     settings.snapshot_interval_ticks = 10 + below(300);
     settings.snapshot_threshold = one_in(2) ? 1 + below(100) : 10'000;
     settings.trailing_logs = one_in(2) ? below(50) : 10'000;
+    settings.digest_interval_ticks = menu.seed % 4 == 0 && menu.mutation == Mutation::kNone ? 0 : 20 + menu.seed % 200;
     settings.tick_ms = 10;
 }
 

@@ -51,6 +51,8 @@ MUTATIONS = {
         "snapshot_ahead": "a snapshot says that it is of a later entry",
     },
 }
+# Who must notice it: members of a Raft group compare what they hold, and find by themselves who is wrong.
+NOTICED_AS = {("raft", "apply_skipped"): "finds that members' data differs"}
 # Defects of one guard that another makes up for; they are to stay harmless. Hot standby: a standby judges by its own log
 # whether it may take over, whatever its answers were made to say and whoever votes for it. Raft: a pre-vote and a lease on
 # votes only keep order; the votes behind them decide.
@@ -74,6 +76,8 @@ def caught_by(program, mode, name):
     while first <= SEEDS:
         result = seeds.run(program, mode=mode, first=first, count=min(100, SEEDS + 1 - first), mutation=name)
         for seed, what in sorted(result.failures.items()):
+            if NOTICED_AS.get((mode, name), "") not in what:
+                continue
             clean = subprocess.run([program, f"--mode={mode}", f"--seed={seed}"], stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL, check=False)
             if clean.returncode == 0:

@@ -67,6 +67,9 @@ public:
         for (const std::string& event : ready.events) {
             world_.trace("{} says: {}", id_, event);
             world_.mark("says: " + kind_of(event));
+            if (event.find("differs from that of") != std::string::npos || event.starts_with("The members' data differs")) {
+                world_.violate(fmt::format("{} finds that members' data differs: {}", id_, event));
+            }
         }
         mutate_reads(ready);
         if (world_.raft_checker) {
@@ -92,6 +95,11 @@ public:
     void persisted(LogIndex last) override { inner_->persisted(last); }
     void not_persisted(LogIndex first) override { inner_->not_persisted(first); }
     void applied(LogIndex last) override { inner_->applied(last); }
+    void state_digest(LogIndex index, const Result<std::uint64_t>& digest) override {
+        world_.mark(digest ? "digest: made" : "digest: not made");
+        inner_->state_digest(index, digest);
+    }
+    bool serves() const override { return inner_->serves(); }
     void rewound(LogIndex last, bool taken_back) override {
         world_.mark(taken_back ? "rewound: taken back" : "rewound: needs a snapshot");
         inner_->rewound(last, taken_back);
