@@ -269,7 +269,7 @@ private:
     void settle_changes();
     void continue_transfer();
     void hand_over_to_better();
-    [[nodiscard]] std::optional<NodeName> fittest_successor(bool of_any_priority = false) const;
+    [[nodiscard]] std::optional<NodeName> fittest_successor(bool of_any_kind = false) const;
 
     const Start start_;
     const Settings settings_;

@@ -17,7 +17,7 @@ bool Core::may_campaign(bool asked_to) const {
     // Nobody led for a long time: what this one holds may be what the others lack.
     const bool last_resort = tick_ - leaderless_tick_ >= 4 * std::uint64_t{settings_.election_ticks};
     const bool fit = !unfit_.contains(start_.self);
-    return self != nullptr && self->votes() && ((fit && (self->priority > 0 || asked_to)) || last_resort) &&
+    return self != nullptr && self->votes() && ((fit && self->priority > 0) || asked_to || last_resort) &&
            (!self->witness || settings_.witness_may_lead) &&
            // A disk that was wiped is not the one that the group counts on.
            self->directory == hard_.directory && !removed_ && !disk_stalled_ && !needs_snapshot_ && !log_reset_ &&

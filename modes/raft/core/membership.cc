@@ -229,14 +229,14 @@ void Core::note_directory(const NodeName& from, DirectoryId directory) {
 // ---- Handing over ----
 
 /// Of the voters that are heard: those that have all, of these the preferred one.
-std::optional<NodeName> Core::fittest_successor(bool of_any_priority) const {
+std::optional<NodeName> Core::fittest_successor(bool of_any_kind) const {
     std::optional<NodeName> best;
     std::tuple<bool, std::uint32_t, LogIndex> best_rank;
     for (const auto& [id, member] : configuration().members) {
         const auto at = followers_.find(id);
-        if (!member.voter || member.witness || (member.priority == 0 && !of_any_priority) || at == followers_.end() ||
+        if (!member.voter || member.witness || (member.priority == 0 && !of_any_kind) || at == followers_.end() ||
             tick_ - at->second.heard_tick() >= 3 * std::uint64_t{settings_.heartbeat_ticks} || down_.contains(id) ||
-            at->second.match().value == 0 || seen_directories_.contains(id) || unfit_.contains(id)) {
+            at->second.match().value == 0 || seen_directories_.contains(id) || (unfit_.contains(id) && !of_any_kind)) {
             continue;
         }
         const LogIndex match = at->second.match();

@@ -86,8 +86,8 @@ bool Core::is_witness() const {
 void Core::need_snapshot(const NodeName& to, Progress& progress) {
     const Member* member = configuration().find(to);
     progress.snapshot(tick_);
-    if (is_witness() && (member == nullptr || !member->witness)) {
-        snapshot_retry_tick_[to] = tick_ + settings_.election_ticks;  // there is no data here to send
+    if ((is_witness() || unfit_.contains(start_.self)) && (member == nullptr || !member->witness)) {
+        snapshot_retry_tick_[to] = tick_ + settings_.election_ticks;  // there is no data here to send, or none to trust
         return;
     }
     if (member == nullptr || !member->witness) {

@@ -46,7 +46,7 @@ public:
         }
         // Which faults there are at all.
         for (bool* fault : {&loses_, &repeats_, &reorders_, &cuts_, &crashes_, &hangs_, &fills_, &compacts_, &changes_,
-                            &transfers_, &pauses_, &slow_applies_, &slow_snapshots_, &wipes_}) {
+                            &transfers_, &pauses_, &slow_applies_, &slow_snapshots_, &wipes_, &unfits_}) {
             *fault = random_.one_in(2);
         }
         if (wipes_ && random_.one_in(2)) {
@@ -92,7 +92,9 @@ private:
         names_ = cluster_.names();
         witnessed_ = !witnesses.empty();
         wipes_ = wipes_ && voters.size() + witnesses.size() > 2;
-        if (random_.one_in(3)) {
+        if (unfits_ && !changes_ && !wipes_ && voters.size() > 2) {
+            unfit_ = {any()};  // its data is known to be wrong, when somebody looks
+        } else if (random_.one_in(3)) {
             const NodeName name = any();
             Change change{Change::Kind::kUpdate, name, cluster_.member(name)};
             change.member.directory = {};
@@ -213,6 +215,8 @@ private:
             if (random_.one_in(2)) {
                 cluster_.start(name);
             }
+        } else if (!unfit_.empty() && random_.one_in(3)) {
+            cluster_.with(name, [&](Core& core) { core.set_unfit(unfit_); });
         } else if (pauses_) {
             cluster_.with(name, [&](Core& core) { core.paused(1 + random_.below(40)); });
         }
@@ -267,7 +271,10 @@ private:
             if (n.core == nullptr) {
                 cluster_.start(name);
             }
-            cluster_.with(name, [](Core& core) { core.disk_stalled(false); });
+            cluster_.with(name, [&](Core& core) {
+                core.disk_stalled(false);
+                core.set_unfit(unfit_);
+            });
             cluster_.finish_write(name);
             cluster_.install(name);
             cluster_.apply(name);
@@ -316,12 +323,14 @@ private:
     CoreCluster cluster_;
     std::vector<NodeName> names_;
     std::vector<std::string> violations_;
+    std::set<NodeName> unfit_;
     std::uint64_t step_ = 0;
     std::uint64_t proposals_ = 0;
     std::uint64_t reads_ = 0;
     bool loses_ = false, repeats_ = false, reorders_ = false, cuts_ = false, crashes_ = false, hangs_ = false,
          fills_ = false, compacts_ = false, changes_ = false, transfers_ = false, pauses_ = false, slow_applies_ = false,
-         slow_snapshots_ = false, wipes_ = false, wiped_ = false, witnessed_ = false;
+         slow_snapshots_ = false, wipes_ = false, wiped_ = false, witnessed_ = false,
+         unfits_ = false;
 };
 
 /// A check in the core aborts; the seed is told all the same.
