@@ -25,6 +25,7 @@ TEST(Settings, DefaultsAreThoseOfTheReference) {
     EXPECT_EQ(s.cluster.mode, "standalone");
     EXPECT_EQ(s.cluster.raft_election_timeout, std::chrono::seconds{1});
     EXPECT_EQ(s.cluster.raft_snapshot_interval, std::chrono::seconds{300});
+    EXPECT_EQ(s.cluster.raft_digest_interval, std::chrono::hours{1});
     EXPECT_EQ(s.cluster.ha_heartbeat, std::chrono::milliseconds{1000});
     EXPECT_TRUE(loaded.value().warnings.empty());
 }
