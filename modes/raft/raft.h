@@ -30,7 +30,7 @@ struct RaftSettings {
     std::vector<RaftPeer> peers;
     std::vector<std::string> join;  // addresses of any members of a running group
     RaftRole role = RaftRole::kVoter;
-    std::uint32_t priority = 100;   // 0: never leads
+    std::uint32_t priority = 100;   // 0: leads only where nobody else can, and takes no writes then
     bool witness_may_lead = false;
     bool leave_on_stop = false;     // an orderly stop takes this member out of the group
     std::uint32_t election_ticks = 100;
