@@ -216,7 +216,7 @@ json::object neo4j_database_status(const Member& member, const modes::ClusterVie
             voters.emplace_back(m.id);
         }
     }
-    const bool healthy = !member.replica.failure();
+    const bool healthy = !member.replica.failure() && !member.replica.out_of_service();
     const bool core = view.role != modes::Role::kLearner;
     json::object out{{"lastAppliedRaftIndex", member.replica.stats().applied_index.value},
                      {"votingMembers", std::move(voters)},
@@ -265,7 +265,7 @@ std::optional<http::Document> neo4j_status(const Member& member, std::string_vie
     if (!what) {
         return std::nullopt;
     }
-    const bool data = !member.history.empty();
+    const bool data = !member.history.empty() && !member.replica.out_of_service();
     const bool writes = view.is_leader() && view.accepts_writes && !member.replica.failure();
     const auto word = [](bool yes) {
         return http::Document{yes ? 200 : 404, yes ? "true" : "false", "text/plain"};

@@ -463,6 +463,8 @@ TEST_F(RaftGroupTest, AMemberWhoseDataDiffersServesNobodyUntilItIsRebuilt) {
     EXPECT_FALSE(members[odd].run("CREATE (:R)"));
     EXPECT_EQ(members[odd].http->ready().status, 503);
     EXPECT_EQ(parsed(members[odd].admin("GET", "/admin/raft/state")).at("state"), "quarantined");
+    EXPECT_EQ(members[odd].admin("GET", "/db/neo4j/cluster/available").status, 404);
+    EXPECT_EQ(members[odd].admin("GET", "/db/neo4j/cluster/read-only").status, 404);
     EXPECT_NE(members[odd].http->metrics().find("nornicdb_state_digest_mismatches_total 1"), std::string::npos);
     EXPECT_NE(members[odd].http->metrics().find("nornicdb_replication_quarantined 1"), std::string::npos);
     EXPECT_NE(leader()->http->metrics().find("nornicdb_state_digest_comparisons_total "), std::string::npos);
