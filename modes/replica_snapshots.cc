@@ -52,11 +52,12 @@ void ReplicaImpl::make_transfers() {
 
 void ReplicaImpl::begin_snapshots(const std::vector<NodeName>& peers) {
     const Term epoch = strategy_->view().term;
+    const LogIndex least{log_.first_index().value - 1};
     // Outside mutex_: the sender may answer at once.
     for (const NodeName& peer : peers) {
-        snapshot_work([this, peer, epoch] {
+        snapshot_work([this, peer, epoch, least] {
             if (sender_) {
-                sender_->send(peer, epoch);
+                sender_->send(peer, epoch, least);
             }
         });
     }

@@ -61,6 +61,7 @@ enum class State : std::uint8_t {
 struct Transfer {
     State state = State::kWaiting;
     Term epoch;
+    LogIndex least;                        // that an older state would be no help
     std::shared_ptr<Export> source;        // from kOffered on
     engine::SnapshotPosition position;     // where the next chunk begins
     std::uint64_t next_sequence = 1;
@@ -160,7 +161,7 @@ struct SnapshotSender::Impl : std::enable_shared_from_this<SnapshotSender::Impl>
     void open(const NodeName& to, Transfer& t) REQUIRES(mutex) {
         t.began = t.heard = clock.now();
         t.state = State::kOpening;
-        if (const auto known = latest.lock(); known && clock.now() - known->made <= kShareFor) {
+        if (const auto known = latest.lock(); known && clock.now() - known->made <= kShareFor && known->info.index >= t.least) {
             t.source = known;
             offer(to, t);
             return;
@@ -414,16 +415,20 @@ SnapshotSender::~SnapshotSender() {
     stop();
 }
 
-void SnapshotSender::send(const NodeName& to, Term epoch) {
+void SnapshotSender::send(const NodeName& to, Term epoch, LogIndex least) {
     Impl& s = *impl_;
     {
         const MutexLock lock{s.mutex};
         if (s.stopped) {
             return;
         }
+        if (const auto at = s.transfers.find(to); at != s.transfers.end() && at->second.source && at->second.source->info.index < least) {
+            s.transfers.erase(at);
+        }
         Transfer& t = s.transfers[to];
         const bool another_epoch = t.epoch != epoch;
         t.epoch = epoch;
+        t.least = least;
         // Asked for again though all was sent: the word of its end was lost, or the peer wants a newer one and says so.
         if (t.state == State::kInterrupted || t.state == State::kSentAll || (t.source && another_epoch)) {
             t.heard = s.clock.now();

@@ -39,7 +39,8 @@ public:
     ~SnapshotSender();
 
     /// Begins, or takes up what was cut, or goes on in another epoch. Only so many at once; others wait.
-    void send(const NodeName& to, Term epoch);
+    /// `least`: an older state would be no help, since the log does not go on behind it.
+    void send(const NodeName& to, Term epoch, LogIndex least = {});
     void step(const NodeName& from, const transport::SnapshotResponse& message);
     void peer_down(const NodeName& peer);
     void tick();
