@@ -226,6 +226,24 @@ Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode) {
     // A mutation is met where it can do harm.
     switch (mutation) {
         case Mutation::kVoteForgotten:
+            // Two that ask in one term, and a voter that dies between them.
+            menu.crash = ms(150);
+            menu.latency_max = kMillisecond * 20;
+            menu.raft.voters = std::max<std::size_t>(menu.raft.voters, 3);
+            menu.raft.forming = RaftMenu::Forming::kTogether;
+            menu.raft.begins_standalone = false;
+            menu.segmented_log = false;
+            break;
+        case Mutation::kRoundForged:
+        case Mutation::kReadUnconfirmed:
+            // A leader that was away goes on while another leads that it does not hear.
+            menu.pause = ms(300);
+            menu.partition = ms(300);
+            menu.workload = "register";
+            menu.raft.voters = std::max<std::size_t>(menu.raft.voters, 3);
+            menu.raft.forming = RaftMenu::Forming::kTogether;
+            menu.raft.begins_standalone = false;
+            break;
         case Mutation::kTermForgotten:
         case Mutation::kAckBeforePersist:
         case Mutation::kSyncLies:

@@ -190,6 +190,10 @@ bool harm_raft(World& world, std::size_t from_number, std::size_t to_number, Clu
                 m.mutable_heartbeat_response()->set_epoch(term_at(to));
                 return true;
             }
+            if (m.has_append_entries_response() && m.append_entries_response().term() > term_at(to)) {
+                m.mutable_append_entries_response()->set_term(term_at(to));
+                return true;
+            }
             if (m.has_heartbeat()) {
                 from.newest_round = std::max(from.newest_round, m.heartbeat().sequence());
             }
