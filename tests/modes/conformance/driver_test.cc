@@ -50,6 +50,7 @@ protected:
             auto out = std::make_unique<NiceMock<MockStrategy>>();
             strategy = out.get();
             ON_CALL(*strategy, write_term).WillByDefault([this] { return write_term; });
+            ON_CALL(*strategy, serves).WillByDefault([this] { return serves; });
             ON_CALL(*strategy, left).WillByDefault(Return(true));
             ON_CALL(*strategy, propose).WillByDefault([this](ProposalId id, std::string write, std::uint64_t) -> Result<> {
                 offered.emplace_back(id, std::move(write));
@@ -155,6 +156,7 @@ protected:
     LogIndex committed;
     bool writing = false;
     Term write_term{1};
+    bool serves = true;
     std::vector<std::pair<ProposalId, std::string>> offered;
     std::vector<ReadId> reads;
     std::vector<std::uint64_t> commands;
@@ -638,6 +640,83 @@ TEST_F(DriverTest, ACheckpointThatIsWrittenAtOnceMayTellOfItself) {
     EXPECT_CALL(log, truncate_before(LogIndex{2}));
     go();
     go();
+}
+
+/// Takes so many slices to read; its digest is its index.
+class SlowView final : public engine::StateView {
+public:
+    SlowView(LogIndex index, int slices) : index_{index}, slices_{slices} {}
+    [[nodiscard]] LogIndex index() const override { return index_; }
+    Result<bool> read(std::size_t) override {
+        if (slices_ < 0) {
+            return fail(ErrorCode::kStopping, "the state was replaced");
+        }
+        return --slices_ <= 0;
+    }
+    [[nodiscard]] std::uint64_t digest() const override { return index_.value; }
+
+private:
+    const LogIndex index_;
+    int slices_;
+};
+
+TEST_F(DriverTest, BehindAMarkTheStateIsReadASliceATickAndItsDigestTold) {
+    int slices = 3;
+    ON_CALL(engine, view_state).WillByDefault([&]() -> Result<std::unique_ptr<engine::StateView>> {
+        return std::unique_ptr<engine::StateView>{std::make_unique<SlowView>(engine.applied, slices)};
+    });
+    start();
+    Entry mark = entry(2, 1, comparison_mark());
+    mark.kind = EntryKind::kNoop;
+    decide().entries = {entry(1, 1), mark, entry(3, 1)};
+    go();
+    decide().committed = LogIndex{3};
+    EXPECT_CALL(engine, view_state()).Times(3);  // one a mark
+    EXPECT_CALL(*strategy, state_digest(_, _)).Times(0);
+    go();
+    go();
+    testing::Mock::VerifyAndClearExpectations(strategy);
+    EXPECT_CALL(*strategy, state_digest(LogIndex{2}, _)).WillOnce([](LogIndex, const Result<std::uint64_t>& digest) {
+        ASSERT_TRUE(digest);
+        EXPECT_EQ(digest.value(), 2U);
+    });
+    go();
+    go();
+    testing::Mock::VerifyAndClearExpectations(strategy);
+    // One that fails is told as such, and one that a newer one overtakes.
+    slices = 100;
+    mark.index = LogIndex{4};
+    Entry next = mark;
+    next.index = LogIndex{5};
+    decide().entries = {mark, next};
+    go();
+    decide().committed = LogIndex{4};
+    go();
+    slices = -1;
+    decide().committed = LogIndex{5};
+    std::vector<LogIndex> failed;
+    EXPECT_CALL(*strategy, state_digest(_, _)).Times(2).WillRepeatedly([&](LogIndex at, const Result<std::uint64_t>& digest) {
+        EXPECT_FALSE(digest);
+        failed.push_back(at);
+    });
+    go();
+    go();
+    EXPECT_EQ(failed, (std::vector{LogIndex{4}, LogIndex{5}}));
+}
+
+TEST_F(DriverTest, OneWhoseStateIsWrongAnswersNoRead) {
+    start();
+    EXPECT_FALSE(replica->out_of_service());
+    serves = false;
+    go();
+    ASSERT_TRUE(replica->out_of_service());
+    EXPECT_EQ(replica->out_of_service()->code(), ErrorCode::kDatabaseUnavailable);
+    const std::size_t read = ask(ReadConsistency::kOne);
+    ASSERT_TRUE(read_outcomes[read]);
+    EXPECT_FALSE(*read_outcomes[read]);
+    serves = true;
+    go();
+    EXPECT_FALSE(replica->out_of_service());
 }
 
 TEST_F(DriverTest, AWitnessCutsItsLogEachTimeItHasGrownEnough) {

@@ -30,6 +30,8 @@ public:
     MOCK_METHOD(void, persisted, (LogIndex), (override));
     MOCK_METHOD(void, not_persisted, (LogIndex), (override));
     MOCK_METHOD(void, applied, (LogIndex), (override));
+    MOCK_METHOD(void, state_digest, (LogIndex, const Result<std::uint64_t>&), (override));
+    MOCK_METHOD(bool, serves, (), (const, override));
     MOCK_METHOD(void, rewound, (LogIndex, bool), (override));
     MOCK_METHOD(void, log_reset, (), (override));
     MOCK_METHOD(void, disk_stalled, (bool), (override));
@@ -103,6 +105,7 @@ public:
     MOCK_METHOD(Result<>, apply, (const engine::LogEntry&), (override));
     MOCK_METHOD(Result<>, reload, (), (override));
     MOCK_METHOD(Result<>, checkpoint, (), (override));
+    MOCK_METHOD(Result<std::unique_ptr<engine::StateView>>, view_state, (), (override));
 
     LogIndex applied_index() const override { return applied; }
     LogIndex durable_index() const override { return durable; }
