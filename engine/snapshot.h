@@ -85,7 +85,7 @@ public:
     virtual ~StateView() = default;
     [[nodiscard]] virtual LogIndex index() const = 0;
     /// Takes about so many bytes more into the digest; true: that was all. After an error there is no digest: kStopping,
-    /// the state was replaced; else what could not be read.
+    /// the state was replaced; kBusy, so much changed meanwhile that memory runs short; else what could not be read.
     virtual Result<bool> read(std::size_t bytes) = 0;
     /// Once read() gave true.
     [[nodiscard]] virtual std::uint64_t digest() const = 0;

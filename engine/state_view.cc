@@ -2,7 +2,15 @@
 
 #include "graph/codec.h"
 
+#include <algorithm>
+
 namespace nornic::engine {
+namespace {
+
+/// What changes while the state is read stays in memory in its old versions: so many bytes over the cache's limit, at least.
+constexpr std::int64_t kExcessBytesMin = std::int64_t{64} << 20;
+
+}  // namespace
 
 EngineStateView::EngineStateView(EngineImpl& engine, std::shared_ptr<const void> keep_alive)
     : keep_alive_{std::move(keep_alive)}, engine_{engine} {
@@ -127,6 +135,10 @@ bool EngineStateView::read_page() {
 
 Result<bool> EngineStateView::read(std::size_t bytes) {
     read_bytes_ = 0;
+    const std::int64_t bytes_max = engine_.cache_.bytes_max;
+    if (engine_.cache_.bytes.load(std::memory_order_relaxed) > bytes_max + std::max(bytes_max, kExcessBytesMin)) {
+        return fail(ErrorCode::kBusy, "so much was written meanwhile that old versions would fill the memory");
+    }
     while (database_ < databases_.size() && read_bytes_ < bytes) {
         if (engine_.stopping_) {
             return fail(ErrorCode::kStopping, "the state is being replaced, or the server stops");
