@@ -583,6 +583,11 @@ void ReplicaImpl::watch_loop() {
 
 // ---- What is asked from outside ----
 
+LogIndex ReplicaImpl::committed() const {
+    const MutexLock lock{mutex_};
+    return strategy_ == nullptr ? LogIndex{0} : strategy_->committed();
+}
+
 ClusterView ReplicaImpl::view() const {
     const MutexLock lock{mutex_};
     return strategy_ == nullptr ? ClusterView{} : strategy_->view();

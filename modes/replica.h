@@ -74,6 +74,8 @@ public:
     Result<Committed> commit_and_wait(std::string write_set, std::optional<Term> began_in = std::nullopt);
     /// The term in which this member may write; 0 while it may not. Cheap.
     [[nodiscard]] virtual Term term() const = 0;
+    /// Up to here entries are known to be committed, whether they are applied here yet or not.
+    [[nodiscard]] virtual LogIndex committed() const = 0;
 
     /// Done once the engine's applied index is at least what `level` asks; kBookmarkTimeout at the
     /// deadline.

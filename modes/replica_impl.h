@@ -53,6 +53,7 @@ public:
                     std::function<void(Result<LogIndex>)> done) override;
     std::optional<Term> term_at(LogIndex index) override;
     void command(const Command& command, Deadline deadline, std::function<void(Result<std::string>)> done) override;
+    [[nodiscard]] LogIndex committed() const override;
     [[nodiscard]] ClusterView view() const override;
     [[nodiscard]] ReplicaStats stats() const override;
     [[nodiscard]] std::optional<Deadline> sync_running_since() const override { return log_.sync_running_since(); }

@@ -275,6 +275,8 @@ public:
 
     /// The term in which this member may write; 0 while it may not. Cheap: asked at every commit.
     [[nodiscard]] virtual Term write_term() const = 0;
+    /// Up to here entries are known to be committed; peers may have been told, and have shown them, before they are applied here.
+    [[nodiscard]] virtual LogIndex committed() const { return view().commit_index; }
     [[nodiscard]] virtual ClusterView view() const = 0;
 };
 

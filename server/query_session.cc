@@ -201,19 +201,22 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
         then(fine.error());
         return;
     }
-    const LogIndex latest = seen->empty() ? LogIndex{0} : seen->back().index;
+    LogIndex latest = seen->empty() ? LogIndex{0} : seen->back().index;
     const bool causal =
         level.value() == modes::ReadConsistency::kOne || level.value() == modes::ReadConsistency::kLocalOne;
     unconfirmed_ = !causal && confirm_later && confirms_later(options);
+    if (unconfirmed_) {
+        // What is committed may have been shown by others before it is applied here.
+        latest = std::max(latest, instance_.replica().committed());
+    }
     if ((causal || unconfirmed_) && latest <= instance_.engine().applied_index()) {
         then(success());
         return;
     }
-    unconfirmed_ = false;
     const Deadline deadline = instance_.clock().now() + kBookmarkPatience;
     instance_.replica().read_point(
-        level.value(),
-        seen->empty() ? std::nullopt : std::optional{latest},
+        unconfirmed_ ? modes::ReadConsistency::kOne : level.value(),
+        latest == LogIndex{0} ? std::nullopt : std::optional{latest},
         deadline,
         [this, &instance = instance_, seen, then = std::move(then)](Result<LogIndex> point) {
             // A statement may block for long; not on the thread that wakes waiters. Once `then` has answered, this
@@ -238,7 +241,7 @@ bool QuerySession::confirms_later(const bolt::TransactionOptions& options) const
     return options.mode == AccessMode::kWrite && instance_.mode().has_peers && instance_.replica().term() != Term{0};
 }
 
-/// What this leader's own clients were told is in the snapshot already. That no other member led before it was taken is
+/// All that this leader knew to be committed is in the snapshot already. That no other member led before it was taken is
 /// confirmed afterwards: by the commit itself, if there is one, else here.
 void QuerySession::confirm(Done then) {
     instance_.replica().read_point(
@@ -250,7 +253,7 @@ void QuerySession::confirm(Done then) {
                 instance.pool().enter();
                 if (!point) {
                     then(point.error());
-                } else if (instance.replica().term() != began_in_) {
+                } else if (began_in_ == Term{0} || instance.replica().term() != began_in_) {
                     then(fail(ErrorCode::kDatabaseUnavailable, "leadership changed while the statement ran"));
                 } else {
                     then(success());

@@ -174,6 +174,7 @@ Ready Raft::take_ready() {
             ++elections_;
         }
         out.hard_state = HardState{from.hard_state->term, from.hard_state->voted_for, from.hard_state->committed, extra()};
+        recorded_commit_ = from.hard_state->committed;
         recorded_configuration_ = core_.applied_configuration().first;
         recorded_quarantine_ = quarantine_;
     }
@@ -346,6 +347,9 @@ void Raft::tick() {
     consider_checkpoint();
     apply_as_witness();
     watch_digests();
+    if (tick_ % settings_.election_ticks == 0 && std::min(core_.committed(), core_.log().persisted()) > recorded_commit_) {
+        core_.write_hard_state();  // how far this disk may be shown if it comes back without a majority
+    }
     if (tick_ % settings_.heartbeat_ticks == 0) {
         // What this member itself is may have changed.
         for (const auto& [id, info] : infos_) {

@@ -63,6 +63,7 @@ public:
     void disk_stalled(bool stalled) override { core_.disk_stalled(stalled); }
     [[nodiscard]] std::optional<LogIndex> wanted_from() const override;
     [[nodiscard]] Term write_term() const override { return quarantine_ ? Term{0} : core_.write_term(); }
+    [[nodiscard]] LogIndex committed() const override { return core_.committed(); }
     [[nodiscard]] ClusterView view() const override;
 
 private:
@@ -141,6 +142,7 @@ private:
 
     // A witness: what HardState.extra last carried.
     LogIndex recorded_configuration_;
+    LogIndex recorded_commit_;
 
     // Forming.
     std::map<NodeName, transport::JoinRequest> fresh_;  // members without a configuration that were heard
