@@ -134,6 +134,7 @@ SUITES = collections.OrderedDict([
     ("raft_partition", lambda: script("tests/cluster/raft_partition_test.py")),
     ("raft_membership", lambda: script("tests/cluster/raft_membership_test.py")),
     ("raft_quorum", lambda: script("tests/cluster/raft_quorum_test.py")),
+    ("raft_reads", lambda: script("tests/cluster/raft_reads_test.py")),
     ("raft_recover", lambda: script("tests/cluster/raft_recover_test.py")),
     ("raft_catch_up", lambda: script("tests/cluster/raft_catch_up_test.py")),
     ("raft_upgrade", lambda: script("tests/cluster/raft_upgrade_test.py")),
