@@ -98,7 +98,8 @@ class Server:
         self.host = "127.0.0.1"
         self.prefix = []     # A command that runs the server, as `ip netns exec …` does.
         self.paused = False
-        self.log = []
+        self.log = []         # Of the last start; log_file gets that of all.
+        self.log_file = None
         self.ports = {}
         self.start_seconds = None  # What the last start took, until "Started.".
 
@@ -258,6 +259,9 @@ class Server:
             line = raw.decode(errors="replace").rstrip("\n")
             log.append(line)
             del log[:-2000]
+            if self.log_file:
+                with open(self.log_file, "a", encoding="utf-8") as file:
+                    file.write(line + "\n")
             match = ENABLED.search(line)
             if match:
                 ports[match.group(1)] = int(match.group(3))

@@ -8,6 +8,7 @@ root), where packets are lost in silence; by default links are proxies.
 """
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -189,7 +190,7 @@ class Chaos:
         self.done[fault] = self.done.get(fault, 0) + 1
         began = time.monotonic()
         getattr(self, fault)()
-        print(f"        {fault}, {time.monotonic() - began:.1f} s", flush=True)
+        print(f"        {time.strftime('%H:%M:%S', time.gmtime())} {fault}, {time.monotonic() - began:.1f} s", flush=True)
 
 
 def main():
@@ -200,6 +201,9 @@ def main():
         return 0
     print(f"{SECONDS:.0f} s, {SIZE} voters, links are {'proxies' if LINKS is True else LINKS}, NORNICDB_SEED={SEED}")
     chance = random.Random(SEED)
+    logs = os.path.join(work_folder(), "chaos-logs")
+    shutil.rmtree(logs, ignore_errors=True)
+    os.makedirs(logs)
     with tempfile.TemporaryDirectory(prefix="chaos-", dir=work_folder()) as folder:
         library = build(folder)
         with RaftCluster(SIZE, links=LINKS, election="500ms", heartbeat="50ms", start=False) as cluster:
@@ -208,6 +212,7 @@ def main():
                 disks[name] = os.path.join(folder, name)
                 say(disks[name], "work")
                 member._environment.update(LD_PRELOAD=library, FAULTY_SYNC=disks[name])
+                member.log_file = os.path.join(logs, f"{name}.log")
             cluster.start()
             cluster.wait_until_ready()
             addresses = ",".join(f"{host}:{port}" for host, port in cluster.bolt_addresses())
@@ -248,12 +253,7 @@ def main():
             differs = differences(cluster, 60)
             checks.check(not differs, f"all members show the same {differs}")
             if checks.failed:
-                keep = os.path.join(work_folder(), "chaos-logs")
-                os.makedirs(keep, exist_ok=True)
-                for name, member in cluster.members.items():
-                    with open(os.path.join(keep, f"{name}.log"), "w", encoding="utf-8") as file:
-                        file.write("\n".join(member.log))
-                print(f"logs are in {keep}")
+                print(f"logs are in {logs}")
     return checks.close()
 
 
