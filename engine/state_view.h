@@ -13,8 +13,8 @@
 namespace nornic::engine {
 
 /// The state as clients see it and as the log determines it: not what is one member's own, as are the layout of its store,
-/// indexes' contents, estimates for the planner and ids that were drawn and not used. A sum of one hash for each thing, so that the order
-/// of reading does not matter.
+/// what indexes hold, estimates for the planner and ids that were drawn and not used. A sum of one hash for each thing, so
+/// that the order of reading does not matter. Whoever changes what goes in counts kStateDigestVersion up.
 class EngineStateView final : public StateView {
 public:
     /// Between two applies. `keep_alive` is what `engine` is part of.
