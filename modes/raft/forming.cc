@@ -64,6 +64,16 @@ void Raft::on_join_request(const NodeName& from, const JoinRequest& m) {
         if (fresh_.size() < kFreshMax || fresh_.contains(from)) {
             fresh_[from] = m;
         }
+        if (group_exists_ && !core_.directory_pending()) {
+            // One that would begin a group must not take this member for another that knows of none.
+            ClusterMessage message;
+            JoinResponse& out = *message.mutable_join_response();
+            out.set_configured(true);
+            out.set_directory(core_.directory().value);
+            out.set_leader_address(leader_address_);
+            out.set_reason("it waits to be taken in itself");
+            say(from, std::move(message));
+        }
         return;
     }
     ClusterMessage message;
@@ -157,6 +167,7 @@ void Raft::consider_bootstrap() {
     configuration.members.emplace(start_.self, self);
     std::size_t peers = 0;
     std::size_t heard = 0;
+    std::size_t learners = 0;
     for (const RaftPeer& peer : settings_.peers) {
         if (peer.id == start_.self || peer.address == start_.cluster_address) {
             continue;
@@ -187,9 +198,15 @@ void Raft::consider_bootstrap() {
         member.priority = m.priority();
         member.witness = m.role() == JoinRequest::WITNESS;
         member.voter = m.role() != JoinRequest::LEARNER;
+        learners += member.voter ? 0 : 1;
         configuration.members.emplace(fresh->first, member);
     }
     if (2 * (heard + 1) <= peers + 1) {
+        return;
+    }
+    // Whom only an address is known of is in it once it was heard. Two that begin a group at a time, each with those that it
+    // heard, must not both find a majority: one of either is a majority of all peers.
+    if (2 * (configuration.voters() / 2 + 1) <= peers + 1 - learners) {
         return;
     }
     if (auto begun = core_.bootstrap(std::move(configuration)); !begun) {
