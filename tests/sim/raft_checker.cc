@@ -181,28 +181,8 @@ bool RaftChecker::may_wipe(Node& node) const {
             return false;
         }
     }
-    if (!world_.menu.witness && !world_.menu.raft.refuses_to_lead) {
-        return true;
-    }
-    // What only members hold that do not lead, nobody can hand on: one that may lead has all that anybody has.
-    const auto end_of = [](const Node& one) {
-        const std::vector<Term>& line = const_cast<Node&>(one).disk().lineage;
-        return std::pair{line.back(), line.size()};
-    };
-    std::pair<Term, std::size_t> most{};
-    std::pair<Term, std::size_t> best{};
-    for (const auto& other : world_.nodes) {
-        if (other.get() != &node) {
-            most = std::max(most, end_of(*other));
-            const raft::Member* const member = committed_configuration_.find(other->id());
-            if (member != nullptr && member->voter && !member->witness && member->priority > 0 &&
-                member->directory.value == directory_of(*other)) {
-                const std::vector<Term>& line = other->disk().durable;
-                best = std::max(best, std::pair{line.back(), line.size()});
-            }
-        }
-    }
-    return best >= most;
+    // What a witness alone holds it hands on, if it may lead for that; else the group would wait for the emptied disk.
+    return !world_.menu.witness || world_.menu.raft.settings.witness_may_lead;
 }
 
 // ---- Entries ----

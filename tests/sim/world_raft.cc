@@ -186,6 +186,7 @@ void World::remove_one() {
     command.kind = modes::Command::Kind::kRemoveMember;
     command.target = one.id();
     one.removed = true;  // whatever comes of it, nobody adds it by himself
+    one.raft.bootstrap = false;  // and it is not to begin a group again
     trace("{} is asked to remove {}", asked->id(), one.id());
     ask(*asked, command, [this, number = one.number()](bool done) {
         mark(done ? "churn: removed" : "churn: not removed");
@@ -294,7 +295,8 @@ void World::plan_operator() {
 void World::plan_wipes() {
     every(menu.wipe, [this] {
         Node& one = node(random.below(nodes.size()));
-        if (one.retired() || one.standalone() || !raft_checker->may_wipe(one)) {
+        if (one.retired() || one.standalone() || raft_checker->configuration().find(one.id()) == nullptr ||
+            !raft_checker->may_wipe(one)) {
             return;
         }
         mark("fault: a member's disk is emptied");
