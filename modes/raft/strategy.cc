@@ -263,7 +263,7 @@ bool Raft::holds_data() const {
     if (last.value == 0) {
         return false;
     }
-    if (core_.committed().value > 0 || log_.first_index().value > 1 || last.value > kBeginningsMax) {
+    if (log_.first_index().value > 1 || last.value > kBeginningsMax) {
         return true;
     }
     const LogIndex persisted = log_.last_index();
@@ -450,8 +450,10 @@ void Raft::step(const NodeName& from, const ClusterMessage& message) {
         if (is_witness()) {
             history_ = history.empty() ? history_ : history;  // it holds no data; what it passes on is the group's
         }
-        // A witness that leads may not know whose data it is; an empty member takes nothing of it.
-        append->other_history = history.empty() ? !is_witness() && !holds_data() : !is_witness() && history != history_;
+        // A witness that leads may not know whose data it is; an empty member takes no writes of it.
+        const bool writes = std::ranges::any_of(
+            append->entries, [](const raft::EntryPtr& entry) { return entry->kind == raft::EntryKind::kWriteSet; });
+        append->other_history = !is_witness() && (history.empty() ? writes && !holds_data() : history != history_);
         const bool foreign = append->other_history && holds_data();
         append->keeps_own = foreign;
         if (foreign && !foreign_here_) {
