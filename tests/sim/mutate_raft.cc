@@ -110,6 +110,15 @@ bool harm_raft(World& world, std::size_t from_number, std::size_t to_number, Clu
     };
     const raft::Member* const member = world.raft_checker->configuration().find(from.id());
     switch (world.menu.mutation) {
+        case Mutation::kVoteForgotten:
+            // It is done to the log at rest; this is the moment for it.
+            if (m.has_vote_response() && m.vote_response().vote_granted() && !m.vote_response().pre_vote() &&
+                world.random.one_in(2)) {
+                world.scheduler.after(kMicrosecond, [&world, from_number] {
+                    world.node(from_number).crash(false, world.between(kMillisecond, kMillisecond * 10));
+                });
+            }
+            return false;
         case Mutation::kVoteGranted:
             if (m.has_vote_response() && !m.vote_response().vote_granted()) {
                 m.mutable_vote_response()->set_vote_granted(true);

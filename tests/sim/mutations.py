@@ -3,6 +3,8 @@
 
 A defect counts as caught by a seed that fails with it and passes without it. `mutations.py NAME…` tries some.
 """
+import concurrent.futures
+import os
 import subprocess
 import sys
 import time
@@ -67,42 +69,55 @@ MASKED = {
         "timeout_now_forged": "a heartbeat arrives as \"start an election now\"",
     },
 }
-HARMLESS_SEEDS = 300
+HARMLESS_SEEDS = 200
 
 
 def caught_by(program, mode, name):
     """(seed, what) of the first seed that shows the defect, or None."""
     first = 1
     while first <= SEEDS:
-        result = seeds.run(program, mode=mode, first=first, count=min(100, SEEDS + 1 - first), mutation=name)
-        for seed, what in sorted(result.failures.items()):
-            if NOTICED_AS.get((mode, name), "") not in what:
-                continue
-            clean = subprocess.run([program, f"--mode={mode}", f"--seed={seed}"], stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, check=False)
-            if clean.returncode == 0:
-                return seed, what
-        first += 100
+        # Ends at the first seed that fails.
+        done = subprocess.run([program, f"--mode={mode}", f"--mutation={name}", f"--first={first}",
+                               f"--seeds={SEEDS + 1 - first}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                              errors="replace", check=False)
+        found = next((match for line in done.stdout.splitlines() if (match := seeds.FAILED.match(line))), None)
+        if not found:
+            return None
+        seed = int(found[1])
+        clean = subprocess.run([program, f"--mode={mode}", f"--seed={seed}"], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, check=False)
+        if clean.returncode == 0:
+            return seed, found[2]
+        first = seed + 1
     return None
 
 
+def side_by_side(work, items):
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS") or os.cpu_count() or 2)) as pool:
+        yield from pool.map(work, items)
+
+
 def run_all(program, names=None):
-    for mode, mutations in MUTATIONS.items():
-        for name in [name for name in mutations if not names or name in names]:
-            began = time.monotonic()
-            found = caught_by(program, mode, name)
-            if found:
-                print(f"caught {name} of {mode} ({mutations[name]}) by seed {found[0]} in {time.monotonic() - began:.1f} s: "
-                      f"{found[1][:160]}", flush=True)
-            else:
-                print(f"FAILED {name} of {mode} ({mutations[name]}) was not noticed in {SEEDS} seeds", flush=True)
-            yield (mode, name), found
+    """Yields ((mode, name), what caught it)."""
+    def attempt(item):
+        mode, name = item
+        began = time.monotonic()
+        return item, caught_by(program, mode, name), time.monotonic() - began
+
+    items = [(mode, name) for mode, some in MUTATIONS.items() for name in some if not names or name in names]
+    for (mode, name), found, seconds in side_by_side(attempt, items):
+        what = MUTATIONS[mode][name]
+        if found:
+            print(f"caught {name} of {mode} ({what}) by seed {found[0]} in {seconds:.1f} s: {found[1][:160]}", flush=True)
+        else:
+            print(f"FAILED {name} of {mode} ({what}) was not noticed in {SEEDS} seeds", flush=True)
+        yield (mode, name), found
 
 
 def run_masked(program):
     """Yields ((mode, name), still harmless)."""
-    for mode, mutations in MASKED.items():
-        for name, what in mutations.items():
+    for mode, some in MASKED.items():
+        for name, what in some.items():
             result = seeds.run(program, mode=mode, first=1, count=HARMLESS_SEEDS, mutation=name)
             failures = sorted(result.failures.items())
             print(f"harmless {name} of {mode} ({what}): {HARMLESS_SEEDS} seeds" if not failures else

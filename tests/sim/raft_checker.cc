@@ -94,9 +94,8 @@ void RaftChecker::logged(Node& node, const engine::LogEntry& entry) {
             return;
         }
     }
-    if (!committed_configuration_.members.empty()) {
-        world_.violate(fmt::format("{} founds a second group at {}: {}", node.id(), entry.index.value, after.describe()));
-    }
+    // A first one: what a leader began that was deposed before its disk was done may come late. That no two are ever
+    // committed decided() sees.
 }
 
 void RaftChecker::about_to_log(const engine::LogEntry& entry) {
