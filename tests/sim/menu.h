@@ -43,7 +43,7 @@ enum class Mutation : std::uint8_t {
     kCommitRaised,       // followers are told that all is committed
     kEntryTermChanged,   // an entry in transit becomes one of another term
     kTermRewritten,      // what a leader of an old term says arrives as of the receiver's
-    kRoundForged,        // answers to heartbeats name the newest round
+    kRoundForged,        // whatever a leader hears is an answer to its newest heartbeat
     kReadLocal,          // a linearizable read is answered from what is applied here
     kReadUnconfirmed,    // a leader answers a linearizable read without a round
     kConfigurationLost,  // a configuration in transit arrives as an empty entry

@@ -193,20 +193,21 @@ bool harm_raft(World& world, std::size_t from_number, std::size_t to_number, Clu
             }
             return false;
         }
-        case Mutation::kRoundForged:
-            if (m.has_heartbeat_response()) {
-                m.mutable_heartbeat_response()->set_sequence(to.newest_round);
-                m.mutable_heartbeat_response()->set_epoch(term_at(to));
-                return true;
-            }
-            if (m.has_append_entries_response() && m.append_entries_response().term() > term_at(to)) {
-                m.mutable_append_entries_response()->set_term(term_at(to));
-                return true;
-            }
+        case Mutation::kRoundForged: {
+            // Whatever a leader hears, also of a later one, is an answer to its newest heartbeat.
             if (m.has_heartbeat()) {
                 from.newest_round = std::max(from.newest_round, m.heartbeat().sequence());
             }
+            const bool leads = to.alive() && to.replica().term().value != 0;
+            if (leads && (m.has_heartbeat() || m.has_heartbeat_response() || m.has_vote_request() || m.has_append_entries() ||
+                          (m.has_append_entries_response() && m.append_entries_response().term() > term_at(to)))) {
+                m.mutable_heartbeat_response()->set_sequence(to.newest_round);
+                m.mutable_heartbeat_response()->set_epoch(term_at(to));
+                m.mutable_heartbeat_response()->set_directory(world.raft_checker->directory_of(from));
+                return true;
+            }
             return false;
+        }
         case Mutation::kConfigurationLost:
             if (LogEntry* const entry = configuration_in(m); entry != nullptr && world.random.one_in(3)) {
                 entry->set_kind(transport::ENTRY_NOOP);

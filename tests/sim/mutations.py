@@ -42,7 +42,7 @@ MUTATIONS = {
         "commit_raised": "followers are told that all is committed",
         "entry_term_changed": "an entry on its way becomes one of the leader's term",
         "term_rewritten": "what a leader of an old term says arrives as of the receiver's",
-        "round_forged": "answers to heartbeats name the newest round",
+        "round_forged": "whatever a leader hears is an answer to its newest heartbeat",
         "read_local": "a linearizable read is answered from what is known here",
         "read_unconfirmed": "a leader answers a linearizable read without a round",
         "configuration_lost": "a configuration on its way arrives as an empty entry",
