@@ -60,16 +60,23 @@ def go_environment():
             "GOFLAGS": (flags + " -modcacherw").strip()}  # So that `make clean` may delete the modules.
 
 
+_GIVEN_PORTS = set()
+
+
 def free_port():
     """A port that was free a moment ago; for tests that restart a server and want it where it was.
 
-    None of those that the kernel gives to clients, one of which may have it when the server comes back.
+    None that was given before, since its server may be down just now, and none of those that the kernel gives to clients, one of
+    which may have it when the server comes back.
     """
     while True:
         port = random.randrange(12000, 32000)
+        if port in _GIVEN_PORTS:
+            continue
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
+                _GIVEN_PORTS.add(port)
                 return port
             except OSError:
                 pass
