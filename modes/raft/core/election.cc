@@ -200,11 +200,14 @@ void Core::on_vote_request(const NodeName& from, const VoteRequest& m) {
         response.reason = std::move(reason);
         say_after_persist(from, Lane::kControl, response);
     };
-    if (const Member* member = configuration().find(from);
-        initialized() && configuration_index() <= committed_ && (member == nullptr || !member->votes())) {
+    // By the newest configuration that is known to be committed; what follows it may be given up.
+    const auto known = std::find_if(
+        configurations_.rbegin(), configurations_.rend(), [&](const auto& entry) { return entry.first <= committed_; });
+    if (const Member* member = known == configurations_.rend() ? nullptr : known->second.find(from);
+        known != configurations_.rend() && !known->second.members.empty() && (member == nullptr || !member->votes())) {
         // It may have been taken out and not know it, or not know that this is committed.
-        say(from, Lane::kControl, NotMember{hard_.term, configuration_index()});
-        if (m.last_index <= configuration_index()) {
+        say(from, Lane::kControl, NotMember{hard_.term, known->first});
+        if (m.last_index <= known->first) {
             // Its log has no later configuration, one that it is a voter of.
             refuse("the candidate is no voter");
             return;
