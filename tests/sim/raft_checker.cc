@@ -180,8 +180,17 @@ bool RaftChecker::may_wipe(Node& node) const {
             return false;
         }
     }
-    // What a witness alone holds it hands on, if it may lead for that; else the group would wait for the emptied disk.
-    return !world_.menu.witness || world_.menu.raft.settings.witness_may_lead;
+    if (!world_.menu.witness) {
+        return true;
+    }
+    // What a witness alone holds it hands on, if it may lead for that; but no data, so another has to have all that is
+    // committed.
+    const std::size_t last = committed_.size() - 1;
+    return world_.menu.raft.settings.witness_may_lead && std::ranges::any_of(world_.nodes, [&](const auto& other) {
+        const std::vector<Term>& line = other->disk().durable;
+        return other.get() != &node && !other->witness() && !lacks_disk(*other) &&
+               committed_configuration_.is_voter(other->id()) && last < line.size() && line[last] == committed_[last];
+    });
 }
 
 // ---- Entries ----
