@@ -48,6 +48,10 @@ void Raft::form() {
             }
         }
     }
+    // A leader that could not write its first entry belongs to none any more.
+    if (group_exists_ && tick_ - group_heard_tick_ >= 5 * std::uint64_t{settings_.election_ticks}) {
+        group_exists_ = false;
+    }
     consider_bootstrap();
 }
 
@@ -140,9 +144,14 @@ void Raft::on_join_response(const NodeName& from, const JoinResponse& m) {
     if (core_.formed() || !m.configured()) {
         return;
     }
+    if (m.term() == 0) {
+        told_of_group_[from] = tick_;  // by one that waits itself
+        return;
+    }
     if (!group_exists_) {
         event(fmt::format("'{}' belongs to a group already; this member joins it.", from));
     }
+    group_heard_tick_ = tick_;
     group_exists_ = true;
     core_.abandon_bootstrap();
     if (m.leader_address().size() <= kAddressBytesMax && !m.leader_address().empty()) {
@@ -178,6 +187,10 @@ void Raft::consider_bootstrap() {
         });
         raft::Member member;
         member.address = peer.address;
+        const auto told = fresh == fresh_.end() ? told_of_group_.end() : told_of_group_.find(fresh->first);
+        if (told != told_of_group_.end() && tick_ - told->second < settings_.election_ticks) {
+            return;  // it knows of a group
+        }
         if (fresh == fresh_.end()) {
             if (!peer.id.empty()) {
                 configuration.members.emplace(peer.id, member);  // counted, and found once it is there

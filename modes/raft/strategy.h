@@ -147,6 +147,8 @@ private:
     // Forming.
     std::map<NodeName, transport::JoinRequest> fresh_;  // members without a configuration that were heard
     bool group_exists_ = false;
+    std::uint64_t group_heard_tick_ = 0;               // when a member of it last said so
+    std::map<NodeName, std::uint64_t> told_of_group_;  // members without a configuration that know of a group, since when
     std::string leader_address_;  // as a member of the group told it
     std::string refused_why_;
     std::uint64_t asked_tick_ = 0;
