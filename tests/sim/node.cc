@@ -77,6 +77,11 @@ public:
                 world_.raft_checker->about_to_log(entry);
             }
         }
+        if (Node& node = *world_.find(id_); world_.raft_checker && node.witness() && inner_->view().is_leader()) {
+            // It applies nothing, and decides all the same.
+            world_.raft_checker->decided(node,
+                                         std::min(inner_->view().commit_index, LogIndex{node.disk().lineage.size() - 1}));
+        }
         if (ready.committed > committed_) {
             committed_ = ready.committed;
             if (Node& node = *world_.find(id_); world_.raft_checker && !node.standalone()) {
