@@ -50,14 +50,13 @@ MUTATIONS = {
         "learner_counted": "a learner's acknowledgements arrive in a voter's name",
         "removed_votes": "so do the votes of one that is no member",
         "directory_forged": "an emptied disk speaks as the one before it",
-        "snapshot_ahead": "a snapshot says that it is of a later entry",
     },
 }
 # Who must notice it: members of a Raft group compare what they hold, and find by themselves who is wrong.
 NOTICED_AS = {("raft", "apply_skipped"): "finds that members' data differs"}
 # Defects of one guard that another makes up for; they are to stay harmless. Hot standby: a standby judges by its own log
 # whether it may take over, whatever its answers were made to say and whoever votes for it. Raft: a pre-vote and a lease on
-# votes only keep order; the votes behind them decide.
+# votes only keep order, the votes behind them decide; and a state says itself of which entry it is.
 MASKED = {
     "ha_standby": {
         "forged_received": "a standby's answer says that everything arrived",
@@ -66,6 +65,7 @@ MASKED = {
     "raft": {
         "pre_vote_counts": "a granted pre-vote arrives as a vote",
         "transfer_forged": "every vote request says that the leader asked for it",
+        "snapshot_ahead": "a snapshot says that it is of a later entry",
         "timeout_now_forged": "a heartbeat arrives as \"start an election now\"",
     },
 }
