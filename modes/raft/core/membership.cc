@@ -51,7 +51,8 @@ Result<> Core::change_members(std::uint64_t id, const std::vector<Change>& chang
     for (const auto& [name, member] : next.members) {
         const auto follower = followers_.find(name);
         const bool fit = name == start_.self ||
-                         (follower != followers_.end() && !down_.contains(name) && answered_round_.contains(name) &&
+                         (follower != followers_.end() && !down_.contains(name) &&
+                          (answered_round_.contains(name) || follower->second.match() > LogIndex{0}) &&
                           tick_ - follower->second.heard_tick() < 3 * std::uint64_t{settings_.heartbeat_ticks} &&
                           member.directory.value != 0 && !seen_directories_.contains(name));
         heard += member.voter && fit ? 1 : 0;

@@ -112,6 +112,9 @@ TEST(Thesis4_2_2, ALeaderThatRemovesItselfDoesNotCountItselfAndStepsDownOnceThat
     Solo solo;
     solo.lead();
     solo.acknowledge("2", 2);
+    EXPECT_FALSE(solo.core().change_members(1, {change(Change::Kind::kRemove, "1")}))
+        << "2 and 3 would be left, and 3 has not answered this leader yet";
+    solo.acknowledge("3", 1);
     ASSERT_TRUE(solo.core().change_members(1, {change(Change::Kind::kRemove, "1")}));
     solo.carry();
     solo.acknowledge("2", 3);
