@@ -31,6 +31,8 @@ var (
 	start   = time.Now()
 	members []string
 	stopped atomic.Bool
+	// begun is what prepare did: reads are causal, so a client that must find it has to say so.
+	begun   neo4j.Bookmarks
 	options struct {
 		members, user, password, pictures string
 		seed                              int64
@@ -168,7 +170,7 @@ func clients(working *sync.WaitGroup, driver neo4j.DriverWithContext, count int,
 		go func() {
 			defer working.Done()
 			random := rand.New(rand.NewSource(options.seed*1000 + int64(client)))
-			s := driver.NewSession(ctx, neo4j.SessionConfig{AccessMode: mode})
+			s := driver.NewSession(ctx, neo4j.SessionConfig{AccessMode: mode, Bookmarks: begun})
 			defer s.Close(ctx)
 			for !stopped.Load() {
 				rest := pause
@@ -200,7 +202,8 @@ func main() {
 func run() error {
 	driver := routed()
 	defer driver.Close(ctx)
-	if err := prepare(driver); err != nil {
+	var err error
+	if begun, err = prepare(driver); err != nil {
 		return err
 	}
 	fmt.Println("working")
@@ -244,15 +247,15 @@ type workload interface {
 	check(driver neo4j.DriverWithContext) []verdict
 }
 
-func prepare(driver neo4j.DriverWithContext) error {
+func prepare(driver neo4j.DriverWithContext) (neo4j.Bookmarks, error) {
 	s := driver.NewSession(ctx, neo4j.SessionConfig{})
 	defer s.Close(ctx)
 	for label, property := range map[string]string{"Reg": "k", "List": "k", "Account": "i", "Own": "c"} {
 		text := fmt.Sprintf("CREATE CONSTRAINT c_%s IF NOT EXISTS FOR (n:%s) REQUIRE n.%s IS UNIQUE", label, label, property)
 		if _, err := once(s, text, nil); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	_, err := managed(s, true, "UNWIND range(1, $n) AS i MERGE (a:Account {i: i}) SET a.balance = $each", parameters{"n": accounts, "each": balance})
-	return err
+	return s.LastBookmarks(), err
 }

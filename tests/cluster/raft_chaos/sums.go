@@ -67,7 +67,7 @@ func (b *bank) work(working *sync.WaitGroup, driver neo4j.DriverWithContext) {
 func (b *bank) check(driver neo4j.DriverWithContext) []verdict {
 	for _, member := range members {
 		d := direct(member)
-		s := d.NewSession(ctx, neo4j.SessionConfig{AccessMode: neo4j.AccessModeRead})
+		s := d.NewSession(ctx, neo4j.SessionConfig{AccessMode: neo4j.AccessModeRead, Bookmarks: begun})
 		rows, err := managed(s, false, total, nil)
 		b.look(rows, err, member)
 		s.Close(ctx)
