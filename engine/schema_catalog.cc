@@ -1,6 +1,7 @@
 #include "engine/schema_catalog.h"
 
 #include "base/check.h"
+#include "base/hash.h"
 
 #include <fmt/format.h>
 
@@ -93,10 +94,7 @@ Result<> check_name(const Schema& schema, std::string_view name) {
 
 /// FNV-1a, and a last mix so that all 32 bits depend on all letters.
 std::uint32_t name_hash(std::string_view text) noexcept {
-    std::uint64_t h = 0xCBF29CE484222325ULL;
-    for (const char c : text) {
-        h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-    }
+    std::uint64_t h = fnv1a(text);
     h = (h ^ (h >> 29)) * 0xBF58476D1CE4E5B9ULL;
     return static_cast<std::uint32_t>(h >> 32);
 }

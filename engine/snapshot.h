@@ -3,10 +3,12 @@
 // whose state can be replaced beneath its users.
 #pragma once
 
+#include "base/hash.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "engine/engine.h"
 #include "engine/kv.h"
+#include "engine/region.h"
 #include "engine/tokens.h"
 
 #include <cstdint>
@@ -38,7 +40,7 @@ struct SnapshotChunk {
 };
 
 /// FNV-1a 64 of nothing: the digest where the stream begins.
-inline constexpr std::uint64_t kSnapshotDigestStart = 0xCBF29CE484222325ULL;
+inline constexpr std::uint64_t kSnapshotDigestStart = kFnv1aStart;
 
 /// A place in the stream. What a receiver holds always ends with a whole pair.
 struct SnapshotPosition {
@@ -125,6 +127,8 @@ std::unique_ptr<KvHome> lend_kv_home(KvHome& home);
 /// before ends with kStopping at its next step.
 class EngineHost : public Engine {
 public:
+    /// What regions exchange; lives as long as this does.
+    [[nodiscard]] virtual RegionData* regions() { return nullptr; }
     /// Term of the entry at applied_index(); 0 before the first.
     [[nodiscard]] virtual Term applied_term() const = 0;
     /// The system database's uuid.

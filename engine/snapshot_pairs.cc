@@ -1,6 +1,7 @@
 #include "engine/snapshot_pairs.h"
 
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "engine/store/keys.h"
 
 #include <fmt/format.h>
@@ -39,13 +40,6 @@ Error damaged(const SnapshotInfo& info, std::string_view what) {
 }
 
 }  // namespace
-
-std::uint64_t snapshot_digest(std::uint64_t digest, std::string_view bytes) noexcept {
-    for (const char c : bytes) {
-        digest = (digest ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-    }
-    return digest;
-}
 
 // ---- Export ----
 
@@ -128,7 +122,7 @@ Result<SnapshotChunk> PairExport::next(std::size_t bytes) {
         skip_own();
     }
     NORNIC_TRY(cursor_->status());
-    position_.digest = snapshot_digest(position_.digest, chunk.pairs);
+    position_.digest = fnv1a(chunk.pairs, position_.digest);
     chunk.crc32c = crc32c(0, chunk.pairs);
     chunk.last = !cursor_->valid();
     chunk.pair_count = position_.pair_count;
@@ -237,11 +231,11 @@ Result<> PairImport::take(const SnapshotChunk& chunk, KvBatch& batch, Progress& 
     const std::string_view added = bytes.substr(known);
     std::uint64_t digest = stream_digest_;
     if (whole > 0) {
-        digest = snapshot_digest(digest, added.substr(0, whole - known));
+        digest = fnv1a(added.substr(0, whole - known), digest);
         next.position.digest = digest;
-        digest = snapshot_digest(digest, added.substr(whole - known));
+        digest = fnv1a(added.substr(whole - known), digest);
     } else {
-        digest = snapshot_digest(digest, added);
+        digest = fnv1a(added, digest);
     }
     if (chunk.pair_count != next.position.pair_count || chunk.digest != digest) {
         return damaged(next.info,

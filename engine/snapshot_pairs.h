@@ -11,9 +11,6 @@
 
 namespace nornic::engine {
 
-/// Continues an FNV-1a 64.
-std::uint64_t snapshot_digest(std::uint64_t digest, std::string_view bytes) noexcept;
-
 class PairExport final : public SnapshotExport {
 public:
     /// `kv` is kept so that what the cursor reads stays.

@@ -1,5 +1,6 @@
 #include "engine/state_view.h"
 
+#include "base/hash.h"
 #include "graph/codec.h"
 
 #include <algorithm>
@@ -34,10 +35,7 @@ void EngineStateView::add(std::string_view kind, std::uint64_t database, std::ui
     out.put_u64(database);
     out.put_u64(id);
     out.put_raw(bytes);
-    std::uint64_t h = 0xCBF29CE484222325ULL;
-    for (const char c : scratch_) {
-        h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-    }
+    std::uint64_t h = fnv1a(scratch_);
     h ^= h >> 33;
     h *= 0xFF51AFD7ED558CCDULL;
     sum_ += h ^ h >> 29;

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/hash.h"
 #include "engine/snapshot_pairs.h"
 
 #include <cstddef>
@@ -25,7 +26,7 @@ struct Model {
     std::map<std::string, std::string> pairs;
 
     [[nodiscard]] std::uint64_t digest(std::size_t end) const {
-        return snapshot_digest(kSnapshotDigestStart, std::string_view{stream}.substr(0, end));
+        return fnv1a(std::string_view{stream}.substr(0, end));
     }
     void read_on() {
         while (true) {
@@ -107,7 +108,7 @@ private:
         chunk.last = last == 255;
         chunk.crc32c = crc32c(0, chunk.pairs);
         const std::string stream = model_.stream + chunk.pairs;
-        chunk.digest = snapshot_digest(kSnapshotDigestStart, stream);
+        chunk.digest = fnv1a(stream);
         chunk.pair_count = model_.pairs.size();
         for (std::size_t at = model_.whole; at < stream.size(); ++chunk.pair_count) {
             ByteReader pair{std::string_view{stream}.substr(at)};

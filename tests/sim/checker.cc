@@ -1,5 +1,6 @@
 #include "tests/sim/checker.h"
 
+#include "base/hash.h"
 #include "tests/sim/node.h"
 #include "tests/sim/raft_checker.h"
 
@@ -11,14 +12,6 @@ namespace nornic::sim {
 namespace {
 
 constexpr std::uint64_t kStateEvery = 128;  // entries; a digest looks at everything
-
-std::uint64_t hash_of(std::string_view bytes) {
-    std::uint64_t hash = 0xCBF29CE484222325ULL;
-    for (const char c : bytes) {
-        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-    }
-    return hash;
-}
 
 std::uint64_t hash_of(const engine::LogEntry& entry, std::uint64_t payload) {
     return (payload ^ static_cast<std::uint64_t>(entry.kind) << 56 ^ entry.hybrid_time) * 0x9E3779B97F4A7C15ULL;
@@ -37,7 +30,7 @@ std::uint64_t number_after(std::string_view text, std::string_view label) {
 
 void Checker::logged(Node& node, const engine::LogEntry& entry) {
     const std::pair key{entry.index, entry.term};
-    const std::uint64_t payload = hash_of(entry.payload);
+    const std::uint64_t payload = fnv1a(entry.payload);
     const std::uint64_t hash = hash_of(entry, payload);
     const auto [at, added] = entries_.emplace(key, hash);
     if (added && entry.kind == engine::EntryKind::kWriteSet) {
@@ -143,7 +136,7 @@ void Checker::acknowledged(Node& node, modes::Committed committed) {
 
 void Checker::applied(Node& node, engine::EngineHost& engine, const engine::LogEntry& entry) {
     const auto logged = entries_.find(std::pair{entry.index, entry.term});
-    if (logged == entries_.end() || logged->second != hash_of(entry, hash_of(entry.payload))) {
+    if (logged == entries_.end() || logged->second != hash_of(entry, fnv1a(entry.payload))) {
         world_.violate(fmt::format("{} applies entry {} of epoch {}, which {}",
                                    node.id(),
                                    entry.index.value,
@@ -258,7 +251,7 @@ void Checker::check_views() {
 }
 
 std::uint64_t Checker::proposed(std::string_view write_set) {
-    const std::uint64_t payload = hash_of(write_set);
+    const std::uint64_t payload = fnv1a(write_set);
     ++proposals_[payload].times;
     return payload;
 }

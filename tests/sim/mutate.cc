@@ -1,5 +1,6 @@
 // The deliberate defects that are done to messages in transit. None is in product code.
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "engine/snapshot.h"
 #include "tests/sim/network.h"
 #include "tests/sim/node.h"
@@ -54,12 +55,8 @@ bool leave_pair_out(World& world, transport::SnapshotChunk& chunk) {
         out.put_string(key);
         out.put_string(value);
     }
-    std::uint64_t digest = engine::kSnapshotDigestStart;
-    for (const char byte : bytes) {
-        digest = (digest ^ static_cast<unsigned char>(byte)) * 0x100000001B3ULL;
-    }
     chunk.set_crc32c(crc32c(0, bytes));
-    chunk.set_digest(digest);
+    chunk.set_digest(fnv1a(bytes));
     chunk.set_pair_count(pairs.size());
     chunk.set_pairs(std::move(bytes));
     return true;

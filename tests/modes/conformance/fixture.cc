@@ -104,9 +104,7 @@ void MemoryLog::reset(LogIndex next, Term previous) {
 // ---- Transcript ----
 
 void Transcript::add(const std::string& line) {
-    for (const char byte : line) {
-        digest_ = (digest_ ^ static_cast<unsigned char>(byte)) * 0x100000001B3ULL;
-    }
+    digest_ = fnv1a(line, digest_);
     if (print_) {
         fmt::print("{}\n", line);
     }

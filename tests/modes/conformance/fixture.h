@@ -7,6 +7,7 @@
 // otherwise; what a test adds is a story.
 #pragma once
 
+#include "base/hash.h"
 #include "tests/modes/conformance/modes_under_test.h"
 
 #include <gtest/gtest.h>
@@ -102,7 +103,7 @@ public:
     [[nodiscard]] std::string tail() const;
 
 private:
-    std::uint64_t digest_ = 0xCBF29CE484222325ULL;
+    std::uint64_t digest_ = kFnv1aStart;
     std::deque<std::string> lines_;
     const bool print_ = std::getenv("NORNIC_TRACE") != nullptr;
 };
