@@ -6,6 +6,7 @@
 #include "modes/raft/strategy.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -21,11 +22,7 @@ constexpr std::uint64_t kForgetAfterRepeats = 5;     // a peer that has not said
 constexpr std::size_t kReasonBytesMax = 200;
 
 std::string names_of(const std::vector<NodeName>& members) {
-    std::string out;
-    for (const NodeName& id : members) {
-        out += fmt::format("{}'{}'", out.empty() ? "" : ", ", id);
-    }
-    return out;
+    return fmt::format("'{}'", fmt::join(members, "', '"));
 }
 
 }  // namespace

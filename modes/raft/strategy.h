@@ -1,5 +1,5 @@
-// The inside of the mode: Core behind the driver's verbs. strategy.cc carries proposals, reads, commands and messages;
-// forming.cc is how a member without a group gets into one; digest.cc compares what members hold.
+// The inside of the mode: Core behind the driver's verbs. strategy.cc carries proposals, reads and messages; commands.cc is
+// what operators ask and see; forming.cc how a member without a group gets into one; digest.cc compares what members hold.
 #pragma once
 
 #include "modes/raft/core/core.h"
@@ -80,6 +80,8 @@ private:
     [[nodiscard]] std::string extra() const;
     void apply_as_witness();
     void consider_checkpoint();
+
+    // commands.cc
     void on_promote(const NodeName& from);
     void on_promote_response(const transport::PromoteResponse& m);
     void watch_promotion();
@@ -140,8 +142,8 @@ private:
     std::uint64_t checkpoint_tick_ = 0;
     bool checkpoint_due_ = false;
 
-    // A witness: what HardState.extra last carried.
-    LogIndex recorded_configuration_;
+    // What the hard state last carried.
+    LogIndex recorded_configuration_;  // of a witness
     LogIndex recorded_commit_;
 
     // Forming.

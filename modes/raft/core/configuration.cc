@@ -285,6 +285,12 @@ Result<Configuration> Configuration::decode(std::string_view bytes) {
     return c;
 }
 
+Configuration Configuration::decode_checked(std::string_view bytes, std::string_view whose) {
+    auto configuration = decode(bytes);
+    NORNIC_CHECK(configuration.has_value(), "the configuration {} is damaged: {}", whose, configuration.error().message());
+    return std::move(configuration).value();
+}
+
 std::string Configuration::describe() const {
     std::string out;
     for (const auto& [id, m] : members) {

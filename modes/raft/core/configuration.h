@@ -53,6 +53,8 @@ struct Configuration {
     [[nodiscard]] std::string encode() const;
     /// kCorruption: not one of ours, or with more than kMembersMax members.
     static Result<Configuration> decode(std::string_view bytes);
+    /// Of bytes that were checked before, or are this disk's own; aborts if they are damaged all the same. `whose`: "of entry 7".
+    static Configuration decode_checked(std::string_view bytes, std::string_view whose);
     /// "a (voter), b (learner), w (witness)", for people.
     [[nodiscard]] std::string describe() const;
 };

@@ -47,9 +47,8 @@ Core::Core(const Start& start, const Settings& settings, Storage& storage)
                      entries ? "there is none" : entries.error().message());
         for (const Entry& entry : entries.value()) {
             if (entry.kind == EntryKind::kMembership) {
-                auto configuration = Configuration::decode(entry.payload);
-                NORNIC_CHECK(configuration.has_value(), "configuration entry {} is damaged", entry.index.value);
-                configurations_.emplace_back(entry.index, std::move(configuration).value());
+                configurations_.emplace_back(
+                    entry.index, Configuration::decode_checked(entry.payload, fmt::format("of entry {}", entry.index.value)));
             }
         }
         at = LogIndex{entries.value().back().index.value + 1};
@@ -136,11 +135,16 @@ void Core::append_entry(EntryPtr entry) {
     NORNIC_CHECK(entry->index.value == log_.last().value + 1, "entry {} behind {}", entry->index.value, log_.last().value);
     NORNIC_CHECK(entry->term >= log_.last_term(), "term {} behind {}", entry->term.value, log_.last_term().value);
     if (entry->kind == EntryKind::kMembership) {
-        auto configuration = Configuration::decode(entry->payload);
-        NORNIC_CHECK(configuration.has_value(), "configuration entry {} is damaged", entry->index.value);
-        push_configuration(entry->index, std::move(configuration).value());
+        push_configuration(entry->index,
+                           Configuration::decode_checked(entry->payload, fmt::format("of entry {}", entry->index.value)));
     }
     log_.append(std::move(entry));
+}
+
+LogIndex Core::append_own(EntryKind kind, std::string payload, std::uint64_t hybrid_time) {
+    const LogIndex index{log_.last().value + 1};
+    append_entry(std::make_shared<const Entry>(Entry{hard_.term, index, hybrid_time, kind, std::move(payload)}));
+    return index;
 }
 
 void Core::truncate_log(LogIndex keep) {
@@ -179,25 +183,31 @@ void Core::commit_to(LogIndex index) {
         sizes_.pop_front();
     }
     if (!is_member() && initialized() && configuration_index() <= committed_ && !removed_ && role_ != Role::kLeader) {
-        removed_ = true;
-        event("This member was taken out of the group. It keeps its data and takes no part any more; stop it, or empty its "
-              "data directory and start it with NORNICDB_CLUSTER_RAFT_JOIN to add it again.");
+        note_removed("This member was taken out of the group");
     }
+}
+
+void Core::note_removed(std::string_view how) {
+    removed_ = true;
+    event(fmt::format("{}. It keeps its data and takes no part any more; stop it, or {}.", how, kHowToReturn));
+}
+
+Error Core::not_leader() const {
+    return Error{ErrorCode::kNotLeader,
+                 leader_.empty() ? "no leader is known: " + why_no_leader() : fmt::format("'{}' leads", leader_)};
 }
 
 // ---- Time ----
 
 void Core::tick() {
     ++tick_;
-    if (role_ == Role::kLeader) {
-        leaderless_tick_ = tick_;
-    }
     if (role_ != Role::kLeader) {
         watch_election();
         continue_transfer();
         ask_leader_again();
         return;
     }
+    leaderless_tick_ = tick_;
     if (!has_quorum()) {
         stop_leading("no majority was heard for an election time-out");
         become_follower(hard_.term, NodeName{});
@@ -216,8 +226,7 @@ void Core::tick() {
     if (disk_full_ && !transfer_ && tick_ - disk_full_tick_ >= settings_.heartbeat_ticks) {
         if (const auto successor = fittest_successor()) {
             disk_full_tick_ = tick_ + 10 * std::uint64_t{settings_.election_ticks};  // not again soon: it may have none, too
-            transfer_ = Transfer{0, *successor, tick_, false};
-            event(fmt::format("Leadership goes to '{}', since the disk here has no room.", *successor));
+            begin_transfer(0, *successor, fmt::format("Leadership goes to '{}', since the disk here has no room.", *successor));
         }
     }
     if (tick_ - heartbeat_tick_ >= settings_.heartbeat_ticks) {
@@ -382,13 +391,13 @@ Result<LogIndex> Core::propose(EntryKind kind, std::string payload, std::uint64_
                                 log_.last().value - committed_.value,
                                 uncommitted_bytes_));
     }
-    const LogIndex index{log_.last().value + 1};
-    uncommitted_bytes_ += payload.size();
-    sizes_.emplace_back(index, payload.size());
+    const std::size_t bytes = payload.size();
     last_hybrid_time_ = std::max(last_hybrid_time_, hybrid_time);
     // What the leader itself notes has no time of its own.
     const std::uint64_t time = kind == EntryKind::kWriteSet ? hybrid_time : last_hybrid_time_;
-    append_entry(std::make_shared<const Entry>(Entry{hard_.term, index, time, kind, std::move(payload)}));
+    const LogIndex index = append_own(kind, std::move(payload), time);
+    uncommitted_bytes_ += bytes;
+    sizes_.emplace_back(index, bytes);
     return index;
 }
 
@@ -524,12 +533,10 @@ void Core::snapshot_installed(LogIndex index, Term term, LogIndex configuration_
 void Core::log_reset() {
     NORNIC_CHECK(log_reset_.has_value(), "no log reset was asked for");
     const LogReset reset = *std::exchange(log_reset_, std::nullopt);
-    auto configuration = Configuration::decode(reset.configuration);
-    NORNIC_CHECK(configuration.has_value(), "the configuration of a log reset is damaged");
     log_.reset(reset.index, reset.index_term);
     committed_ = applied_ = matched_ = reset.index;
     configurations_.clear();
-    configurations_.emplace_back(reset.index, std::move(configuration).value());
+    configurations_.emplace_back(reset.index, Configuration::decode_checked(reset.configuration, "of a log reset"));
     removed_ = false;
     hard_dirty_ = true;
     acknowledge_due_ = true;

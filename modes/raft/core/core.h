@@ -16,6 +16,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,7 +33,6 @@ struct Settings {
     std::size_t tail_bytes_max = std::size_t{32} << 20;
     LogIndex promote_within{64};          // a learner this close to the leader's log becomes a voter
     bool witness_may_lead = false;        // for a moment, to hand on what it alone holds (spec 004)
-    std::uint32_t tick_ms = 10;           // for what is said to people
 };
 
 /// What a core starts from: what the disk remembers.
@@ -78,6 +78,10 @@ struct Output {
     std::optional<LogReset> reset_log;  // a witness: before anything else
     std::vector<std::string> events;
 };
+
+/// What one that was taken out can do, for people.
+inline constexpr std::string_view kHowToReturn =
+    "empty its data directory and start it with NORNICDB_CLUSTER_RAFT_JOIN to add it again";
 
 class Core {
 public:
@@ -213,9 +217,14 @@ private:
     [[nodiscard]] bool may_campaign(bool asked_to = false) const;
     [[nodiscard]] std::uint32_t random_timeout();
     void append_entry(EntryPtr entry);
+    /// As leader, behind all others; its place.
+    LogIndex append_own(EntryKind kind, std::string payload, std::uint64_t hybrid_time);
     void truncate_log(LogIndex keep);
     void push_configuration(LogIndex index, Configuration configuration);
     void commit_to(LogIndex index);
+    void note_removed(std::string_view how);
+    /// For what only a leader can do.
+    [[nodiscard]] Error not_leader() const;
 
     // election.cc
     void campaign(bool pre_vote, bool transfer);
@@ -267,8 +276,12 @@ private:
     void note_directory(const NodeName& from, DirectoryId directory);
     void sync_progress_with_members();
     void settle_changes();
+    /// continue_transfer() does it.
+    void begin_transfer(std::uint64_t id, const NodeName& target, std::string sentence);
     void continue_transfer();
     void hand_over_to_better();
+    /// As leader: there is a connection, and it answered within a few heartbeats.
+    [[nodiscard]] bool is_heard_lately(const NodeName& peer) const;
     [[nodiscard]] std::optional<NodeName> fittest_successor(bool of_any_kind = false) const;
 
     const Start start_;
@@ -306,7 +319,6 @@ private:
 
     // As candidate.
     std::map<NodeName, bool> votes_;
-    bool transfer_campaign_ = false;
     bool own_vote_durable_ = false;
 
     // As leader.

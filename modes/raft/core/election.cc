@@ -154,11 +154,9 @@ void Core::become_leader() {
         }
     }
     // Nothing of older terms is committed by counting; this entry commits all before it (thesis 3.6.2, 6.4).
-    append_entry(std::make_shared<const Entry>(Entry{hard_.term,
-                                                     term_begins_,
-                                                     last_hybrid_time_,
-                                                     formed() ? EntryKind::kNoop : EntryKind::kMembership,
-                                                     formed() ? std::string{} : configuration().encode()}));
+    append_own(formed() ? EntryKind::kNoop : EntryKind::kMembership,
+               formed() ? std::string{} : configuration().encode(),
+               last_hybrid_time_);
     event(fmt::format("This member leads in term {}.", hard_.term.value));
     send_heartbeats();
 }
@@ -287,13 +285,11 @@ void Core::on_not_member(const NotMember& m) {
     if (role_ == Role::kLeader || removed_ || !initialized() || m.term < hard_.term || m.index < configuration_index()) {
         return;
     }
-    removed_ = true;
     if (role_ != Role::kFollower) {
         role_ = Role::kFollower;
         votes_.clear();
     }
-    event("The group has taken this member out. It keeps its data and takes no part any more; stop it, or empty its data "
-          "directory and start it with NORNICDB_CLUSTER_RAFT_JOIN to add it again.");
+    note_removed("The group has taken this member out");
 }
 
 }  // namespace nornic::raft

@@ -36,8 +36,7 @@ void Core::abandon_bootstrap() {
 
 Result<> Core::change_members(std::uint64_t id, const std::vector<Change>& changes) {
     if (role_ != Role::kLeader) {
-        return fail(ErrorCode::kNotLeader,
-                    leader_.empty() ? "no leader is known: " + why_no_leader() : fmt::format("'{}' leads", leader_));
+        return not_leader();
     }
     // Thesis 4.1, and the correction of 2015: one change at a time, and none before an entry of this term is committed.
     if (committed_ < term_begins_ || configuration_index() > committed_ || configuration().joint || transfer_) {
@@ -49,11 +48,9 @@ Result<> Core::change_members(std::uint64_t id, const std::vector<Change>& chang
     std::size_t heard = 0;
     NodeName missing;
     for (const auto& [name, member] : next.members) {
-        const auto follower = followers_.find(name);
         const bool fit = name == start_.self ||
-                         (follower != followers_.end() && !down_.contains(name) &&
-                          (answered_round_.contains(name) || follower->second.match() > LogIndex{0}) &&
-                          tick_ - follower->second.heard_tick() < 3 * std::uint64_t{settings_.heartbeat_ticks} &&
+                         (is_heard_lately(name) &&
+                          (answered_round_.contains(name) || followers_.at(name).match() > LogIndex{0}) &&
                           member.directory.value != 0 && !seen_directories_.contains(name));
         heard += member.voter && fit ? 1 : 0;
         missing = member.voter && !fit ? name : missing;
@@ -85,11 +82,7 @@ Result<> Core::change_members(std::uint64_t id, const std::vector<Change>& chang
 }
 
 void Core::propose_configuration(Configuration next) {
-    append_entry(std::make_shared<const Entry>(Entry{hard_.term,
-                                                     LogIndex{log_.last().value + 1},
-                                                     last_hybrid_time_,
-                                                     EntryKind::kMembership,
-                                                     next.encode()}));
+    append_own(EntryKind::kMembership, next.encode(), last_hybrid_time_);
     event(fmt::format("The group becomes: {}.", configuration().describe()));
     sync_progress_with_members();
 }
@@ -205,12 +198,13 @@ void Core::hand_over_to_better() {
     const bool settled = committed_ >= term_begins_ && applied_ == committed_ && configuration_index() <= committed_ &&
                          (tick_ >= prefer_again_tick_ || (self != nullptr && self->priority == 0));
     if (witness || unfit || (settled && self != nullptr && configuration().find(*better)->priority > self->priority)) {
-        transfer_ = Transfer{0, *better, tick_, false};
-        event(fmt::format("Leadership goes to '{}', which {}.",
-                          *better,
-                          witness ? "holds data"
-                          : unfit ? "holds data that is in order"
-                                  : "is preferred by its priority"));
+        begin_transfer(0,
+                       *better,
+                       fmt::format("Leadership goes to '{}', which {}.",
+                                   *better,
+                                   witness ? "holds data"
+                                   : unfit ? "holds data that is in order"
+                                           : "is preferred by its priority"));
         continue_transfer();
     }
 }
@@ -229,18 +223,25 @@ void Core::note_directory(const NodeName& from, DirectoryId directory) {
 
 // ---- Handing over ----
 
+bool Core::is_heard_lately(const NodeName& peer) const {
+    const auto at = followers_.find(peer);
+    return at != followers_.end() && !down_.contains(peer) &&
+           tick_ - at->second.heard_tick() < 3 * std::uint64_t{settings_.heartbeat_ticks};
+}
+
 /// Of the voters that are heard: those that have all, of these the preferred one.
 std::optional<NodeName> Core::fittest_successor(bool of_any_kind) const {
     std::optional<NodeName> best;
     std::tuple<bool, std::uint32_t, LogIndex> best_rank;
     for (const auto& [id, member] : configuration().members) {
-        const auto at = followers_.find(id);
-        if (!member.voter || member.witness || (member.priority == 0 && !of_any_kind) || at == followers_.end() ||
-            tick_ - at->second.heard_tick() >= 3 * std::uint64_t{settings_.heartbeat_ticks} || down_.contains(id) ||
-            at->second.match().value == 0 || seen_directories_.contains(id) || (unfit_.contains(id) && !of_any_kind)) {
+        if (!member.voter || member.witness || (member.priority == 0 && !of_any_kind) || !is_heard_lately(id) ||
+            seen_directories_.contains(id) || (unfit_.contains(id) && !of_any_kind)) {
             continue;
         }
-        const LogIndex match = at->second.match();
+        const LogIndex match = followers_.at(id).match();
+        if (match.value == 0) {
+            continue;
+        }
         const std::tuple rank{match == log_.last(), member.priority, match};
         if (!best || rank > best_rank) {
             best = id;
@@ -252,8 +253,7 @@ std::optional<NodeName> Core::fittest_successor(bool of_any_kind) const {
 
 Result<> Core::transfer(std::uint64_t id, const NodeName& target) {
     if (role_ != Role::kLeader) {
-        return fail(ErrorCode::kNotLeader,
-                    leader_.empty() ? "no leader is known: " + why_no_leader() : fmt::format("'{}' leads", leader_));
+        return not_leader();
     }
     if (transfer_) {
         return fail(ErrorCode::kBusy, fmt::format("leadership is being handed over to '{}' already", transfer_->target));
@@ -286,10 +286,14 @@ Result<> Core::transfer(std::uint64_t id, const NodeName& target) {
     if (unfit_.contains(to)) {
         return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' may not lead: it is in quarantine", to));
     }
-    transfer_ = Transfer{id, to, tick_, false};
-    event(fmt::format("Leadership is being handed over to '{}'.", to));
+    begin_transfer(id, to, fmt::format("Leadership is being handed over to '{}'.", to));
     continue_transfer();
     return success();
+}
+
+void Core::begin_transfer(std::uint64_t id, const NodeName& target, std::string sentence) {
+    transfer_ = Transfer{id, target, tick_, false};
+    event(std::move(sentence));
 }
 
 void Core::continue_transfer() {
@@ -329,8 +333,7 @@ void Core::continue_transfer() {
 
 Result<> Core::step_down(const std::string& why) {
     if (role_ != Role::kLeader) {
-        return fail(ErrorCode::kNotLeader,
-                    leader_.empty() ? "no leader is known: " + why_no_leader() : fmt::format("'{}' leads", leader_));
+        return not_leader();
     }
     stop_leading(why);
     become_follower(hard_.term, NodeName{});
@@ -342,8 +345,8 @@ void Core::leave() {
     leaving_ = true;
     if (role_ == Role::kLeader && !transfer_ && configuration().voters() > 1) {
         if (const auto successor = fittest_successor()) {
-            transfer_ = Transfer{0, *successor, tick_, false};
-            event(fmt::format("Leadership is being handed over to '{}', since this member stops.", *successor));
+            begin_transfer(
+                0, *successor, fmt::format("Leadership is being handed over to '{}', since this member stops.", *successor));
             continue_transfer();
         }
     }
