@@ -541,7 +541,7 @@ void ReplicaImpl::shorten_log_without_state() {
     if (bytes < cut_at_bytes_) {
         return;
     }
-    const LogIndex committed = strategy_->view().commit_index;
+    const LogIndex committed = strategy_->committed();
     cut_log(std::min(strategy_->wanted_from().value_or(committed), committed));
     cut_at_bytes_ = log_.disk_bytes() + settings_.witness_log_step_bytes;
 }

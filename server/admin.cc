@@ -7,7 +7,6 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <optional>
 #include <string_view>
@@ -17,8 +16,6 @@ namespace {
 
 namespace json = boost::json;
 using Done = http::Completion<http::Document>;
-
-constexpr std::chrono::seconds kCommandPatience{10};
 
 http::Document document(int status, const json::object& body) {
     return {status, json::serialize(body)};

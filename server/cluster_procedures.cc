@@ -11,15 +11,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 
 namespace nornic::server {
 namespace {
 
 using cypher::ProcedureCall;
 using cypher::ProcedureRegistry;
-
-constexpr std::chrono::seconds kCommandPatience{10};
 
 /// In the words that Neo4j has for members of a cluster.
 std::string_view neo4j_role(const modes::ClusterView& view, const modes::MemberView& member) {

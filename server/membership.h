@@ -4,9 +4,13 @@
 #include "base/result.h"
 #include "modes/strategy.h"
 
+#include <chrono>
 #include <string_view>
 
 namespace nornic::server {
+
+/// How long whoever asked for a change waits for its end.
+inline constexpr std::chrono::seconds kCommandPatience{10};
 
 /// "voter", "learner", "witness". kInvalidRequest.
 Result<modes::Command::MemberRole> member_role(std::string_view text);

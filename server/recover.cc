@@ -4,6 +4,7 @@
 #include "server/assembly.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -35,14 +36,6 @@ std::vector<std::string> given_up(const modes::GroupOnDisk& disk) {
         }
     }
     return out;
-}
-
-std::string joined(const std::vector<std::string>& texts) {
-    std::string out;
-    for (const std::string& text : texts) {
-        out += (out.empty() ? "" : ", ") + text;
-    }
-    return out.empty() ? "nobody" : out;
 }
 
 }  // namespace
@@ -134,7 +127,8 @@ std::string Recovery::describe() const {
                        d.last_index.value,
                        d.last_term.value);
     out += fmt::format("applied          up to {} in the store; committed for certain up to {}\n", applied_.value, certain);
-    out += fmt::format("given up         {}\n\n", joined(given_up(d)));
+    const std::vector<std::string> lost = given_up(d);
+    out += fmt::format("given up         {}\n\n", lost.empty() ? "nobody" : fmt::format("{}", fmt::join(lost, ", ")));
     out += fmt::format("'{}' becomes the only voter of a new group, with everything that its log holds.\n", d.self);
     if (d.last_index.value > certain) {
         out += fmt::format("- {} entries at the end of its log may never have been acknowledged; they will stand.\n",
