@@ -6,6 +6,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "engine/log.h"
+#include "engine/region.h"
 #include "transport/message_bus.h"
 
 #include <cstdint>
@@ -297,6 +298,7 @@ struct StrategyStart {
     std::string membership;  // payload of the newest applied kMembership entry; empty: none, or no engine
     LogIndex membership_index;
     LogReader* log = nullptr;  // outlives the strategy; nullptr: the mode never reads it
+    engine::RegionData* regions = nullptr;  // outlives the strategy; nullptr: no engine
     std::uint64_t seed = 0;    // of the strategy's own randomness
     /// Proposals and their bytes under way before propose() answers kBusy.
     std::size_t inflight_max = 4096;
