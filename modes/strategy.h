@@ -124,6 +124,24 @@ struct MemberView {
     LogIndex applied_index;
 };
 
+/// One region, as this member sees it.
+struct RegionView {
+    std::string name;
+    std::uint32_t number = 0;  // 0: not agreed yet
+    bool self = false;
+    bool primary = false;      // writes schema and catalogue, and with REGION_WRITES=primary everything
+    bool dropped = false;
+    bool connected = false;    // something was heard of it lately
+    /// "ready", "streaming", "seeding", "waiting", "silent", "refused", "dropped".
+    std::string state = "ready";
+    std::string reason;        // a sentence, where something is to be done
+    NodeName leader;
+    std::string leader_address;  // "host:port" of the cluster protocol
+    std::uint64_t lag_entries = 0;    // of its log, not applied here; only the leader knows
+    std::uint64_t lag_ms = 0;
+    std::uint64_t unacked_entries = 0;  // of this log, not known to be applied there; only the leader knows
+};
+
 /// For ROUTE, status and metrics: one consistent look.
 struct ClusterView {
     std::string mode;
@@ -134,6 +152,7 @@ struct ClusterView {
     Term term;
     LogIndex commit_index;
     std::vector<MemberView> members;  // self first
+    std::vector<RegionView> regions;  // self first; empty: this mode has none
     /// One word for /health: "ready", "starting", "catching_up", "read_only", "degraded", "primary_silent",
     /// "foreign_data", "no_quorum", "quarantined".
     std::string state = "ready";
@@ -158,6 +177,8 @@ struct Command {
         kAddMember,
         kRemoveMember,
         kSnapshot,
+        kPromoteRegion,  // this region becomes the primary one
+        kDropRegion,     // `target` is given up: nothing is kept for it any more, and it never comes back with its data
     };
     enum class MemberRole : std::uint8_t { kVoter, kLearner, kWitness };
     Kind kind = Kind::kPromote;

@@ -6,6 +6,7 @@
 #include "modes/strategy.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
