@@ -15,14 +15,9 @@ import statistics
 import subprocess
 import sys
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "tests"))
-sys.path.insert(0, os.path.join(TOP, "bench"))
-BUILD = os.path.join(TOP, "build", "bench")
-os.environ.setdefault("NORNICDB_BINARY", os.path.join(BUILD, "nornicdb"))
-from harness import PASSWORD, USER, RaftCluster, Server, free_port, work_folder  # noqa: E402
-from raw_bolt import Connection  # noqa: E402
-from run import build_go  # noqa: E402
+from run import BUILD, build_go, figures_of  # First: it says where the rest is.
+from harness import RaftCluster, Server, free_port, work_folder
+from raw_bolt import Connection
 
 FLOOR_TIMES = 1.3
 WRITE_CPU = 75      # µs, 64 clients; hashicorp/raft with raft-wal 80, etcd 195, the floor 13.5 on a quiet machine
@@ -38,11 +33,7 @@ def floor(clients, seconds):
 
 def measure(program, target, members, workload, seconds):
     pids = ",".join(str(member.pid) for member in members)
-    out = subprocess.run([program, "-uri", target.bolt_uri, "-user", USER, "-pass", PASSWORD, "-pid", pids, "-only", workload,
-                          "-seconds", str(seconds), "-repeat", "1", "-loaded", "-warm", "1"], capture_output=True, text=True, check=True).stdout
-    figures = json.loads(out.strip().splitlines()[-1])
-    if figures["wrong"] or figures.get("errors"):
-        sys.exit(f"{workload}: wrong answers or errors: {figures}")
+    figures = figures_of(program, target, pids, workload, seconds, 1)
     return {"p50_ms": figures["p50_ms"], "p99_ms": figures["p99_ms"], "per_second": figures["per_second"], "cpu_us": figures["server_cpu_us"]}
 
 

@@ -14,13 +14,8 @@ import statistics
 import subprocess
 import sys
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "tests"))
-sys.path.insert(0, os.path.join(TOP, "bench"))
-BUILD = os.path.join(TOP, "build", "bench")
-os.environ.setdefault("NORNICDB_BINARY", os.path.join(BUILD, "nornicdb"))
-from harness import PASSWORD, USER, HotStandby, Server, free_port  # noqa: E402
-from run import build_go  # noqa: E402
+from run import BUILD, build_go, figures_of  # First: it says where the rest is.
+from harness import HotStandby, Server, free_port
 
 ROUND_TRIPS_MORE = 1.5
 CPU_TIMES = 1.8
@@ -35,13 +30,9 @@ def measure(program, target, members, workload, seconds):
     """One run of a workload against `target`: the client's figures, and CPU of all members for each log entry."""
     index = target.replication()["commit_index"]
     cpu = sum(member.cpu_seconds() for member in members)
-    out = subprocess.run([program, "-uri", target.bolt_uri, "-user", USER, "-pass", PASSWORD, "-pid", str(target.pid), "-only", workload,
-                          "-seconds", str(seconds), "-repeat", "1", "-loaded", "-warm", "0.5"], capture_output=True, text=True, check=True).stdout
+    figures = figures_of(program, target, str(target.pid), workload, seconds, 0.5)
     cpu = sum(member.cpu_seconds() for member in members) - cpu
     writes = target.replication()["commit_index"] - index
-    figures = json.loads(out.strip().splitlines()[-1])
-    if figures["wrong"] or figures.get("errors"):
-        sys.exit(f"{workload}: wrong answers or errors: {figures}")
     return figures["p50_ms"], figures["per_second"], cpu / max(1, writes) * 1e6
 
 

@@ -52,6 +52,17 @@ def build_go():
     return program
 
 
+def figures_of(program, target, pids, workload, seconds, warm):
+    """One run of a workload by the Go program against `target`, CPU counted over `pids`; ends the script at a wrong answer."""
+    out = subprocess.run([program, "-uri", target.bolt_uri, "-user", USER, "-pass", PASSWORD, "-pid", pids, "-only", workload,
+                          "-seconds", str(seconds), "-repeat", "1", "-loaded", "-warm", str(warm)],
+                         capture_output=True, text=True, check=True).stdout
+    figures = json.loads(out.strip().splitlines()[-1])
+    if figures["wrong"] or figures.get("errors"):
+        sys.exit(f"{workload}: wrong answers or errors: {figures}")
+    return figures
+
+
 def floor(seconds):
     line = subprocess.run([os.path.join(BUILD, "bench/floor"), work_folder(), str(seconds)], capture_output=True, text=True,
                           check=True).stdout

@@ -277,20 +277,51 @@ class Server:
         self._ended.set()
 
 
-class HotStandby:
-    """Members "a" (primary at first), "b" (standby) and, if wanted, "w" (witness): real processes on loopback."""
+class Cluster:
+    """Several members, real processes on loopback, in self.members by name. A subclass says how they begin() and what else to close()."""
 
     SECRET = "a secret of the tests, longer than 32 characters"
 
+    def __init__(self):
+        self.members = {}
+
+    def __enter__(self):
+        try:
+            self.begin()
+            return self
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+
+    def __exit__(self, kind, error, traceback):
+        for name, member in self.members.items():
+            if kind is not None:
+                print(f"=== member {name}", flush=True)
+            member.__exit__(kind, error, traceback)
+        self.close()
+
+    def __getitem__(self, name):
+        return self.members[name]
+
+    def begin(self):
+        raise NotImplementedError
+
+    def close(self):
+        pass
+
+
+class HotStandby(Cluster):
+    """Members "a" (primary at first), "b" (standby) and, if wanted, "w" (witness)."""
+
     def __init__(self, sync_mode="semi_sync", fence_policy=None, witness=False, failover="1s", heartbeat_ms=100, proxies=False,
                  environment=None):
+        super().__init__()
         self.names = ["a", "b", "w"] if witness else ["a", "b"]
         self.cluster_ports = {name: free_port() for name in self.names}
         self.links = {}
         if proxies:
             from proxy import Proxy  # pylint: disable=import-outside-toplevel
             self.links = {(x, y): Proxy(self.cluster_ports[y]) for x in self.names for y in self.names if x != y}
-        self.members = {}
         for name in self.names:
             settings = {"NORNICDB_CLUSTER_MODE": "ha_standby", "NORNICDB_CLUSTER_NODE_ID": name,
                         "NORNICDB_CLUSTER_BIND_ADDR": f"127.0.0.1:{self.cluster_ports[name]}",
@@ -312,26 +343,14 @@ class HotStandby:
         link = self.links.get((name, other))
         return f"127.0.0.1:{link.port if link else self.cluster_ports[other]}"
 
-    def __enter__(self):
-        try:
-            for member in self.members.values():
-                member.start()
-            self.wait_until_synced()
-            return self
-        except BaseException:
-            self.__exit__(*sys.exc_info())
-            raise
+    def begin(self):
+        for member in self.members.values():
+            member.start()
+        self.wait_until_synced()
 
-    def __exit__(self, kind, error, traceback):
-        for name, member in self.members.items():
-            if kind is not None:
-                print(f"=== member {name}", flush=True)
-            member.__exit__(kind, error, traceback)
+    def close(self):
         for link in self.links.values():
             link.close()
-
-    def __getitem__(self, name):
-        return self.members[name]
 
     def data_members(self):
         return [self.members["a"], self.members["b"]]
@@ -381,18 +400,17 @@ class HotStandby:
             link.restore()
 
 
-class RaftCluster:
-    """Members "node-1" … "node-n" and, if wanted, "witness-1" and "learner-1" …: real processes on loopback.
+class RaftCluster(Cluster):
+    """Members "node-1" … "node-n" and, if wanted, "witness-1" and "learner-1" ….
 
     `bootstrap` names who has RAFT_BOOTSTRAP=true, `size` counts the voters with data. With links=True each member's address is a
     proxy's (proxy.Junctions), with links="namespaces" each has a network namespace (netns.py). Entering starts them all and
     waits for them, unless start=False.
     """
 
-    SECRET = HotStandby.SECRET
-
     def __init__(self, size=3, witness=False, learners=0, bootstrap=("node-1",), election="1s", heartbeat="100ms", links=False,
                  environment=None, start=True):
+        super().__init__()
         self._start = start
         self._common = {"NORNICDB_CLUSTER_MODE": "raft", "NORNICDB_CLUSTER_RAFT_CLUSTER_ID": "tests",
                         "NORNICDB_CLUSTER_RAFT_ELECTION_TIMEOUT": election,
@@ -408,7 +426,6 @@ class RaftCluster:
         elif links:
             from proxy import Junctions  # pylint: disable=import-outside-toplevel
             self.links = Junctions(self.cluster_ports)
-        self.members = {}
         for name in voters:
             peers = ",".join(f"{other}:{self.address(other)}" for other in voters if other != name)
             self._make(name, {"NORNICDB_CLUSTER_RAFT_PEERS": peers,
@@ -417,26 +434,14 @@ class RaftCluster:
         for n in range(1, learners + 1):
             self.add(f"learner-{n}", role="learner", join=[voters[0]])
 
-    def __enter__(self):
-        try:
-            if self._start:
-                self.start()
-                self.wait_until_ready()
-            return self
-        except BaseException:
-            self.__exit__(*sys.exc_info())
-            raise
+    def begin(self):
+        if self._start:
+            self.start()
+            self.wait_until_ready()
 
-    def __exit__(self, kind, error, traceback):
-        for name, member in self.members.items():
-            if kind is not None:
-                print(f"=== member {name}", flush=True)
-            member.__exit__(kind, error, traceback)
+    def close(self):
         if self.links:
             self.links.close()
-
-    def __getitem__(self, name):
-        return self.members[name]
 
     def address(self, name):
         """Where the others dial it."""
@@ -548,6 +553,24 @@ class RaftCluster:
 
     def transfer(self, target=""):
         return self.post("/admin/cluster/transfer-leadership", {"target": target} if target else {})
+
+
+class Clients:
+    """Threads that work while a `with` block runs, one for each (function, arguments…); they look at self._stop."""
+
+    def __init__(self, *work):
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=function, args=arguments, daemon=True) for function, *arguments in work]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
 
 
 def driver_python():

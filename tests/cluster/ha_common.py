@@ -6,7 +6,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import PASSWORD, USER  # noqa: E402
+from harness import PASSWORD, USER, Clients  # noqa: E402
 from raw_bolt import BoltError, Connection, Disconnected  # noqa: E402
 
 # The driver tells of each retry; that is what it is for.
@@ -78,7 +78,7 @@ class Ledger:
         return found
 
 
-class DriverWriters:
+class DriverWriters(Clients):
     """Threads that write through one official driver: neo4j:// with a resolver for both members.
 
     careless: the resolver gives both members for whatever it is asked, as the clustering guide shows it. The Python driver asks
@@ -90,7 +90,6 @@ class DriverWriters:
         self._neo4j = neo4j
         self._ledger = ledger
         self._pause = pause
-        self._stop = threading.Event()
         self.started = {}  # w -> when its current or last transaction function was handed to the driver
 
         def resolver(address):
@@ -100,17 +99,10 @@ class DriverWriters:
             "neo4j://pair:7687", auth=(USER, PASSWORD), resolver=resolver, connection_timeout=5,
             max_transaction_retry_time=120)  # A retry may meet several failovers of a test.
         self._numbers = set(range(first, first + count))
-        self._threads = [threading.Thread(target=self._write, args=(w,), daemon=True) for w in self._numbers]
+        super().__init__(*((self._write, w) for w in self._numbers))
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
+    def __exit__(self, *failure):
+        super().__exit__(*failure)
         self._driver.close()
 
     def all_write(self, since):
@@ -149,24 +141,15 @@ class DriverWriters:
             self._ledger.acknowledge((w, s), began[0])
 
 
-class DirectWriter:
+class DirectWriter(Clients):
     """One thread that writes over bolt:// to one member alone, come what may; or to whoever of several takes it."""
 
     def __init__(self, members, ledger, w, pause=0.005):
-        self._members, self._ledger, self._w, self._pause = list(members), ledger, w, pause
-        self._stop = threading.Event()
+        super().__init__((self._write, w))
+        self._members, self._ledger, self._pause = list(members), ledger, pause
         self.refusals = []  # (when, code, text)
-        self._thread = threading.Thread(target=self._write, daemon=True)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join(60)
-
-    def _write(self):
+    def _write(self, w):
         s, connection, at = 0, None, 0
         while not self._stop.is_set():
             s += 1
@@ -175,17 +158,17 @@ class DirectWriter:
                 if connection is None:
                     connection = Connection(self._members[at]._wanted_ports["BOLT"], self._members[at].host, timeout=40)
                 asked = True
-                connection.run("CREATE (:W {w: $w, s: $s})", {"w": self._w, "s": s})
-                self._ledger.acknowledge((self._w, s), began)
+                connection.run("CREATE (:W {w: $w, s: $s})", {"w": w, "s": s})
+                self._ledger.acknowledge((w, s), began)
                 time.sleep(self._pause)
                 continue
             except Disconnected:
                 connection = None
                 if asked:
-                    self._ledger.doubt((self._w, s))
+                    self._ledger.doubt((w, s))
             except BoltError as error:
                 if error.code in UNKNOWN_CODES:
-                    self._ledger.doubt((self._w, s))
+                    self._ledger.doubt((w, s))
                 self.refusals.append((time.monotonic(), error.code, error.message))
                 if len(self._members) > 1 and connection is not None:
                     connection.close()

@@ -8,11 +8,10 @@ import os
 import random
 import shutil
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, HotStandby, wait_for  # noqa: E402
+from harness import Checks, Clients, HotStandby, wait_for  # noqa: E402
 from raw_bolt import Connection  # noqa: E402
 
 GIB = float(os.environ.get("NORNICDB_GIB", "0.05"))
@@ -39,26 +38,15 @@ def fill(member, gib):
     return nodes
 
 
-class Load:
+class Load(Clients):
     """Clients that write small nodes at a fixed pace and note how long each write took."""
 
     def __init__(self, member):
+        super().__init__(*((self._write, w) for w in range(WRITERS)))
         self._port = member.bolt_port
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._write, args=(w,), daemon=True) for w in range(WRITERS)]
         self.taken = []  # (when, seconds)
         self.written = [0] * WRITERS
         self.errors = []
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
 
     def _write(self, w):
         with Connection(self._port) as connection:

@@ -5,7 +5,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import wait_for  # noqa: E402
+from harness import Clients, wait_for  # noqa: E402
 from raw_bolt import BoltError, Connection, Disconnected  # noqa: E402
 
 TRANSIENT = "Neo.TransientError."
@@ -107,24 +107,13 @@ class Probe:
             self._done.set()
 
 
-class Stream:
+class Stream(Clients):
     """A client on each member, each writing as fast as it is answered: when writes were acknowledged by anybody."""
 
     def __init__(self, members, pause=0.002):
         self._members, self._pause = members, pause
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._write, args=(m,), daemon=True) for m in members]
+        super().__init__(*((self._write, m) for m in members))
         self.times = []
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
 
     def longest_gap(self, since, until):
         times = sorted(t for t in list(self.times) if since <= t <= until)
@@ -147,7 +136,7 @@ class Stream:
             connection.close()
 
 
-class Register:
+class Register(Clients):
     """One number that only grows, written by one client wherever it can, read on every member in access mode WRITE.
 
     Such a read is linearizable: never less than what was acknowledged, or answered to anybody on any member, before it began.
@@ -158,22 +147,10 @@ class Register:
 
     def __init__(self, members, pause=0.003):
         self._members, self._pause = members, pause
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._write, daemon=True),
-                         *(threading.Thread(target=self._read, args=(m,), daemon=True) for m in members)]
+        super().__init__((self._write,), *((self._read, m) for m in members))
         self.acknowledged = self.attempted = self.seen = 0
         self.reads = {m.name: 0 for m in members}
         self.stale = []
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
 
     def _write(self):
         connection, at = None, 0
