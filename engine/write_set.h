@@ -97,6 +97,12 @@ class WriteSetReader {
 public:
     /// kCorruption if the format is not known.
     static Result<WriteSetReader> open(std::string_view payload);
+    /// Over what stands behind the database, where another format holds it (region/codec.h).
+    static WriteSetReader over(DatabaseId database, std::string_view operations) {
+        WriteSetReader reader{operations};
+        reader.database_ = database;
+        return reader;
+    }
 
     [[nodiscard]] DatabaseId database() const noexcept { return database_; }
     /// false at the end. kCorruption naming the offset if an operation is unknown or cut off.
