@@ -1,0 +1,20 @@
+#include "base/hybrid_clock.h"
+
+#include <algorithm>
+
+namespace nornic {
+
+std::uint64_t HybridClock::next(std::uint64_t wall_ms) noexcept {
+    // A wall clock beyond the bound counts as one that stands still.
+    const std::uint64_t wall = wall_ms <= wall_ms_of(kHybridTimeMax) ? hybrid_time_of(wall_ms) : 0;
+    last_ = std::max(last_ + 1, wall);
+    return last_;
+}
+
+void HybridClock::observe(std::uint64_t time) noexcept {
+    if (time <= kHybridTimeMax) {
+        last_ = std::max(last_, time);
+    }
+}
+
+}  // namespace nornic
