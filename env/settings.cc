@@ -2,6 +2,7 @@
 
 #include "env/foreign_names.h"
 #include "env/raft.h"
+#include "env/region.h"
 #include "env/table.h"
 
 #include <boost/json.hpp>
@@ -322,10 +323,6 @@ Result<> check_relations(const Settings& s) {
     if (c.mode != "standalone") {
         NORNIC_TRY(check_cluster(s));
     }
-    if (c.mode == "multi_region" && c.region_id.empty()) {
-        return fail(ErrorCode::kInvalidArgument,
-                    "NORNICDB_CLUSTER_REGION_ID='': multi_region takes this region's name");
-    }
     for (const auto& [tls, prefix] : {std::pair{&s.bolt_tls, "NORNICDB_BOLT_TLS"},
                                       std::pair{&s.http_tls, "NORNICDB_HTTP_TLS"}}) {
         if (tls->enabled && (tls->certificate_file.empty() || tls->key_file.empty())) {
@@ -429,8 +426,11 @@ Result<Loaded> load(const Source& source) {
     NORNIC_TRY(read_secret(s.cluster));
     resolve(s.cluster);
     NORNIC_TRY(check_relations(s));
-    if (s.cluster.mode == "raft") {
+    if (s.cluster.mode == "raft" || s.cluster.mode == "multi_region") {
         NORNIC_TRY(resolve_raft(s.cluster));
+    }
+    if (s.cluster.mode == "multi_region") {
+        NORNIC_TRY(resolve_region(s.cluster));
     }
     return loaded;
 }

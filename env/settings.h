@@ -32,6 +32,13 @@ struct RaftPeerAddress {
     bool operator==(const RaftPeerAddress&) const = default;
 };
 
+/// What NORNICDB_CLUSTER_REMOTE_REGIONS says of one region.
+struct RemoteRegionAddresses {
+    std::string name;
+    std::vector<std::string> addresses;  // of any of its members
+    bool operator==(const RemoteRegionAddresses&) const = default;
+};
+
 struct ClusterSettings {
     std::string mode;  // standalone, ha_standby, raft, multi_region
     std::string node_id;
@@ -81,8 +88,12 @@ struct ClusterSettings {
     std::string region_id;
     std::string remote_regions;
     std::string cross_region_mode;
+    Duration cross_region_timeout{};
+    std::string cross_region_fallback;
     std::string conflict_strategy;
     std::string region_writes;
+    Duration region_clock_offset_max{};
+    std::vector<RemoteRegionAddresses> remote_region_list;  // resolved
 
     bool tls_enabled = false;
     std::string tls_certificate_file;

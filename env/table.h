@@ -140,6 +140,13 @@ Field raft_peers_field(Get get) {
             }};
 }
 template <class Get>
+Field remote_regions_field(Get get) {
+    return {"region:host:port, several with commas between", [get](Settings& s, const std::string& v) {
+                get(s) = v;  // likewise: resolve_region()
+                return true;
+            }};
+}
+template <class Get>
 Field optional_duration(Get get) {
     return {"a duration such as 500ms, 30s, 5m (plain numbers are seconds)",
             [get](Settings& s, const std::string& v) {

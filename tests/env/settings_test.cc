@@ -176,6 +176,43 @@ INSTANTIATE_TEST_SUITE_P(
                 {"NORNICDB_CLUSTER_REPLICATION_SECRET_FILE", "/no/such/secret"}},
         BadCase{
             "region", {{"NORNICDB_CLUSTER_MODE", "multi_region"}}, {"NORNICDB_CLUSTER_REGION_ID"}},
+        BadCase{"region_name",
+                {{"NORNICDB_CLUSTER_MODE", "multi_region"}, {"NORNICDB_CLUSTER_REGION_ID", "eu west"}},
+                {"NORNICDB_CLUSTER_REGION_ID='eu west'", "63"}},
+        BadCase{"remote_region",
+                {{"NORNICDB_CLUSTER_MODE", "multi_region"},
+                 {"NORNICDB_CLUSTER_REGION_ID", "us"},
+                 {"NORNICDB_CLUSTER_REMOTE_REGIONS", "eu:a:1,b:2"}},
+                {"NORNICDB_CLUSTER_REMOTE_REGIONS", "'b:2'", "region:host:port"}},
+        BadCase{"remote_region_name",
+                {{"NORNICDB_CLUSTER_MODE", "multi_region"},
+                 {"NORNICDB_CLUSTER_REGION_ID", "us"},
+                 {"NORNICDB_CLUSTER_REMOTE_REGIONS", "e/u:a:1"}},
+                {"NORNICDB_CLUSTER_REMOTE_REGIONS", "'e/u'"}},
+        BadCase{"own_region",
+                {{"NORNICDB_CLUSTER_MODE", "multi_region"},
+                 {"NORNICDB_CLUSTER_REGION_ID", "us"},
+                 {"NORNICDB_CLUSTER_REMOTE_REGIONS", "eu:a:1,us:b:2"}},
+                {"NORNICDB_CLUSTER_REMOTE_REGIONS", "'us:b:2'", "this region itself"}},
+        BadCase{"remote_region_twice",
+                {{"NORNICDB_CLUSTER_MODE", "multi_region"},
+                 {"NORNICDB_CLUSTER_REGION_ID", "us"},
+                 {"NORNICDB_CLUSTER_REMOTE_REGIONS", "eu:a:1,ap:a:1"}},
+                {"NORNICDB_CLUSTER_REMOTE_REGIONS", "a:1 twice"}},
+        BadCase{"remote_region_here",
+                {{"NORNICDB_CLUSTER_MODE", "multi_region"},
+                 {"NORNICDB_CLUSTER_REGION_ID", "us"},
+                 {"NORNICDB_CLUSTER_RAFT_PEERS", "n2:b:2"},
+                 {"NORNICDB_CLUSTER_REMOTE_REGIONS", "eu:b:2"}},
+                {"NORNICDB_CLUSTER_REMOTE_REGIONS", "'eu:b:2'", "this region"}},
+        BadCase{"region_timeout",
+                {{"NORNICDB_CLUSTER_MODE", "multi_region"},
+                 {"NORNICDB_CLUSTER_REGION_ID", "us"},
+                 {"NORNICDB_CLUSTER_CROSS_REGION_TIMEOUT", "1ms"}},
+                {"NORNICDB_CLUSTER_CROSS_REGION_TIMEOUT", "10ms"}},
+        BadCase{"region_fallback",
+                {{"NORNICDB_CLUSTER_CROSS_REGION_FALLBACK", "panic"}},
+                {"NORNICDB_CLUSTER_CROSS_REGION_FALLBACK", "degrade or refuse"}},
         BadCase{"secret",
                 {{"NORNICDB_CLUSTER_REPLICATION_SECRET", "short"}},
                 {"NORNICDB_CLUSTER_REPLICATION_SECRET", "32"}},
@@ -240,6 +277,28 @@ TEST(Settings, RaftPeersAreTheOthersWithTheirNamesWhereTheyAreGiven) {
     const std::vector<RaftPeerAddress> wanted = {
         {"node-2", "node2:7688"}, {"", "node3:7688"}, {"v6", "[::1]:9"}, {"", "[fe80::1]:9"}};
     EXPECT_EQ(loaded.value().settings.cluster.raft_peer_list, wanted);
+}
+
+TEST(Settings, SeveralEntriesOfARegionAreItsAddressesAndItsOwnGroupIsThatOfRaft) {
+    const auto loaded = load(with({{"NORNICDB_CLUSTER_MODE", "multi_region"},
+                                   {"NORNICDB_CLUSTER_REGION_ID", "us-east.1_a"},
+                                   {"NORNICDB_CLUSTER_RAFT_PEERS", "n2:b:2"},
+                                   {"NORNICDB_CLUSTER_REMOTE_REGIONS", "eu:a:1, ap:[::1]:9,eu:c:3"},
+                                   {"NORNICDB_CLUSTER_REGION_CLOCK_OFFSET_MAX", "250ms"}}));
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    const ClusterSettings& c = loaded.value().settings.cluster;
+    const std::vector<RemoteRegionAddresses> wanted = {{"eu", {"a:1", "c:3"}}, {"ap", {"[::1]:9"}}};
+    EXPECT_EQ(c.remote_region_list, wanted);
+    EXPECT_EQ(c.raft_peer_list, (std::vector<RaftPeerAddress>{{"n2", "b:2"}}));
+    EXPECT_EQ(c.cross_region_timeout, std::chrono::seconds{1});
+    EXPECT_EQ(c.cross_region_fallback, "degrade");
+    EXPECT_EQ(c.region_clock_offset_max, std::chrono::milliseconds{250});
+}
+
+TEST(Settings, ARegionMayBeginAlone) {
+    const auto loaded = load(with({{"NORNICDB_CLUSTER_MODE", "multi_region"}, {"NORNICDB_CLUSTER_REGION_ID", "us"}}));
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    EXPECT_TRUE(loaded.value().settings.cluster.remote_region_list.empty());
 }
 
 TEST(Settings, AMemberThatJoinsLeavesItselfOut) {
