@@ -96,6 +96,10 @@ private:
                                                   std::string{op.text},
                                                   std::string{op.text2}});
                 return success();
+            case WriteOp::kRegion:
+            case WriteOp::kMergeNode:
+            case WriteOp::kMergeRelationship:
+                break;  // in write sets of regions only
         }
         return fail(ErrorCode::kCorruption, "write set: unknown operation");
     }

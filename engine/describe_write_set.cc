@@ -336,6 +336,10 @@ void Describer::one(const WriteOperation& operation, Json& json) {
             json.key("uuid");
             json.text(operation.text2);
             return;
+        case WriteOp::kRegion:
+        case WriteOp::kMergeNode:
+        case WriteOp::kMergeRelationship:
+            break;
     }
     json.text("unknown");
 }

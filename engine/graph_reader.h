@@ -22,6 +22,8 @@
 
 namespace nornic::engine {
 
+struct EntityStamps;  // engine/region/stamps.h
+
 struct PropertyEntry {
     PropertyKeyId key;
     Value value;
@@ -30,10 +32,11 @@ struct PropertyEntry {
 /// nullptr if absent. `properties` is sorted by key.
 const Value* find_property(std::span<const PropertyEntry> properties, PropertyKeyId key) noexcept;
 
-/// What a node holds at one moment. labels sorted by id, properties by key.
+/// What a node holds at one moment. labels sorted by id, properties by key. Stamps: only where regions exchange writes.
 struct NodeData {
     std::vector<LabelId> labels;
     std::vector<PropertyEntry> properties;
+    std::shared_ptr<const EntityStamps> stamps = nullptr;
     [[nodiscard]] bool has_label(LabelId label) const noexcept;
     [[nodiscard]] const Value* property(PropertyKeyId key) const noexcept {
         return find_property(properties, key);
@@ -45,6 +48,7 @@ struct RelData {
     NodeId start;
     NodeId end;
     std::vector<PropertyEntry> properties;
+    std::shared_ptr<const EntityStamps> stamps = nullptr;
     [[nodiscard]] const Value* property(PropertyKeyId key) const noexcept {
         return find_property(properties, key);
     }

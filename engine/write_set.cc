@@ -1,5 +1,6 @@
 #include "engine/write_set.h"
 
+#include "engine/region/stamps.h"
 #include "engine/store/records.h"
 #include "graph/codec.h"
 
@@ -64,6 +65,23 @@ void WriteSetWriter::create_database(DatabaseId id, std::string_view name, std::
     out_.put_string(uuid);
 }
 
+void WriteSetWriter::change_region(std::string_view encoded) {
+    out_.put_u8(static_cast<std::uint8_t>(WriteOp::kRegion));
+    out_.put_string(encoded);
+}
+
+void WriteSetWriter::merge_node(NodeId id, const NodeData& data) {
+    op(WriteOp::kMergeNode, id.value);
+    encode_record(data, out_);
+    encode_stamps(*data.stamps, out_);
+}
+
+void WriteSetWriter::merge_relationship(RelId id, const RelData& data) {
+    op(WriteOp::kMergeRelationship, id.value);
+    encode_record(data, out_);
+    encode_stamps(*data.stamps, out_);
+}
+
 Result<WriteSetReader> WriteSetReader::open(std::string_view payload) {
     WriteSetReader reader{payload};
     const std::uint8_t format = reader.in_.get_u8();
@@ -94,6 +112,12 @@ Result<bool> WriteSetReader::next(WriteOperation& operation) {
         ok = ok && value <= std::numeric_limits<std::uint32_t>::max();
         operation.token = static_cast<std::uint32_t>(value);
     };
+    const auto stamps = [&](auto& data) {
+        auto decoded = std::make_shared<EntityStamps>();
+        const bool valid = decode_stamps(in_, *decoded);
+        data.stamps = std::move(decoded);
+        return valid;
+    };
     switch (operation.op) {
         case WriteOp::kCreateToken: {
             const std::uint64_t kind = in_.get_varint();
@@ -105,6 +129,7 @@ Result<bool> WriteSetReader::next(WriteOperation& operation) {
         }
         case WriteOp::kCreateNode:
             operation.id = in_.get_varint();
+            operation.node.stamps = nullptr;
             ok = decode_record(in_, operation.node);
             break;
         case WriteOp::kDeleteNode:
@@ -127,11 +152,21 @@ Result<bool> WriteSetReader::next(WriteOperation& operation) {
             break;
         case WriteOp::kCreateRelationship:
             operation.id = in_.get_varint();
+            operation.relationship.stamps = nullptr;
             ok = decode_record(in_, operation.relationship);
+            break;
+        case WriteOp::kMergeNode:
+            operation.id = in_.get_varint();
+            ok = decode_record(in_, operation.node) && stamps(operation.node);
+            break;
+        case WriteOp::kMergeRelationship:
+            operation.id = in_.get_varint();
+            ok = decode_record(in_, operation.relationship) && stamps(operation.relationship);
             break;
         case WriteOp::kPutIndex:
         case WriteOp::kPutConstraint:
         case WriteOp::kEraseCatalog:
+        case WriteOp::kRegion:
             operation.text = in_.get_string();
             break;
         case WriteOp::kPutCatalog:

@@ -38,6 +38,10 @@ enum class WriteOp : std::uint8_t {
     kPutCatalog = 15,         // key, value
     kEraseCatalog = 16,       // key
     kCreateDatabase = 17,     // id, name, uuid
+    // In write sets of regions only (engine/region/codec.h).
+    kRegion = 18,             // an encoded RegionChange
+    kMergeNode = 19,          // id, labels, properties, stamps: a seed's cells
+    kMergeRelationship = 20,  // id, type, start, end, properties, stamps
 };
 
 /// Appends to a string that the caller owns.
@@ -67,6 +71,12 @@ public:
     void put_catalog(std::string_view key, const Value& value);
     void erase_catalog(std::string_view key);
     void create_database(DatabaseId id, std::string_view name, std::string_view uuid);
+    /// `encoded`: encode_region_change() of region.h.
+    void change_region(std::string_view encoded);
+    /// Precondition: data has stamps. What is not live has no labels, properties or ends of any meaning unless awaited or
+    /// hidden.
+    void merge_node(NodeId id, const NodeData& data);
+    void merge_relationship(RelId id, const RelData& data);
 
 private:
     void op(WriteOp which, std::uint64_t id) {
@@ -86,10 +96,10 @@ struct WriteOperation {
     std::uint64_t id = 0;
     std::uint32_t token = 0;  // label, type or key
     TokenKind token_kind = TokenKind::kLabel;
-    NodeData node;         // kCreateNode; may be moved out
-    RelData relationship;  // kCreateRelationship; may be moved out
+    NodeData node;         // kCreateNode, kMergeNode (with stamps); may be moved out
+    RelData relationship;  // kCreateRelationship, kMergeRelationship (with stamps); may be moved out
     Value value;
-    std::string_view text;   // name, catalogue key or encoded rule; lives as long as the payload
+    std::string_view text;   // name, catalogue key, encoded rule or change of regions; lives as long as the payload
     std::string_view text2;  // kCreateDatabase: uuid
 };
 
