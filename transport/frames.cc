@@ -310,6 +310,22 @@ std::string_view type_name(const ClusterMessage& message) noexcept {
             return "StateDigest";
         case ClusterMessage::kStateVerdict:
             return "StateVerdict";
+        case ClusterMessage::kRegionStatus:
+            return "RegionStatus";
+        case ClusterMessage::kRegionPull:
+            return "RegionPull";
+        case ClusterMessage::kRegionBatch:
+            return "RegionBatch";
+        case ClusterMessage::kRegionAck:
+            return "RegionAck";
+        case ClusterMessage::kRegionReadRequest:
+            return "RegionReadRequest";
+        case ClusterMessage::kRegionReadResponse:
+            return "RegionReadResponse";
+        case ClusterMessage::kRegionCommand:
+            return "RegionCommand";
+        case ClusterMessage::kRegionCommandResponse:
+            return "RegionCommandResponse";
         case ClusterMessage::BODY_NOT_SET:
             break;
     }
@@ -369,6 +385,16 @@ std::string describe(const ClusterMessage& message) {
                                m.sequence(),
                                m.last(),
                                m.pairs().size());
+        }
+        case ClusterMessage::kRegionBatch: {
+            const RegionBatch& m = message.region_batch();
+            return fmt::format("RegionBatch stream={} sequence={} origin={} through={} seeding={} {} bytes packed",
+                               m.stream(),
+                               m.sequence(),
+                               m.origin(),
+                               m.through(),
+                               m.seeding(),
+                               m.packed().size());
         }
         case ClusterMessage::kLogReset: {
             const LogReset& m = message.log_reset();

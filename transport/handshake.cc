@@ -27,9 +27,10 @@ Refusal refuse(Reject::Code code, std::string reason) {
     return {code, std::move(reason)};
 }
 
-PeerInfo peer_info(const Hello& hello) {
+PeerInfo peer_info(const Hello& hello, NodeName id) {
     PeerInfo peer;
-    peer.id = hello.node_id();
+    peer.id = std::move(id);
+    peer.region = hello.region();
     peer.mode = hello.mode();
     peer.cluster_address = hello.cluster_address();
     peer.bolt_address = hello.bolt_address();
@@ -68,6 +69,7 @@ ClusterMessage make_hello(const Identity& identity, Lane lane, std::string_view 
     hello.set_software_version(identity.software_version);
     hello.set_instance(identity.instance);
     hello.set_revision(identity.revision);
+    hello.set_region(identity.self.region);
     return message;
 }
 
@@ -85,6 +87,15 @@ std::string Handshake::peer_name() const {
     return introduction_.peer.id.empty() ? "a peer" : fmt::format("node '{}'", introduction_.peer.id);
 }
 
+bool Handshake::is_foreign(const Hello& hello) const {
+    return identity_.self.mode == kMultiRegion && hello.mode() == kMultiRegion && !identity_.self.region.empty() &&
+           !hello.region().empty() && hello.region() != identity_.self.region;
+}
+
+NodeName Handshake::name_of(const Hello& hello) const {
+    return is_foreign(hello) ? foreign_name(hello.region(), hello.node_id()) : hello.node_id();
+}
+
 std::optional<Refusal> Handshake::check(const Hello& hello) const {
     const std::string& own = identity_.self.id;
     if (hello.node_id().empty() || hello.node_id().size() > kNameBytesMax || !printable(hello.node_id())) {
@@ -99,7 +110,8 @@ std::optional<Refusal> Handshake::check(const Hello& hello) const {
                                     &hello.cluster_address(),
                                     &hello.bolt_address(),
                                     &hello.http_address(),
-                                    &hello.software_version()}) {
+                                    &hello.software_version(),
+                                    &hello.region()}) {
         if (text->size() > kNameBytesMax || !printable(*text)) {
             return refuse(Reject::MALFORMED,
                           fmt::format("the Hello of node '{}' has a text longer than {} bytes or not printable",
@@ -114,6 +126,13 @@ std::optional<Refusal> Handshake::check(const Hello& hello) const {
                       fmt::format("the Hello of node '{}' names more than {} features, or one that is not printable",
                                   peer,
                                   kFeaturesMax));
+    }
+    if (hello.mode() == kMultiRegion && (hello.region() + hello.node_id()).find('/') != std::string::npos) {
+        return refuse(Reject::MALFORMED,
+                      fmt::format("node '{}' of region '{}' has a slash in one of these names, which parts them where a "
+                                  "member of another region is named",
+                                  peer,
+                                  hello.region()));
     }
     if (!Lane_IsValid(hello.lane())) {
         return refuse(Reject::MALFORMED,
@@ -140,7 +159,8 @@ std::optional<Refusal> Handshake::check(const Hello& hello) const {
                                   kVersionMin,
                                   kVersionMax));
     }
-    if (hello.cluster_id() != identity_.cluster_id) {
+    const bool foreign = is_foreign(hello);
+    if (!foreign && hello.cluster_id() != identity_.cluster_id) {
         return refuse(Reject::CLUSTER_ID,
                       fmt::format("node '{}' belongs to cluster '{}', node '{}' to cluster '{}'",
                                   peer,
@@ -148,7 +168,7 @@ std::optional<Refusal> Handshake::check(const Hello& hello) const {
                                   own,
                                   identity_.cluster_id));
     }
-    if (peer == own) {
+    if (!foreign && peer == own) {
         if (hello.instance() != 0 && hello.instance() == identity_.instance) {
             return refuse(Reject::NODE_ID,
                           fmt::format("node '{}' has dialed itself: its own address is among those of its peers", own));
@@ -184,13 +204,20 @@ std::optional<Refusal> Handshake::check(const Hello& hello) const {
 
 std::string Handshake::proof(Side by) const {
     const bool dialer = side_ == Side::kDialer;
+    NodeName own = identity_.self.id;
+    std::string cluster = identity_.cluster_id;
+    if (foreign_) {
+        own = foreign_name(identity_.self.region, own);
+        // Neither holds a line feed: both were checked to be printable.
+        cluster = (dialer ? cluster : peer_cluster_id_) + '\n' + (dialer ? peer_cluster_id_ : cluster);
+    }
     return membership_proof(identity_.secret,
                             by,
                             {.dialer_nonce = dialer ? nonce_ : peer_nonce_,
                              .acceptor_nonce = dialer ? peer_nonce_ : nonce_,
-                             .dialer_id = dialer ? identity_.self.id : introduction_.peer.id,
-                             .acceptor_id = dialer ? introduction_.peer.id : identity_.self.id,
-                             .cluster_id = identity_.cluster_id});
+                             .dialer_id = dialer ? own : introduction_.peer.id,
+                             .acceptor_id = dialer ? introduction_.peer.id : own,
+                             .cluster_id = cluster});
 }
 
 Handshake::Step Handshake::receive(const ClusterMessage& message) {
@@ -213,7 +240,9 @@ Handshake::Step Handshake::receive(const ClusterMessage& message) {
             }
             return step;
         }
-        introduction_ = {peer_info(hello),
+        foreign_ = is_foreign(hello);
+        peer_cluster_id_ = hello.cluster_id();
+        introduction_ = {peer_info(hello, name_of(hello)),
                          hello.lane(),
                          std::min(hello.version_max(), kVersionMax),
                          hello.instance(),
@@ -261,12 +290,13 @@ std::optional<Refusal> Handshake::receive_again(const Hello& hello) {
         comparable.set_nonce(peer_nonce_);  // Proven already.
     }
     std::optional<Refusal> refusal = check(comparable);
-    if (!refusal && (hello.node_id() != introduction_.peer.id || hello.lane() != introduction_.lane)) {
+    if (!refusal && (name_of(hello) != introduction_.peer.id || hello.region() != introduction_.peer.region ||
+                     hello.cluster_id() != peer_cluster_id_ || hello.lane() != introduction_.lane)) {
         refusal = refuse(Reject::MALFORMED,
-                         fmt::format("{} changed its id or lane within a connection", peer_name()));
+                         fmt::format("{} changed its id, region, cluster or lane within a connection", peer_name()));
     }
     if (!refusal) {
-        introduction_.peer = peer_info(hello);
+        introduction_.peer = peer_info(hello, name_of(hello));
         introduction_.revision = hello.revision();
     }
     return refusal;

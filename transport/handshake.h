@@ -74,6 +74,9 @@ public:
 private:
     enum class State : std::uint8_t { kHello, kProof, kDone };
     std::optional<Refusal> check(const Hello& hello) const;
+    /// Both are of multi_region, and of two regions: the clusters may differ, and so do names in this bus.
+    [[nodiscard]] bool is_foreign(const Hello& hello) const;
+    [[nodiscard]] NodeName name_of(const Hello& hello) const;
     [[nodiscard]] std::string proof(Side by) const;
 
     const Side side_;
@@ -82,6 +85,8 @@ private:
     State state_ = State::kHello;
     Lane lane_;
     std::string peer_nonce_;
+    std::string peer_cluster_id_;
+    bool foreign_ = false;
     Introduction introduction_;
 };
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nornic::transport {
@@ -18,15 +19,24 @@ namespace nornic::transport {
 /// Lanes are connections of their own, so that bulk data never delays heartbeats.
 inline constexpr std::size_t kLanes = 3;
 
+/// The one mode whose members also talk to other clusters than their own.
+inline constexpr std::string_view kMultiRegion = "multi_region";
+
+/// Of a member of another region: two regions may each have a "node-1". Neither part holds a slash.
+inline NodeName foreign_name(std::string_view region, std::string_view node_id) {
+    return std::string{region} + '/' + std::string{node_id};
+}
+
 /// What a member says of itself in its Hello, once it was verified.
 struct PeerInfo {
-    NodeName id;
+    NodeName id;  // of another region: foreign_name()
     std::string mode;
     std::string cluster_address;
     std::string bolt_address;
     std::string http_address;
     std::vector<std::string> features;
     bool witness = false;
+    std::string region;  // empty: this mode has none
     bool operator==(const PeerInfo&) const = default;
 };
 

@@ -15,7 +15,8 @@ namespace nornic::transport {
 
 struct Settings {
     std::string bind_address = "0.0.0.0:7688";  // NORNICDB_CLUSTER_BIND_ADDR; port 0: any free one
-    std::string cluster_id;                     // must be equal on all members; may be empty
+    std::string cluster_id;                     // must be equal on all members of a region; may be empty
+    std::string region;                         // NORNICDB_CLUSTER_REGION_ID in mode multi_region; else empty
     std::string software_version;
     /// What is spoken first on links that we dial; an accepted one answers in what it was spoken to.
     WireFormat wire_format = WireFormat::kProtobuf;

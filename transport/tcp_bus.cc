@@ -279,6 +279,7 @@ std::shared_ptr<Link> TcpBus::make_link(Link::Options options, tcp::socket socke
 Identity TcpBus::identity() const {
     Identity out;
     out.self = self_;
+    out.self.region = settings_.region;
     out.cluster_id = settings_.cluster_id;
     out.secret = settings_.secret;
     out.software_version = settings_.software_version;

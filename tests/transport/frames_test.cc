@@ -190,7 +190,7 @@ std::vector<ClusterMessage> one_of_each() {
 
 TEST(Encoding, EveryMessageSurvivesBothEncodings) {
     const auto messages = one_of_each();
-    EXPECT_EQ(messages.size(), 30U);
+    EXPECT_EQ(messages.size(), 38U);
     for (const ClusterMessage& message : messages) {
         for (const WireFormat format : {WireFormat::kProtobuf, WireFormat::kJson}) {
             const Frame frame = encode(message, format, 1 << 20).value();

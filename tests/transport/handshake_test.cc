@@ -102,6 +102,98 @@ TEST(Handshake, ProofIsAsTheProtocolPageComputesIt) {
     EXPECT_FALSE(equal_in_constant_time("ab", "abc"));
 }
 
+Identity regional(const NodeName& id, const std::string& region, const std::string& cluster, const std::string& secret = {}) {
+    Identity out = identity(id, secret);
+    out.self.mode = kMultiRegion;
+    out.self.region = region;
+    out.cluster_id = cluster;
+    return out;
+}
+
+TEST(Handshake, MembersOfTwoRegionsAgreeThoughTheirClustersDifferAndTheirNamesDoNot) {
+    for (const std::string& secret : {std::string{}, kSecret}) {
+        Handshake dialer{Side::kDialer, regional("node-1", "west", "group-w", secret), LANE_LOG};
+        Handshake acceptor{Side::kAcceptor, regional("node-1", "east", "group-e", secret), LANE_CONTROL};
+        const Outcome outcome = converse(dialer, acceptor);
+        EXPECT_TRUE(outcome.dialer.verified);
+        EXPECT_TRUE(outcome.acceptor.verified) << (outcome.acceptor.refusal ? outcome.acceptor.refusal->reason : "");
+        EXPECT_EQ(acceptor.introduction().peer.id, "west/node-1");
+        EXPECT_EQ(acceptor.introduction().peer.region, "west");
+        EXPECT_EQ(dialer.introduction().peer.id, "east/node-1");
+
+        Hello news = make_hello(regional("node-1", "west", "group-w"), LANE_LOG, "").hello();
+        news.set_bolt_address("elsewhere:7687");
+        EXPECT_FALSE(acceptor.receive_again(news));
+        EXPECT_EQ(acceptor.introduction().peer.id, "west/node-1");
+        EXPECT_EQ(acceptor.introduction().peer.bolt_address, "elsewhere:7687");
+        for (const auto& change : std::initializer_list<std::function<void(Hello&)>>{
+                 [](Hello& h) { h.set_region("north"); },
+                 [](Hello& h) { h.set_cluster_id("group-x"); },
+                 [](Hello& h) { h.set_node_id("node-2"); }}) {
+            Hello changed = news;
+            change(changed);
+            const auto refusal = acceptor.receive_again(changed);
+            ASSERT_TRUE(refusal);
+            EXPECT_EQ(refusal->code, Reject::MALFORMED);
+        }
+    }
+}
+
+TEST(Handshake, MembersOfOneRegionAgreeAsEver) {
+    Handshake dialer{Side::kDialer, regional("b", "west", "group-w", kSecret), LANE_LOG};
+    Handshake acceptor{Side::kAcceptor, regional("a", "west", "group-w", kSecret), LANE_CONTROL};
+    const Outcome outcome = converse(dialer, acceptor);
+    EXPECT_TRUE(outcome.dialer.verified);
+    EXPECT_TRUE(outcome.acceptor.verified);
+    EXPECT_EQ(acceptor.introduction().peer.id, "b");
+    EXPECT_EQ(acceptor.introduction().peer.region, "west");
+}
+
+TEST(Handshake, TheProofHoldsForThePairOfClustersAndRegionsThatWereNamed) {
+    Handshake dialer{Side::kDialer, regional("node-1", "west", "group-w", kSecret), LANE_LOG};
+    // Somebody between the two who says that he is of another region, and hands the proofs on.
+    ClusterMessage hello = dialer.hello();
+    hello.mutable_hello()->set_region("north");
+    Handshake acceptor{Side::kAcceptor, regional("node-1", "east", "group-e", kSecret), LANE_CONTROL};
+    const auto answers = acceptor.receive(hello).replies;
+    ASSERT_EQ(answers.size(), 2U);
+    EXPECT_FALSE(dialer.receive(answers[0]).refusal);
+    const auto step = dialer.receive(answers[1]);
+    ASSERT_TRUE(step.refusal);
+    EXPECT_EQ(step.refusal->code, Reject::PROOF);
+}
+
+TEST(Handshake, WhoIsOfNoOtherRegionNeedsTheSameClusterAndANameOfHisOwn) {
+    struct Row {
+        const char* name;
+        Identity dialer;
+        Reject::Code code;
+        const char* part;
+    };
+    Identity raft = regional("b", "west", "group-w");
+    raft.self.mode = "raft";
+    for (const Row& row : {Row{"of the same region", regional("b", "east", "other"), Reject::CLUSTER_ID, "cluster 'other'"},
+                           Row{"of no region", regional("b", "", "other"), Reject::CLUSTER_ID, "cluster 'other'"},
+                           Row{"of another mode", raft, Reject::CLUSTER_ID, "cluster 'group-w'"},
+                           Row{"the listener's name", regional("a", "east", "group-e"), Reject::NODE_ID, "two members"},
+                           Row{"a slash in the name", regional("west/b", "east", "group-e"), Reject::MALFORMED, "slash"},
+                           Row{"a slash in the region", regional("b", "we/st", "group-w"), Reject::MALFORMED, "slash"},
+                           Row{"a region that is too long",
+                               regional("b", std::string(300, 'w'), "group-w"),
+                               Reject::MALFORMED,
+                               "longer than"}}) {
+        Identity listener = regional("a", "east", "group-e");
+        listener.instance = 99;
+        Handshake dialer{Side::kDialer, row.dialer, LANE_LOG};
+        Handshake acceptor{Side::kAcceptor, listener, LANE_CONTROL};
+        const Outcome outcome = converse(dialer, acceptor);
+        ASSERT_TRUE(outcome.acceptor.refusal) << row.name;
+        EXPECT_EQ(outcome.acceptor.refusal->code, row.code) << row.name;
+        EXPECT_NE(outcome.acceptor.refusal->reason.find(row.part), std::string::npos) << outcome.acceptor.refusal->reason;
+        EXPECT_FALSE(outcome.dialer.verified) << row.name;
+    }
+}
+
 struct Disagreement {
     const char* name;
     std::function<void(Identity&)> change;  // of the dialer

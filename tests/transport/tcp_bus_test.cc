@@ -41,6 +41,31 @@ TEST(TcpBus, TellsEachSideWhoTheOtherIs) {
     EXPECT_EQ(pair.a.bus->authentication(), "none");
 }
 
+TEST(TcpBus, NamesMembersOfAnotherRegionByTheRegionToo) {
+    const auto of_region = [](const char* region) {
+        return [region](Settings& settings) {
+            settings.region = region;
+            settings.cluster_id = std::string{"group-"} + region;
+        };
+    };
+    Member west{"node-1", of_region("west")};
+    Member east{"node-1", of_region("east")};
+    west.self.mode = kMultiRegion;
+    east.self.mode = kMultiRegion;
+    west.start();
+    east.start({west.bus->address()});
+    ASSERT_TRUE(west.handler.wait_up("east/node-1"));
+    ASSERT_TRUE(east.handler.wait_up("west/node-1"));
+    EXPECT_EQ(west.handler.ups().front().region, "east");
+    EXPECT_TRUE(west.send("east/node-1", 1));
+    EXPECT_TRUE(east.send("west/node-1", 2));
+    ASSERT_TRUE(west.handler.wait_messages(1));
+    ASSERT_TRUE(east.handler.wait_messages(1));
+    EXPECT_EQ(west.handler.received().front().from, "east/node-1");
+    EXPECT_EQ(number_of(*east.handler.received().front().message), 1U);
+    EXPECT_EQ(west.stats_of("east/node-1").messages_received, 1U);
+}
+
 TEST(TcpBus, CarriesMessagesBothWaysInOrderOnEachLane) {
     Pair pair;
     pair.wait_lanes();
