@@ -137,6 +137,8 @@ struct RegionView {
     std::string reason;        // a sentence, where something is to be done
     NodeName leader;
     std::string leader_address;  // "host:port" of the cluster protocol
+    std::string leader_bolt_address;  // what clients dial; empty: not known
+    std::string leader_http_address;  // likewise
     std::uint64_t lag_entries = 0;    // of its log, not applied here; only the leader knows
     std::uint64_t lag_ms = 0;
     std::uint64_t unacked_entries = 0;  // of this log, not known to be applied there; only the leader knows
@@ -223,6 +225,9 @@ public:
     /// The value of NORNICDB_CLUSTER_MODE that selects this mode: "raft".
     [[nodiscard]] virtual std::string_view name() const noexcept = 0;
 
+    /// The hybrid time now, before each tick and whatever else the driver tells: what it draws for a write later is not
+    /// below it.
+    virtual void now(std::uint64_t /*hybrid_time*/) {}
     /// One tick interval has passed. Every time-out is counted in these.
     virtual void tick() {}
     /// So many intervals passed in which nothing ran here (the process was stopped, the machine slept). They count

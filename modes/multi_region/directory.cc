@@ -1,0 +1,380 @@
+// How groups become regions: numbers that all agree on, who is primary, and what every region has.
+#include "modes/multi_region/strategy.h"
+
+#include "engine/write_set.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace nornic::modes {
+namespace {
+
+std::vector<std::string> configured_names(const MultiRegionSettings& settings) {
+    std::vector<std::string> out{settings.region};
+    for (const RemoteRegion& remote : settings.remotes) {
+        out.push_back(remote.name);
+    }
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return out;
+}
+
+std::vector<engine::RegionRow> rows_of(const transport::RegionStatus& status) {
+    std::vector<engine::RegionRow> out;
+    for (const auto& row : status.regions()) {
+        engine::RegionRow next;
+        next.number = static_cast<RegionNumber>(row.number());
+        next.name = row.name();
+        next.history = row.history();
+        next.dropped = row.dropped();
+        out.push_back(std::move(next));
+    }
+    return out;
+}
+
+/// What another region says of itself is bounded before it is kept.
+bool well_formed(const transport::RegionStatus& status, std::string_view region) {
+    if (status.region() != region || status.regions_size() > engine::kRegionNumberMax || status.configured_size() > 64 ||
+        status.frontier_size() > engine::kRegionNumberMax + 1 || status.leader_address().size() > 300 ||
+        status.history().size() > 64) {
+        return false;
+    }
+    for (const auto& row : status.regions()) {
+        if (row.number() == 0 || row.number() > engine::kRegionNumberMax || row.name().empty() || row.name().size() > 63 ||
+            row.history().size() > 64) {
+            return false;
+        }
+    }
+    return true;
+}
+
+}  // namespace
+
+void MultiRegion::say_status(const NodeName& to) {
+    const ClusterView view = local_->view();
+    ClusterMessage message;
+    auto& status = *message.mutable_region_status();
+    status.set_region(settings_.region);
+    status.set_term(view.term.value);
+    status.set_leads(leads());
+    status.set_leader_id(view.leader);
+    for (const MemberView& member : view.members) {
+        if (member.id == view.leader) {
+            status.set_leader_address(member.cluster_address);
+        }
+    }
+    for (const std::string& name : configured_names(settings_)) {
+        status.add_configured(name);
+    }
+    for (const auto& row : state_->regions) {
+        auto& out = *status.add_regions();
+        out.set_number(row.number);
+        out.set_name(row.name);
+        out.set_history(row.number == state_->self ? history_ : row.history);
+        out.set_dropped(row.dropped);
+    }
+    status.set_epoch(state_->epoch);
+    status.set_primary(state_->primary);
+    status.set_pristine(state_->pristine);
+    status.set_history(history_);
+    status.set_hybrid_time(now_);
+    for (const std::uint64_t time : state_->frontier()) {
+        status.add_frontier(time);
+    }
+    say(to, Lane::LANE_CONTROL, std::move(message));
+}
+
+void MultiRegion::on_status(const NodeName& from, const transport::RegionStatus& status) {
+    if (!well_formed(status, region_of(from))) {
+        return;
+    }
+    Peer& peer = peers_[from];
+    peer.status = status;
+    peer.heard_tick = std::max<std::uint64_t>(tick_, 1);
+    if (!formed() || status.regions_size() == 0) {
+        return;
+    }
+    if (std::string why; directory_differs(status, why)) {
+        if (directory_why_ != why) {
+            directory_why_ = why;
+            event(why);
+        }
+        return;
+    }
+    directory_why_.clear();
+    for (const auto& row : status.regions()) {
+        if (row.number() == state_->self && row.dropped() && !dropped_here_) {
+            dropped_here_ = true;
+            event(fmt::format("Region '{}' says that this one, '{}', was dropped: it takes no writes any more and sends and gets none. "
+                              "Empty the data directories of its members and start it anew to come back as a new region.",
+                              status.region(),
+                              settings_.region));
+        }
+    }
+    if (status.epoch() > heard_epoch_) {
+        heard_epoch_ = status.epoch();
+        heard_primary_ = static_cast<RegionNumber>(std::min<std::uint32_t>(status.primary(), engine::kRegionNumberMax));
+    }
+}
+
+/// Two groups that numbered themselves unlike must never exchange a write: ids would collide.
+bool MultiRegion::directory_differs(const transport::RegionStatus& status, std::string& why) const {
+    for (const auto& row : status.regions()) {
+        const auto* by_number = state_->find(static_cast<RegionNumber>(row.number()));
+        const auto* by_name = state_->find(std::string_view{row.name()});
+        if ((by_number != nullptr && by_number->name != row.name()) ||
+            (by_name != nullptr && !by_name->dropped && !row.dropped() && by_name->number != row.number())) {
+            why = fmt::format(
+                "Region '{}' knows number {} as '{}', this one knows it as '{}': they were numbered apart, probably because "
+                "NORNICDB_CLUSTER_REMOTE_REGIONS differed at the first start. They exchange nothing. Empty one of them and start it again.",
+                status.region(),
+                row.number(),
+                row.name(),
+                by_number == nullptr ? "nothing" : by_number->name);
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- Forming ----
+
+/// This group is no region yet, and this member leads it. Numbers come from who has them; where nobody has, from the names in order.
+void MultiRegion::form() {
+    if (change_pending()) {
+        return;
+    }
+    const std::vector<std::string> mine = configured_names(settings_);
+    std::set<std::string_view> heard;
+    std::string differs;
+    for (const auto& [id, peer] : peers_) {
+        if (peer.heard_tick == 0) {
+            continue;
+        }
+        if (peer.status.regions_size() > 0) {
+            adopt(peer);
+            return;
+        }
+        heard.insert(peer.status.region());
+        if (!std::equal(mine.begin(), mine.end(), peer.status.configured().begin(), peer.status.configured().end())) {
+            differs = fmt::format("region '{}' names [{}] as regions, this one names [{}]: set NORNICDB_CLUSTER_REMOTE_REGIONS so that all "
+                                  "name the same, or start it once the others are regions",
+                                  peer.status.region(),
+                                  fmt::join(peer.status.configured(), ", "),
+                                  fmt::join(mine, ", "));
+        }
+    }
+    if (!differs.empty()) {
+        if (forming_why_ != differs) {
+            forming_why_ = differs;
+            event("This group is no region yet: " + differs);
+        }
+        return;
+    }
+    const bool all = std::all_of(settings_.remotes.begin(), settings_.remotes.end(),
+                                 [&](const RemoteRegion& remote) { return heard.contains(remote.name); });
+    if (all || tick_ - leads_since_tick_ >= settings_.form_ticks) {
+        form_alone();
+        return;
+    }
+    forming_why_ = "it waits for a word of the other regions";
+}
+
+bool MultiRegion::adopt(const Peer& from) {
+    std::vector<engine::RegionRow> rows = rows_of(from.status);
+    const auto own = std::find_if(rows.begin(), rows.end(),
+                                  [&](const auto& row) { return row.name == settings_.region && !row.dropped; });
+    if (!state_->pristine && !from.status.pristine()) {
+        const std::string why = fmt::format("both this group and region '{}' hold data from before they were regions, and ids would collide: "
+                                            "start one of them empty",
+                                            from.status.region());
+        if (forming_why_ != why) {
+            forming_why_ = why;
+            event("This group is no region yet: " + why);
+        }
+        return false;
+    }
+    if (own == rows.end()) {
+        // The primary region, or whoever leads it, adds new ones: one at a time gives out numbers.
+        if (asked_tick_ != 0 && tick_ - asked_tick_ < settings_.retry_ticks) {
+            return false;
+        }
+        const auto primary = std::find_if(rows.begin(), rows.end(), [&](const auto& row) { return row.number == from.status.primary(); });
+        const Peer* leader = primary == rows.end() ? nullptr : leader_of(primary->name);
+        if (leader == nullptr) {
+            forming_why_ = fmt::format("the primary region '{}' gives out numbers, and its leader is not connected",
+                                       primary == rows.end() ? "?" : primary->name);
+            return false;
+        }
+        asked_tick_ = tick_;
+        forming_why_ = fmt::format("it asked region '{}' to be taken in", primary->name);
+        ClusterMessage message;
+        auto& command = *message.mutable_region_command();
+        command.set_context(tick_);
+        command.set_kind(transport::RegionCommand::ADD);
+        command.set_region(settings_.region);
+        command.set_history(history_);
+        say(leader->info.id, Lane::LANE_CONTROL, std::move(message));
+        return false;
+    }
+    RegionChange change;
+    change.kind = RegionChange::Kind::kForm;
+    change.number = own->number;  // who is primary follows, where somebody was promoted: watch_directory()
+    // Numbered by the same names in the same order, nobody has anything that this group lacks; who was added later gets the
+    // others' data first.
+    const std::vector<std::string> mine = configured_names(settings_);
+    std::vector<std::string> theirs;
+    for (const auto& row : rows) {
+        theirs.push_back(row.name);
+    }
+    own->history = history_;
+    if (theirs == mine) {
+        own->cursor = LogIndex{1};
+    }
+    change.regions = std::move(rows);
+    return propose_change(change);
+}
+
+void MultiRegion::form_alone() {
+    RegionChange change;
+    change.kind = RegionChange::Kind::kForm;
+    RegionNumber number = 0;
+    for (const std::string& name : configured_names(settings_)) {
+        engine::RegionRow row;
+        row.number = ++number;
+        row.name = name;
+        if (name == settings_.region) {
+            row.history = history_;
+            row.cursor = LogIndex{1};  // it waits for nobody's data
+            change.number = number;
+        }
+        change.regions.push_back(std::move(row));
+    }
+    propose_change(change);
+}
+
+void MultiRegion::on_region_command(const NodeName& from, const transport::RegionCommand& command) {
+    ClusterMessage message;
+    auto& response = *message.mutable_region_command_response();
+    response.set_context(command.context());
+    const auto refuse = [&](std::string why) { response.set_reason(std::move(why)); };
+    if (command.kind() != transport::RegionCommand::ADD || command.region() != region_of(from) || command.region().size() > 63 ||
+        command.history().size() > 64) {
+        refuse("this version does not know the command");
+    } else if (!leads() || !primary()) {
+        refuse("this member does not lead the primary region");
+    } else if (const auto* row = state_->find(std::string_view{command.region()}); row != nullptr && !row->dropped) {
+        response.set_accepted(true);
+    } else if (change_pending()) {
+        refuse("another change is under way: ask again");
+    } else {
+        RegionNumber number = 1;
+        while (state_->find(number) != nullptr) {  // those of dropped regions are in their ids for ever
+            ++number;
+        }
+        if (number > engine::kRegionNumberMax) {
+            refuse(fmt::format("all {} numbers of regions are used up", engine::kRegionNumberMax));
+        } else {
+            RegionChange change;
+            change.kind = RegionChange::Kind::kAdd;
+            engine::RegionRow row_to_add;
+            row_to_add.number = number;
+            row_to_add.name = command.region();
+            row_to_add.history = command.history();
+            change.regions.push_back(std::move(row_to_add));
+            if (propose_change(change)) {
+                event(fmt::format("Region '{}' becomes number {}.", command.region(), number));
+                response.set_accepted(true);
+            } else {
+                refuse("too many writes are under way: ask again");
+            }
+        }
+    }
+    say(from, Lane::LANE_CONTROL, std::move(message));
+}
+
+// ---- Keeping the directory ----
+
+/// What other regions know and this one does not, one change at a time.
+void MultiRegion::watch_directory() {
+    if (change_pending() || !directory_why_.empty()) {
+        return;
+    }
+    if (heard_epoch_ > state_->epoch) {
+        RegionChange change;
+        change.kind = RegionChange::Kind::kPromote;
+        change.epoch = heard_epoch_;
+        change.number = heard_primary_;
+        propose_change(change);
+        return;
+    }
+    for (const auto& [id, peer] : peers_) {
+        if (peer.heard_tick == 0) {
+            continue;
+        }
+        for (const auto& row : rows_of(peer.status)) {
+            const auto* known = state_->find(row.number);
+            RegionChange change;
+            if (known == nullptr) {
+                change.kind = RegionChange::Kind::kAdd;
+                change.regions.push_back(row);
+            } else if (row.dropped && !known->dropped && known->number != state_->self) {
+                change.kind = RegionChange::Kind::kDrop;
+                change.number = row.number;
+            } else if (row.name == peer.status.region() && known->history.empty() && !row.history.empty()) {
+                change.kind = RegionChange::Kind::kHistory;
+                change.number = row.number;
+                change.history = row.history;
+            } else {
+                continue;
+            }
+            propose_change(change);
+            return;
+        }
+    }
+}
+
+/// Everything of every region up to this hybrid time is applied in every region, as far as it is known here.
+std::uint64_t MultiRegion::known_everywhere() const {
+    std::uint64_t out = UINT64_MAX;
+    const Frontier here = state_->frontier();
+    for (const auto& origin : state_->regions) {
+        if (origin.dropped) {
+            continue;
+        }
+        for (const auto& holder : state_->regions) {
+            if (!holder.dropped) {
+                const Frontier& frontier = holder.number == state_->self ? here : holder.reported;
+                out = std::min(out, engine::known_of(frontier, origin.number));
+            }
+        }
+    }
+    return out == UINT64_MAX ? 0 : out;
+}
+
+void MultiRegion::watch_watermark() {
+    if (tick_ % settings_.watermark_ticks != 0 || change_pending() || state_->regions.size() < 2) {
+        return;
+    }
+    record_reports();
+    const std::uint64_t everywhere = known_everywhere();
+    if (everywhere > state_->watermark && state_->tombstones > 0) {
+        RegionChange change;
+        change.kind = RegionChange::Kind::kWatermark;
+        change.time = everywhere;
+        propose_change(change);
+        return;
+    }
+    // Others collect up to what they know to be the end of this region's writes: a write of nothing moves that on.
+    if (state_->tombstones > 0 && state_->time > marked_time_ && !dropped_here_) {
+        std::string nothing;
+        const engine::WriteSetWriter begin{nothing, DatabaseId{2}};  // of no graph: the system database
+        static_cast<void>(begin);
+        if (propose_own(engine::stamp_write_set(header(), nothing), Own{})) {
+            marked_time_ = state_->time;
+        }
+    }
+}
+
+}  // namespace nornic::modes

@@ -1,0 +1,255 @@
+// The inside of the mode: the region's own strategy, and around it what goes between regions. strategy.cc passes on and
+// wraps; directory.cc is how groups become regions and who is primary; source.cc sends this region's writes, target.cc
+// takes those of others; reads.cc asks other regions how far a read must wait; view.cc shows all of it.
+//
+// Ids of what the mode itself proposes and reads have the top bit set: the driver does not know them and passes them over.
+#pragma once
+
+#include "modes/multi_region/multi_region.h"
+
+#include <deque>
+#include <map>
+#include <set>
+#include <string_view>
+#include <utility>
+
+namespace nornic::modes {
+
+using engine::Frontier;
+using engine::RegionChange;
+using engine::RegionNumber;
+using engine::RegionState;
+using engine::RegionWrites;
+
+class MultiRegion final : public Strategy {
+public:
+    MultiRegion(const StrategyStart& start, MultiRegionSettings settings, const LocalStrategy& local);
+
+    [[nodiscard]] std::string_view name() const noexcept override { return "multi_region"; }
+    void tick() override;
+    void now(std::uint64_t hybrid_time) override { now_ = std::max(now_, hybrid_time); }
+    void paused(std::uint64_t ticks) override { local_->paused(ticks); }
+    void peer_up(const PeerInfo& peer) override;
+    void peer_down(const NodeName& peer, transport::LostReason reason) override;
+    void step(const NodeName& from, const ClusterMessage& message) override;
+    Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override;
+    Result<> read(ReadId id, ReadConsistency level) override;
+    Result<> command(std::uint64_t id, const Command& command) override;
+    std::vector<CommandAnswer> take_answers() override;
+    void leave() override { local_->leave(); }
+    [[nodiscard]] bool left() const override { return local_->left(); }
+    std::vector<Outbound> take_messages() override;
+    [[nodiscard]] bool may_gather() const override { return local_->may_gather() && !holding(); }
+    Ready take_ready() override;
+    void persisted(LogIndex last) override;
+    void not_persisted(LogIndex first) override;
+    void applied(LogIndex last) override;
+    void state_digest(LogIndex index, const Result<std::uint64_t>& digest) override { local_->state_digest(index, digest); }
+    [[nodiscard]] bool serves() const override { return local_->serves(); }
+    void rewound(LogIndex last, bool whole) override;
+    void log_reset() override { local_->log_reset(); }
+    bool accepts_snapshot(const NodeName& from, Term term, LogIndex index, std::string_view history, std::string& reason) override {
+        return local_->accepts_snapshot(from, term, index, history, reason);
+    }
+    void snapshot_installed(const InstalledSnapshot& snapshot) override;
+    void snapshot_sent(const NodeName& to, std::optional<LogIndex> index) override { local_->snapshot_sent(to, index); }
+    void disk_stalled(bool stalled) override { local_->disk_stalled(stalled); }
+    [[nodiscard]] std::optional<LogIndex> wanted_from() const override;
+    [[nodiscard]] Term write_term() const override;
+    [[nodiscard]] LogIndex committed() const override { return local_->committed(); }
+    [[nodiscard]] ClusterView view() const override;
+
+private:
+    /// A member of another region, as it was heard last.
+    struct Peer {
+        PeerInfo info;
+        transport::RegionStatus status;
+        std::uint64_t heard_tick = 0;  // 0: it said nothing yet
+    };
+    /// What the mode itself proposed.
+    struct Own {
+        enum class Kind : std::uint8_t { kChange, kBatch };
+        Kind kind = Kind::kChange;
+        std::optional<std::uint64_t> command;  // whose answer it is
+        std::string done;                      // that answer
+        RegionNumber origin = 0;               // kBatch
+        std::uint64_t stream = 0;
+        std::uint64_t sequence = 0;
+        LogIndex index;  // 0: not placed yet
+        Term term;
+    };
+    /// A batch that came and is not durable here yet.
+    struct Arrived {
+        std::uint64_t sequence = 0;
+        LogIndex through;
+        std::optional<LogIndex> index;  // of the entry that holds it; nullopt: it holds nothing
+    };
+    /// The stream of another region's writes to here.
+    struct Inbound {
+        NodeName source;
+        std::uint64_t stream = 0;  // 0: none is asked for
+        std::uint64_t next_sequence = 1;
+        std::uint64_t heard_tick = 0;
+        bool seeding = false;
+        std::uint64_t seed_entities = 0;
+        std::uint64_t seed_estimate = 0;
+        std::deque<std::shared_ptr<const ClusterMessage>> waiting;  // batches in order, not proposed yet
+        std::deque<Arrived> arrived;                                // proposed, in order
+        std::uint64_t durable_sequence = 0;
+        LogIndex durable;
+        LogIndex source_last;
+        std::uint64_t acked_sequence = 0;  // what it was told
+        LogIndex acked_applied;
+        bool parked = false;
+        std::string refused;          // why there is no stream; kept until one begins
+        std::uint64_t retry_tick = 0;
+        // What it said of itself, newest: for the low-rate change that records it.
+        LogIndex through;
+        std::uint64_t through_time = 0;
+        Frontier frontier;
+        LogIndex acked;
+    };
+    /// The stream of this region's writes to another.
+    struct OutboundStream {
+        NodeName target;
+        std::uint64_t stream = 0;
+        std::uint64_t sequence = 0;      // sent last
+        std::uint64_t acked_sequence = 0;
+        std::uint32_t window = 1;
+        LogIndex scanned;                // everything up to here was sent or is not for others
+        std::uint64_t scanned_time = 0;  // of the last own write among it
+        LogIndex durable;                // there
+        LogIndex applied;
+        std::uint64_t sent_tick = 0;
+        std::uint64_t heard_tick = 0;
+        Frontier said_frontier;
+        LogIndex said_acked;
+        LogIndex said_through;
+        std::unique_ptr<engine::SeedReader> seed;
+    };
+
+    // strategy.cc
+    [[nodiscard]] bool leads() const { return local_->write_term().value != 0; }
+    [[nodiscard]] bool formed() const { return state_->self != 0; }
+    [[nodiscard]] bool primary() const { return formed() && state_->primary == state_->self; }
+    void event(std::string text) { events_.push_back(std::move(text)); }
+    void say(const NodeName& to, Lane lane, ClusterMessage message);
+    void refresh();
+    [[nodiscard]] engine::RegionHeader header() const;
+    /// Proposes to the local strategy; nullopt: it takes nothing now.
+    std::optional<ProposalId> propose_own(std::string write_set, Own own);
+    bool propose_change(const RegionChange& change, std::optional<std::uint64_t> command = {}, std::string done = {});
+    [[nodiscard]] bool change_pending() const;
+    void take_own(Ready& ready);
+    void finish_own();
+    void stopped_leading();
+    [[nodiscard]] std::string_view region_of(const NodeName& peer) const;
+    [[nodiscard]] const engine::RegionRow* row_of(const NodeName& peer) const;
+    /// The member of that region that leads there and is connected.
+    [[nodiscard]] const Peer* leader_of(std::string_view region) const;
+    [[nodiscard]] std::optional<std::vector<std::string>> dial();
+
+    // Semi-synchronous: what is committed here is not applied, so not answered, before another region has it.
+    [[nodiscard]] bool holding() const;
+    [[nodiscard]] LogIndex release(LogIndex committed) const;
+    void watch_degradation();
+    [[nodiscard]] LogIndex durable_elsewhere() const;
+
+    // directory.cc
+    void say_status(const NodeName& to);
+    void on_status(const NodeName& from, const transport::RegionStatus& status);
+    void form();
+    bool adopt(const Peer& from);
+    void form_alone();
+    void watch_directory();
+    void on_region_command(const NodeName& from, const transport::RegionCommand& command);
+    void watch_watermark();
+    [[nodiscard]] std::uint64_t known_everywhere() const;
+    [[nodiscard]] bool directory_differs(const transport::RegionStatus& status, std::string& why) const;
+
+    // source.cc
+    void on_pull(const NodeName& from, const transport::RegionPull& pull);
+    void on_ack(const NodeName& from, const transport::RegionAck& ack);
+    void pump_sources();
+    bool send_batch(RegionNumber number, OutboundStream& out);
+    void send_seed(OutboundStream& out);
+    void deliver(OutboundStream& out, transport::RegionBatch batch, const RegionWrites& writes);
+
+    // target.cc
+    void watch_streams();
+    void pull(const engine::RegionRow& row, Inbound& in, const NodeName& source);
+    void end_stream(Inbound& in, std::string why);
+    void on_batch(const NodeName& from, std::shared_ptr<const ClusterMessage> message);
+    void take_waiting(RegionNumber number, Inbound& in);
+    /// false: not now.
+    bool take_batch(RegionNumber number, Inbound& in, const transport::RegionBatch& batch);
+    void finish_seed(RegionNumber number, Inbound& in, const transport::RegionBatch& batch);
+    void advance_acks();
+    void record_reports();
+    [[nodiscard]] bool awaits_first_seed() const;
+
+    // reads.cc
+    void on_read_request(const NodeName& from, const transport::RegionReadRequest& request);
+    void on_read_response(const NodeName& from, const transport::RegionReadResponse& response);
+    void take_reads(Ready& ready);
+    void watch_reads(Ready& ready);
+
+    const StrategyStart start_;
+    const MultiRegionSettings settings_;
+    const std::unique_ptr<Strategy> local_;
+    engine::RegionData* const data_;
+    std::shared_ptr<const RegionState> state_;
+    std::string history_;
+    LogIndex applied_;
+    std::uint64_t tick_ = 0;
+    std::uint64_t now_ = 0;        // hybrid time, as the driver said it last
+    std::uint64_t proposed_time_ = 0;  // of the newest write that was offered here
+    std::uint64_t marked_time_ = 0;
+    std::uint64_t next_id_ = 1;
+    bool led_ = false;
+    std::uint64_t leads_since_tick_ = 0;
+
+    std::map<NodeName, Peer> peers_;  // connected members of other regions
+    std::map<ProposalId, Own> own_;
+    std::map<RegionNumber, Inbound> inbound_;
+    std::map<RegionNumber, OutboundStream> outbound_;
+
+    // Directory.
+    std::uint64_t heard_epoch_ = 0;  // the highest that anybody said
+    RegionNumber heard_primary_ = 0;
+    std::string forming_why_;
+    std::uint64_t asked_tick_ = 0;
+    bool dropped_here_ = false;      // others say that this region was given up
+    std::string directory_why_;      // how another region's directory differs
+
+    // Semi-synchronous.
+    bool degraded_ = false;
+    LogIndex held_up_to_;                // was committed at held_since_tick_
+    std::uint64_t held_since_tick_ = 0;
+    std::uint64_t degraded_count_ = 0;
+
+    // Reads across regions.
+    struct CrossRead {
+        std::optional<LogIndex> local;
+        std::size_t needed = 0;                    // other regions
+        std::map<RegionNumber, LogIndex> answers;  // in their logs
+        std::uint64_t asked_tick = 0;
+    };
+    std::map<ReadId, CrossRead> cross_reads_;
+    struct Asked {
+        NodeName from;
+        std::uint64_t context = 0;
+    };
+    std::map<ReadId, Asked> asked_reads_;  // of other regions, in the local strategy's hands
+
+    std::vector<std::string> local_dial_;
+    std::vector<std::string> dialed_;
+    std::vector<std::string> events_;
+    std::vector<CommandAnswer> answers_;
+    std::vector<Outbound> messages_;
+};
+
+inline constexpr std::uint64_t kOwnId = std::uint64_t{1} << 63;
+inline constexpr std::size_t kUnpackedMax = std::size_t{64} << 20;
+
+}  // namespace nornic::modes

@@ -1,0 +1,330 @@
+// Other regions' writes, taken in: asked for from the cursor on, proposed to the region's own log in order, acknowledged
+// once a majority here has them.
+#include "base/compress.h"
+#include "base/hybrid_clock.h"
+#include "modes/multi_region/strategy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace nornic::modes {
+namespace {
+
+constexpr std::size_t kProposedMax = 8;  // batches of one region in this region's log and not committed
+constexpr LogIndex kNotPlaced{UINT64_MAX};
+
+Frontier frontier_of(const google::protobuf::RepeatedField<std::uint64_t>& times) {
+    const int count = std::min<int>(times.size(), engine::kRegionNumberMax + 1);
+    return {times.begin(), times.begin() + count};
+}
+
+Result<RegionWrites> unpack(const transport::RegionBatch& batch) {
+    RegionWrites out;
+    out.origin = static_cast<RegionNumber>(batch.origin());
+    if (!batch.packed().empty()) {
+        NORNIC_TRY(const std::string bytes, decompress(batch.packed(), std::min<std::size_t>(batch.unpacked_bytes(), kUnpackedMax)));
+        transport::RegionWrites body;
+        if (!body.ParseFromString(bytes)) {
+            return fail(ErrorCode::kCorruption, "a batch of writes that cannot be read");
+        }
+        for (auto& entry : *body.mutable_entries()) {
+            out.writes.push_back({LogIndex{entry.index()}, entry.hybrid_time(), std::move(*entry.mutable_payload())});
+        }
+        for (auto& token : *body.mutable_tokens()) {
+            if (token.kind() > 2) {
+                return fail(ErrorCode::kCorruption, "a name of an unknown kind");
+            }
+            out.tokens.push_back({DatabaseId{token.database()}, static_cast<engine::TokenKind>(token.kind()), token.id(),
+                                  std::move(*token.mutable_name())});
+        }
+    }
+    out.through = LogIndex{batch.through()};
+    out.through_time = batch.through_time();
+    out.frontier = frontier_of(batch.frontier());
+    out.acked = LogIndex{batch.acked()};
+    return out;
+}
+
+}  // namespace
+
+/// One that was added to running regions takes no write and no stream before it has what they have: their logs may not hold
+/// what was deleted and forgotten since.
+bool MultiRegion::awaits_first_seed() const {
+    const auto* own = state_->find(state_->self);
+    return own != nullptr && own->cursor.value == 0 && state_->regions.size() > 1;
+}
+
+void MultiRegion::watch_streams() {
+    if (dropped_here_ || !directory_why_.empty()) {
+        for (auto& [number, in] : inbound_) {
+            if (in.stream != 0) {
+                end_stream(in, dropped_here_ ? "this region was dropped" : directory_why_);
+            }
+        }
+        return;
+    }
+    const bool first_seed = awaits_first_seed();
+    const bool seeding = std::any_of(inbound_.begin(), inbound_.end(), [](const auto& in) { return in.second.stream != 0; });
+    bool begun = false;
+    for (const auto& row : state_->regions) {
+        if (row.number == state_->self || row.dropped) {
+            inbound_.erase(row.number);
+            continue;
+        }
+        Inbound& in = inbound_[row.number];
+        const Peer* leader = leader_of(row.name);
+        if (in.stream != 0) {
+            if (leader != nullptr && leader->info.id != in.source) {
+                end_stream(in, fmt::format("'{}' leads there now", leader->info.id));
+            } else if (tick_ - in.heard_tick > settings_.retry_ticks) {
+                end_stream(in, "nothing came for a while");
+            } else {
+                take_waiting(row.number, in);
+                continue;
+            }
+        }
+        if (leader == nullptr || tick_ < in.retry_tick || (first_seed && (seeding || begun))) {
+            continue;
+        }
+        if (first_seed) {
+            in.seeding = true;
+        }
+        begun = true;
+        pull(row, in, leader->info.id);
+    }
+    advance_acks();
+}
+
+void MultiRegion::pull(const engine::RegionRow& row, Inbound& in, const NodeName& source) {
+    const bool seeding = in.seeding;
+    const std::string refused = std::move(in.refused);
+    in = Inbound{};
+    in.seeding = seeding;
+    in.refused = refused;
+    in.source = source;
+    // Never one that a member used that led before, nor of this process before a restart: the source would mistake its batches.
+    in.stream = (local_->write_term().value << 24) ^ (start_.seed << 44) ^ next_id_++;
+    in.stream += in.stream == 0 ? 1 : 0;
+    in.heard_tick = tick_;
+    in.durable = row.cursor;
+    in.through = row.cursor;
+    ClusterMessage message;
+    auto& request = *message.mutable_region_pull();
+    request.set_stream(in.stream);
+    request.set_cursor(row.cursor.value);
+    request.set_seed(seeding);
+    request.set_history(seeding ? std::string{} : row.history);
+    request.set_number(state_->self);
+    request.set_window(static_cast<std::uint32_t>(settings_.window_batches));
+    say(source, Lane::LANE_CONTROL, std::move(message));
+}
+
+void MultiRegion::end_stream(Inbound& in, std::string why) {
+    in.stream = 0;
+    in.waiting.clear();
+    in.arrived.clear();
+    in.parked = false;
+    in.refused = std::move(why);
+    in.retry_tick = tick_ + settings_.status_ticks;
+}
+
+void MultiRegion::on_batch(const NodeName& from, std::shared_ptr<const ClusterMessage> message) {
+    const auto& batch = message->region_batch();
+    const auto* row = row_of(from);
+    if (!led_ || row == nullptr || batch.origin() != row->number) {
+        return;
+    }
+    Inbound& in = inbound_[row->number];
+    if (in.stream == 0 || in.stream != batch.stream() || in.source != from) {
+        return;
+    }
+    in.heard_tick = tick_;
+    if (batch.sequence() != in.next_sequence) {
+        end_stream(in, fmt::format("batch {} came where {} was expected", batch.sequence(), in.next_sequence));
+        return;
+    }
+    ++in.next_sequence;
+    in.refused.clear();
+    in.source_last = std::max(in.source_last, LogIndex{batch.last_index()});
+    if (in.waiting.size() > settings_.window_batches) {
+        end_stream(in, "more batches came than were asked for");
+        return;
+    }
+    in.waiting.push_back(std::move(message));
+    take_waiting(row->number, in);
+    advance_acks();
+}
+
+void MultiRegion::take_waiting(RegionNumber number, Inbound& in) {
+    while (in.stream != 0 && !in.waiting.empty() && in.arrived.size() < kProposedMax) {
+        const auto message = in.waiting.front();
+        if (!take_batch(number, in, message->region_batch())) {
+            return;
+        }
+        if (in.stream != 0) {
+            in.waiting.pop_front();
+        }
+    }
+}
+
+bool MultiRegion::take_batch(RegionNumber number, Inbound& in, const transport::RegionBatch& batch) {
+    auto writes = unpack(batch);
+    if (!writes) {
+        end_stream(in, writes.error().message());
+        return false;
+    }
+    for (const auto& write : writes.value().writes) {
+        if (ahead_ms(write.time, wall_ms_of(now_)) > settings_.clock_offset_max_ms) {
+            if (!in.parked) {
+                in.parked = true;
+                event(fmt::format("Region {} writes {} ms in the future: a clock is wrong there or here. Its writes wait until it is their time, so that "
+                                  "they do not win over all that is written meanwhile. Look at the time synchronisation of both regions.",
+                                  number,
+                                  ahead_ms(write.time, wall_ms_of(now_))));
+            }
+            return false;
+        }
+    }
+    in.parked = false;
+    Arrived arrived;
+    arrived.sequence = batch.sequence();
+    arrived.through = LogIndex{batch.through()};
+    if (!writes.value().writes.empty()) {
+        auto localized = data_->localize(writes.value(), settings_.manual);
+        if (!localized) {
+            event(fmt::format("A batch of region {} cannot be merged: {}. The stream is begun again.", number, localized.error().message()));
+            end_stream(in, localized.error().message());
+            in.retry_tick = tick_ + settings_.retry_ticks;
+            return false;
+        }
+        if (!localized.value().empty()) {
+            Own own;
+            own.kind = Own::Kind::kBatch;
+            own.origin = number;
+            own.stream = in.stream;
+            own.sequence = batch.sequence();
+            if (!propose_own(std::move(localized.value()), std::move(own))) {
+                return false;
+            }
+            arrived.index = kNotPlaced;
+        }
+    }
+    if (in.seeding) {
+        in.seed_entities = batch.seed_entities();
+        in.seed_estimate = batch.seed_estimate();
+    }
+    if (batch.seed_done()) {
+        finish_seed(number, in, batch);
+    }
+    in.through = std::max(in.through, arrived.through);
+    in.through_time = std::max(in.through_time, batch.through_time());
+    if (!writes.value().frontier.empty()) {
+        in.frontier = std::move(writes.value().frontier);
+    }
+    in.acked = std::max(in.acked, LogIndex{batch.acked()});
+    in.arrived.push_back(arrived);
+    return true;
+}
+
+/// The log has all of the seed before these, so whatever becomes of them the seed is merged; without the last it is asked for again.
+void MultiRegion::finish_seed(RegionNumber number, Inbound& in, const transport::RegionBatch& batch) {
+    in.seeding = false;
+    const auto change_cursor = [&](RegionNumber which, LogIndex cursor, std::uint64_t time, Frontier frontier) {
+        RegionChange change;
+        change.kind = RegionChange::Kind::kCursor;
+        change.number = which;
+        change.cursor = cursor;
+        change.time = time;
+        change.frontier = std::move(frontier);
+        return propose_change(change);
+    };
+    bool done = true;
+    // What it holds of third regions need not come from them any more, and must not: it may be deleted and forgotten there.
+    for (const auto& cursor : batch.cursors()) {
+        const auto* row = state_->find(static_cast<RegionNumber>(cursor.number()));
+        if (row != nullptr && row->number != state_->self && row->number != number &&
+            (cursor.index() > row->cursor.value || cursor.hybrid_time() > row->cursor_time)) {
+            done = done && change_cursor(row->number, LogIndex{cursor.index()}, cursor.hybrid_time(), {});
+        }
+    }
+    if (batch.watermark() > state_->watermark) {
+        RegionChange change;
+        change.kind = RegionChange::Kind::kWatermark;
+        change.time = batch.watermark();
+        done = done && propose_change(change);
+    }
+    const auto* row = state_->find(number);
+    const auto leader = peers_.find(in.source);
+    if (leader != peers_.end() && row != nullptr && row->history != leader->second.status.history()) {
+        RegionChange change;
+        change.kind = RegionChange::Kind::kHistory;
+        change.number = number;
+        change.history = leader->second.status.history();
+        done = done && propose_change(change);
+    }
+    done = done && change_cursor(number, LogIndex{batch.through()}, batch.through_time(), frontier_of(batch.frontier()));
+    if (done && awaits_first_seed()) {
+        done = change_cursor(state_->self, LogIndex{1}, 0, {});
+    }
+    if (!done) {
+        end_stream(in, "too much was under way when the seed was complete");
+        in.seeding = true;
+        return;
+    }
+    event(fmt::format("The state of region {} was merged; its log goes on behind entry {}.", number, batch.through()));
+}
+
+void MultiRegion::advance_acks() {
+    const LogIndex committed = local_->committed();
+    for (auto& [number, in] : inbound_) {
+        if (in.stream == 0) {
+            continue;
+        }
+        while (!in.arrived.empty() && (!in.arrived.front().index || *in.arrived.front().index <= committed)) {
+            in.durable_sequence = in.arrived.front().sequence;
+            in.durable = std::max(in.durable, in.arrived.front().through);
+            in.arrived.pop_front();
+        }
+        const auto* row = state_->find(number);
+        const LogIndex applied = row == nullptr ? LogIndex{0} : row->cursor;
+        if (in.durable_sequence == in.acked_sequence && applied <= in.acked_applied) {
+            continue;
+        }
+        in.acked_sequence = in.durable_sequence;
+        in.acked_applied = applied;
+        ClusterMessage message;
+        auto& ack = *message.mutable_region_ack();
+        ack.set_stream(in.stream);
+        ack.set_sequence(in.durable_sequence);
+        ack.set_durable(in.durable.value);
+        ack.set_applied(applied.value);
+        say(in.source, Lane::LANE_LOG, std::move(message));
+        take_waiting(number, in);
+    }
+}
+
+/// Batches that hold writes record how far they reach; what came without any is recorded now and then.
+void MultiRegion::record_reports() {
+    for (const auto& [number, in] : inbound_) {
+        const auto* row = state_->find(number);
+        if (row == nullptr || in.stream == 0 || in.seeding || !in.arrived.empty() || !in.waiting.empty()) {
+            continue;
+        }
+        const bool news = in.through_time > row->cursor_time || in.acked > row->acked ||
+                          (!in.frontier.empty() && in.frontier != row->reported);
+        if (!news) {
+            continue;
+        }
+        RegionChange change;
+        change.kind = RegionChange::Kind::kCursor;
+        change.number = number;
+        change.cursor = std::max(in.through, row->cursor);
+        change.time = std::max(in.through_time, row->cursor_time);
+        change.frontier = in.frontier.empty() ? row->reported : in.frontier;
+        change.acked = std::max(in.acked, row->acked);
+        propose_change(change);
+    }
+}
+
+}  // namespace nornic::modes
