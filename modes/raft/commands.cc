@@ -68,6 +68,9 @@ Result<> Raft::command(std::uint64_t id, const Command& command) {
                 promotions_.push_back(id);
                 promotion_tick_ = tick_;
                 return success();
+            case Command::Kind::kPromoteRegion:
+            case Command::Kind::kDropRegion:
+                break;
         }
         return fail(ErrorCode::kUnsupported, "this mode has no such command");
     }();
