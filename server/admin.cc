@@ -2,6 +2,7 @@
 
 #include "observability/log.h"
 #include "server/membership.h"
+#include "server/modes_table.h"
 #include "server/status.h"
 
 #include <boost/json.hpp>
@@ -140,6 +141,23 @@ Result<> take_node_id(const json::object& body, modes::Command& command) {
     return success();
 }
 
+/// What is given up has to be named twice: all that only that region had is lost.
+Result<> take_region(const json::object& body, modes::Command& command) {
+    std::string confirmed;
+    NORNIC_TRY(take_text(body, "region", "a region's name", command.target));
+    NORNIC_TRY(take_text(body, "confirm", "the region's name", confirmed));
+    if (command.target.empty()) {
+        return fail(ErrorCode::kInvalidRequest, R"(The field "region" is missing: it takes a region's name.)");
+    }
+    if (confirmed != command.target) {
+        return fail(ErrorCode::kInvalidRequest,
+                    fmt::format("Dropping region '{0}' is for good: what it wrote and did not ship is lost to the others, and it comes "
+                                "back only as a new one without data. If that is meant, add \"confirm\": \"{0}\".",
+                                command.target));
+    }
+    return success();
+}
+
 Result<> take_member(const json::object& body, modes::Command& command) {
     NORNIC_TRY(take_node_id(body, command));
     NORNIC_TRY(take_text(body, "address", "host:port of the cluster port", command.address));
@@ -170,6 +188,8 @@ constexpr CommandPath kCommands[] = {
     {"/admin/transfer-leadership", Kind::kTransfer, "transferred", "to hand leadership over", take_target},
     {"/admin/cluster/add", Kind::kAddMember, "added", "to take in a member", take_member},
     {"/admin/cluster/remove", Kind::kRemoveMember, "removed", "to take out a member", take_node_id},
+    {"/admin/region/promote", Kind::kPromoteRegion, "promoted", "to make its region the primary one", take_force},
+    {"/admin/region/drop", Kind::kDropRegion, "dropped", "to drop a region", take_region},
     {"/admin/raft/transfer-leadership", Kind::kTransfer, "transferred", "to hand leadership over", take_target},
     {"/admin/raft/step-down", Kind::kStepDown, "stepped_down", "to step down", take_nothing},
     {"/admin/raft/snapshot", Kind::kSnapshot, "snapshot", "for a snapshot", take_nothing},
@@ -305,8 +325,14 @@ void handle_admin(const Member& member, const http::AdminRequest& request, Done 
             return reads ? done(document(200, shown.show(member))) : wrong_method("GET, HEAD");
         }
     }
+    if (request.path.starts_with("/admin/region/") && member.settings.cluster.mode != "multi_region") {
+        return done(bad_request(fmt::format("This member's mode is {}: it has no regions.", member.settings.cluster.mode)));
+    }
+    if (request.path == "/admin/region/status") {
+        return reads ? done(document(200, region_status(member))) : wrong_method("GET, HEAD");
+    }
     if (request.path == "/admin/raft/state") {
-        if (member.settings.cluster.mode != "raft") {
+        if (!is_raft(member.settings.cluster.mode)) {
             return done(bad_request(fmt::format("This member's mode is {}: it has no Raft state.", member.settings.cluster.mode)));
         }
         return reads ? done(document(200, raft_state(member))) : wrong_method("GET, HEAD");

@@ -144,6 +144,7 @@ std::unique_ptr<transport::MessageBus> make_bus(const env::Settings& settings,
     transport::Settings out;
     out.bind_address = cluster.bind_address;
     out.cluster_id = cluster.raft_cluster_id;
+    out.region = cluster.mode == "multi_region" ? cluster.region_id : std::string{};
     out.software_version = std::string{kVersion};
     out.wire_format =
         cluster.wire_format == "json" ? transport::WireFormat::kJson : transport::WireFormat::kProtobuf;
@@ -157,7 +158,7 @@ std::unique_ptr<transport::MessageBus> make_bus(const env::Settings& settings,
                cluster.tls_server_name};
     out.debug = cluster.debug;
     // A link that is dead is noticed no later than its member, and dialed again before it is given up.
-    if (cluster.mode == "raft") {
+    if (is_raft(cluster.mode)) {
         out.silence_timeout = std::clamp(cluster.raft_election_timeout, kRaftSilenceMin, kSilenceMax);
         out.reconnect_max = std::min(kRaftReconnectMax, cluster.raft_election_timeout / 2);
         out.reconnect_min = std::min(kRaftReconnectMin, out.reconnect_max);
@@ -179,7 +180,7 @@ modes::ReplicaSettings replica_settings(const env::Settings& settings) {
     out.log_retention_bytes = settings.cluster.log_retention_bytes;
     out.snapshot_bytes_per_second = settings.cluster.snapshot_bytes_per_second;
     out.gather = settings.cluster.ha_wal_batch_timeout;
-    if (settings.cluster.mode == "raft") {
+    if (is_raft(settings.cluster.mode)) {
         // At least two ticks a heartbeat, in whole milliseconds.
         out.tick_interval = std::min(
             out.tick_interval,

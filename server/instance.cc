@@ -136,7 +136,7 @@ Result<> Instance::start(std::string bolt_address, std::string http_address) {
 /// What peers are told of the data held here. Nothing is held before the first entry: the store's history is then one that
 /// nobody has to respect.
 std::vector<std::string> Instance::features() const {
-    if (mode_->name != "raft" || (log_->last_index() == LogIndex{0} && engine_->applied_index() == LogIndex{0})) {
+    if (!is_raft(mode_->name) || (log_->last_index() == LogIndex{0} && engine_->applied_index() == LogIndex{0})) {
         return {};
     }
     return {std::string{modes::kRaftHistoryFeature} + history()};
@@ -196,6 +196,10 @@ Result<> Instance::commit_catalog(const std::string& key, const std::optional<Va
     const Term began_in = replica_->term();
     if (began_in == Term{0}) {
         return write_refusal();
+    }
+    // A region that begins needs a user before it knows any other region.
+    if (auto refusal = making_first_user_.load() ? std::nullopt : primary_refusal()) {
+        return *refusal;
     }
     NORNIC_TRY(auto transaction, engine_->begin(options));
     if (row) {
@@ -309,10 +313,57 @@ RoutingAddresses Instance::routing(const std::string& asked) const {
         // Last, as drivers that read in order spare it; without it a lone primary would have no reader.
         out.readers.push_back(leader);
     }
+    if (const modes::RegionView* region = writing_region(view)) {
+        out.writers.clear();
+        if (!region->leader_bolt_address.empty()) {
+            out.writers.push_back(region->leader_bolt_address);
+        }
+    }
     if (out.readers.empty()) {
         out.readers = std::move(behind);  // a table without readers is no table to a driver
     }
     return out;
+}
+
+namespace {
+
+const modes::RegionView* primary_of(const modes::ClusterView& view) {
+    for (const modes::RegionView& region : view.regions) {
+        if (region.primary) {
+            return &region;
+        }
+    }
+    return nullptr;
+}
+
+/// "region 'us-east' (its leader is at host:7687)".
+std::string named(const modes::RegionView& region) {
+    const std::string& where = region.leader_bolt_address.empty() ? region.leader_address : region.leader_bolt_address;
+    return fmt::format("region '{}'{}", region.name, where.empty() ? " (no leader of it is known now)" : " (its leader is at " + where + ")");
+}
+
+}  // namespace
+
+const modes::RegionView* Instance::writing_region(const modes::ClusterView& view) const {
+    const modes::RegionView* primary = settings_.cluster.region_writes == "primary" ? primary_of(view) : nullptr;
+    return primary != nullptr && !primary->self ? primary : nullptr;
+}
+
+std::optional<Error> Instance::primary_refusal() const {
+    if (mode_->name != "multi_region") {
+        return std::nullopt;
+    }
+    const modes::ClusterView view = replica_->view();
+    const modes::RegionView* primary = primary_of(view);
+    if (primary == nullptr || primary->self) {
+        return std::nullopt;
+    }
+    // Not a code that makes a driver look for another member and try again: no member of this region takes it.
+    return Error{ErrorCode::kForbidden,
+                 fmt::format("Schema, users and databases are changed in the primary region alone, which is {}; this is region '{}'. "
+                             "POST /admin/region/promote makes this one the primary.",
+                             named(*primary),
+                             view.regions.front().name)};
 }
 
 Error Instance::write_refusal() const {
@@ -320,6 +371,13 @@ Error Instance::write_refusal() const {
         return Error{ErrorCode::kDatabaseUnavailable, "this member takes no writes since " + failure->message()};
     }
     const modes::ClusterView view = replica_->view();
+    if (const modes::RegionView* region = writing_region(view)) {
+        return Error{region->leader_bolt_address.empty() ? ErrorCode::kDatabaseUnavailable : ErrorCode::kNotLeader,
+                     fmt::format("No write operations are allowed directly on this database. Writes are taken by {} alone "
+                                 "(NORNICDB_CLUSTER_REGION_WRITES=primary).",
+                                 named(*region)),
+                     region->leader_bolt_address};
+    }
     if (view.leader.empty() || view.leader == view.self) {
         const std::string& why = view.reason;
         return Error{ErrorCode::kDatabaseUnavailable,

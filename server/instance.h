@@ -96,6 +96,9 @@ public:
     /// Why no write is taken now, in the words and with the code that make drivers find who takes it: kNotLeader with
     /// the writer's address as hint, or kDatabaseUnavailable while there is none.
     [[nodiscard]] Error write_refusal() const;
+    /// Why this region may not change schema, users and databases: another one is the primary. nullopt: it may, or the mode
+    /// has no regions.
+    [[nodiscard]] std::optional<Error> primary_refusal() const;
     /// For dbms.listConnections; null before the listener runs.
     void set_bolt_server(bolt::Server* server) { bolt_server_.store(server); }
     [[nodiscard]] bolt::Server* bolt_server() const noexcept { return bolt_server_.load(); }
@@ -122,6 +125,8 @@ private:
     void forget_plans();
     void add_metrics();
     [[nodiscard]] std::vector<std::string> features() const;
+    /// The region that takes all writes (NORNICDB_CLUSTER_REGION_WRITES=primary), if it is not this one.
+    [[nodiscard]] const modes::RegionView* writing_region(const modes::ClusterView& view) const;
 
     const env::Settings settings_;
     const std::map<std::string, std::string> explicit_settings_;

@@ -1,6 +1,7 @@
 #include "server/modes_table.h"
 
 #include "modes/hot_standby/hot_standby.h"
+#include "modes/multi_region/multi_region.h"
 #include "modes/raft/raft.h"
 #include "modes/standalone/standalone.h"
 #include "server/version.h"
@@ -14,6 +15,11 @@ namespace {
 
 std::uint32_t ticks(Duration time, Duration tick) {
     return static_cast<std::uint32_t>(std::clamp<std::int64_t>((time.count() + tick.count() - 1) / tick.count(), 1, INT32_MAX));
+}
+
+template <class Number = std::uint32_t>
+Number milliseconds(Duration time) {
+    return static_cast<Number>(std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
 }
 
 modes::StrategyFactory standalone(const env::ClusterSettings&, Duration) {
@@ -41,7 +47,7 @@ modes::StrategyFactory hot_standby(const env::ClusterSettings& cluster, Duration
     settings.heartbeat_ticks = ticks(cluster.ha_heartbeat, tick);
     settings.failover_ticks = ticks(cluster.ha_failover_timeout, tick);
     settings.degrade_ticks = ticks(cluster.ha_sync_timeout, tick);
-    settings.tick_ms = static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(tick).count());
+    settings.tick_ms = milliseconds(tick);
     settings.batch_entries_max = static_cast<std::size_t>(cluster.ha_wal_batch_size);
     return [settings](const modes::StrategyStart& start) { return modes::make_hot_standby(start, settings); };
 }
@@ -79,7 +85,7 @@ modes::StrategyFactory raft(const env::ClusterSettings& cluster, Duration tick) 
         cluster.raft_digest_interval.count() == 0 ? 0 : ticks(cluster.raft_digest_interval, tick);
     settings.snapshot_threshold = static_cast<std::uint64_t>(cluster.raft_snapshot_threshold);
     settings.trailing_logs = static_cast<std::uint64_t>(cluster.raft_trailing_logs);
-    settings.tick_ms = static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(tick).count());
+    settings.tick_ms = milliseconds(tick);
     return [settings](const modes::StrategyStart& start) {
         modes::RaftSettings own = settings;
         // The name may have been drawn at the first start, and the address follow from the port.
@@ -101,10 +107,44 @@ std::vector<std::string> raft_peers(const env::ClusterSettings& cluster) {
     return out;
 }
 
+modes::StrategyFactory multi_region(const env::ClusterSettings& cluster, Duration tick) {
+    modes::MultiRegionSettings settings;
+    settings.region = cluster.region_id;
+    for (const env::RemoteRegionAddresses& remote : cluster.remote_region_list) {
+        settings.remotes.push_back({remote.name, remote.addresses});
+    }
+    settings.semi_sync = cluster.cross_region_mode == "semi_sync";
+    settings.semi_sync_ticks = ticks(cluster.cross_region_timeout, tick);
+    settings.refuse_degraded = cluster.cross_region_fallback == "refuse";
+    settings.manual = cluster.conflict_strategy == "manual";
+    settings.primary_only = cluster.region_writes == "primary";
+    settings.clock_offset_max_ms = milliseconds<std::uint64_t>(cluster.region_clock_offset_max);
+    // What the mode counts in ticks of 10 ms, in ticks of any length.
+    const auto scaled = [&](std::uint32_t tens) { return ticks(tens * std::chrono::milliseconds{10}, tick); };
+    settings.status_ticks = scaled(settings.status_ticks);
+    settings.silent_ticks = scaled(settings.silent_ticks);
+    settings.form_ticks = scaled(settings.form_ticks);
+    settings.retry_ticks = scaled(settings.retry_ticks);
+    settings.watermark_ticks = scaled(settings.watermark_ticks);
+    settings.tick_ms = milliseconds(tick);
+    return [settings, local = raft(cluster, tick)](const modes::StrategyStart& start) {
+        return modes::make_multi_region(start, settings, local);
+    };
+}
+
+std::vector<std::string> multi_region_peers(const env::ClusterSettings& cluster) {
+    std::vector<std::string> out = raft_peers(cluster);
+    for (const env::RemoteRegionAddresses& remote : cluster.remote_region_list) {
+        out.insert(out.end(), remote.addresses.begin(), remote.addresses.end());
+    }
+    return out;
+}
+
 constexpr ModeEntry kModes[] = {
     {"standalone", false, modes::ReadConsistency::kOne, standalone, no_peers},
     {"ha_standby", true, modes::ReadConsistency::kOne, hot_standby, hot_standby_peers},
     {"raft", true, modes::ReadConsistency::kQuorum, raft, raft_peers},
+    {"multi_region", true, modes::ReadConsistency::kLocalQuorum, multi_region, multi_region_peers},
 };
 
 }  // namespace
@@ -115,7 +155,7 @@ Result<const ModeEntry*> find_mode(std::string_view name) {
         if (mode.name == name) {
             return &mode;
         }
-        known += (known.empty() ? "" : " and ") + std::string{mode.name};
+        known += (known.empty() ? "" : ", ") + std::string{mode.name};
     }
     return fail(ErrorCode::kUnsupported,
                 fmt::format("NORNICDB_CLUSTER_MODE='{}': version {} serves {} alone", name, kVersion, known));
@@ -123,7 +163,11 @@ Result<const ModeEntry*> find_mode(std::string_view name) {
 
 bool is_witness(const env::ClusterSettings& settings) {
     return (settings.mode == "ha_standby" && settings.ha_role == "witness") ||
-           (settings.mode == "raft" && settings.raft_role == "witness");
+           (is_raft(settings.mode) && settings.raft_role == "witness");
+}
+
+bool is_raft(std::string_view mode) {
+    return mode == "raft" || mode == "multi_region";
 }
 
 }  // namespace nornic::server

@@ -29,4 +29,7 @@ Result<const ModeEntry*> find_mode(std::string_view name);
 /// A member that has a vote and nothing else: no engine, no Bolt.
 bool is_witness(const env::ClusterSettings& settings);
 
+/// Its members are a Raft group: in multi_region, those of one region.
+bool is_raft(std::string_view mode);
+
 }  // namespace nornic::server

@@ -479,6 +479,7 @@ void add_server_procedures(ProcedureRegistry& registry, Instance& instance) {
     add_databases(registry, instance);
     add_transactions(registry, instance);
     add_cluster_procedures(registry, instance);
+    add_conflict_procedures(registry, instance);
     add_user_procedures(registry, instance);
 }
 

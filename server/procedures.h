@@ -34,6 +34,7 @@ Value strings(const std::vector<std::string>& texts);
 Value utc_time(std::int64_t wall_ns);
 
 void add_cluster_procedures(cypher::ProcedureRegistry& registry, Instance& instance);
+void add_conflict_procedures(cypher::ProcedureRegistry& registry, Instance& instance);
 void add_user_procedures(cypher::ProcedureRegistry& registry, Instance& instance);
 
 }  // namespace nornic::server

@@ -204,7 +204,9 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
     LogIndex latest = seen->empty() ? LogIndex{0} : seen->back().index;
     const bool causal =
         level.value() == modes::ReadConsistency::kOne || level.value() == modes::ReadConsistency::kLocalOne;
-    unconfirmed_ = !causal && confirm_later && confirms_later(options);
+    // That this member led says nothing of what other regions acknowledged.
+    const bool crosses = instance_.mode().name == "multi_region" && level.value() != modes::ReadConsistency::kLocalQuorum;
+    unconfirmed_ = !causal && !crosses && confirm_later && confirms_later(options);
     if (unconfirmed_) {
         // What is committed may have been shown by others before it is applied here.
         latest = std::max(latest, instance_.replica().committed());
@@ -245,7 +247,7 @@ bool QuerySession::confirms_later(const bolt::TransactionOptions& options) const
 /// confirmed afterwards: by the commit itself, if there is one, else here.
 void QuerySession::confirm(Done then) {
     instance_.replica().read_point(
-        modes::ReadConsistency::kQuorum,
+        modes::ReadConsistency::kLocalQuorum,
         std::nullopt,
         instance_.clock().now() + kBookmarkPatience,
         [this, &instance = instance_, then = std::move(then)](Result<LogIndex> point) {
@@ -553,6 +555,9 @@ Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(st
     }
     if (writes && !info.explain_only && instance_.mode().has_peers) {
         NORNIC_TRY(may_write());
+        if (auto refusal = info.schema || info.administration ? instance_.primary_refusal() : std::nullopt) {
+            return *refusal;
+        }
     }
     if (info.in_transactions && explicit_ && !info.explain_only) {
         return fail(ErrorCode::kTransactionStartFailed,

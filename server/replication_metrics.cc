@@ -1,5 +1,6 @@
 #include "server/replication_metrics.h"
 
+#include "server/modes_table.h"
 #include "server/status.h"
 
 #include <algorithm>
@@ -33,7 +34,7 @@ void refresh_peers(Metrics& metrics,
         }
         metrics.gauge("nornicdb_replication_peer_match_index", "Last log index durable on this peer.", labels)
             .set(known ? static_cast<double>(m.match_index.value) : kUnknown);
-        if (view.mode == "raft") {
+        if (is_raft(view.mode)) {
             metrics.gauge("nornicdb_raft_peer_match_lag", "Log entries that this peer has not yet.", labels)
                 .set(known ? static_cast<double>(stats.last_index.value) - static_cast<double>(m.match_index.value)
                            : kUnknown);
@@ -50,6 +51,43 @@ void refresh_peers(Metrics& metrics,
         };
         bytes("sent", p.bytes_sent);
         bytes("received", p.bytes_received);
+    }
+}
+
+/// One gauge each of another region; what only a leader knows is NaN elsewhere.
+void refresh_regions(Metrics& metrics, const modes::ClusterView& view) {
+    constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+    for (const modes::RegionView& r : view.regions) {
+        const MetricLabels labels{{"region", r.name}};
+        metrics.gauge("nornicdb_region_primary", "1 for the region that writes schema and users.", labels).set(r.primary ? 1 : 0);
+        if (r.self) {
+            continue;
+        }
+        const auto of_leader = [&](double value) { return view.is_leader() ? value : kUnknown; };
+        metrics.gauge("nornicdb_region_connected", "1 if this region is heard.", labels).set(r.connected ? 1 : 0);
+        metrics.gauge("nornicdb_region_lag_entries", "Entries of this region's log that are not applied here.", labels)
+            .set(of_leader(static_cast<double>(r.lag_entries)));
+        metrics.gauge("nornicdb_region_lag_seconds", "How old the newest write of this region that is applied here is, while there are newer ones.", labels)
+            .set(of_leader(static_cast<double>(r.lag_ms) / 1000.0));
+        metrics.gauge("nornicdb_region_unacked_entries", "Entries of this log that this region is not known to have.", labels)
+            .set(of_leader(static_cast<double>(r.unacked_entries)));
+    }
+    for (const auto& [name, value] : view.details) {
+        const auto set = [&metrics, number = std::strtod(value.c_str(), nullptr)](const char* metric, const char* help) {
+            metrics.gauge(metric, help).set(number);
+        };
+        if (name == "conflicts") {
+            set("nornicdb_region_conflicts_total", "Conflicts that merging other regions' writes found.");
+        } else if (name == "conflicts_open") {
+            set("nornicdb_region_conflicts_open", "Those that wait for somebody to resolve them.");
+        } else if (name == "tombstones") {
+            set("nornicdb_region_tombstones", "Deleted nodes and relationships that some region may not have heard of yet.");
+        } else if (name == "cross_region_mode") {
+            metrics
+                .gauge("nornicdb_region_semi_sync_degraded",
+                       "1 while semi_sync writes are acknowledged without another region, or refused for want of one.")
+                .set(value == "async" || value == "semi_sync" ? 0 : 1);
+        }
     }
 }
 
@@ -144,6 +182,7 @@ void add_replication_metrics(Metrics& metrics, std::function<Member()> member) {
             "Bytes of them received.",
             static_cast<double>(stats.snapshot_bytes_received));
         refresh_peers(metrics, now, view, stats);
+        refresh_regions(metrics, view);
     });
 }
 

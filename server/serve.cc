@@ -153,7 +153,7 @@ std::string as_list(const std::vector<std::string>& texts) {
 
 /// What this member was told, in one line.
 void announce_membership(const env::ClusterSettings& cluster, const modes::ClusterView& view) {
-    if (cluster.mode == "raft") {
+    if (is_raft(cluster.mode)) {
         std::vector<std::string> peers;
         for (const env::RaftPeerAddress& peer : cluster.raft_peer_list) {
             peers.push_back(peer.id.empty() ? peer.address : peer.id + " at " + peer.address);
@@ -168,6 +168,18 @@ void announce_membership(const env::ClusterSettings& cluster, const modes::Clust
                   as_list(cluster.raft_join_list),
                   cluster.raft_election_timeout / std::chrono::milliseconds{1},
                   cluster.raft_heartbeat_timeout / std::chrono::milliseconds{1});
+        if (cluster.mode == "multi_region") {
+            std::vector<std::string> remotes;
+            for (const env::RemoteRegionAddresses& remote : cluster.remote_region_list) {
+                remotes.push_back(fmt::format("{} at {}", remote.name, fmt::join(remote.addresses, " and ")));
+            }
+            log::info("Region '{}' (other regions: {}; {}; conflicts: {}; writes: {}).",
+                      cluster.region_id,
+                      as_list(remotes),
+                      cluster.cross_region_mode,
+                      cluster.conflict_strategy,
+                      cluster.region_writes);
+        }
         return;
     }
     log::info("Member '{}' of cluster '{}' on {}, started as {} (peer {}, {}, fence policy {}{}).",

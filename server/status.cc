@@ -1,5 +1,7 @@
 #include "server/status.h"
 
+#include "server/modes_table.h"
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -77,6 +79,40 @@ void add_progress(json::object& out,
     out["lag_seconds"] = or_unknown(seconds(lag_ms(asked, view, stats, m)));
 }
 
+/// What streams carry is known to the leader alone.
+json::array regions_of(const modes::ClusterView& view) {
+    json::array out;
+    for (const modes::RegionView& r : view.regions) {
+        const bool known = r.self || view.is_leader();
+        const auto or_unknown = [known](json::value value) { return known ? std::move(value) : json::value(nullptr); };
+        json::object one{{"name", r.name},
+                         {"number", r.number},
+                         {"self", r.self},
+                         {"primary", r.primary},
+                         {"connected", r.connected},
+                         {"dropped", r.dropped},
+                         {"state", r.state},
+                         {"leader", or_null(r.leader)},
+                         {"leader_address", or_null(r.leader_address)},
+                         {"leader_bolt_address", or_null(r.leader_bolt_address)},
+                         {"lag_entries", or_unknown(r.lag_entries)},
+                         {"lag_seconds", or_unknown(seconds(r.lag_ms))},
+                         {"unacked_entries", or_unknown(r.unacked_entries)}};
+        if (!r.reason.empty()) {
+            one["reason"] = r.reason;
+        }
+        out.push_back(std::move(one));
+    }
+    return out;
+}
+
+void add_regions(json::object& out, const modes::ClusterView& view) {
+    if (!view.regions.empty()) {
+        out["region"] = view.regions.front().name;
+        out["regions"] = regions_of(view);
+    }
+}
+
 http::Document document(int status, const json::object& body) {
     return {status, json::serialize(body)};
 }
@@ -90,7 +126,7 @@ std::vector<modes::MemberView> sorted_members(const modes::ClusterView& view) {
 }
 
 bool progress_known(const modes::ClusterView& view, const modes::MemberView& member) {
-    return view.mode != "raft" || view.is_leader() || member.id == view.self;
+    return !is_raft(view.mode) || view.is_leader() || member.id == view.self;
 }
 
 std::uint64_t lag_ms(const Member& asked,
@@ -135,6 +171,7 @@ http::Document health(const Member& member) {
         replication["lag_seconds"] = seconds(own_lag_ms(member, view, stats));
         replication["diverged_entries"] = stats.diverged_entries;
         replication["history"] = or_null(member.history);
+        add_regions(replication, view);
         add_how_to(replication, view);
         add_details(replication, view);
     }
@@ -151,7 +188,10 @@ http::Document ready(const Member& member) {
         return document(503, {{"status", "read-only"}, {"reason", "the disk is full"}});
     }
     const modes::ClusterView view = member.replica.view();
-    const bool able = view.is_leader() ? view.accepts_writes : view.state == "ready";
+    // Where another region takes the writes, a leader's work is to follow that.
+    const bool able = view.is_leader() && view.regions.empty() ? view.accepts_writes
+                      : view.is_leader() ? view.accepts_writes || view.state == "ready"
+                                         : view.state == "ready";
     json::object out{{"status", able ? "ready" : view.is_leader() ? "read-only" : "unavailable"}};
     if (member.bus != nullptr) {
         out["role"] = modes::to_string(view.role);
@@ -202,6 +242,7 @@ json::object cluster_status(const Member& member) {
                      {"diverged_entries", stats.diverged_entries},
                      {"snapshots_sent", stats.snapshots_sent},
                      {"snapshots_installed", stats.snapshots_installed}};
+    add_regions(out, view);
     add_how_to(out, view);
     add_details(out, view);
     if (member.bus != nullptr) {
@@ -300,6 +341,28 @@ json::object raft_state(const Member& member) {
                      {"learners", std::move(learners)},
                      {"members", std::move(members)}};
     add_details(out, view);
+    return out;
+}
+
+json::object region_status(const Member& member) {
+    const modes::ClusterView view = member.replica.view();
+    json::object out{{"node_id", view.self}, {"is_leader", view.is_leader()}, {"state", view.state}, {"reason", view.reason}, {"primary", nullptr}};
+    for (const modes::RegionView& r : view.regions) {
+        if (r.primary) {
+            out["primary"] = r.name;
+        }
+    }
+    out["region_writes"] = member.settings.cluster.region_writes;
+    out["conflict_strategy"] = member.settings.cluster.conflict_strategy;
+    add_regions(out, view);
+    for (const auto& [name, value] : view.details) {
+        for (const std::string_view shown :
+             {"cross_region_mode", "semi_sync_degradations", "region_epoch", "conflicts", "conflicts_open", "tombstones"}) {
+            if (name == shown) {
+                out[name] = detail(name, value);
+            }
+        }
+    }
     return out;
 }
 

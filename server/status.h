@@ -19,8 +19,10 @@ http::Document ready(const Member& member);
 boost::json::object cluster_status(const Member& member);
 boost::json::object replication_lag(const Member& member);
 boost::json::object wal_position(const Member& member);
-/// Of a member in Raft mode.
+/// Of a member of a Raft group.
 boost::json::object raft_state(const Member& member);
+/// Of a member in mode multi_region: the regions as this one sees them, and what it knows of conflicts.
+boost::json::object region_status(const Member& member);
 
 /// In the order of their names, whoever was asked.
 std::vector<modes::MemberView> sorted_members(const modes::ClusterView& view);

@@ -4,6 +4,7 @@
 #include "server/admin.h"
 #include "server/assembly.h"
 #include "server/replication_metrics.h"
+#include "server/modes_table.h"
 #include "server/status.h"
 #include "server/version.h"
 
@@ -43,7 +44,7 @@ Result<std::unique_ptr<Witness>> Witness::open(const env::Loaded& loaded, Clock&
         std::filesystem::exists(directory + "/store.current", ignored)) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("{}='witness', but '{}' holds a database: a witness takes a data directory of its own",
-                                settings.cluster.mode == "raft" ? "NORNICDB_CLUSTER_RAFT_ROLE" : "NORNICDB_CLUSTER_HA_ROLE",
+                                is_raft(settings.cluster.mode) ? "NORNICDB_CLUSTER_RAFT_ROLE" : "NORNICDB_CLUSTER_HA_ROLE",
                                 directory));
     }
     std::unique_ptr<Witness> out{new Witness{settings, clock}};

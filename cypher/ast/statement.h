@@ -224,7 +224,7 @@ struct DropSchemaCommand {
 struct ShowCommand {
     std::string
         what;  // "INDEXES", "CONSTRAINTS", "DATABASES", "DEFAULT DATABASE", "HOME DATABASE",
-               // "FUNCTIONS", "PROCEDURES", "TRANSACTIONS", "SETTINGS", "USERS", "CURRENT USER", …
+               // "FUNCTIONS", "PROCEDURES", "TRANSACTIONS", "SETTINGS", "CONFLICTS", "USERS", …
     std::string filter;          // "ALL", "RANGE", "UNIQUE", "BUILT IN", …; empty: none
     std::vector<ExprPtr> names;  // SHOW TRANSACTIONS 'a','b'; SHOW SETTINGS …; SHOW DATABASE name
     std::optional<std::vector<YieldItem>> yields;  // none: default columns

@@ -445,6 +445,8 @@ std::optional<ShowCommand> Parser::parse_show_subject() {
         s.what = "TRANSACTIONS";
     } else if (either("SETTING", "SETTINGS")) {
         s.what = "SETTINGS";
+    } else if (either("CONFLICT", "CONFLICTS")) {
+        s.what = "CONFLICTS";
     } else if (accept_words({"DEFAULT", "DATABASE"})) {
         s.what = "DEFAULT DATABASE";
         return s;

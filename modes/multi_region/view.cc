@@ -74,6 +74,8 @@ ClusterView MultiRegion::view() const {
             for (const MemberView& member : out.members) {
                 if (member.id == out.leader) {
                     region.leader_address = member.cluster_address;
+                    region.leader_bolt_address = member.bolt_address;
+                    region.leader_http_address = member.http_address;
                 }
             }
             out.regions.insert(out.regions.begin(), std::move(region));
@@ -87,6 +89,10 @@ ClusterView MultiRegion::view() const {
                     region.leader_address = peer.status.leader_address();
                 }
             }
+        }
+        if (const Peer* leader = leader_of(row.name)) {
+            region.leader_bolt_address = leader->info.bolt_address;
+            region.leader_http_address = leader->info.http_address;
         }
         region.unacked_entries = 0;
         const auto in = inbound_.find(row.number);

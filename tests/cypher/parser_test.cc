@@ -187,6 +187,8 @@ TEST(ParserCommands, TakesSchemaAndAdministration) {
         {"SHOW BUILT IN FUNCTIONS YIELD *", "SHOW BUILT IN FUNCTIONS YIELD *"},
         {"SHOW PROCEDURES EXECUTABLE", "SHOW PROCEDURES"},
         {"SHOW TRANSACTIONS 'a', 'b'", "SHOW TRANSACTIONS 'a', 'b'"},
+        {"SHOW CONFLICTS YIELD id, state WHERE state = 'open'", "SHOW CONFLICTS YIELD id, state WHERE state = 'open'"},
+        {"SHOW CONFLICT 'a'", "SHOW CONFLICTS 'a'"},
         {"SHOW DEFAULT DATABASE", "SHOW DEFAULT DATABASE"},
         {"SHOW DATABASE neo4j", "SHOW DATABASES 'neo4j'"},
         {"SHOW USERS", "SHOW USERS"},
