@@ -14,7 +14,7 @@ export JOBS
 
 help:
 	@echo 'make run       build, then start a standalone server on 127.0.0.1 (Bolt 7687, HTTP 7474, data in ./data)'
-	@echo 'make cluster   build, then start a local cluster: MODE=ha_standby or raft, with WITNESS=1 a voice without data'
+	@echo 'make cluster   build, then start a local cluster: MODE=ha_standby, raft or multi_region, with WITNESS=1 a voice without data'
 	@echo 'make test      build and run every test; the last line counts them'
 	@echo 'make release   only build: build/release/nornicdb'
 	@echo 'make bench     measure this machine, the server and the micro-benchmarks'

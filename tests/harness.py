@@ -14,6 +14,11 @@ and "Started." once it answers.
     with RaftCluster(3, links=True) as cluster:                # node-1 … node-3, each on ports of its own
         cluster.leader(), cluster.followers()
         cluster.links.isolate(cluster.leader().name); cluster.links.heal()
+
+    with MultiRegion(("east", "west"), 3) as world:            # east-1 … west-3: two groups that exchange writes
+        world["east"].leader()                                  # a region is a RaftCluster
+        world.cut("east", "west"); world.delay("east", "west", 0.05); world.heal()
+        world.wait_until_caught_up()
 """
 import base64
 import ctypes
@@ -401,31 +406,36 @@ class HotStandby(Cluster):
 
 
 class RaftCluster(Cluster):
-    """Members "node-1" … "node-n" and, if wanted, "witness-1" and "learner-1" ….
+    """Members "node-1" … "node-n" (or another prefix) and, if wanted, "witness-1" and "learner-1" ….
 
     `bootstrap` names who has RAFT_BOOTSTRAP=true, `size` counts the voters with data. With links=True each member's address is a
-    proxy's (proxy.Junctions), with links="namespaces" each has a network namespace (netns.py). Entering starts them all and
-    waits for them, unless start=False.
+    proxy's (proxy.Junctions; one that is given is shared with others), with links="namespaces" each has a network namespace
+    (netns.py). Entering starts them all and waits for them, unless start=False.
     """
 
     def __init__(self, size=3, witness=False, learners=0, bootstrap=("node-1",), election="1s", heartbeat="100ms", links=False,
-                 environment=None, start=True):
+                 environment=None, start=True, prefix="node"):
         super().__init__()
         self._start = start
         self._common = {"NORNICDB_CLUSTER_MODE": "raft", "NORNICDB_CLUSTER_RAFT_CLUSTER_ID": "tests",
                         "NORNICDB_CLUSTER_RAFT_ELECTION_TIMEOUT": election,
                         "NORNICDB_CLUSTER_RAFT_HEARTBEAT_TIMEOUT": heartbeat,
                         "NORNICDB_CLUSTER_REPLICATION_SECRET": self.SECRET, **(environment or {})}
-        voters = [f"node-{n}" for n in range(1, size + 1)] + (["witness-1"] if witness else [])
+        voters = [f"{prefix}-{n}" for n in range(1, size + 1)] + (["witness-1"] if witness else [])
         self.cluster_ports = {name: free_port() for name in voters}
         self.links = None
         self._spaces = None
         if links == "namespaces":
             from netns import Namespaces  # pylint: disable=import-outside-toplevel
             self.links = self._spaces = Namespaces(voters)
-        elif links:
+        elif links is True:
             from proxy import Junctions  # pylint: disable=import-outside-toplevel
             self.links = Junctions(self.cluster_ports)
+        elif links:
+            self.links = links
+            for name, port in self.cluster_ports.items():
+                links.add(name, port)
+        self._own_links = links is True or links == "namespaces"
         for name in voters:
             peers = ",".join(f"{other}:{self.address(other)}" for other in voters if other != name)
             self._make(name, {"NORNICDB_CLUSTER_RAFT_PEERS": peers,
@@ -440,7 +450,7 @@ class RaftCluster(Cluster):
             self.wait_until_ready()
 
     def close(self):
-        if self.links:
+        if self._own_links:
             self.links.close()
 
     def address(self, name):
@@ -553,6 +563,120 @@ class RaftCluster(Cluster):
 
     def transfer(self, target=""):
         return self.post("/admin/cluster/transfer-leadership", {"target": target} if target else {})
+
+
+class MultiRegion(Cluster):
+    """A RaftCluster a region, "east-1" … of "east"; their members reach each other through proxies that can be cut and slowed.
+
+    `of` holds settings of one region's members alone; `known` says which regions a region's settings name, by default all others.
+    """
+
+    def __init__(self, regions=("east", "west"), size=3, election="500ms", heartbeat="50ms", environment=None, of=None, known=None,
+                 start=True):
+        super().__init__()
+        from proxy import Junctions  # pylint: disable=import-outside-toplevel
+        self._start, self._size, self._raft = start, size, {"election": election, "heartbeat": heartbeat}
+        self._environment = environment or {}
+        self.links = Junctions({})
+        self.regions = {}
+        for name in regions:
+            self.add(name, (of or {}).get(name))
+        for name in regions:
+            self.know(name, (known or {}).get(name, [other for other in regions if other != name]))
+
+    def add(self, name, environment=None, know=()):
+        """A further region, not started."""
+        region = RaftCluster(self._size, bootstrap=(f"{name}-1",), links=self.links, prefix=name, start=False, **self._raft, environment={
+            "NORNICDB_CLUSTER_MODE": "multi_region", "NORNICDB_CLUSTER_REGION_ID": name,
+            "NORNICDB_CLUSTER_RAFT_CLUSTER_ID": name, **self._environment, **(environment or {})})
+        region.region = name
+        self.regions[name] = region
+        self.members.update(region.members)
+        if know:
+            self.know(name, know)
+        return region
+
+    def know(self, name, others):
+        """What REMOTE_REGIONS of its members is from their next start on: two addresses of each of the others."""
+        remotes = ",".join(f"{other}:{self.regions[other].address(member)}" for other in others
+                           for member in list(self.regions[other].members)[:2])
+        for member in self.regions[name].members.values():
+            member._environment["NORNICDB_CLUSTER_REMOTE_REGIONS"] = remotes
+
+    def __getitem__(self, name):
+        return self.regions.get(name) or self.members[name]
+
+    def begin(self):
+        if self._start:
+            self.start()
+
+    def start(self, *names):
+        """Starts all members of these regions, or of all, and waits until each takes writes and has what the others have."""
+        started = [member for name in names or self.regions for member in self.regions[name].members.values()]
+        for member in started:
+            member.spawn()
+        for member in started:
+            member.wait_until_started()
+        self.wait_until_caught_up()
+
+    def close(self):
+        self.links.close()
+
+    def _between(self, one, other):
+        return [(a, b) for a in self.regions[one].members for b in self.regions[other].members]
+
+    def cut(self, one, other):
+        for a, b in self._between(one, other):
+            self.links.cut(a, b)
+
+    def delay(self, one, other, seconds):
+        """Each piece of bytes arrives so much later, in both directions."""
+        for a, b in self._between(one, other):
+            self.links.delay(a, b, seconds)
+
+    def heal(self):
+        self.links.heal()
+
+    def running(self):
+        """Regions of which anybody runs."""
+        return [region for region in self.regions.values() if region.running()]
+
+    def status(self, name):
+        """What a region's leader says of the regions."""
+        return self.regions[name].leader().http("GET", "/admin/region/status")[1]
+
+    def lag(self, name):
+        """How many entries of other regions that run are missing here; None while that is not known."""
+        leaders = self.regions[name].leaders()
+        said = leaders and leaders[-1][1].replication()
+        if not said:
+            return None
+        awaited = {region.region for region in self.running()} - {name}
+        others = [r for r in said.get("regions", []) if r["name"] in awaited and not r["dropped"]]
+        if len(others) < len(awaited) or any(r["state"] != "streaming" for r in others):
+            return None
+        return sum(r["lag_entries"] for r in others)
+
+    def wait_until_caught_up(self, seconds=60):
+        """Until all members of each running region follow its leader, and the leader has all that the other regions have."""
+        def caught_up():
+            for region in self.running():
+                region.wait_until_ready(seconds)
+                if self.lag(region.region) != 0:
+                    return False
+            return True
+        try:
+            wait_for(caught_up, seconds, "regions that have all of each other")
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}: {self.said()}") from None
+
+    def said(self):
+        """What each region's leader, or all of its members, say of it, for people."""
+        out = {}
+        for name, region in self.regions.items():
+            leaders = region.leaders()
+            out[name] = leaders[-1][1].http("GET", "/admin/region/status")[1] if leaders else region.said()
+        return out
 
 
 class Clients:
