@@ -28,6 +28,8 @@ public:
     /// Later than all it gave or saw, also while the wall clock stands still or goes back. More than 65,536 in a millisecond
     /// are taken from the next one.
     std::uint64_t next(std::uint64_t wall_ms) noexcept;
+    /// What next() would give.
+    [[nodiscard]] std::uint64_t soonest(std::uint64_t wall_ms) const noexcept;
     /// What is drawn from now on is later than this. Times beyond kHybridTimeMax are passed over.
     void observe(std::uint64_t time) noexcept;
     /// The latest it gave or saw.

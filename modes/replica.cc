@@ -89,11 +89,30 @@ Result<> ReplicaImpl::replay(LogIndex to) {
         return success();
     }
     Result<> outcome = success();
+    std::uint64_t latest = 0;
     NORNIC_TRY(log_.read(LogIndex{from.value + 1}, to, [&](const Entry& entry) {
         outcome = engine_->apply(entry);
+        latest = std::max(latest, entry.hybrid_time);
         return outcome.has_value();
     }));
+    const MutexLock lock{mutex_};
+    hybrid_clock_.observe(latest);
     return outcome;
+}
+
+/// What is logged and not applied yet may be committed one day, and this member may write behind it.
+Result<> ReplicaImpl::observe_log(LogIndex applied) {
+    const LogIndex from{std::max(applied.value + 1, log_.first_index().value)};
+    std::uint64_t latest = 0;
+    if (from <= log_.last_index()) {
+        NORNIC_TRY(log_.read(from, log_.last_index(), [&](const Entry& entry) {
+            latest = std::max(latest, entry.hybrid_time);
+            return true;
+        }));
+    }
+    const MutexLock lock{mutex_};
+    hybrid_clock_.observe(latest);
+    return success();
 }
 
 Result<> ReplicaImpl::start() {
@@ -116,13 +135,17 @@ Result<> ReplicaImpl::start() {
         NORNIC_TRY(replay(std::min(start.hard_state.committed, log_.last_index())));
         start.history = engine_->history();
         std::tie(start.membership_index, start.membership) = engine_->membership();
+        start.regions = regions();
     }
     start.last_index = log_.last_index();
     NORNIC_TRY(start.last_term, log_.term_at(start.last_index));
     start.applied = applied_index();
+    NORNIC_TRY(observe_log(start.applied));
     {
         const MutexLock lock{mutex_};
+        observe_state();
         strategy_ = parts_.make_strategy(start);
+        strategy_->now(hybrid_clock_.soonest(wall_ms()));
     }
     make_transfers();
     if (settings_.own_threads) {
@@ -270,7 +293,7 @@ void ReplicaImpl::commit(std::string write_set, std::optional<Term> began_in, Co
     }
     if (!refusal) {
         const ProposalId id{next_id_++};
-        if (auto offered = strategy_->propose(id, std::move(write_set), next_hybrid_time()); offered) {
+        if (auto offered = strategy_->propose(id, std::move(write_set), hybrid_clock_.next(wall_ms())); offered) {
             proposed_.emplace(id, std::move(done));
             after_input(Where::kCaller);
             return;
@@ -306,7 +329,7 @@ void ReplicaImpl::read_point(ReadConsistency level,
         return;
     }
     if (causal) {
-        readers_.push_back({wanted, deadline, std::move(done)});
+        readers_.push_back({wanted, deadline, std::move(done), {}});
         stop_gathering();
         return;
     }
@@ -319,6 +342,47 @@ void ReplicaImpl::read_point(ReadConsistency level,
     }
     asked_reads_.emplace(id, AskedRead{bookmark, deadline, std::move(done)});
     after_input(Where::kCaller);
+}
+
+void ReplicaImpl::region_point(const std::string& history,
+                               LogIndex index,
+                               Deadline deadline,
+                               std::function<void(Result<LogIndex>)> done) {
+    if (const auto why = out_of_service()) {
+        done(*why);
+        return;
+    }
+    if (regions() == nullptr || history.empty() || regions()->region_state()->with_history(history) == nullptr) {
+        done(fail(ErrorCode::kNotFound, "no region of history " + history + " is known here"));
+        return;
+    }
+    Reader reader{index, deadline, std::move(done), history};
+    MutexLock lock{mutex_};
+    if (stopping_) {
+        lock.unlock();
+        reader.done(stopping_error());
+        return;
+    }
+    if (index <= latest_for(reader)) {
+        lock.unlock();
+        reader.done(applied_index());
+        return;
+    }
+    // Whoever applies what it waits for takes the mutex afterwards, and finds it here.
+    readers_.push_back(std::move(reader));
+    stop_gathering();
+}
+
+LogIndex ReplicaImpl::latest_for(const Reader& reader) const {
+    if (reader.history.empty()) {
+        return applied_index();
+    }
+    const auto state = regions()->region_state();
+    const auto* row = state->with_history(reader.history);
+    if (row == nullptr) {
+        return LogIndex{0};  // the state was replaced by one that does not know it
+    }
+    return row->number == state->self ? applied_index() : row->cursor;
 }
 
 std::optional<Term> ReplicaImpl::term_at(LogIndex index) {
@@ -399,6 +463,7 @@ void ReplicaImpl::message(const NodeName& from, Lane, std::shared_ptr<const Clus
     const MutexLock lock{mutex_};
     if (!halted()) {
         notice_pause();
+        strategy_->now(hybrid_clock_.soonest(wall_ms()));
         strategy_->step(from, *message);
         after_input(Where::kBus);
     }
@@ -422,6 +487,7 @@ void ReplicaImpl::tick() {
                       std::chrono::duration_cast<std::chrono::milliseconds>(clock_.now() - *since).count());
         }
         stalled_ = stalled;
+        strategy_->now(hybrid_clock_.soonest(wall_ms()));
         strategy_->tick();
         after_input(Where::kBus);
         Completions completions;
@@ -490,10 +556,14 @@ void ReplicaImpl::send_messages() {
     }
 }
 
-std::uint64_t ReplicaImpl::next_hybrid_time() {
-    const std::uint64_t wall = static_cast<std::uint64_t>(clock_.wall_ns() / 1'000'000) << 16;
-    last_hybrid_time_ = std::max(last_hybrid_time_ + 1, wall);
-    return last_hybrid_time_;
+std::uint64_t ReplicaImpl::wall_ms() const {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(clock_.wall_ns(), 0)) / 1'000'000;
+}
+
+void ReplicaImpl::observe_state() {
+    if (engine::RegionData* const data = regions()) {
+        hybrid_clock_.observe(data->region_state()->time);
+    }
 }
 
 // ---- What waits ----
@@ -506,11 +576,11 @@ void ReplicaImpl::watch_waiters(Completions& completions) {
             return false;
         }
         completions.emplace_back(
-            [done = std::move(reader.done), wanted = reader.wanted, applied = applied_index()] {
+            [done = std::move(reader.done), wanted = reader.wanted, latest = latest_for(reader)] {
                 done(fail(ErrorCode::kBookmarkTimeout,
                           fmt::format("not up to the requested version: {}. Latest database version is {}",
                                       wanted.value,
-                                      applied.value)));
+                                      latest.value)));
             });
         return true;
     });

@@ -83,6 +83,12 @@ public:
                             std::optional<LogIndex> bookmark,
                             Deadline deadline,
                             std::function<void(Result<LogIndex>)> done) = 0;
+    /// Done once what the region of this history had at `index` of its own log is applied here, with the index from which a
+    /// local read has it. kNotFound: no region of that history is known here; kBookmarkTimeout at the deadline.
+    virtual void region_point(const std::string& history,
+                              LogIndex index,
+                              Deadline deadline,
+                              std::function<void(Result<LogIndex>)> done) = 0;
     /// The term of the entry at `index`, if the log still knows it: for bookmarks of a lost branch.
     virtual std::optional<Term> term_at(LogIndex index) = 0;
 

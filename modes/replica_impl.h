@@ -3,6 +3,7 @@
 // replica_digest.cc reads it for comparison.
 #pragma once
 
+#include "base/hybrid_clock.h"
 #include "base/mutex.h"
 #include "modes/replica.h"
 
@@ -51,6 +52,10 @@ public:
                     std::optional<LogIndex> bookmark,
                     Deadline deadline,
                     std::function<void(Result<LogIndex>)> done) override;
+    void region_point(const std::string& history,
+                      LogIndex index,
+                      Deadline deadline,
+                      std::function<void(Result<LogIndex>)> done) override;
     std::optional<Term> term_at(LogIndex index) override;
     void command(const Command& command, Deadline deadline, std::function<void(Result<std::string>)> done) override;
     [[nodiscard]] LogIndex committed() const override;
@@ -71,6 +76,7 @@ private:
         LogIndex wanted;
         Deadline deadline;
         std::function<void(Result<LogIndex>)> done;
+        std::string history;  // whose log `wanted` is of; empty: this one's
     };
     struct AskedRead {
         std::optional<LogIndex> bookmark;
@@ -101,6 +107,7 @@ private:
 
     // replica.cc
     Result<> replay(LogIndex to);
+    Result<> observe_log(LogIndex applied);
     [[nodiscard]] Result<> check_log() const;
     /// What the strategy was told just now may have given it something to say or to do.
     void after_input(Where where) REQUIRES(mutex_);
@@ -118,7 +125,12 @@ private:
     void watch_loop();
     [[nodiscard]] bool halted() const REQUIRES(mutex_) { return stopping_ || failure_.has_value(); }
     [[nodiscard]] LogIndex applied_index() const;
-    std::uint64_t next_hybrid_time() REQUIRES(mutex_);
+    [[nodiscard]] std::uint64_t wall_ms() const;
+    /// What the state holds of other regions' writes is seen, too.
+    void observe_state() REQUIRES(mutex_);
+    [[nodiscard]] engine::RegionData* regions() const { return engine_ == nullptr ? nullptr : engine_->regions(); }
+    /// How far the log that a reader waits for is applied here.
+    [[nodiscard]] LogIndex latest_for(const Reader& reader) const;
 
     // replica_pump.cc
     /// Carries out Readies until there is nothing to do or the disk thread goes on with it. Precondition: pumping_.
@@ -186,7 +198,7 @@ private:
     bool stalled_ GUARDED_BY(mutex_) = false;  // the strategy was told of a hanging sync
     std::optional<Error> failure_ GUARDED_BY(mutex_);
     std::uint64_t next_id_ GUARDED_BY(mutex_) = 1;
-    std::uint64_t last_hybrid_time_ GUARDED_BY(mutex_) = 0;
+    HybridClock hybrid_clock_ GUARDED_BY(mutex_);  // saw all entries that are on disk here, or applied
     std::map<ProposalId, CommitDone> proposed_ GUARDED_BY(mutex_);  // offered, not yet in a Ready
     std::map<LogIndex, Waiting> waiting_ GUARDED_BY(mutex_);        // in the log, not yet applied
     std::deque<Entry> unapplied_ GUARDED_BY(mutex_);  // persisted, in index order; older ones are in the log

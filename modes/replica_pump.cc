@@ -347,6 +347,9 @@ void ReplicaImpl::written(Ready& ready, const Result<>& outcome, Completions& co
         if (!ready.entries.empty()) {
             const LogIndex first = ready.entries.front().index;
             const LogIndex last = ready.entries.back().index;
+            for (const Entry& entry : ready.entries) {
+                hybrid_clock_.observe(entry.hybrid_time);
+            }
             while (!unapplied_.empty() && unapplied_.back().index >= first) {
                 unapplied_.pop_back();
             }
@@ -459,6 +462,7 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
     }
     NORNIC_CHECK(!batch.value().empty(), "nothing to apply up to {}", committed.value);
     const LogIndex last = batch.value().back().index;
+    observe_state();
     strategy_->applied(last);
     for (auto& [index, view] : marked) {
         begin_digest(index, std::move(view));
@@ -497,7 +501,7 @@ void ReplicaImpl::release_readers(Completions& completions) {
     }
     const LogIndex applied = applied_index();
     std::erase_if(readers_, [&](Reader& reader) {
-        if (reader.wanted > applied) {
+        if (reader.wanted > (reader.history.empty() ? applied : latest_for(reader))) {
             return false;
         }
         completions.emplace_back([done = std::move(reader.done), applied] { done(applied); });

@@ -97,6 +97,7 @@ void ReplicaImpl::install_pending(Completions& completions) {
         give_up_waiting("it is unknown whether the transaction was committed: this member's state was replaced by the "
                         "primary's meanwhile",
                         completions);
+        observe_state();
         auto [membership_index, membership] = engine_->membership();
         strategy_->snapshot_installed({.index = info.index,
                                        .term = info.term,

@@ -31,7 +31,9 @@ std::string make_bookmark(std::string_view history, LogIndex index, std::optiona
                 : fmt::format("{}{}:{}", kPrefix, history, index.value);
 }
 
-Result<std::vector<Seen>> parse_bookmarks(const std::vector<std::string>& bookmarks, std::string_view history) {
+Result<std::vector<Seen>> parse_bookmarks(const std::vector<std::string>& bookmarks,
+                                          std::string_view history,
+                                          const std::vector<std::string>& regions) {
     std::vector<Seen> out;
     out.reserve(bookmarks.size());
     for (const std::string& bookmark : bookmarks) {
@@ -58,8 +60,11 @@ Result<std::vector<Seen>> parse_bookmarks(const std::vector<std::string>& bookma
         if (!index) {
             return invalid(bookmark, "has no index");
         }
-        if (rest.substr(0, colon) != history) {
-            return invalid(bookmark, "belongs to another history of this data");
+        if (const std::string_view named = rest.substr(0, colon); named != history) {
+            if (named.empty() || std::ranges::find(regions, named) == regions.end()) {
+                return invalid(bookmark, "belongs to another history of this data");
+            }
+            seen.history = named;
         }
         seen.index = LogIndex{*index};
         seen.text = bookmark.substr(0, 100);
@@ -67,6 +72,10 @@ Result<std::vector<Seen>> parse_bookmarks(const std::vector<std::string>& bookma
     }
     std::ranges::sort(out, {}, &Seen::index);
     return out;
+}
+
+Error foreign_bookmark(const Seen& seen) {
+    return invalid(seen.text, "belongs to another history of this data");
 }
 
 Error lost_branch(const Seen& seen) {

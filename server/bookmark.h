@@ -19,12 +19,18 @@ std::string make_bookmark(std::string_view history, LogIndex index, std::optiona
 struct Seen {
     LogIndex index;
     std::optional<Term> term;
-    std::string text;  // the bookmark, for messages
+    std::string text;     // the bookmark, for messages
+    std::string history;  // of another region, whose log the index is of; empty: this one's
 };
 
-/// What the bookmarks name, the latest last. kInvalidBookmark for what is none of ours or of another history.
-Result<std::vector<Seen>> parse_bookmarks(const std::vector<std::string>& bookmarks, std::string_view history);
+/// What the bookmarks name, the latest last. kInvalidBookmark for what is none of ours, or neither of this history nor of
+/// those of other regions.
+Result<std::vector<Seen>> parse_bookmarks(const std::vector<std::string>& bookmarks,
+                                          std::string_view history,
+                                          const std::vector<std::string>& regions = {});
 
+/// kInvalidBookmark of what is of no history that is known here.
+Error foreign_bookmark(const Seen& seen);
 /// kInvalidBookmark of something that clients saw and that is not part of this history any more.
 Error lost_branch(const Seen& seen);
 

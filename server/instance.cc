@@ -397,6 +397,19 @@ Error Instance::write_refusal() const {
                  writer};
 }
 
+std::vector<std::string> Instance::other_histories() const {
+    std::vector<std::string> out;
+    if (engine::RegionData* const data = engine_->regions()) {
+        const auto state = data->region_state();
+        for (const engine::RegionRow& row : state->regions) {
+            if (row.number != state->self && !row.history.empty()) {
+                out.push_back(row.history);
+            }
+        }
+    }
+    return out;
+}
+
 std::string Instance::bookmark(LogIndex index, std::optional<Term> term) const {
     if (!term) {
         term = replica_->term_at(index);

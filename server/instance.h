@@ -79,6 +79,8 @@ public:
     [[nodiscard]] std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
     /// The uuid in bookmarks. Another one once the state was replaced by a peer's of other origin.
     [[nodiscard]] std::string history() const { return engine_->history(); }
+    /// Those of other regions, whose bookmarks are waited for.
+    [[nodiscard]] std::vector<std::string> other_histories() const;
     const ModeEntry& mode() const noexcept { return *mode_; }
     [[nodiscard]] Member member() const { return {*replica_, bus_.get(), settings_, clock_, lag_, history()}; }
     const std::string& node_id() const noexcept { return node_id_; }

@@ -158,6 +158,22 @@ bool QuerySession::is_causal(const bolt::TransactionOptions& options) const {
     return level && (level.value() == modes::ReadConsistency::kOne || level.value() == modes::ReadConsistency::kLocalOne);
 }
 
+namespace {
+
+/// Moves what is of other regions' logs out of `seen`.
+std::vector<Seen> take_others(std::vector<Seen>& seen) {
+    std::vector<Seen> out;
+    for (const Seen& s : seen) {
+        if (!s.history.empty()) {
+            out.push_back(s);
+        }
+    }
+    std::erase_if(seen, [](const Seen& s) { return !s.history.empty(); });
+    return out;
+}
+
+}  // namespace
+
 Result<> QuerySession::check_branch(const std::vector<Seen>& seen) const {
     if (!instance_.mode().has_peers) {
         return success();
@@ -186,7 +202,7 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
         then(level.error());
         return;
     }
-    auto parsed = parse_bookmarks(options.bookmarks, instance_.history());
+    auto parsed = parse_bookmarks(options.bookmarks, instance_.history(), instance_.other_histories());
     if (!parsed) {
         const modes::ClusterView view = instance_.replica().view();
         const bool joining = instance_.mode().has_peers && !view.is_leader() && view.state != "ready";
@@ -197,6 +213,16 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
         return;
     }
     auto seen = std::make_shared<std::vector<Seen>>(std::move(parsed).value());
+    const Deadline deadline = instance_.clock().now() + kBookmarkPatience;
+    if (std::vector<Seen> others = take_others(*seen); !others.empty()) {
+        then = [this, others = std::move(others), deadline, then = std::move(then)](Result<> ready) {
+            if (ready) {
+                after_regions(others, deadline, then);
+            } else {
+                then(ready);
+            }
+        };
+    }
     if (const Result<> fine = check_branch(*seen); !fine) {
         then(fine.error());
         return;
@@ -215,7 +241,6 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
         then(success());
         return;
     }
-    const Deadline deadline = instance_.clock().now() + kBookmarkPatience;
     instance_.replica().read_point(
         unconfirmed_ ? modes::ReadConsistency::kOne : level.value(),
         latest == LogIndex{0} ? std::nullopt : std::optional{latest},
@@ -225,14 +250,39 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
             // session may be gone.
             boost::asio::post(instance.pool().io(), [this, &instance, seen, then, point] {
                 instance.pool().enter();
+                then(point ? check_branch(*seen) : not_reached(point.error()));
+                instance.pool().leave();
+            });
+        });
+}
+
+Error QuerySession::not_reached(const Error& error) const {
+    if (error.code() != ErrorCode::kBookmarkTimeout) {
+        return error;
+    }
+    return {ErrorCode::kBookmarkTimeout,
+            "Database '" + instance_.settings().default_database + "' " + error.message()};
+}
+
+/// One region after the other: it takes as long as the slowest.
+void QuerySession::after_regions(std::vector<Seen> seen, Deadline deadline, Done then) {
+    if (seen.empty()) {
+        then(success());
+        return;
+    }
+    const Seen next = std::move(seen.back());
+    seen.pop_back();
+    instance_.replica().region_point(
+        next.history,
+        next.index,
+        deadline,
+        [this, &instance = instance_, next, seen = std::move(seen), deadline, then = std::move(then)](Result<LogIndex> point) {
+            boost::asio::post(instance.pool().io(), [this, &instance, next, seen, deadline, then, point] {
+                instance.pool().enter();
                 if (point) {
-                    then(check_branch(*seen));
-                } else if (point.error().code() == ErrorCode::kBookmarkTimeout) {
-                    then(fail(ErrorCode::kBookmarkTimeout,
-                              "Database '" + instance.settings().default_database + "' " +
-                                  point.error().message()));
+                    after_regions(seen, deadline, then);
                 } else {
-                    then(point.error());
+                    then(point.error().code() == ErrorCode::kNotFound ? foreign_bookmark(next) : not_reached(point.error()));
                 }
                 instance.pool().leave();
             });

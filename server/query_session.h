@@ -67,6 +67,9 @@ private:
     /// The level of the transaction, the connection or the settings; the mode's own where none of them says one.
     Result<modes::ReadConsistency> level_of(const bolt::TransactionOptions& options) const;
     [[nodiscard]] bool is_causal(const bolt::TransactionOptions& options) const;
+    /// The same for bookmarks of other regions.
+    void after_regions(std::vector<Seen> seen, Deadline deadline, Done then);
+    [[nodiscard]] Error not_reached(const Error& error) const;
     /// What these bookmarks name is part of this member's history as far as it goes, or not there yet.
     Result<> check_branch(const std::vector<Seen>& seen) const;
     /// The refusal of a routing driver's transaction of mode WRITE.

@@ -1,6 +1,7 @@
 // The driver and standalone over a log in memory and an engine that is a mock.
 #include "modes/replica.h"
 
+#include "base/hybrid_clock.h"
 #include "modes/standalone/standalone.h"
 
 #include <gmock/gmock.h>
@@ -15,6 +16,39 @@ namespace {
 using testing::_;
 using testing::NiceMock;
 
+constexpr auto kWest = "history-of-west";
+
+/// Two regions; applying "west N" moves the cursor of the other one.
+class FakeRegions final : public engine::RegionData {
+public:
+    FakeRegions() {
+        auto& state = *state_;
+        state.self = 1;
+        state.regions = {{.number = 1, .name = "east", .history = "history"}, {.number = 2, .name = "west", .history = kWest}};
+    }
+    std::shared_ptr<const engine::RegionState> region_state() const override {
+        const std::lock_guard lock{mutex_};
+        return state_;
+    }
+    void change(const std::function<void(engine::RegionState&)>& how) {
+        const std::lock_guard lock{mutex_};
+        auto next = std::make_shared<engine::RegionState>(*state_);
+        how(*next);
+        state_ = std::move(next);
+    }
+    Result<> ship(const engine::LogEntry&, engine::RegionWrites&) const override { return success(); }
+    Result<std::string> localize(const engine::RegionWrites&, bool) override {
+        return fail(ErrorCode::kUnsupported, "not here");
+    }
+    Result<std::unique_ptr<engine::SeedReader>> begin_seed() override {
+        return fail(ErrorCode::kUnsupported, "not here");
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::shared_ptr<engine::RegionState> state_ = std::make_shared<engine::RegionState>();
+};
+
 /// The engine at the room's door: remembers what was applied.
 class FakeEngine final : public engine::EngineHost {
 public:
@@ -27,8 +61,15 @@ public:
             << "entries are applied in order, each once";
         applied_ = entry.index;
         payloads.push_back(entry.payload);
+        times.push_back(entry.hybrid_time);
+        if (with_regions && entry.payload.starts_with("west ")) {
+            fake_regions.change([&](engine::RegionState& state) {
+                state.regions[1].cursor = LogIndex{std::stoull(entry.payload.substr(5))};
+            });
+        }
         return success();
     }
+    engine::RegionData* regions() override { return with_regions ? &fake_regions : nullptr; }
     LogIndex applied_index() const override {
         const std::lock_guard lock{mutex_};
         return applied_;
@@ -69,6 +110,9 @@ public:
     std::pair<LogIndex, std::string> membership_told;
     LogIndex durable;
     std::vector<std::string> payloads;
+    std::vector<std::uint64_t> times;
+    bool with_regions = false;
+    FakeRegions fake_regions;
     std::string fail_on = "\x01never";
     std::function<void(LogIndex)> checkpoint_callback;
 
@@ -154,13 +198,123 @@ protected:
         parts.make_strategy = make_standalone;
         parts.engine = &engine;
         parts.log = &log;
-        parts.clock = &system_clock();
+        parts.clock = &clock;
         return parts;
     }
+    /// What somebody is told, once.
+    template <class T>
+    class Answer {
+    public:
+        std::function<void(Result<T>)> keep() {
+            return [this](Result<T> told) {
+                const std::lock_guard lock{mutex_};
+                EXPECT_FALSE(told_) << "answered twice";
+                told_.emplace(std::move(told));
+                changed_.notify_all();
+            };
+        }
+        bool given() {
+            const std::lock_guard lock{mutex_};
+            return told_.has_value();
+        }
+        Result<T> wait() {
+            std::unique_lock lock{mutex_};
+            changed_.wait(lock, [&] { return told_.has_value(); });
+            return *told_;
+        }
+
+    private:
+        std::mutex mutex_;
+        std::condition_variable changed_;
+        std::optional<Result<T>> told_;
+    };
+    /// The machine's, with a wall clock that can be set.
+    struct SkewedClock final : Clock {
+        Deadline now() const override { return system_clock().now(); }
+        std::int64_t wall_ns() const override { return wall.value_or(system_clock().wall_ns()); }
+        std::optional<std::int64_t> wall;
+    };
+    SkewedClock clock;
     FakeEngine engine;
     FaultyLog log;
     std::unique_ptr<Replica> replica;
 };
+
+TEST_F(ReplicaTest, ABookmarkOfAnotherRegionIsWaitedForByItsCursor) {
+    engine.with_regions = true;
+    start();
+    Answer<LogIndex> seventh;
+    Answer<LogIndex> ninth;
+    replica->region_point(kWest, LogIndex{9}, kNoDeadline, ninth.keep());
+    replica->region_point(kWest, LogIndex{7}, kNoDeadline, seventh.keep());
+    ASSERT_TRUE(replica->commit_and_wait("of this region"));
+    EXPECT_FALSE(seventh.given());
+    ASSERT_TRUE(replica->commit_and_wait("west 8"));
+    const auto point = seventh.wait();
+    ASSERT_TRUE(point);
+    EXPECT_EQ(point.value().value, 2U) << "an index of the local log";
+    EXPECT_FALSE(ninth.given());
+    ASSERT_TRUE(replica->commit_and_wait("west 12"));
+    EXPECT_TRUE(ninth.wait());
+    Answer<LogIndex> at_once;
+    replica->region_point(kWest, LogIndex{12}, kNoDeadline, at_once.keep());
+    EXPECT_TRUE(at_once.given());
+}
+
+TEST_F(ReplicaTest, ABookmarkOfAnotherRegionTimesOutOrIsOfNobody) {
+    engine.with_regions = true;
+    start();
+    Answer<LogIndex> late;
+    ASSERT_TRUE(replica->commit_and_wait("west 3"));
+    replica->region_point(kWest, LogIndex{9}, system_clock().now(), late.keep());
+    const auto refused = late.wait();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kBookmarkTimeout);
+    EXPECT_EQ(refused.error().message(), "not up to the requested version: 9. Latest database version is 3");
+    for (const char* history : {"", "history-of-nobody"}) {
+        Answer<LogIndex> unknown;
+        replica->region_point(history, LogIndex{1}, kNoDeadline, unknown.keep());
+        EXPECT_EQ(unknown.wait().error().code(), ErrorCode::kNotFound);
+    }
+    Answer<LogIndex> stopped;
+    replica->region_point(kWest, LogIndex{9}, kNoDeadline, stopped.keep());
+    replica->stop();
+    EXPECT_EQ(stopped.wait().error().code(), ErrorCode::kStopping);
+}
+
+TEST_F(ReplicaTest, WithoutRegionsNoBookmarkIsOfAnother) {
+    start();
+    Answer<LogIndex> unknown;
+    replica->region_point(kWest, LogIndex{1}, kNoDeadline, unknown.keep());
+    EXPECT_EQ(unknown.wait().error().code(), ErrorCode::kNotFound);
+}
+
+TEST_F(ReplicaTest, AWriteIsLaterThanAllThatIsOnDiskWhateverTheClockShows) {
+    const auto later = hybrid_time_of(static_cast<std::uint64_t>(system_clock().wall_ns()) / 1'000'000 + 3'600'000);
+    ASSERT_TRUE(log.append(std::vector<engine::LogEntry>{
+        {Term{1}, LogIndex{1}, later + 5, engine::EntryKind::kWriteSet, "of a fast clock"},
+        {Term{1}, LogIndex{2}, later, engine::EntryKind::kNoop, ""}}));
+    ASSERT_TRUE(log.sync());
+    start();
+    ASSERT_TRUE(replica->commit_and_wait("a"));
+    EXPECT_EQ(engine.times.back(), later + 6);
+    clock.wall = 0;  // 1970
+    ASSERT_TRUE(replica->commit_and_wait("b"));
+    EXPECT_EQ(engine.times.back(), later + 7);
+}
+
+TEST_F(ReplicaTest, AWriteIsLaterThanWhatTheStateHoldsOfOtherRegions) {
+    const auto later = hybrid_time_of(static_cast<std::uint64_t>(system_clock().wall_ns()) / 1'000'000 + 400);
+    engine.with_regions = true;
+    engine.fake_regions.change([&](engine::RegionState& state) { state.time = later; });
+    start();
+    ASSERT_TRUE(replica->commit_and_wait("a"));
+    EXPECT_GT(engine.times.back(), later);
+    engine.fake_regions.change([&](engine::RegionState& state) { state.time = later + (1 << 20); });
+    ASSERT_TRUE(replica->commit_and_wait("a merge, after which it is seen"));
+    ASSERT_TRUE(replica->commit_and_wait("b"));
+    EXPECT_GT(engine.times.back(), later + (1 << 20));
+}
 
 TEST_F(ReplicaTest, ACommitIsInTheLogAppliedAndNumberedFromOne) {
     start();

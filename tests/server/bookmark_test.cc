@@ -27,6 +27,23 @@ TEST(Bookmark, TheFormWithoutATermIsStillTaken) {
     EXPECT_FALSE(seen.value().at(0).term);
 }
 
+TEST(Bookmark, ThoseOfOtherRegionsSayWhose) {
+    const std::string west = "0bd1f1b2-4d55-4a4f-a5a7-6a3f6e3f0a11";
+    const auto seen = parse_bookmarks({make_bookmark(west, LogIndex{70}, Term{3}), make_bookmark(kHistory, LogIndex{7}, Term{1})},
+                                      kHistory,
+                                      {"fa9c1b5e-0000-4a4f-a5a7-6a3f6e3f0a11", west});
+    ASSERT_TRUE(seen) << seen.error().message();
+    EXPECT_EQ(seen.value().at(0).history, "");
+    EXPECT_EQ(seen.value().at(1).history, west);
+    EXPECT_EQ(seen.value().at(1).index, LogIndex{70});
+    for (const std::vector<std::string>& others : {std::vector<std::string>{}, {""}, {"another"}}) {
+        const auto refused = parse_bookmarks({make_bookmark(west, LogIndex{70}, Term{3})}, kHistory, others);
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidBookmark);
+    }
+    EXPECT_FALSE(parse_bookmarks({"nb1::5"}, kHistory, {""})) << "a region whose history is not known yet is nobody's";
+}
+
 TEST(Bookmark, WhatIsNoneOfOursIsInvalidNotWaitedFor) {
     for (const std::string& bad :
          {std::string{"garbage"},
