@@ -293,6 +293,7 @@ void ReplicaImpl::commit(std::string write_set, std::optional<Term> began_in, Co
     }
     if (!refusal) {
         const ProposalId id{next_id_++};
+        hybrid_clock_.observe(strategy_->latest_time());
         if (auto offered = strategy_->propose(id, std::move(write_set), hybrid_clock_.next(wall_ms())); offered) {
             proposed_.emplace(id, std::move(done));
             after_input(Where::kCaller);

@@ -228,6 +228,8 @@ public:
     /// The hybrid time now, before each tick and whatever else the driver tells: what it draws for a write later is not
     /// below it.
     virtual void now(std::uint64_t /*hybrid_time*/) {}
+    /// What it put into the log by itself is as late as this; what the driver draws for a write behind that is later.
+    [[nodiscard]] virtual std::uint64_t latest_time() const { return 0; }
     /// One tick interval has passed. Every time-out is counted in these.
     virtual void tick() {}
     /// So many intervals passed in which nothing ran here (the process was stopped, the machine slept). They count

@@ -218,13 +218,15 @@ Result<> MultiRegion::propose(ProposalId id, std::string write_set, std::uint64_
     return local_->propose(id, engine::stamp_write_set(header(), write_set), hybrid_time);
 }
 
-std::optional<ProposalId> MultiRegion::propose_own(std::string write_set, Own own) {
+std::optional<ProposalId> MultiRegion::propose_own(std::string write_set, Own own, std::uint64_t latest) {
     const ProposalId id{kOwnId | next_id_++};
-    // Never later than what the driver draws next, nor before what it drew last: times do not fall along the log.
-    const std::uint64_t time = std::max({proposed_time_, state_->time, now_ == 0 ? 0 : now_ - 1});
+    // Times do not fall along the log, and what is in an entry is not later than the entry: once it is applied, everything of
+    // this region up to that time is known here (RegionState::frontier()), so what comes behind must be later. latest_time().
+    const std::uint64_t time = std::max({proposed_time_, state_->time, now_ == 0 ? 0 : now_ - 1, latest});
     if (!local_->propose(id, std::move(write_set), time)) {
         return std::nullopt;
     }
+    proposed_time_ = time;
     own_.emplace(id, std::move(own));
     return id;
 }

@@ -28,6 +28,7 @@ public:
     [[nodiscard]] std::string_view name() const noexcept override { return "multi_region"; }
     void tick() override;
     void now(std::uint64_t hybrid_time) override { now_ = std::max(now_, hybrid_time); }
+    [[nodiscard]] std::uint64_t latest_time() const override { return proposed_time_; }
     void paused(std::uint64_t ticks) override { local_->paused(ticks); }
     void peer_up(const PeerInfo& peer) override;
     void peer_down(const NodeName& peer, transport::LostReason reason) override;
@@ -49,6 +50,10 @@ public:
     void rewound(LogIndex last, bool whole) override;
     void log_reset() override { local_->log_reset(); }
     bool accepts_snapshot(const NodeName& from, Term term, LogIndex index, std::string_view history, std::string& reason) override {
+        if (!region_of(from).empty()) {
+            reason = "members of other regions send no snapshots";
+            return false;
+        }
         return local_->accepts_snapshot(from, term, index, history, reason);
     }
     void snapshot_installed(const InstalledSnapshot& snapshot) override;
@@ -137,7 +142,8 @@ private:
     void refresh();
     [[nodiscard]] engine::RegionHeader header() const;
     /// Proposes to the local strategy; nullopt: it takes nothing now.
-    std::optional<ProposalId> propose_own(std::string write_set, Own own);
+    /// `latest`: of what is in it.
+    std::optional<ProposalId> propose_own(std::string write_set, Own own, std::uint64_t latest = 0);
     bool propose_change(const RegionChange& change, std::optional<std::uint64_t> command = {}, std::string done = {});
     [[nodiscard]] bool change_pending() const;
     void take_own(Ready& ready);

@@ -174,7 +174,9 @@ bool MultiRegion::take_batch(RegionNumber number, Inbound& in, const transport::
         end_stream(in, writes.error().message());
         return false;
     }
+    std::uint64_t latest = 0;
     for (const auto& write : writes.value().writes) {
+        latest = std::max(latest, write.time);
         if (ahead_ms(write.time, wall_ms_of(now_)) > settings_.clock_offset_max_ms) {
             if (!in.parked) {
                 in.parked = true;
@@ -204,7 +206,7 @@ bool MultiRegion::take_batch(RegionNumber number, Inbound& in, const transport::
             own.origin = number;
             own.stream = in.stream;
             own.sequence = batch.sequence();
-            if (!propose_own(std::move(localized.value()), std::move(own))) {
+            if (!propose_own(std::move(localized.value()), std::move(own), latest)) {
                 return false;
             }
             arrived.index = kNotPlaced;
