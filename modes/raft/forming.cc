@@ -255,6 +255,9 @@ void Raft::watch_addresses() {
 }
 
 std::optional<std::vector<std::string>> Raft::dial() {
+    if (std::exchange(dial_tick_, tick_) == tick_) {
+        return std::nullopt;
+    }
     std::set<std::string> wanted;
     for (const auto& [id, member] : core_.configuration().members) {
         if (id != start_.self) {

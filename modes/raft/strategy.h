@@ -96,7 +96,7 @@ private:
     void ask_to_leave();
     void consider_bootstrap();
     void watch_addresses();
-    /// Whom the bus should dial, if that is news.
+    /// Whom the bus should dial, if that is news; looked at once a tick.
     [[nodiscard]] std::optional<std::vector<std::string>> dial();
 
     // digest.cc
@@ -155,6 +155,7 @@ private:
     std::string refused_why_;
     std::uint64_t asked_tick_ = 0;
     std::vector<std::string> dialed_;
+    std::uint64_t dial_tick_ = UINT64_MAX;  // when it was last looked at
     std::uint64_t address_tick_ = 0;
 
     // Comparing. What is in quarantine is on disk before long; until then it is told again.
