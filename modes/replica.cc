@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <condition_variable>
+#include <iterator>
 #include <tuple>
 
 namespace nornic::modes {
@@ -508,8 +509,8 @@ void ReplicaImpl::note_standing() {
 }
 
 void ReplicaImpl::after_input(Where where) {
-    send_messages();
     note_standing();
+    send_messages();
     if (leaving_) {
         changed_.notify_all();
     }
@@ -552,9 +553,25 @@ void ReplicaImpl::send_messages() {
     if (bus_ == nullptr) {
         return;
     }
-    for (Outbound& out : strategy_->take_messages()) {
-        bus_->send(out.to, out.lane, std::move(out.message));
+    std::vector<Outbound> said = strategy_->take_messages();
+    outbox_.insert(outbox_.end(), std::make_move_iterator(said.begin()), std::make_move_iterator(said.end()));
+    flush_outbox();
+}
+
+void ReplicaImpl::flush_outbox() {
+    if (sending_ || outbox_.empty()) {
+        return;
     }
+    sending_ = true;
+    while (!outbox_.empty()) {
+        std::vector<Outbound> now = std::exchange(outbox_, {});
+        mutex_.unlock();
+        for (Outbound& out : now) {
+            bus_->send(out.to, out.lane, std::move(out.message));
+        }
+        mutex_.lock();
+    }
+    sending_ = false;
 }
 
 std::uint64_t ReplicaImpl::wall_ms() const {

@@ -112,6 +112,9 @@ private:
     /// What the strategy was told just now may have given it something to say or to do.
     void after_input(Where where) REQUIRES(mutex_);
     void send_messages() REQUIRES(mutex_);
+    /// Empties outbox_, unless another thread is at it. Without mutex_ while it does: sending is a system call, and whoever
+    /// has the next message need not wait for it.
+    void flush_outbox() REQUIRES(mutex_);
     /// What the strategy says of itself that is asked for without mutex_.
     void note_standing() REQUIRES(mutex_);
     /// Ends a gathering that somebody began to wait for.
@@ -191,6 +194,8 @@ private:
     mutable Mutex mutex_;
     ConditionVariable changed_;
     bool pumping_ GUARDED_BY(mutex_) = false;  // Exactly one thread at a time carries out Readies.
+    std::vector<Outbound> outbox_ GUARDED_BY(mutex_);  // to be sent, in this order
+    std::atomic<bool> sending_{false};  // a thread empties outbox_; changed with mutex_ held
     bool gathering_ GUARDED_BY(mutex_) = false;  // the disk thread has the pump and lets entries come together
     ConditionVariable gathered_;
     bool stopping_ GUARDED_BY(mutex_) = false;

@@ -7,6 +7,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 namespace nornic::modes {
 namespace {
 
@@ -34,8 +37,8 @@ void ReplicaImpl::pump(Where where) {
         }
         shorten_log();
         Ready ready = strategy_->take_ready();
-        send_messages();
         note_standing();
+        send_messages();
         answer_ready(ready, completions);
         carry_out_beside(ready);
         if (ready.reset_log) {
@@ -317,7 +320,12 @@ Result<> ReplicaImpl::write(const Ready& ready) {
         NORNIC_TRY(log_.append(ready.entries));
     }
     // The peers write while this member does.
-    if (bus_ != nullptr) {
+    if (sending_) {
+        // What was said before goes first: a peer that hears of entries without those before them asks for them again.
+        const MutexLock lock{mutex_};
+        outbox_.insert(outbox_.end(), ready.messages_after_append.begin(), ready.messages_after_append.end());
+        flush_outbox();
+    } else if (bus_ != nullptr) {
         for (const Outbound& out : ready.messages_after_append) {
             bus_->send(out.to, out.lane, out.message);
         }
@@ -365,9 +373,8 @@ void ReplicaImpl::written(Ready& ready, const Result<>& outcome, Completions& co
             strategy_->persisted(log_view_.last_index());
         }
         if (bus_ != nullptr) {
-            for (Outbound& out : ready.messages_after_persist) {
-                bus_->send(out.to, out.lane, std::move(out.message));
-            }
+            std::ranges::move(ready.messages_after_persist, std::back_inserter(outbox_));
+            send_messages();
         }
         return;
     }
