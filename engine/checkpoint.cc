@@ -221,6 +221,7 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
     std::string state;
     std::string membership;  // empty: the Kv has the newest
     Catalog::Changes catalog;
+    RegionStore::Changes regions;
     std::uint64_t log_bytes = 0;
     {
         // Nothing is applied while the parts are taken, so all are as of `at`; pages are only
@@ -239,6 +240,7 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
             out.put_string(membership_.second);
         }
         catalog = catalog_.take_changes();
+        regions = regions_.take_changes();
         for (const auto& database : all_databases()) {
             parts.push_back(std::make_unique<DatabaseCheckpoint>(database, at));
         }
@@ -248,6 +250,7 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
         part->write(at, *batch);
     }
     Catalog::write(catalog, *batch);
+    RegionStore::write(regions, *batch);
     batch->put(text_key(KeyKind::kMeta, "state"), state);
     if (!membership.empty()) {
         batch->put(membership_key(), membership);
@@ -269,6 +272,8 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
     if (!done) {
         log_bytes_.fetch_add(log_bytes, std::memory_order_relaxed);
         catalog_.give_back(catalog);
+        const MutexLock lock{apply_mutex_};
+        regions_.give_back(regions);
     } else {
         durable_.store(at.value, std::memory_order_release);
         if (outgrown) {

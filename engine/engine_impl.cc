@@ -118,6 +118,10 @@ Result<> EngineImpl::open() {
             NORNIC_TRY(database->load());
         }
         NORNIC_TRY(catalog_.load(*kv_));
+        NORNIC_TRY(regions_.load(*kv_));
+        for (const auto& [key, row] : catalog_.range(kConflictPrefix)) {
+            conflicts_.note(key, &row);
+        }
         NORNIC_TRY(load_membership());
         NORNIC_TRY(const auto import, kv_->get(kImportKey));
         if (import) {
@@ -183,6 +187,18 @@ std::shared_ptr<Database> EngineImpl::database_with(DatabaseId id) const {
 std::vector<std::shared_ptr<Database>> EngineImpl::all_databases() const {
     const MutexLock lock{databases_mutex_};
     return databases_;
+}
+
+void EngineImpl::put_catalog(std::string_view key, std::optional<Value> value) {
+    if (key.starts_with(kConflictPrefix)) {
+        conflicts_.note(key, value ? &*value : nullptr);
+    }
+    catalog_.put(key, std::move(value));
+}
+
+std::map<std::string, Stamp> EngineImpl::small_stamps() {
+    const MutexLock lock{apply_mutex_};
+    return regions_.small_stamps();
 }
 
 std::vector<DatabaseInfo> EngineImpl::databases() const {

@@ -6,6 +6,8 @@
 #include "engine/database.h"
 #include "engine/engine.h"
 #include "engine/lock_manager.h"
+#include "engine/region/conflicts.h"
+#include "engine/region/region_state.h"
 #include "engine/write_set.h"
 
 #include <atomic>
@@ -92,12 +94,23 @@ public:
     /// Writes a checkpoint whose history is another; whoever opens it next finds that.
     Result<> renew_history(std::string uuid) EXCLUDES(apply_mutex_);
     [[nodiscard]] std::string token_name(DatabaseId database, TokenKind kind, std::uint32_t id) const;
+    [[nodiscard]] std::shared_ptr<Database> database_with(DatabaseId id) const EXCLUDES(databases_mutex_);
     /// The Kv holds an imported state to which nothing was added yet.
     [[nodiscard]] bool freshly_installed() const noexcept {
         return imported_at_.load(std::memory_order_acquire) != kNotImported;
     }
 
+    // ---- For RegionData.
+    [[nodiscard]] std::shared_ptr<const RegionState> region_state() const { return regions_.state(); }
+    /// Of catalogue rows and rules: what small_catalog() and small_rule() name. Between two applies.
+    [[nodiscard]] std::map<std::string, Stamp> small_stamps() EXCLUDES(apply_mutex_);
+
     // ---- For transactions.
+    /// The low bits of ids drawn here.
+    [[nodiscard]] std::uint32_t region() const noexcept {
+        const RegionNumber self = regions_.self();
+        return self != 0 ? self : settings_.region;
+    }
     [[nodiscard]] const Settings& settings() const noexcept { return settings_; }
     [[nodiscard]] Clock& clock() const noexcept { return clock_; }
     [[nodiscard]] Snapshots& snapshots() noexcept { return snapshots_; }
@@ -114,16 +127,27 @@ public:
 
 private:
     friend class Applier;
+    friend class RegionApplier;
+    friend class GraphMerge;
+    friend class MergeScope;
     friend class EngineStateView;
+    friend class RegionSeed;
 
     std::shared_ptr<Database> database_named(std::string_view name) const
         EXCLUDES(databases_mutex_);
-    std::shared_ptr<Database> database_with(DatabaseId id) const EXCLUDES(databases_mutex_);
     std::vector<std::shared_ptr<Database>> all_databases() const EXCLUDES(databases_mutex_);
     std::shared_ptr<Database> add_database(DatabaseInfo info) EXCLUDES(databases_mutex_);
     StoreContext store_context() { return StoreContext{*kv_, cache_, snapshots_, failure_}; }
 
     Result<> apply_entry(const LogEntry& entry) EXCLUDES(apply_mutex_);
+    Result<> apply_write_set(const LogEntry& entry) REQUIRES(apply_mutex_);
+    Result<> apply_regions(const LogEntry& entry) REQUIRES(apply_mutex_);  // engine/region/region_apply.cc
+    Result<std::shared_ptr<Database>> database_of_entry(DatabaseId id, LogIndex entry) const;
+    void put_catalog(std::string_view key, std::optional<Value> value);
+    /// An id that this member's group draws: never draw it again.
+    [[nodiscard]] bool is_own(std::uint64_t id) const noexcept {
+        return region_of(id) == settings_.region || region_of(id) == regions_.self();
+    }
     void stop_with(const Error& reason);
 
     // checkpoint.cc
@@ -153,6 +177,8 @@ private:
     EqualityCache equality_;
     LockManager locks_;
     Catalog catalog_;
+    RegionStore regions_;       // apply's, but for what says otherwise
+    ConflictLog conflicts_;     // apply's
 
     mutable Mutex databases_mutex_;
     std::vector<std::shared_ptr<Database>> databases_ GUARDED_BY(databases_mutex_);

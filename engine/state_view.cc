@@ -1,6 +1,8 @@
 #include "engine/state_view.h"
 
 #include "base/hash.h"
+#include "engine/region/codec.h"
+#include "engine/region/merge.h"
 #include "graph/codec.h"
 
 #include <algorithm>
@@ -19,6 +21,18 @@ EngineStateView::EngineStateView(EngineImpl& engine, std::shared_ptr<const void>
     const MutexLock lock{engine_.apply_mutex_};
     at_ = engine_.snapshots_.acquire();
     databases_ = engine_.all_databases();
+    const auto regions = engine_.regions_.state();
+    watermark_ = regions->watermark;
+    if (regions->self != 0) {
+        add("regions", 0, 0, encode_region_state(*regions));
+        for (const auto& [name, stamp] : engine_.regions_.small_stamps()) {
+            std::string bytes;
+            ByteWriter out{bytes};
+            out.put_string(name);
+            put_stamp(stamp, out);
+            add("small", 0, 0, bytes);
+        }
+    }
     if (engine_.membership_.first.value != 0) {
         add("membership", engine_.membership_.first.value, 0, engine_.membership_.second);
     }
@@ -72,6 +86,29 @@ void EngineStateView::add_small_things() {
     }
 }
 
+template <class Data>
+void EngineStateView::add_stamps(std::string_view kind, std::uint64_t database, std::uint64_t id, const Data& data) {
+    EntityStamps stamps = *data.stamps;
+    for (auto* cells : {&stamps.labels, &stamps.properties}) {
+        for (CellStamp& cell : *cells) {
+            cell.stamp = unexpired(cell.stamp, watermark_);
+        }
+        std::erase_if(*cells, [](const CellStamp& cell) { return cell.stamp.none(); });
+    }
+    const bool live = stamps.life == Life::kLive;
+    stamps.stamp = unexpired(stamps.stamp, watermark_);
+    if (live && stamps.stamp.none() && stamps.labels.empty() && stamps.properties.empty()) {
+        return;
+    }
+    std::string bytes{kind};
+    ByteWriter out{bytes};
+    encode_stamps(stamps, out);
+    if (!live) {
+        encode_record(data, out);
+    }
+    add("stamps", database, id, bytes);
+}
+
 template <class Store, class Fn>
 bool EngineStateView::read_page_of(Store& store, Fn&& fn) {
     while (region_ < kRegions && page_ >= store.page_limit(region_)) {
@@ -96,11 +133,20 @@ bool EngineStateView::read_records(Store& store, std::string_view kind) {
     const std::uint64_t database = databases_[database_]->info.id.value;
     std::string bytes;
     return read_page_of(store, [&](const auto& slot, std::uint64_t id) {
-        if (const auto* version = visible_version(slot, at_)) {
-            bytes.clear();
-            ByteWriter out{bytes};
-            encode_record((*version)->data, out);
+        const auto* version = version_at(slot, at_);
+        if (version == nullptr) {
+            return;
+        }
+        const auto& data = (*version)->data;
+        bytes.clear();
+        ByteWriter out{bytes};
+        if (!(*version)->deleted) {
+            encode_record(data, out);
             add(kind, database, id, bytes);
+        }
+        // Whether what has expired is still there says nothing.
+        if (data.stamps && (!(*version)->deleted || remains_time(*data.stamps) > watermark_)) {
+            add_stamps(kind, database, id, data);
         }
     });
 }

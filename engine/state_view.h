@@ -31,6 +31,8 @@ private:
     enum class Part : std::uint8_t { kNodes, kRelationships, kAdjacency, kEnd };
 
     void add(std::string_view kind, std::uint64_t database, std::uint64_t id, std::string_view bytes);
+    template <class Data>
+    void add_stamps(std::string_view kind, std::uint64_t database, std::uint64_t id, const Data& data);
     void add_small_things();
     /// The page at the place reached; false: the place was behind the last one of its part.
     bool read_page();
@@ -43,6 +45,7 @@ private:
     EngineImpl& engine_;
     std::vector<std::shared_ptr<Database>> databases_;
     LogIndex at_;
+    std::uint64_t watermark_ = 0;
     std::uint64_t sum_ = 0;
     std::size_t read_bytes_ = 0;
     std::string scratch_;

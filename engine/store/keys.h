@@ -15,6 +15,7 @@ namespace nornic::engine {
 enum class KeyKind : char {
     kAdjacency = 'a',       // database, page: relationships of 64 nodes
     kCatalog = 'c',         // text: a catalogue row
+    kRemains = 'g',         // time, database, entity, id: written by RegionStore, what the watermark lets go of
     kAdjacencyChunk = 'h',  // database, node, chunk: part of a node with many relationships
     kCounts = 'k',          // database: counters for the planner
     kLabels = 'l',          // database, ...: written by LabelIndex, nodes by label

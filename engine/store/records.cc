@@ -81,10 +81,12 @@ Result<std::int64_t> RecordTraits<Data, kKey>::read(Kv& kv,
                                 what));
     };
     ByteReader in{*stored};
-    if (const std::uint8_t format = in.get_u8(); format != kFormat) {
-        return damaged(fmt::format("format {} is unknown, expected {}", format, kFormat));
+    const std::uint8_t format = in.get_u8();
+    if (format != kFormat && format != kStampedFormat) {
+        return damaged(fmt::format("format {} is unknown, expected {} or {}", format, kFormat, kStampedFormat));
     }
     const std::uint64_t held = in.get_u64();
+    const std::uint64_t stamped = format == kStampedFormat ? in.get_u64() : 0;
     std::int64_t bytes = 0;
     for (unsigned i = 0; i < kPageSlots; ++i) {
         if ((held >> i & 1) == 0) {
@@ -93,6 +95,14 @@ Result<std::int64_t> RecordTraits<Data, kKey>::read(Kv& kv,
         auto version = std::make_shared<Version<Data>>();
         if (!decode_record(in, version->data)) {
             return damaged("bytes end too early");
+        }
+        if ((stamped >> i & 1) != 0) {
+            auto stamps = std::make_shared<EntityStamps>();
+            if (!decode_stamps(in, *stamps)) {
+                return damaged("stamps end too early or are not valid");
+            }
+            version->deleted = stamps->life != Life::kLive;
+            version->data.stamps = std::move(stamps);
         }
         bytes += version_bytes(*version);
         slots[i] = std::move(version);
@@ -108,10 +118,16 @@ void RecordTraits<Data, kKey>::write(
     Slots& slots, DatabaseId database, std::uint64_t page, LogIndex at, KvBatch& batch) {
     std::array<const Data*, kPageSlots> seen{};
     std::uint64_t held = 0;
+    std::uint64_t stamped = 0;
     for (unsigned i = 0; i < kPageSlots; ++i) {
-        if (const auto* version = visible_version(slots[i], at)) {
-            seen[i] = &(*version)->data;
-            held |= std::uint64_t{1} << i;
+        const auto* version = version_at(slots[i], at);
+        if (version == nullptr || ((*version)->deleted && !has_remains(**version))) {
+            continue;
+        }
+        seen[i] = &(*version)->data;
+        held |= std::uint64_t{1} << i;
+        if (seen[i]->stamps) {
+            stamped |= std::uint64_t{1} << i;
         }
     }
     const std::string key = page_key(kKey, database, page);
@@ -121,11 +137,17 @@ void RecordTraits<Data, kKey>::write(
     }
     std::string value;
     ByteWriter out{value};
-    out.put_u8(kFormat);
+    out.put_u8(stamped == 0 ? kFormat : kStampedFormat);
     out.put_u64(held);
+    if (stamped != 0) {
+        out.put_u64(stamped);
+    }
     for (const Data* data : seen) {
         if (data != nullptr) {
             encode_record(*data, out);
+            if (data->stamps) {
+                encode_stamps(*data->stamps, out);
+            }
         }
     }
     batch.put(key, value);

@@ -12,7 +12,8 @@
 
 namespace nornic::engine {
 
-/// Stored: format byte, bit map of the slots held (u64), then each record in slot order.
+/// Stored: format byte, bit map of the slots held (u64), then each record in slot order. Format 2, where any has stamps: a
+/// second bit map, of those, and their stamps behind their records; what is not live is there, too.
 /// A node: labels (count, ids), properties (count, each key and value).
 /// A relationship: type, start, end, properties.
 void encode_record(const NodeData& node, ByteWriter& out);
@@ -28,6 +29,7 @@ struct RecordTraits {
     using Slot = std::shared_ptr<Version<Data>>;
     using Slots = std::array<Slot, kPageSlots>;
     static constexpr std::uint8_t kFormat = 1;
+    static constexpr std::uint8_t kStampedFormat = 2;
 
     static Result<std::int64_t> read(Kv& kv, DatabaseId database, std::uint64_t page, Slots& slots);
     static void write(

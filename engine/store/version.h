@@ -5,6 +5,7 @@
 
 #include "base/ids.h"
 #include "engine/graph_reader.h"
+#include "engine/region/stamps.h"
 
 #include <cstdint>
 #include <memory>
@@ -37,6 +38,16 @@ struct Version {
 using NodeVersion = Version<NodeData>;
 using RelVersion = Version<RelData>;
 
+/// The newest of the chain as of `snapshot`, deleted or not; nullptr if there is none. Under the page's lock.
+template <class Data>
+const std::shared_ptr<Version<Data>>* version_at(const std::shared_ptr<Version<Data>>& head, LogIndex snapshot) noexcept {
+    const std::shared_ptr<Version<Data>>* at = &head;
+    while (*at && (*at)->created > snapshot) {
+        at = &(*at)->previous;
+    }
+    return *at ? at : nullptr;
+}
+
 /// What `snapshot` sees of the chain; nullptr if nothing. Under the page's lock.
 template <class Data>
 const std::shared_ptr<Version<Data>>* visible_version(const std::shared_ptr<Version<Data>>& head,
@@ -48,6 +59,12 @@ const std::shared_ptr<Version<Data>>* visible_version(const std::shared_ptr<Vers
     return *at && !(*at)->deleted ? at : nullptr;
 }
 
+/// Deleted, or not there yet, and still to be remembered (engine/region/stamps.h).
+template <class Data>
+bool has_remains(const Version<Data>& version) noexcept {
+    return version.deleted && version.data.stamps != nullptr;
+}
+
 inline std::int64_t heap_bytes(const std::vector<PropertyEntry>& properties) noexcept {
     std::size_t bytes = properties.capacity() * sizeof(PropertyEntry);
     for (const PropertyEntry& entry : properties) {
@@ -56,14 +73,25 @@ inline std::int64_t heap_bytes(const std::vector<PropertyEntry>& properties) noe
     return static_cast<std::int64_t>(bytes);
 }
 
+/// Stamps without cells are shared by all that one transaction created.
+inline std::int64_t heap_bytes(const std::shared_ptr<const EntityStamps>& stamps) noexcept {
+    if (!stamps || (stamps->labels.empty() && stamps->properties.empty() && stamps->waiting.empty())) {
+        return 0;
+    }
+    return static_cast<std::int64_t>(sizeof(EntityStamps) + 32 +
+                                     (stamps->labels.capacity() + stamps->properties.capacity()) * sizeof(CellStamp) +
+                                     stamps->waiting.capacity() * sizeof(RelId));
+}
+
 /// About what a version takes, its control block and the allocator's share included.
 inline std::int64_t version_bytes(const NodeVersion& version) noexcept {
     return static_cast<std::int64_t>(sizeof(NodeVersion) + 32 +
                                      version.data.labels.capacity() * sizeof(LabelId)) +
-           heap_bytes(version.data.properties);
+           heap_bytes(version.data.properties) + heap_bytes(version.data.stamps);
 }
 inline std::int64_t version_bytes(const RelVersion& version) noexcept {
-    return static_cast<std::int64_t>(sizeof(RelVersion) + 24) + heap_bytes(version.data.properties);
+    return static_cast<std::int64_t>(sizeof(RelVersion) + 24) + heap_bytes(version.data.properties) +
+           heap_bytes(version.data.stamps);
 }
 
 /// Drops what nobody at `oldest` or later can see. Walks at most `steps` versions, so that an
@@ -85,7 +113,7 @@ std::int64_t trim_versions(std::shared_ptr<Version<Data>>& head, LogIndex oldest
         freed += version_bytes(*old);
     }
     at->previous.reset();
-    if (at == head.get() && at->deleted) {
+    if (at == head.get() && at->deleted && !has_remains(*at)) {
         freed += version_bytes(*at);
         head.reset();
     }

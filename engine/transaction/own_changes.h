@@ -49,8 +49,10 @@ public:
             next_ = from;
             end_ = from + count;
         }
-        region_ = region;
-        return id_of(next_, region);
+        if (items_.empty()) {
+            region_ = region;  // of all of them: the group may become a region meanwhile
+        }
+        return id_of(next_, region_);
     }
     /// Adds the entity with the id that draw() gave.
     void add(std::shared_ptr<Data> data) {

@@ -193,7 +193,7 @@ Result<NodeId> TransactionImpl::create_node(std::span<const LabelId> labels,
     data->properties = std::move(stored);
     NORNIC_TRY(charge(sizeof(NodeData) + 64 + data->labels.size() * sizeof(LabelId) +
                       static_cast<std::size_t>(heap_bytes(data->properties))));
-    const NodeId id{created_nodes_.draw(database_->node_ids, engine_.settings().region)};
+    const NodeId id{created_nodes_.draw(database_->node_ids, engine_.region())};
     if (sequence_of(id.value) >= NodeStore::kSequenceMax) {
         return fail(ErrorCode::kTokenLimit, "No more node ids are available in this region");
     }
@@ -436,7 +436,7 @@ Result<RelId> TransactionImpl::create_relationship(NodeId start,
     data->properties = std::move(stored);
     NORNIC_TRY(
         charge(sizeof(RelData) + 64 + static_cast<std::size_t>(heap_bytes(data->properties))));
-    const RelId id{created_rels_.draw(database_->rel_ids, engine_.settings().region)};
+    const RelId id{created_rels_.draw(database_->rel_ids, engine_.region())};
     if (sequence_of(id.value) >= RelStore::kSequenceMax) {
         return fail(ErrorCode::kTokenLimit,
                     "No more relationship ids are available in this region");

@@ -1,0 +1,45 @@
+#include "engine/region/merge_scope.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+namespace nornic::engine {
+
+void MergeScope::begin(const Stamp& write_stamp, const RegionHeader& write_header, bool is_seed) {
+    stamp = write_stamp;
+    small = write_stamp;
+    small.rank = static_cast<std::uint16_t>(
+        std::min<std::uint64_t>(write_header.epoch, std::numeric_limits<std::uint16_t>::max()));
+    header = &write_header;
+    seed = is_seed;
+    state.rank = std::max(state.rank, write_header.rank);
+    saw(stamp);
+}
+
+void MergeScope::note(Conflict conflict) {
+    // Two that are the same are none; nobody loses anything.
+    if (conflict.winner.value.is_null() && conflict.loser.value.is_null() && conflict.kind == ConflictKind::kDeleted) {
+        return;
+    }
+    std::string key = conflict_key(conflict);
+    ConflictLog& log = engine_.conflicts_;
+    if (log.knows(key) || !engine_.regions_.small(small_catalog(key)).none()) {
+        return;  // or somebody has dealt with it
+    }
+    ++state.conflicts;
+    const auto victim = log.victim();
+    if (!victim) {
+        return;  // all wait for a person: this one is counted only
+    }
+    if (!victim->empty()) {
+        engine_.put_catalog(*victim, std::nullopt);
+    }
+    conflict.open = conflict.open || header->manual;
+    engine_.put_catalog(key, conflict_row(conflict, time_, [&](RegionNumber number) {
+                            const RegionRow* const row = state.find(number);
+                            return row != nullptr && !row->name.empty() ? row->name : fmt::format("{}", number);
+                        }));
+}
+
+}  // namespace nornic::engine

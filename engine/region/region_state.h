@@ -1,0 +1,85 @@
+// RegionStore: what this member's state holds about regions beside the graph: RegionState, stamps of small things (catalogue
+// rows and rules), and, by time, what was deleted or is awaited, so that the watermark can let go of it.
+//
+// Threads: state() and self() from any; everything else only while nothing is applied, or by apply itself.
+#pragma once
+
+#include "base/ids.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "engine/kv.h"
+#include "engine/region.h"
+#include "engine/region/stamps.h"
+#include "engine/schema.h"
+
+#include <atomic>
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace nornic::engine {
+
+/// Something that is not visible and still remembered.
+struct Remains {
+    std::uint64_t time = 0;  // of the latest write that concerns it
+    DatabaseId database;
+    EntityKind entity = EntityKind::kNode;
+    std::uint64_t id = 0;
+    auto operator<=>(const Remains&) const = default;
+};
+
+/// What small_stamps() calls a row of the catalogue, and an index or constraint.
+std::string small_catalog(std::string_view key);
+std::string small_rule(DatabaseId database, SchemaRuleId id);
+
+class RegionStore {
+public:
+    RegionStore() : state_{std::make_shared<const RegionState>()} {}
+
+    [[nodiscard]] std::shared_ptr<const RegionState> state() const EXCLUDES(mutex_);
+    /// RegionState.self; 0: no region yet.
+    [[nodiscard]] RegionNumber self() const noexcept { return self_.load(std::memory_order_acquire); }
+
+    void set_state(RegionState next) EXCLUDES(mutex_);
+
+    // Small things by name; also those that are gone, until their stamp expires.
+    [[nodiscard]] Stamp small(const std::string& name) const;
+    void set_small(const std::string& name, const Stamp& stamp);
+    [[nodiscard]] const std::map<std::string, Stamp>& small_stamps() const noexcept { return small_; }
+    void forget_small(std::uint64_t watermark);
+
+    void remember(const Remains& remains);
+    void forget(const Remains& remains);
+    /// The oldest, if it is not younger than the watermark.
+    [[nodiscard]] std::optional<Remains> first_expired(std::uint64_t watermark) const;
+    [[nodiscard]] std::size_t remains_count() const noexcept { return remains_.size(); }
+
+    /// At opening.
+    Result<> load(Kv& kv);
+    /// Checkpoint: what changed since the last one, as it is now.
+    struct Changes {
+        std::string state;  // empty: it did not
+        std::vector<std::pair<Remains, bool>> remains;  // false: gone
+    };
+    Changes take_changes();
+    static void write(const Changes& changes, KvBatch& batch);
+    void give_back(const Changes& changes);
+
+private:
+    mutable Mutex mutex_;
+    std::shared_ptr<const RegionState> state_ GUARDED_BY(mutex_);
+    std::atomic<RegionNumber> self_{0};
+    std::map<std::string, Stamp> small_;
+    std::set<Remains> remains_;
+    std::set<Remains> changed_remains_;
+    bool changed_ = false;  // state_ or small_
+};
+
+}  // namespace nornic::engine
