@@ -1,5 +1,7 @@
 // A write set as text that a person, or a script, can make use of: what was lost with a branch of the log must be
 // found again without this program.
+#include "engine/region/codec.h"
+#include "engine/region/stamps.h"
 #include "engine/schema_catalog.h"
 #include "engine/snapshot.h"
 #include "engine/write_set.h"
@@ -7,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cmath>
 #include <map>
 #include <utility>
@@ -224,6 +227,12 @@ private:
         json.close(']');
     }
     void put_rule(const WriteOperation& operation, Json& json) const;
+    static void life(Life life, Json& json) {
+        static constexpr std::array<std::string_view, 4> kNames{"live", "awaited", "hidden", "dead"};
+        json.key("life");
+        json.text(kNames[static_cast<std::size_t>(life)]);
+    }
+    static void region_change(const WriteOperation& operation, Json& json);
 
     std::string& out_;
     const DatabaseId database_;
@@ -259,6 +268,27 @@ void Describer::put_rule(const WriteOperation& operation, Json& json) const {
     }
     json.key("bytes");
     json.hexadecimal(operation.text);
+}
+
+void Describer::region_change(const WriteOperation& operation, Json& json) {
+    static constexpr std::array<std::string_view, 8> kNames{
+        "", "form regions", "add region", "promote region", "forget stamps", "region reached", "drop region", "region history"};
+    const auto change = decode_region_change(operation.text);
+    if (!change) {
+        json.text("change of regions");
+        json.key("bytes");
+        json.hexadecimal(operation.text);
+        return;
+    }
+    json.text(kNames[static_cast<std::size_t>(change.value().kind)]);
+    json.key("region");
+    json.number(std::uint32_t{change.value().number});
+    json.key("epoch");
+    json.number(change.value().epoch);
+    json.key("cursor");
+    json.number(change.value().cursor.value);
+    json.key("time");
+    json.number(change.value().time);
 }
 
 void Describer::one(const WriteOperation& operation, Json& json) {
@@ -337,42 +367,122 @@ void Describer::one(const WriteOperation& operation, Json& json) {
             json.text(operation.text2);
             return;
         case WriteOp::kRegion:
+            region_change(operation, json);
+            return;
         case WriteOp::kMergeNode:
+            id("merge node", operation.id, json);
+            life(operation.node.stamps->life, json);
+            labels(operation.node.labels, json);
+            properties(operation.node.properties, json);
+            return;
         case WriteOp::kMergeRelationship:
-            break;
+            id("merge relationship", operation.id, json);
+            life(operation.relationship.stamps->life, json);
+            properties(operation.relationship.properties, json);
+            return;
     }
     json.text("unknown");
+}
+
+/// One line each; gives what could not be read.
+std::string_view describe_operations(std::string& out,
+                                     DatabaseId database,
+                                     std::string_view operations,
+                                     const TokenNames& names) {
+    Describer describer{out, database, names};
+    WriteSetReader reader = WriteSetReader::over(database, operations);
+    WriteOperation operation;
+    std::size_t read = 0;
+    while (true) {
+        const Result<bool> more = reader.next(operation);
+        if (!more) {
+            return operations.substr(read);
+        }
+        if (!more.value()) {
+            return {};
+        }
+        describer.line(operation);
+        read = reader.position();
+    }
+}
+
+void describe_unreadable(std::string& out, std::string_view bytes) {
+    Json json{out};
+    json.open('{');
+    json.key("change");
+    json.text("not readable");
+    json.key("bytes");
+    json.hexadecimal(bytes);
+    json.close('}');
+    out += '\n';
+}
+
+/// What stands before the operations that regions exchange; origin 0: a write of this region.
+void describe_header(std::string& out, RegionNumber origin, const StampedWrite& write) {
+    Json json{out};
+    json.open('{');
+    json.key("change");
+    json.text(origin == 0 ? "write of this region" : "write of another region");
+    if (origin != 0) {
+        json.key("region");
+        json.number(std::uint32_t{origin});
+        json.key("index");
+        json.number(write.index.value);
+        json.key("time");
+        json.number(write.time);
+    }
+    json.key("rank");
+    json.number(write.header.rank);
+    json.key("epoch");
+    json.number(write.header.epoch);
+    json.key("seen");
+    json.open('[');
+    for (const std::uint64_t time : write.header.seen) {
+        json.number(time);
+    }
+    json.close(']');
+    json.close('}');
+    out += '\n';
 }
 
 }  // namespace
 
 std::string describe_write_set(std::string_view write_set, const TokenNames& names) {
     std::string out;
-    auto reader = WriteSetReader::open(write_set);
-    std::size_t read = 0;
-    if (reader) {
-        Describer describer{out, reader.value().database(), names};
-        WriteOperation operation;
-        while (true) {
-            const Result<bool> more = reader.value().next(operation);
-            if (!more) {
-                break;
+    std::string_view left = write_set;
+    const auto describe = [&](DatabaseId database, std::string_view operations) {
+        left = describe_operations(out, database, operations, names);
+        return left.empty();
+    };
+    switch (write_set_format(write_set)) {
+        case WriteSetWriter::kFormat:
+            if (const auto reader = WriteSetReader::open(write_set)) {
+                describe(reader.value().database(), write_set.substr(reader.value().position()));
             }
-            if (!more.value()) {
-                return out;
+            break;
+        case kStampedFormat:
+            if (const auto write = decode_stamped(write_set)) {
+                describe_header(out, 0, write.value());
+                describe(write.value().database, write.value().operations);
             }
-            describer.line(operation);
-            read = reader.value().position();
-        }
+            break;
+        case kRegionBatchFormat:
+            if (const auto batch = decode_region_batch(write_set)) {
+                left = {};
+                for (const StampedWrite& write : batch.value().writes) {
+                    describe_header(out, batch.value().origin, write);
+                    if (!describe(write.database, write.operations)) {
+                        break;
+                    }
+                }
+            }
+            break;
+        default:
+            break;
     }
-    Json json{out};
-    json.open('{');
-    json.key("change");
-    json.text("not readable");
-    json.key("bytes");
-    json.hexadecimal(write_set.substr(read));
-    json.close('}');
-    out += '\n';
+    if (!left.empty() || write_set.empty()) {
+        describe_unreadable(out, left);
+    }
     return out;
 }
 

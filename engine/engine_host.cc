@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "engine/engine_impl.h"
 #include "engine/kv_lease.h"
+#include "engine/region/feed.h"
 #include "engine/snapshot_pairs.h"
 
 #include <fmt/format.h>
@@ -77,6 +78,7 @@ public:
 
     // ---- EngineHost
 
+    [[nodiscard]] RegionData* regions() override { return &regions_; }
     [[nodiscard]] Term applied_term() const override { return present()->engine.applied_term(); }
     [[nodiscard]] std::string history() const override { return present()->engine.history(); }
     [[nodiscard]] std::pair<LogIndex, std::string> membership() const override { return present()->engine.membership(); }
@@ -147,6 +149,12 @@ private:
 
     Mutex random_mutex_;
     Random random_ GUARDED_BY(random_mutex_);
+
+    RegionFeed regions_{[this] {
+        auto on = present();
+        EngineImpl* const engine = &on->engine;
+        return RegionFeed::On{engine, std::move(on)};
+    }};
 };
 
 void HostImpl::publish(std::shared_ptr<Present> next) {

@@ -1,3 +1,4 @@
+#include "engine/region/codec.h"
 #include "engine/schema_catalog.h"
 #include "engine/snapshot.h"
 #include "engine/write_set.h"
@@ -91,6 +92,38 @@ TEST(DescribeWriteSet, TextThatIsNotUtf8StaysValidJson) {
     writer.erase_catalog("\xC3\xA4\xFF\x01\xE2\x82\\");
     EXPECT_EQ(describe_write_set(bytes),
               "{\"database\":1,\"change\":\"erase row\",\"row\":\"\xC3\xA4\\ufffd\\u0001\\ufffd\\ufffd\\\\\"}\n");
+}
+
+TEST(DescribeWriteSet, WritesOfRegionsSayWhatStandsBeforeThem) {
+    std::string plain;
+    WriteSetWriter writer{plain, DatabaseId{1}};
+    writer.delete_node(NodeId{33});
+    const std::string own = stamp_write_set(RegionHeader{.rank = 2, .epoch = 3, .manual = false, .seen = {0, 7}}, plain);
+    EXPECT_EQ(describe_write_set(own),
+              R"({"change":"write of this region","rank":2,"epoch":3,"seen":[0,7]}
+{"database":1,"change":"delete node","id":33}
+)");
+    RegionBatch batch;
+    batch.origin = 4;
+    batch.writes.push_back(decode_stamped(own).value());
+    batch.writes.back().index = LogIndex{9};
+    batch.writes.back().time = 10;
+    batch.writes.push_back(batch.writes.back());
+    batch.writes.back().operations = "\xff";
+    EXPECT_EQ(describe_write_set(encode_region_batch(batch)),
+              R"({"change":"write of another region","region":4,"index":9,"time":10,"rank":2,"epoch":3,"seen":[0,7]}
+{"database":1,"change":"delete node","id":33}
+{"change":"write of another region","region":4,"index":9,"time":10,"rank":2,"epoch":3,"seen":[0,7]}
+{"change":"not readable","bytes":"ff"}
+)");
+    RegionChange change;
+    change.kind = RegionChange::Kind::kPromote;
+    change.number = 2;
+    change.epoch = 5;
+    EXPECT_EQ(describe_write_set(region_change_write_set(RegionHeader{}, change)),
+              R"({"change":"write of this region","rank":0,"epoch":0,"seen":[]}
+{"database":2,"change":"promote region","region":2,"epoch":5,"cursor":0,"time":0}
+)");
 }
 
 }  // namespace
