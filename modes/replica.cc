@@ -84,6 +84,17 @@ Result<> ReplicaImpl::check_log() const {
     return success();
 }
 
+Result<> ReplicaImpl::apply_entry(const Entry& entry) {
+    if (!is_known(entry.kind)) {
+        return fail(ErrorCode::kUnsupported,
+                    fmt::format("log entry {} is of kind {}, which this version does not know; start the version that the other "
+                                "members run",
+                                entry.index.value,
+                                static_cast<unsigned>(entry.kind)));
+    }
+    return engine_->apply(entry);
+}
+
 Result<> ReplicaImpl::replay(LogIndex to) {
     const LogIndex from = engine_->applied_index();
     if (to <= from) {
@@ -92,7 +103,7 @@ Result<> ReplicaImpl::replay(LogIndex to) {
     Result<> outcome = success();
     std::uint64_t latest = 0;
     NORNIC_TRY(log_.read(LogIndex{from.value + 1}, to, [&](const Entry& entry) {
-        outcome = engine_->apply(entry);
+        outcome = apply_entry(entry);
         latest = std::max(latest, entry.hybrid_time);
         return outcome.has_value();
     }));

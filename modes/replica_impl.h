@@ -107,6 +107,7 @@ private:
 
     // replica.cc
     Result<> replay(LogIndex to);
+    Result<> apply_entry(const Entry& entry);
     Result<> observe_log(LogIndex applied);
     [[nodiscard]] Result<> check_log() const;
     /// What the strategy was told just now may have given it something to say or to do.

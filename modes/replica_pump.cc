@@ -125,6 +125,9 @@ void ReplicaImpl::answer_ready(Ready& ready, Completions& completions) {
     for (const std::string& event : ready.events) {
         log::info("{}", event);
     }
+    for (const std::string& error : ready.errors) {
+        log::error("{}", error);
+    }
     const Deadline now = ready.placed.empty() || bus_ == nullptr ? Deadline{} : clock_.now();
     for (const Placed& placed : ready.placed) {
         auto node = proposed_.extract(placed.id);
@@ -450,7 +453,7 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
     } else {
         mutex_.unlock();
         for (const Entry& entry : batch.value()) {
-            done = engine_->apply(entry);
+            done = apply_entry(entry);
             if (!done) {
                 break;
             }

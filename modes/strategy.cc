@@ -8,6 +8,16 @@ constexpr std::string_view kComparisonMark{"\x01\x01", 2};
 
 }  // namespace
 
+bool is_known(EntryKind kind) noexcept {
+    switch (kind) {
+        case EntryKind::kNoop:
+        case EntryKind::kWriteSet:
+        case EntryKind::kMembership:
+            return true;
+    }
+    return false;
+}
+
 std::string comparison_mark() {
     return std::string{kComparisonMark};
 }

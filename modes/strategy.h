@@ -57,6 +57,9 @@ struct Refusal {
     Error error;
 };
 
+/// false: a later version's. Whoever would have to apply such an entry stops; it is never skipped.
+bool is_known(EntryKind kind) noexcept;
+
 /// A kNoop entry with this payload is a comparison mark: each member takes a view of its state right behind it, and the
 /// strategy hears its digest. Who does not know it applies it as any other.
 std::string comparison_mark();
@@ -89,13 +92,15 @@ struct Ready {
     std::vector<Placed> placed;                    //    Which entry carries which proposal.
     std::vector<NodeName> send_snapshot;           // 7. Bring these up to date by a snapshot, in the background.
     std::vector<std::string> events;               // 8. Log these: what an operator wants to know, one line each.
+    std::vector<std::string> errors;               //    The same, as errors: what an operator has to do something about.
     bool checkpoint = false;                       // 9. Write a checkpoint in the background, so that the log can be cut.
     std::optional<std::vector<std::string>> dial;  //    Addresses of the other members, all of them, from now on.
 
     [[nodiscard]] bool empty() const noexcept {
         return !reset_log && !rewind_to && !hard_state && entries.empty() && !checkpoint && !dial &&
                messages_after_append.empty() && messages_after_persist.empty() && reads.empty() &&
-               refused_reads.empty() && refused.empty() && placed.empty() && send_snapshot.empty() && events.empty();
+               refused_reads.empty() && refused.empty() && placed.empty() && send_snapshot.empty() && events.empty() &&
+               errors.empty();
     }
 };
 

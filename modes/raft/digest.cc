@@ -156,13 +156,13 @@ void Raft::judge(const Comparison& comparison, const std::vector<NodeName>& memb
     });
     const bool decided = 2 * agreeing.size() > answered && can_lead;
     if (decided) {
-        event(fmt::format("The data of {} differs from that of {} at log index {}: it goes into quarantine.{}",
+        error(fmt::format("The data of {} differs from that of {} at log index {}: it goes into quarantine.{}",
                           names_of(others),
                           names_of(agreeing),
                           comparison.index.value,
                           without));
     } else {
-        event(fmt::format("The members' data differs at log index {}, and no majority says whose is right: {} against {}. Compare "
+        error(fmt::format("The members' data differs at log index {}, and no majority says whose is right: {} against {}. Compare "
                           "them, empty the data directory of the one that is wrong and start it again.{}",
                           comparison.index.value,
                           names_of(agreeing),
@@ -259,7 +259,7 @@ void Raft::take_verdict(LogIndex index, StateVerdict::Kind kind) {
             if (alarm_ != index) {
                 ++mismatches_;
                 alarm_ = index;
-                event(fmt::format("The data of this member and of others differs at log index {}.", index.value));
+                error(fmt::format("The data of this member and of others differs at log index {}.", index.value));
             }
             return;
         default:
@@ -278,7 +278,7 @@ void Raft::enter_quarantine(LogIndex index) {
     alarm_.reset();
     core_.write_hard_state();
     note_unfit();  // a leader hands over as soon as there is somebody to take it
-    event(fmt::format("This member is in quarantine: {}.", why_quarantined()));
+    error(fmt::format("This member is in quarantine: {}.", why_quarantined()));
     for (const auto& [id, info] : infos_) {
         tell_verdict(id, index, StateVerdict::IN_QUARANTINE);
     }

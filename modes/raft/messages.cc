@@ -212,8 +212,10 @@ raft::EntryPtr take_entry(const wire::LogEntry& m, LogIndex index, Term least, T
         in.refuse("entry {} is of term {}; {} to {} was expected", m.index(), m.term(), least.value, most.value);
     }
     const int kind = static_cast<int>(m.kind());
-    if (kind < 0 || kind > static_cast<int>(raft::EntryKind::kMembership)) {
-        in.refuse("entry {} is of kind {}, which this version does not know", m.index(), kind);
+    // One that only a later version knows is stored and acknowledged, and stops who would have to apply it: left out, it would
+    // keep this member behind for ever, or be skipped.
+    if (kind < 0 || kind > UINT8_MAX) {
+        in.refuse("entry {} is of kind {}; 0 to {} was expected", m.index(), kind, UINT8_MAX);
         return nullptr;
     }
     if (static_cast<raft::EntryKind>(kind) == raft::EntryKind::kMembership) {

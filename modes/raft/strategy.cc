@@ -68,6 +68,11 @@ raft::Settings core_settings(const StrategyStart& start, const RaftSettings& set
     return out;
 }
 
+/// Also what only a later version can read.
+bool is_data(raft::EntryKind kind) {
+    return kind != raft::EntryKind::kNoop && kind != raft::EntryKind::kMembership;
+}
+
 Entry to_engine(const raft::Entry& entry) {
     return {entry.term, entry.index, entry.hybrid_time, static_cast<EntryKind>(entry.kind), entry.payload};
 }
@@ -208,6 +213,7 @@ Ready Raft::take_ready() {
         }
     }
     out.events = std::exchange(events_, {});
+    out.errors = std::exchange(errors_, {});
     std::move(from.events.begin(), from.events.end(), std::back_inserter(out.events));
     out.checkpoint = std::exchange(checkpoint_due_, false);
     out.dial = dial();
@@ -265,10 +271,8 @@ bool Raft::holds_data() const {
         if (!entries || entries.value().empty()) {
             return true;
         }
-        for (const raft::Entry& entry : entries.value()) {
-            if (entry.kind == raft::EntryKind::kWriteSet) {
-                return true;
-            }
+        if (std::ranges::any_of(entries.value(), [](const raft::Entry& entry) { return is_data(entry.kind); })) {
+            return true;
         }
         at = LogIndex{entries.value().back().index.value + 1};
     }
@@ -442,8 +446,8 @@ void Raft::step(const NodeName& from, const ClusterMessage& message) {
             history_ = history.empty() ? history_ : history;  // it holds no data; what it passes on is the group's
         }
         // A witness that leads may not know whose data it is; an empty member takes no writes of it.
-        const bool writes = std::ranges::any_of(
-            append->entries, [](const raft::EntryPtr& entry) { return entry->kind == raft::EntryKind::kWriteSet; });
+        const bool writes =
+            std::ranges::any_of(append->entries, [](const raft::EntryPtr& entry) { return is_data(entry->kind); });
         append->other_history = !is_witness() && (history.empty() ? writes && !holds_data() : history != history_);
         const bool foreign = append->other_history && holds_data();
         append->keeps_own = foreign;

@@ -71,6 +71,7 @@ private:
     [[nodiscard]] bool holds_data() const;
     [[nodiscard]] bool is_witness() const { return settings_.role == RaftRole::kWitness; }
     void event(std::string text) { events_.push_back(std::move(text)); }
+    void error(std::string text) { errors_.push_back(std::move(text)); }
     void say(const NodeName& to, ClusterMessage message);
     [[nodiscard]] bool is_of_another_group(const PeerInfo& peer) const;
     void meet(const PeerInfo& peer);
@@ -181,6 +182,7 @@ private:
     Term campaigned_in_;
 
     std::vector<std::string> events_;
+    std::vector<std::string> errors_;
     std::vector<CommandAnswer> answers_;
     std::vector<Outbound> messages_;
     std::vector<ReadPoint> reads_;

@@ -64,7 +64,9 @@ public:
     std::vector<modes::Outbound> take_messages() override { return inner_->take_messages(); }
     modes::Ready take_ready() override {
         modes::Ready ready = inner_->take_ready();
-        for (const std::string& event : ready.events) {
+        std::vector<std::string> said = ready.events;
+        said.insert(said.end(), ready.errors.begin(), ready.errors.end());
+        for (const std::string& event : said) {
             world_.trace("{} says: {}", id_, event);
             world_.mark("says: " + kind_of(event));
             if (event.find("differs from that of") != std::string::npos || event.starts_with("The members' data differs")) {

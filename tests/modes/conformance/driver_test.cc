@@ -258,6 +258,22 @@ TEST_F(DriverTest, AnEntryThatCannotBeAppliedStopsTheMemberForGood) {
     bus.handler->message("b", Lane::LANE_CONTROL, message(1).message);
 }
 
+TEST_F(DriverTest, AnEntryOfAKindThatThisVersionDoesNotKnowStopsTheMemberAndIsNotSkipped) {
+    start();
+    Ready& ready = decide();
+    ready.entries = {entry(1, 1), entry(2, 1), entry(3, 1)};
+    ready.entries[1].kind = static_cast<EntryKind>(77);
+    go();
+    EXPECT_EQ(log.last_index(), LogIndex{3}) << "it is stored and acknowledged: others may know what it says";
+    decide().committed = LogIndex{3};
+    EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{1})));
+    EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{3}))).Times(0);
+    EXPECT_CALL(*strategy, applied(_)).Times(0);
+    go();
+    ASSERT_TRUE(replica->failure());
+    EXPECT_NE(replica->failure()->message().find("log entry 2 is of kind 77"), std::string::npos) << replica->failure()->message();
+}
+
 // ---- Writes ----
 
 TEST_F(DriverTest, AWriteIsAnsweredOnceItIsApplied) {

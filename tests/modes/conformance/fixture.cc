@@ -406,6 +406,10 @@ void Cluster::answer_ready(const NodeName& name, Ready& ready) {
         note(name, event);
         m.events.push_back(event);
     }
+    for (const std::string& error : ready.errors) {
+        note(name, error);
+        m.errors.push_back(error);
+    }
     for (const Placed& placed : ready.placed) {
         const auto offered = m.offered.find(placed.id);
         if (offered == m.offered.end()) {

@@ -193,6 +193,7 @@ public:
     [[nodiscard]] const std::vector<std::string>& events(const NodeName& name) const {
         return member(name).events;
     }
+    [[nodiscard]] const std::vector<std::string>& errors(const NodeName& name) const { return member(name).errors; }
     [[nodiscard]] const Transcript& transcript() const { return transcript_; }
     /// How often rare things happened: "rewind", "snapshot", "no room", "torn batch", "lost proposal".
     [[nodiscard]] const std::map<std::string, int>& marks() const { return marks_; }
@@ -240,6 +241,7 @@ private:
         std::set<ReadId> reads;
         std::set<std::uint64_t> commands;
         std::vector<std::string> events;
+        std::vector<std::string> errors;
     };
     using Pair = std::pair<NodeName, NodeName>;
     struct Link {

@@ -39,6 +39,9 @@ struct Group {
     bool run_until_quarantined(const NodeName& name) {
         return cluster.run_until([&] { return quarantined(name); }, 500);
     }
+    bool alarmed(const NodeName& name, std::string_view words) {
+        return std::ranges::any_of(cluster.errors(name), [&](const std::string& error) { return error.find(words) != std::string::npos; });
+    }
     bool said(const NodeName& name, std::string_view words) {
         return std::ranges::any_of(cluster.events(name), [&](const std::string& event) { return event.find(words) != std::string::npos; });
     }
@@ -81,6 +84,9 @@ TEST(RaftDigest, OneThatDiffersServesNobodyAndStillVotesAndAcknowledges) {
     EXPECT_FALSE(group.cluster.strategy(odd).serves());
     EXPECT_NE(group.view(odd).reason.find("empty its data directory"), std::string::npos) << group.view(odd).reason;
     EXPECT_EQ(group.detail(odd, "state_mismatches"), "1");
+    EXPECT_TRUE(group.alarmed(odd, "This member is in quarantine"));
+    EXPECT_TRUE(group.alarmed(group.leader, "differs from that of"));
+    EXPECT_TRUE(group.cluster.errors(other).empty());
     EXPECT_EQ(group.detail(group.leader, "state_mismatches"), "1");
     const auto read = group.cluster.strategy(odd).read(ReadId{77}, ReadConsistency::kOne);
     ASSERT_FALSE(read);
@@ -129,6 +135,7 @@ TEST(RaftDigest, WithoutAMajorityBothAreToldAndGoOn) {
         EXPECT_NE(group.detail(name, "state_mismatches"), "0") << name;
         EXPECT_NE(group.detail(name, "state_differs_index"), "0") << name;
     }
+    EXPECT_TRUE(group.alarmed(group.leader, "no majority says whose is right"));
     EXPECT_TRUE(group.write("still"));
     // The alarm ends when they are equal again.
     group.digests.clear();
