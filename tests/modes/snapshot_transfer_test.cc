@@ -630,6 +630,27 @@ TEST(SnapshotTransfer, ReceiversThatAskTogetherShareAnExportAndAThirdWaits) {
     }
 }
 
+TEST(SnapshotTransfer, AStateOlderThanTheLogIsNeitherSharedNorTakenUpAgain) {
+    World w{2};
+    w.again = false;
+    w.sender->send("b", w.epoch);
+    ASSERT_TRUE(w.run_until([&] { return w.chunks > 3; }));
+    w.source.create(Value{std::int64_t{1}});
+    const LogIndex now = w.source->applied_index();  // where the log begins, by the time that c asks
+    w.sender->send("c", w.epoch, now);
+    ASSERT_TRUE(w.run_until([&] { return w.begins.contains("c"); }));
+    EXPECT_NE(w.begins.at("c").front(), w.begins.at("b").front()) << "no entry would follow such a state";
+    w.cut();
+    w.tick();
+    w.network.up = true;
+    w.sender->send("b", w.epoch, now);
+    w.sender->send("c", w.epoch, now);
+    ASSERT_TRUE(w.run_until([&] { return w.succeeded("b") && w.succeeded("c"); }));
+    EXPECT_NE(w.begins.at("b").back(), w.begins.at("b").front());
+    w.expect_equal("b");
+    w.expect_equal("c");
+}
+
 TEST(SnapshotTransfer, TwoShareTheRateFairly) {
     SnapshotTransferSettings settings = small_chunks();
     settings.bytes_per_second = 20'000;

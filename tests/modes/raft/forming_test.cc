@@ -1,0 +1,263 @@
+// Who begins a group and who waits for one (practice A28): one member by hand, its peers are what a test says.
+#include "modes/raft/raft.h"
+#include "tests/modes/conformance/fixture.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace nornic::modes {
+namespace {
+
+using transport::JoinRequest;
+using transport::JoinResponse;
+
+constexpr std::uint64_t kElectionTicks = 10;
+
+std::string address_of(const NodeName& name) {
+    return name + ":7688";
+}
+
+/// By id, or by address alone.
+RaftSettings of_peers(const std::vector<NodeName>& names, bool by_id = true) {
+    RaftSettings settings;
+    settings.bootstrap = true;
+    settings.election_ticks = kElectionTicks;
+    settings.heartbeat_ticks = 2;
+    for (const NodeName& name : names) {
+        settings.peers.push_back({by_id ? name : NodeName{}, address_of(name)});
+    }
+    return settings;
+}
+
+class Newcomer {
+public:
+    explicit Newcomer(const RaftSettings& settings, const NodeName& self = "b") {
+        StrategyStart start;
+        start.self = self;
+        start.cluster_address = address_of(self);
+        start.history = "history of " + self;
+        start.log = &log_;
+        start.seed = 1;
+        strategy_ = make_raft(start, settings);
+        carry();
+    }
+
+    void tick(std::uint64_t times = 1) {
+        for (std::uint64_t i = 0; i < times; ++i) {
+            strategy_->tick();
+            carry();
+        }
+    }
+    /// A connection to it is up.
+    void meet(const NodeName& peer) {
+        strategy_->peer_up({.id = peer, .mode = "raft", .cluster_address = address_of(peer)});
+        carry();
+    }
+    void hear(const NodeName& from, const ClusterMessage& message) {
+        strategy_->step(from, message);
+        carry();
+    }
+    /// A peer that belongs to no group asks to be let in.
+    void hear_of_fresh(const NodeName& peer, const std::function<void(JoinRequest&)>& change = [](JoinRequest&) {}) {
+        meet(peer);
+        ClusterMessage message;
+        JoinRequest& m = *message.mutable_join_request();
+        m.set_address(address_of(peer));
+        m.set_role(JoinRequest::VOTER);
+        m.set_priority(100);
+        m.set_directory(std::hash<NodeName>{}(peer) | 1U);
+        change(m);
+        hear(peer, message);
+    }
+    /// One that is a member of a group says so; term 0: one that waits for a group that it has heard of.
+    void hear_of_group(const NodeName& from, std::uint64_t term) {
+        meet(from);
+        ClusterMessage message;
+        JoinResponse& m = *message.mutable_join_response();
+        m.set_configured(true);
+        m.set_term(term);
+        m.set_directory(7);
+        m.set_leader_address("leader:7688");
+        hear(from, message);
+    }
+    [[nodiscard]] std::string reason() const { return strategy_->view().reason; }
+    [[nodiscard]] std::string state() const {
+        const ClusterView view = strategy_->view();
+        return std::ranges::find(view.details, "bootstrap_state", &std::pair<std::string, std::string>::first)->second;
+    }
+    /// It has written down who the first members are, and asks them for their votes.
+    [[nodiscard]] bool begins() const {
+        return std::ranges::any_of(sent_, [](const Outbound& out) { return out.message->has_vote_request(); });
+    }
+    [[nodiscard]] std::optional<JoinRequest> asked(const NodeName& peer) const {
+        const auto last = std::ranges::find_if(sent_.rbegin(), sent_.rend(), [&](const Outbound& out) {
+            return out.to == peer && out.message->has_join_request();
+        });
+        return last == sent_.rend() ? std::nullopt : std::optional{last->message->join_request()};
+    }
+    [[nodiscard]] std::optional<JoinResponse> answered(const NodeName& peer) const {
+        const auto last = std::ranges::find_if(sent_.rbegin(), sent_.rend(), [&](const Outbound& out) {
+            return out.to == peer && out.message->has_join_response();
+        });
+        return last == sent_.rend() ? std::nullopt : std::optional{last->message->join_response()};
+    }
+    void forget() { sent_.clear(); }
+
+private:
+    void carry() {
+        for (;;) {
+            keep(strategy_->take_messages());
+            Ready ready = strategy_->take_ready();
+            keep(strategy_->take_messages());
+            if (ready.empty()) {
+                return;
+            }
+            log_.append(ready.entries);
+            keep(std::move(ready.messages_after_append));
+            if (ready.hard_state || !ready.entries.empty()) {
+                strategy_->persisted(log_.last_index());
+            }
+            keep(std::move(ready.messages_after_persist));
+        }
+    }
+    void keep(std::vector<Outbound>&& messages) { std::ranges::move(messages, std::back_inserter(sent_)); }
+
+    conformance::MemoryLog log_;
+    std::unique_ptr<Strategy> strategy_;
+    std::vector<Outbound> sent_;
+};
+
+TEST(RaftForming, AGroupIsBegunOnceAMajorityOfThePeersIsHeardAndKnowsOfNone) {
+    Newcomer b{of_peers({"a", "b", "c"})};
+    b.tick(5 * kElectionTicks);
+    b.meet("a");
+    b.tick(5 * kElectionTicks);
+    EXPECT_FALSE(b.begins()) << "a connection says nothing of what is on its disk";
+    EXPECT_EQ(b.state(), "waiting");
+    ASSERT_TRUE(b.asked("a"));
+    EXPECT_TRUE(b.asked("a")->bootstrap());
+    b.hear_of_fresh("a");
+    b.tick();
+    EXPECT_TRUE(b.begins());
+}
+
+TEST(RaftForming, OneThatMayNotBeginAGroupWaits) {
+    RaftSettings settings = of_peers({"a", "b", "c"});
+    settings.bootstrap = false;
+    Newcomer b{settings};
+    b.hear_of_fresh("a");
+    b.hear_of_fresh("c");
+    b.tick(10 * kElectionTicks);
+    EXPECT_FALSE(b.begins());
+    EXPECT_FALSE(b.asked("a")->bootstrap());
+    EXPECT_NE(b.reason().find("no group was found yet"), std::string::npos) << b.reason();
+}
+
+TEST(RaftForming, AWitnessAndALearnerBeginNone) {
+    for (const RaftRole role : {RaftRole::kWitness, RaftRole::kLearner}) {
+        RaftSettings settings = of_peers({"a", "b", "c"});
+        settings.role = role;
+        Newcomer b{settings};
+        b.hear_of_fresh("a");
+        b.hear_of_fresh("c");
+        b.tick(10 * kElectionTicks);
+        EXPECT_FALSE(b.begins());
+    }
+}
+
+TEST(RaftForming, OfTwoThatMayTheLowerIdBeginsUnlessTheOtherHasData) {
+    const auto may = [](JoinRequest& m) { m.set_bootstrap(true); };
+    const auto may_and_has_data = [](JoinRequest& m) {
+        m.set_bootstrap(true);
+        m.set_history("data");
+    };
+    Newcomer behind_a{of_peers({"a", "b", "c"})};
+    behind_a.hear_of_fresh("a", may);
+    behind_a.tick(10 * kElectionTicks);
+    EXPECT_FALSE(behind_a.begins());
+
+    Newcomer before_c{of_peers({"a", "b", "c"})};
+    before_c.hear_of_fresh("c", may);
+    before_c.tick();
+    EXPECT_TRUE(before_c.begins());
+
+    Newcomer beside_data{of_peers({"a", "b", "c"})};
+    beside_data.hear_of_fresh("c", may_and_has_data);
+    beside_data.tick(10 * kElectionTicks);
+    EXPECT_FALSE(beside_data.begins()) << "its data is to be the group's";
+}
+
+TEST(RaftForming, PeersKnownByAddressAloneAreWaitedForUntilNoOtherMajorityCanBeFound) {
+    Newcomer b{of_peers({"a", "b", "c", "d"}, false)};
+    b.hear_of_fresh("a");
+    b.hear_of_fresh("c");
+    b.tick(10 * kElectionTicks);
+    EXPECT_FALSE(b.begins()) << "two of three are no majority of four: the others could begin a group, too";
+    b.hear_of_fresh("d");
+    b.tick();
+    EXPECT_TRUE(b.begins());
+}
+
+TEST(RaftForming, WhoHearsOfAGroupBeginsNoSecondOne) {
+    Newcomer b{of_peers({"a", "b", "c"})};
+    b.hear_of_group("a", 5);
+    EXPECT_EQ(b.state(), "joining");
+    b.hear_of_fresh("c");
+    b.tick();
+    EXPECT_FALSE(b.begins());
+    b.tick(2);
+    EXPECT_FALSE(b.asked("a")->bootstrap()) << "nobody shall wait for it";
+    ASSERT_TRUE(b.answered("c")) << "one that may begin a group must not take this member for one that knows of none";
+    EXPECT_TRUE(b.answered("c")->configured());
+    EXPECT_EQ(b.answered("c")->term(), 0U);
+    EXPECT_EQ(b.answered("c")->leader_address(), "leader:7688");
+    for (std::uint64_t i = 0; i < 20; ++i) {
+        b.tick(kElectionTicks);
+        b.hear_of_group("a", 5);
+    }
+    EXPECT_FALSE(b.begins());
+}
+
+TEST(RaftForming, AGroupThatWasBegunHereIsGivenUpForOneThatIsHeardOf) {
+    Newcomer b{of_peers({"a", "b", "c"})};
+    b.hear_of_fresh("a");
+    b.tick();
+    ASSERT_TRUE(b.begins());
+    b.hear_of_group("c", 5);
+    b.forget();
+    b.tick(4 * kElectionTicks);
+    EXPECT_FALSE(b.begins());
+    EXPECT_EQ(b.state(), "joining");
+}
+
+TEST(RaftForming, AGroupThatNobodySpeaksOfAnyMoreIsNotWaitedForForEver) {
+    // Its leader could not write its first entry, and belongs to none any more.
+    Newcomer b{of_peers({"a", "b", "c"})};
+    b.hear_of_group("a", 5);
+    b.hear_of_fresh("c");
+    b.tick(5 * kElectionTicks - 1);
+    EXPECT_EQ(b.state(), "joining");
+    EXPECT_FALSE(b.begins());
+    b.tick();
+    EXPECT_EQ(b.state(), "waiting");
+    EXPECT_TRUE(b.begins()) << "c is heard, and knows of none";
+}
+
+TEST(RaftForming, APeerThatWaitsForAGroupItselfHoldsItBackForAnElectionTimeout) {
+    Newcomer b{of_peers({"a", "b", "c"})};
+    b.hear_of_group("a", 0);
+    EXPECT_EQ(b.state(), "waiting") << "it heard of one by hearsay alone";
+    b.hear_of_fresh("a");
+    b.hear_of_fresh("c");
+    b.tick(kElectionTicks - 1);
+    EXPECT_FALSE(b.begins());
+    b.hear_of_group("a", 0);
+    b.tick(kElectionTicks - 1);
+    EXPECT_FALSE(b.begins()) << "it still waits";
+    b.tick();
+    EXPECT_TRUE(b.begins());
+}
+
+}  // namespace
+}  // namespace nornic::modes
