@@ -149,8 +149,14 @@ const RegionRow* RegionState::find(RegionNumber number) const noexcept {
 }
 
 const RegionRow* RegionState::find(std::string_view name) const noexcept {
-    const auto at = std::find_if(regions.begin(), regions.end(), [&](const RegionRow& row) { return row.name == name; });
-    return at == regions.end() ? nullptr : &*at;
+    // One that was dropped may have come back, under another number.
+    const RegionRow* found = nullptr;
+    for (const RegionRow& row : regions) {
+        if (row.name == name && (found == nullptr || !row.dropped)) {
+            found = &row;
+        }
+    }
+    return found;
 }
 
 const RegionRow* RegionState::with_history(std::string_view history) const noexcept {

@@ -184,8 +184,10 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
             }
             for (const RegionRow& given : change.regions) {
                 name(given);
+                if (given.number == state.self) {
+                    row(state.self).cursor = given.cursor;  // 0: it waits for the others' data
+                }
             }
-            static_cast<void>(row(state.self));
             state.epoch = std::max(state.epoch, change.epoch);
             if (state.primary == 0) {
                 state.primary = state.regions.front().number;

@@ -112,14 +112,21 @@ void MultiRegion::on_status(const NodeName& from, const transport::RegionStatus&
                               settings_.region));
         }
     }
-    if (status.epoch() > heard_epoch_) {
+    const auto promoted = static_cast<RegionNumber>(std::min<std::uint32_t>(status.primary(), engine::kRegionNumberMax));
+    if (status.epoch() > heard_epoch_ || (status.epoch() == heard_epoch_ && promoted < heard_primary_)) {
         heard_epoch_ = status.epoch();
-        heard_primary_ = static_cast<RegionNumber>(std::min<std::uint32_t>(status.primary(), engine::kRegionNumberMax));
+        heard_primary_ = promoted;
     }
 }
 
 /// Two groups that numbered themselves unlike must never exchange a write: ids would collide.
 bool MultiRegion::directory_differs(const transport::RegionStatus& status, std::string& why) const {
+    if (!state_->pristine && !status.pristine()) {
+        why = fmt::format("Both this region and '{}' hold data from before they were regions, and ids collide: they exchange nothing. "
+                          "Empty one of them and start it again.",
+                          status.region());
+        return true;
+    }
     for (const auto& row : status.regions()) {
         const auto* by_number = state_->find(static_cast<RegionNumber>(row.number()));
         const auto* by_name = state_->find(std::string_view{row.name()});
@@ -185,16 +192,6 @@ bool MultiRegion::adopt(const Peer& from) {
     std::vector<engine::RegionRow> rows = rows_of(from.status);
     const auto own = std::find_if(rows.begin(), rows.end(),
                                   [&](const auto& row) { return row.name == settings_.region && !row.dropped; });
-    if (!state_->pristine && !from.status.pristine()) {
-        const std::string why = fmt::format("both this group and region '{}' hold data from before they were regions, and ids would collide: "
-                                            "start one of them empty",
-                                            from.status.region());
-        if (forming_why_ != why) {
-            forming_why_ = why;
-            event("This group is no region yet: " + why);
-        }
-        return false;
-    }
     if (own == rows.end()) {
         // The primary region, or whoever leads it, adds new ones: one at a time gives out numbers.
         if (asked_tick_ != 0 && tick_ - asked_tick_ < settings_.retry_ticks) {
@@ -221,17 +218,21 @@ bool MultiRegion::adopt(const Peer& from) {
     RegionChange change;
     change.kind = RegionChange::Kind::kForm;
     change.number = own->number;  // who is primary follows, where somebody was promoted: watch_directory()
-    // Numbered by the same names in the same order, nobody has anything that this group lacks; who was added later gets the
+    // Who is in the directory from its beginning lacks nothing. Who was added later is known by its history, and gets the
     // others' data first.
-    const std::vector<std::string> mine = configured_names(settings_);
-    std::vector<std::string> theirs;
-    for (const auto& row : rows) {
-        theirs.push_back(row.name);
+    if (own->history.empty()) {
+        own->cursor = LogIndex{1};
+    } else if (own->history != history_) {
+        const std::string why = fmt::format("a region '{}' with other data was here before, and its ids must not be drawn again: drop that one "
+                                            "(POST /admin/region/drop at another region), then this one is taken in anew",
+                                            settings_.region);
+        if (forming_why_ != why) {
+            forming_why_ = why;
+            event("This group is no region yet: " + why);
+        }
+        return false;
     }
     own->history = history_;
-    if (theirs == mine) {
-        own->cursor = LogIndex{1};
-    }
     change.regions = std::move(rows);
     return propose_change(change);
 }
@@ -301,7 +302,7 @@ void MultiRegion::watch_directory() {
     if (change_pending() || !directory_why_.empty()) {
         return;
     }
-    if (heard_epoch_ > state_->epoch) {
+    if (heard_of_promotion()) {
         RegionChange change;
         change.kind = RegionChange::Kind::kPromote;
         change.epoch = heard_epoch_;
@@ -344,7 +345,7 @@ std::uint64_t MultiRegion::known_everywhere() const {
             continue;
         }
         for (const auto& holder : state_->regions) {
-            if (!holder.dropped) {
+            if (!holder.dropped && holder.number != origin.number) {
                 const Frontier& frontier = holder.number == state_->self ? here : holder.reported;
                 out = std::min(out, engine::known_of(frontier, origin.number));
             }

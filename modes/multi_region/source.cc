@@ -23,6 +23,12 @@ transport::RegionAck refusal(std::uint64_t stream, std::string why, bool needs_s
 
 }  // namespace
 
+Frontier MultiRegion::known_of_others() const {
+    Frontier out = state_->frontier();
+    out[state_->self] = 0;
+    return out;
+}
+
 void MultiRegion::on_pull(const NodeName& from, const transport::RegionPull& pull) {
     const auto* row = row_of(from);
     const auto refuse = [&](std::string why, bool needs_seed = false) {
@@ -147,7 +153,8 @@ bool MultiRegion::send_batch(RegionNumber number, OutboundStream& out) {
     RegionWrites writes;
     writes.origin = state_->self;
     std::size_t bytes = 0;
-    while (out.scanned < committed && bytes < settings_.batch_bytes_max && writes.writes.size() < settings_.batch_entries_max) {
+    bool waits = false;
+    while (!waits && out.scanned < committed && bytes < settings_.batch_bytes_max && writes.writes.size() < settings_.batch_entries_max) {
         const LogIndex from{out.scanned.value + 1};
         const LogIndex to = std::min(committed, LogIndex{out.scanned.value + settings_.batch_entries_max - writes.writes.size()});
         auto entries = start_.log->read(from, to, std::min(kScanBytes, settings_.batch_bytes_max));
@@ -163,6 +170,10 @@ bool MultiRegion::send_batch(RegionNumber number, OutboundStream& out) {
         }
         for (const Entry& entry : entries.value()) {
             if (const auto shipped = data_->ship(entry, writes); !shipped) {
+                if (shipped.error().code() == ErrorCode::kBusy) {
+                    waits = true;  // it names what an entry brings that is not applied yet
+                    break;
+                }
                 event(fmt::format("Entry {} cannot be sent to other regions: {}. The stream stops.", entry.index.value,
                                   shipped.error().message()));
                 out.stream = 0;
@@ -174,11 +185,12 @@ bool MultiRegion::send_batch(RegionNumber number, OutboundStream& out) {
     }
     if (!writes.writes.empty()) {
         out.scanned_time = writes.writes.back().time;
+        out.last_write = writes.writes.back().index;
     }
     // What had been applied at the end of what was sent so far, and nothing earlier: who merges it may rely on it.
     Frontier frontier;
     if (out.scanned >= applied_) {
-        frontier = state_->frontier();
+        frontier = known_of_others();
     }
     const bool news = !writes.writes.empty() || out.scanned > out.said_through || acked > out.said_acked ||
                       (!frontier.empty() && frontier != out.said_frontier) || idle;

@@ -175,7 +175,7 @@ Term MultiRegion::write_term() const {
         return Term{0};
     }
     // Whoever heard of a newer promotion writes no more, before its own log says so.
-    if (settings_.primary_only && (!primary() || heard_epoch_ > state_->epoch)) {
+    if (settings_.primary_only && (!primary() || heard_of_promotion())) {
         return Term{0};
     }
     return local_->write_term();
@@ -204,8 +204,8 @@ Result<> MultiRegion::propose(ProposalId id, std::string write_set, std::uint64_
     if (awaits_first_seed()) {
         return fail(ErrorCode::kDatabaseUnavailable, "this region has not received the data of the others yet");
     }
-    if (settings_.primary_only && (!primary() || heard_epoch_ > state_->epoch)) {
-        const auto* row = state_->find(heard_epoch_ > state_->epoch ? heard_primary_ : state_->primary);
+    if (settings_.primary_only && (!primary() || heard_of_promotion())) {
+        const auto* row = state_->find(heard_of_promotion() ? heard_primary_ : state_->primary);
         return fail(ErrorCode::kNotLeader,
                     fmt::format("writes are taken by region '{}' alone (NORNICDB_CLUSTER_REGION_WRITES=primary)",
                                 row == nullptr ? "?" : row->name));
@@ -319,7 +319,7 @@ Result<> MultiRegion::command(std::uint64_t id, const Command& command) {
     RegionChange change;
     std::string done;
     if (command.kind == Command::Kind::kPromoteRegion) {
-        if (primary() && heard_epoch_ <= state_->epoch) {
+        if (primary() && !heard_of_promotion()) {
             answers_.push_back({id, fmt::format("region '{}' is the primary one already", settings_.region)});
             return success();
         }

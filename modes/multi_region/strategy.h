@@ -123,6 +123,7 @@ private:
         std::uint32_t window = 1;
         LogIndex scanned;                // everything up to here was sent or is not for others
         std::uint64_t scanned_time = 0;  // of the last own write among it
+        LogIndex last_write;             // the newest of it that was for others
         LogIndex durable;                // there
         LogIndex applied;
         std::uint64_t sent_tick = 0;
@@ -144,6 +145,12 @@ private:
     /// Proposes to the local strategy; nullopt: it takes nothing now.
     /// `latest`: of what is in it.
     std::optional<ProposalId> propose_own(std::string write_set, Own own, std::uint64_t latest = 0);
+    /// Somebody said that a region was promoted, and this log does not know it yet. Of two at one epoch, promoted apart, the
+    /// lower number counts.
+    [[nodiscard]] bool heard_of_promotion() const {
+        return heard_epoch_ > state_->epoch ||
+               (heard_epoch_ == state_->epoch && heard_epoch_ > 0 && heard_primary_ != 0 && heard_primary_ < state_->primary);
+    }
     bool propose_change(const RegionChange& change, std::optional<std::uint64_t> command = {}, std::string done = {});
     [[nodiscard]] bool change_pending() const;
     void take_own(Ready& ready);
@@ -174,6 +181,8 @@ private:
     [[nodiscard]] bool directory_differs(const transport::RegionStatus& status, std::string& why) const;
 
     // source.cc
+    /// What is applied here of the others: what it has of itself every region knows best.
+    [[nodiscard]] Frontier known_of_others() const;
     void on_pull(const NodeName& from, const transport::RegionPull& pull);
     void on_ack(const NodeName& from, const transport::RegionAck& ack);
     void pump_sources();
@@ -183,6 +192,7 @@ private:
 
     // target.cc
     void watch_streams();
+    void inherit_of_dropped();
     void pull(const engine::RegionRow& row, Inbound& in, const NodeName& source);
     void end_stream(Inbound& in, std::string why);
     void on_batch(const NodeName& from, std::shared_ptr<const ClusterMessage> message);

@@ -93,7 +93,34 @@ void MultiRegion::watch_streams() {
         begun = true;
         pull(row, in, leader->info.id);
     }
+    inherit_of_dropped();
     advance_acks();
+}
+
+/// Of a region that was given up one may have got more than another, and it sends no more: what is missing here comes with
+/// the state of who has it.
+void MultiRegion::inherit_of_dropped() {
+    const Frontier here = state_->frontier();
+    for (const auto& row : state_->regions) {
+        if (!row.dropped) {
+            continue;
+        }
+        for (const auto& [id, peer] : peers_) {
+            const auto* from = row_of(id);
+            if (from == nullptr || from->dropped || peer.heard_tick == 0 || !peer.status.leads()) {
+                continue;
+            }
+            Inbound& in = inbound_[from->number];
+            if (in.stream != 0 && !in.seeding && in.source == id &&
+                engine::known_of(frontier_of(peer.status.frontier()), row.number) > engine::known_of(here, row.number)) {
+                event(fmt::format("Region '{}' has more of the dropped region '{}': its state is asked for and merged.", from->name, row.name));
+                end_stream(in, "");
+                in.seeding = true;
+                in.retry_tick = tick_;
+                return;
+            }
+        }
+    }
 }
 
 void MultiRegion::pull(const engine::RegionRow& row, Inbound& in, const NodeName& source) {
@@ -313,8 +340,13 @@ void MultiRegion::record_reports() {
         if (row == nullptr || in.stream == 0 || in.seeding || !in.arrived.empty() || !in.waiting.empty()) {
             continue;
         }
-        const bool news = in.through_time > row->cursor_time || in.acked > row->acked ||
-                          (!in.frontier.empty() && in.frontier != row->reported);
+        // Entries that are no writes move acknowledgements on, too: recording each of those would go on for ever.
+        const auto sent = outbound_.find(number);
+        const bool let_go = in.acked > row->acked && sent != outbound_.end() && row->acked < sent->second.last_write;
+        bool news = let_go || in.through_time > row->cursor_time;
+        for (RegionNumber origin = 1; origin < in.frontier.size(); ++origin) {
+            news = news || in.frontier[origin] > engine::known_of(row->reported, origin);
+        }
         if (!news) {
             continue;
         }
