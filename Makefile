@@ -76,7 +76,7 @@ tck: packages-tests
 	@python3 scripts/run_tests.py --only tck
 
 cluster-tests: packages-tests
-	@python3 scripts/run_tests.py --only kill,counter,mixed,disk_full,sync_fault,nonsense,merge,shell,ha_failover,ha_partition,ha_switch,ha_snapshot,raft_form,raft_failover,raft_partition,raft_membership,raft_quorum,raft_reads,raft_recover,raft_catch_up,raft_upgrade,raft_chaos
+	@python3 scripts/run_tests.py --only kill,counter,mixed,disk_full,sync_fault,nonsense,merge,shell,ha_failover,ha_partition,ha_switch,ha_snapshot,raft_form,raft_failover,raft_partition,raft_membership,raft_quorum,raft_reads,raft_recover,raft_catch_up,raft_upgrade,raft_chaos,region,region_life
 
 bench: packages-tests
 	@scripts/build bench nornicdb benchmarks

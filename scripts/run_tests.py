@@ -8,7 +8,7 @@ as one skipped test and says why.
 Environment: JOBS (parallel compilations), NORNICDB_TCK_DIR (the folder of the openCypher scenarios),
 NORNICDB_KILLS (rounds of the kill test, default 20), NORNICDB_ROUNDS (of the failover tests, default 5, Raft 3), NORNICDB_GIB
 (data of the snapshot tests, default 0.05), NORNICDB_SIM_SECONDS (of simulated histories, default 60), NORNICDB_SEED (the first of
-them), NORNICDB_CHAOS_SECONDS (default 40), NORNICDB_OLD_BINARY (an earlier server, for the rolling upgrade).
+them), NORNICDB_CHAOS_SECONDS (default 40), NORNICDB_CUT_SECONDS (between regions, default 8), NORNICDB_OLD_BINARY (an earlier server, for the rolling upgrade).
 """
 import argparse
 import collections
@@ -139,6 +139,8 @@ SUITES = collections.OrderedDict([
     ("raft_catch_up", lambda: script("tests/cluster/raft_catch_up_test.py")),
     ("raft_upgrade", lambda: script("tests/cluster/raft_upgrade_test.py")),
     ("raft_chaos", lambda: script("tests/cluster/raft_chaos_test.py")),
+    ("region", lambda: script("tests/cluster/region_test.py")),
+    ("region_life", lambda: script("tests/cluster/region_life_test.py")),
     ("wire", lambda: script("tests/cluster/wire_test.py")),
 ])
 # Suites that only run when they are named.
