@@ -129,6 +129,7 @@ public:
         return seam_.at("engine: installed");
     }
 
+    engine::RegionData* regions() override { return inner_->regions(); }
     LogIndex applied_index() const override { return inner_->applied_index(); }
     LogIndex durable_index() const override { return inner_->durable_index(); }
     void on_checkpoint(std::function<void(LogIndex)> callback) override { inner_->on_checkpoint(std::move(callback)); }

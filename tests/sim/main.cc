@@ -4,6 +4,7 @@
 #include "tests/sim/commit.h"
 #include "tests/sim/network.h"
 #include "tests/sim/node.h"
+#include "tests/sim/regions.h"
 #include "tests/sim/world.h"
 
 #include <fmt/format.h>
@@ -102,9 +103,26 @@ struct Run {
 Run run_seed(std::uint64_t seed, Mutation mutation, Tracing tracing, Marks& marks) {
     seed_now = seed;
     mutation_now = mutation;
-    World world{draw_menu(seed, mutation, mode_now), tracing, marks};
+    if (mode_now == "multi_region") {
+        Regions regions{seed, tracing, marks};
+        regions.run();
+        return {regions.ground.scheduler.digest(), regions.violation(), regions.lines(), regions.acknowledged_count()};
+    }
+    Ground ground{seed};
+    World world{draw_menu(seed, mutation, mode_now), tracing, marks, ground};
     world.run();
     return {world.scheduler.digest(), world.violation(), world.lines(), world.checker->acknowledged_count()};
+}
+
+std::string describe(std::uint64_t seed, Mutation mutation) {
+    if (mode_now != "multi_region") {
+        return draw_menu(seed, mutation, mode_now).describe();
+    }
+    std::string out;
+    for (const Menu& menu : draw_regions(seed)) {
+        out += "\n    " + menu.describe();
+    }
+    return out;
 }
 
 bool parse(int argc, char** argv, Options& options) {
@@ -130,7 +148,7 @@ bool parse(int argc, char** argv, Options& options) {
             options.before = number;
         } else if (name == "--failed-before" && is_number) {
             options.failed_before = number;
-        } else if (name == "--mode" && (value == "ha_standby" || value == "standalone" || value == "raft")) {
+        } else if (name == "--mode" && (value == "ha_standby" || value == "standalone" || value == "raft" || value == "multi_region")) {
             options.mode = value;
         } else if (text == "--verbose") {
             options.verbose = true;
@@ -144,7 +162,7 @@ bool parse(int argc, char** argv, Options& options) {
         } else {
             fmt::print(stderr,
                        "'{}' is not understood. nornic_sim [--seed=N | --first=N --seeds=N [--jobs=J]] [--seconds=S] [--verbose] "
-                       "[--twice] [--keep-going] [--marks] [--mode=ha_standby|standalone|raft] [--mutation=NAME]\n",
+                       "[--twice] [--keep-going] [--marks] [--mode=ha_standby|standalone|raft|multi_region] [--mutation=NAME]\n",
                        text);
             return false;
         }
@@ -165,7 +183,7 @@ int run(const Options& options) {
             break;
         }
         if (options.count == 1) {
-            fmt::print("seed {} of {}: {}\n", seed, kCommit, draw_menu(seed, options.mutation, options.mode).describe());
+            fmt::print("seed {} of {}: {}\n", seed, kCommit, describe(seed, options.mutation));
             std::fflush(stdout);
         }
         Run result = run_seed(seed, options.mutation, {options.verbose, options.verbose}, marks);
@@ -184,7 +202,7 @@ int run(const Options& options) {
         failed_now = ++failed;
         fmt::print("FAILED seed {}: {}\n", seed, result.violation->what);
         if (options.count != 1) {
-            fmt::print("  {}\n", draw_menu(seed, options.mutation, options.mode).describe());
+            fmt::print("  {}\n", describe(seed, options.mutation));
         }
         fmt::print("  {} --verbose\n", repro(seed, options.mutation));
         if (!options.verbose && options.mutation == Mutation::kNone && !options.keep_going) {

@@ -271,6 +271,70 @@ Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode) {
     return menu;
 }
 
+std::vector<Menu> draw_regions(std::uint64_t seed) {
+    Random random{seed * 0xD1B54A32D192ED03ULL + 7};
+    const auto below = [&](std::uint64_t bound) { return random.below(bound); };
+    const auto one_in = [&](std::uint64_t n) { return random.one_in(n); };
+    const auto ms = [](std::uint64_t n) { return Duration{std::chrono::milliseconds{n}}; };
+    const auto rate = [&](std::uint64_t odds, std::uint64_t least, std::uint64_t most) {
+        const Duration mean = ms(least + below(most - least));
+        return one_in(odds) ? mean : Duration::zero();
+    };
+    RegionsMenu between;
+    between.on = true;
+    between.regions = one_in(3) ? 3 : 2;
+    between.cut = rate(2, 300, 3000);
+    between.long_cut = rate(3, 1500, 4000);
+    between.promote = rate(3, 500, 3000);
+    between.skew_max = std::array{Duration::zero(), ms(300), ms(300), ms(5000)}[below(4)];
+    modes::MultiRegionSettings& settings = between.settings;
+    settings.semi_sync = one_in(4);
+    settings.semi_sync_ticks = static_cast<std::uint32_t>(5 + below(50));
+    settings.refuse_degraded = one_in(4);
+    settings.manual = one_in(4);
+    settings.status_ticks = static_cast<std::uint32_t>(2 + below(20));
+    settings.silent_ticks = settings.status_ticks * static_cast<std::uint32_t>(4 + below(12));
+    settings.form_ticks = static_cast<std::uint32_t>(10 + below(100));
+    settings.watermark_ticks = static_cast<std::uint32_t>(10 + below(100));
+    settings.batch_entries_max = one_in(3) ? 1 + below(4) : 1024;
+    settings.batch_bytes_max = one_in(4) ? 64 + below(2048) : std::size_t{512} << 10;
+    settings.window_batches = one_in(3) ? 1 + below(3) : 8;
+    settings.retry_ticks = static_cast<std::uint32_t>(20 + below(150));
+    const Duration faults_for = ms(4000 + below(5000));
+    const bool quiet = one_in(4);  // nothing happens within the regions
+
+    std::vector<Menu> out;
+    for (std::size_t i = 0; i < between.regions; ++i) {
+        Menu menu = draw_menu(seed * 8 + i, Mutation::kNone, "raft");
+        menu.seed = seed * 8 + i;
+        menu.regions = between;
+        menu.raft.voters = std::array<std::size_t, 4>{1, 2, 3, 3}[below(4)];
+        menu.raft.learners = menu.raft.spares = 0;
+        menu.raft.churn = menu.wipe = Duration::zero();
+        menu.raft.forming = RaftMenu::Forming::kTogether;
+        menu.raft.bootstrappers = 1;
+        menu.raft.peers_by_address = menu.raft.begins_standalone = menu.raft.refuses_to_lead = menu.raft.wrong_addresses = false;
+        menu.raft.settings.leave_on_stop = false;
+        menu.witness = menu.raft.voters == 3 && one_in(4);
+        menu.faults_for = faults_for;
+        menu.workload = "regions";
+        menu.skew = one_in(3) ? 0.02 * random.unit() : 0;
+        menu.queue_bytes_max = std::max<std::size_t>(menu.queue_bytes_max, 4096);
+        menu.inflight_max = std::max<std::size_t>(menu.inflight_max, 4);
+        if (quiet) {
+            menu.crash = menu.power_loss = menu.both_die = menu.pause = menu.partition = menu.one_way = Duration::zero();
+            menu.reset = menu.lane_reset = menu.disk_full = menu.disk_hang = menu.sync_fails = menu.clean_stop = Duration::zero();
+            menu.seam_crash_per_million = menu.loss_per_million = menu.spike_per_million = menu.rot_per_million = 0;
+        }
+        if (between.long_cut.count() != 0 && one_in(2)) {
+            menu.checkpoint = ms(100 + below(500));
+            menu.log_retention_bytes = below(4096);
+        }
+        out.push_back(menu);
+    }
+    return out;
+}
+
 std::string Menu::describe() const {
     const auto sync = standby.sync_mode == modes::SyncMode::kAsync      ? "async"
                       : standby.sync_mode == modes::SyncMode::kSemiSync ? "semi_sync"
@@ -279,6 +343,27 @@ std::string Menu::describe() const {
                         : standby.fence_policy == modes::FencePolicy::kWitness ? "witness"
                                                                                : "strict";
     std::string out = standalone ? std::string{"standalone: "} : std::string{};
+    if (regions.on) {
+        const auto& between = regions.settings;
+        out += fmt::format("{} regions: {}{}{} skew<={}ms status={} silent={} form={} watermark={} batch={}/{} window={} retry={} cut={}ms "
+                           "long_cut={}ms promote={}ms ",
+                           regions.regions,
+                           between.semi_sync ? "semi_sync" : "async",
+                           between.refuse_degraded ? " refuse" : "",
+                           between.manual ? " manual" : "",
+                           regions.skew_max.count() / 1'000'000,
+                           between.status_ticks,
+                           between.silent_ticks,
+                           between.form_ticks,
+                           between.watermark_ticks,
+                           between.batch_entries_max,
+                           between.batch_bytes_max,
+                           between.window_batches,
+                           between.retry_ticks,
+                           regions.cut.count() / 1'000'000,
+                           regions.long_cut.count() / 1'000'000,
+                           regions.promote.count() / 1'000'000);
+    }
     if (raft.on) {
         const auto& settings = raft.settings;
         out += fmt::format("raft: {} voters{}, {} learners, {} spares, forming={}{} bootstrap={}{} append={}/{} window={}/{} "

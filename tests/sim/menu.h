@@ -4,12 +4,14 @@
 
 #include "base/random.h"
 #include "modes/hot_standby/hot_standby.h"
+#include "modes/multi_region/multi_region.h"
 #include "modes/raft/raft.h"
 #include "tests/sim/scheduler.h"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nornic::sim {
 
@@ -82,6 +84,20 @@ struct RaftMenu {
     bool wrong_addresses = false;   // somebody adds a member where nobody listens
 };
 
+/// What is between the regions of a world of several. Each region has a menu of its own besides, of a Raft group.
+struct RegionsMenu {
+    bool on = false;
+    std::size_t regions = 2;
+    modes::MultiRegionSettings settings;  // what all share
+    Duration cut{};        // two regions do not hear each other for a moment
+    Duration long_cut{};   // … for days, as wall clocks have it
+    Duration promote{};    // a region becomes the primary one
+    Duration skew_max{};   // how far wall clocks are apart
+    Duration reseed{};     // a region loses track of another and merges its whole state
+    bool late = false;     // the last region is added to those that run
+    bool old_data = false; // the first one was a Raft group with data before
+};
+
 struct Menu {
     std::uint64_t seed = 0;
     Mutation mutation = Mutation::kNone;
@@ -89,9 +105,12 @@ struct Menu {
     /// One member and no peers. There and in Raft `standby` says the strictest, which is what they promise.
     bool standalone = false;
     RaftMenu raft;
+    RegionsMenu regions;
     modes::HotStandbySettings standby;
     bool witness = false;  // the last member
-    [[nodiscard]] std::string_view mode() const { return raft.on ? "raft" : standalone ? "standalone" : "ha_standby"; }
+    [[nodiscard]] std::string_view mode() const {
+        return regions.on ? "multi_region" : raft.on ? "raft" : standalone ? "standalone" : "ha_standby";
+    }
     /// Members that hold data come first.
     [[nodiscard]] std::size_t data_members() const {
         return raft.on ? raft.voters - (witness ? 1 : 0) + raft.learners + raft.spares : standalone ? 1 : 2;
@@ -162,5 +181,7 @@ struct Menu {
 
 /// mode: "ha_standby", "standalone" or "raft".
 Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode);
+/// One of each region; what is between them is the same in all.
+std::vector<Menu> draw_regions(std::uint64_t seed);
 
 }  // namespace nornic::sim

@@ -18,11 +18,14 @@ using MessagePtr = std::shared_ptr<const ClusterMessage>;
 
 class Network {
 public:
-    Network(World& world, std::size_t members);
+    /// `among`: between the members of several worlds, of which `world` is any; members are numbered throughout.
+    Network(World& world, std::size_t members, Regions* among = nullptr);
     ~Network();
 
     /// The bus of a process that starts; it is to be stopped, or died(), before the member's next one.
     std::unique_ptr<transport::MessageBus> make_bus(std::size_t member, const transport::PeerInfo& self);
+    /// The same bus, which was made by a region's own network, is to carry what goes between regions, too.
+    void join(transport::MessageBus& bus, std::size_t member);
     /// The process is gone. Its peers notice at once or, where the machine lost its power, by silence.
     void died(std::size_t member, bool power_lost);
 
@@ -56,6 +59,8 @@ private:
         Duration quiet_until{};  // both ends know of the break by then
     };
 
+    [[nodiscard]] Node& node(std::size_t member) const;
+    [[nodiscard]] std::string name(std::size_t member) const;
     Way& way(std::size_t from, std::size_t to) { return ways_[from * members_ + to]; }
     Link& link(std::size_t a, std::size_t b) { return links_[std::min(a, b) * members_ + std::max(a, b)]; }
     /// A connection of these two is wanted by one of them.
@@ -73,6 +78,8 @@ private:
     void tell_down(std::size_t member, std::size_t lost, transport::LostReason reason, Duration delay);
 
     World& world_;
+    Regions* const regions_;
+    const Menu& menu_;
     const std::size_t members_;
     std::vector<class SimBus*> buses_;  // null: no process
     std::vector<Way> ways_;

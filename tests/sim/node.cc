@@ -6,6 +6,7 @@
 #include "tests/sim/engine_seam.h"
 #include "tests/sim/network.h"
 #include "tests/sim/raft_checker.h"
+#include "tests/sim/regions.h"
 
 #include <algorithm>
 #include <utility>
@@ -39,6 +40,8 @@ public:
         : world_{world}, id_{std::move(id)}, inner_{std::move(inner)} {}
 
     std::string_view name() const noexcept override { return inner_->name(); }
+    void now(std::uint64_t hybrid_time) override { inner_->now(hybrid_time); }
+    std::uint64_t latest_time() const override { return inner_->latest_time(); }
     void tick() override { inner_->tick(); }
     void paused(std::uint64_t ticks) override { inner_->paused(ticks); }
     void peer_up(const transport::PeerInfo& peer) override { inner_->peer_up(peer); }
@@ -69,6 +72,9 @@ public:
         for (const std::string& event : said) {
             world_.trace("{} says: {}", id_, event);
             world_.mark("says: " + kind_of(event));
+            if (world_.regions != nullptr && event.find("gets the state as of") != std::string::npos) {
+                world_.regions->seeded = true;
+            }
             if (event.find("differs from that of") != std::string::npos || event.starts_with("The members' data differs")) {
                 world_.violate(fmt::format("{} finds that members' data differs: {}", id_, event));
             }
@@ -130,6 +136,7 @@ public:
     }
     std::optional<LogIndex> wanted_from() const override { return inner_->wanted_from(); }
     Term write_term() const override { return inner_->write_term(); }
+    LogIndex committed() const override { return inner_->committed(); }
     modes::ClusterView view() const override { return inner_->view(); }
 
 private:
@@ -167,7 +174,7 @@ Node::~Node() {
 void Node::end() {
     if (life_ && !life_->dead) {
         life_->dead = true;
-        world_.network->died(number_, false);
+        leave_network(false);
         lose_attempts();
     }
     disk_.resume_sync();
@@ -184,6 +191,13 @@ void Node::end() {
 
 // ---- Life and death ----
 
+void Node::leave_network(bool power_lost) {
+    world_.network->died(number_, power_lost);
+    if (world_.regions != nullptr) {
+        world_.regions->between->died(world_.regions->number_of(*this), power_lost);
+    }
+}
+
 bool Node::standalone() const {
     return world_.menu.standalone || standalone_first;
 }
@@ -191,6 +205,10 @@ bool Node::standalone() const {
 std::unique_ptr<modes::Strategy> Node::make_strategy(const modes::StrategyStart& start) {
     if (standalone()) {
         return modes::make_standalone(start);
+    }
+    if (world_.menu.regions.on) {
+        return modes::make_multi_region(
+            start, region, [this](const modes::StrategyStart& local) { return modes::make_raft(local, raft); });
     }
     if (world_.menu.raft.on) {
         return modes::make_raft(start, raft);
@@ -238,17 +256,21 @@ void Node::start() {
     transport::PeerInfo self;
     self.id = id_;
     self.mode = standalone() ? "standalone" : world_.menu.mode();
-    self.cluster_address = id_ + ":7688";
+    self.cluster_address = world_.address_of(id_);
+    self.region = world_.regions == nullptr ? std::string{} : region.region;
     self.bolt_address = id_ + ":7687";
     self.http_address = id_ + ":7474";
     self.witness = witness_;
     if (!standalone()) {
         bus_ = world_.network->make_bus(number_, self);
+        if (world_.regions != nullptr) {
+            world_.regions->between->join(*bus_, world_.regions->number_of(*this));
+        }
     }
 
     modes::ReplicaParts parts;
     parts.start.self = id_;
-    parts.start.cluster_id = "sim";
+    parts.start.cluster_id = world_.regions == nullptr ? std::string{"sim"} : "group of " + region.region;
     parts.start.cluster_address = self.cluster_address;
     parts.start.bolt_address = self.bolt_address;
     parts.start.http_address = self.http_address;
@@ -323,7 +345,7 @@ void Node::crash(bool power_lost, Duration away) {
     world_.trace("{} {}", id_, power_lost ? "loses its power" : "is killed");
     life_->dead = true;
     started_ = false;
-    world_.network->died(number_, power_lost);
+    leave_network(power_lost);
     lose_attempts();
     world_.scheduler.after(Duration::zero(), [this, away, power_lost] { bury(away, power_lost); });
 }

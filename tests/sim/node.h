@@ -96,12 +96,14 @@ public:
 
     bool configured_primary = false;
     modes::RaftSettings raft;        // what this one is started with
+    modes::MultiRegionSettings region;
     bool standalone_first = false;   // in Raft: it runs alone for now, in that mode
     std::uint64_t newest_round = 0;  // of its heartbeats; kept for a mutation
     bool removed = false;            // an operator took it out of the group, and it has not been added since
 
 private:
     std::unique_ptr<modes::Strategy> make_strategy(const modes::StrategyStart& start);
+    void leave_network(bool power_lost);
     void bury(Duration away, bool power_lost);
     void tick();
     void schedule_tick();

@@ -173,13 +173,14 @@ private:
 };
 
 using Maker = std::unique_ptr<Workload> (*)(World&);
-constexpr std::array<std::pair<std::string_view, Maker>, 6> kWorkloads{{
+constexpr std::array<std::pair<std::string_view, Maker>, 7> kWorkloads{{
     {"set", make_set},
     {"counter", make_counter},
     {"bank", make_bank},
     {"ring", make_ring},
     {"register", make_register},
     {"causal", make_causal},
+    {"regions", make_regions},
 }};
 
 }  // namespace

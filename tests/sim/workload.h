@@ -20,7 +20,7 @@ public:
     virtual void judge(Node& primary) = 0;
 };
 
-/// "set", "counter", "bank", "ring", "register", "causal", or several with a '+' between them.
+/// "set", "counter", "bank", "ring", "register", "causal", "regions", or several with a '+' between them.
 std::unique_ptr<Workload> make_workload(World& world, std::string_view names);
 
 /// Lets clients go on until the faults end. To be kept as long as the world runs.

@@ -59,5 +59,6 @@ std::unique_ptr<Workload> make_bank(World& world);
 std::unique_ptr<Workload> make_ring(World& world);
 std::unique_ptr<Workload> make_register(World& world);
 std::unique_ptr<Workload> make_causal(World& world);
+std::unique_ptr<Workload> make_regions(World& world);
 
 }  // namespace nornic::sim

@@ -4,6 +4,7 @@
 #include "tests/sim/network.h"
 #include "tests/sim/node.h"
 #include "tests/sim/raft_checker.h"
+#include "tests/sim/regions.h"
 #include "tests/sim/workload.h"
 
 #include <algorithm>
@@ -17,8 +18,15 @@ constexpr std::uint64_t kEventsMax = 3'000'000;  // a run that does more goes in
 
 }  // namespace
 
-World::World(const Menu& drawn, Tracing tracing, Marks& counted)
-    : menu{drawn}, random{drawn.seed}, tracing_{tracing}, marks_{counted} {
+World::World(const Menu& drawn, Tracing tracing, Marks& counted, Ground& ground, Regions* among, std::size_t which)
+    : menu{drawn},
+      scheduler{ground.scheduler},
+      random{ground.random},
+      fibers{ground.fibers},
+      regions{among},
+      region{which},
+      tracing_{tracing},
+      marks_{counted} {
     const std::size_t members = menu.members();
     network = std::make_unique<Network>(*this, members);
     checker = std::make_unique<Checker>(*this);
@@ -42,6 +50,10 @@ World::World(const Menu& drawn, Tracing tracing, Marks& counted)
 
 World::~World() = default;
 
+std::string World::address_of(const std::string& id) const {
+    return (regions == nullptr ? std::string{} : Regions::name_of(region) + '/') + id + ":7688";
+}
+
 Node* World::find(const std::string& id) const {
     for (const auto& node : nodes) {
         if (node && node->id() == id) {
@@ -52,7 +64,10 @@ Node* World::find(const std::string& id) const {
 }
 
 void World::line(std::string text) {
-    text = fmt::format("{:10.3f} ms  {}", static_cast<double>(scheduler.now().count()) / 1e6, text);
+    text = fmt::format("{:10.3f} ms  {}{}",
+                       static_cast<double>(scheduler.now().count()) / 1e6,
+                       regions == nullptr ? std::string{} : Regions::name_of(region) + "  ",
+                       text);
     if (tracing_.print) {
         fmt::print("{}\n", text);
     }

@@ -42,9 +42,20 @@ struct Violation {
     std::string what;
 };
 
+/// What all worlds of a run share: time, chance, and the stacks of what stands still.
+struct Ground {
+    explicit Ground(std::uint64_t seed) : random{seed} {}
+    Scheduler scheduler;
+    Random random;
+    Fibers fibers;
+};
+
+class Regions;
+
+/// One group of members. Several of them on one ground are regions (regions.h).
 class World {
 public:
-    World(const Menu& drawn, Tracing tracing, Marks& counted);
+    World(const Menu& drawn, Tracing tracing, Marks& counted, Ground& ground, Regions* among = nullptr, std::size_t which = 0);
     ~World();
     World(const World&) = delete;
     World& operator=(const World&) = delete;
@@ -81,10 +92,15 @@ public:
     [[nodiscard]] Node& node(std::size_t number) { return *nodes[number]; }
     [[nodiscard]] Node* find(const std::string& id) const;
 
+    /// "r1/a:7688" in a region, "a:7688" elsewhere.
+    [[nodiscard]] std::string address_of(const std::string& id) const;
+
     const Menu menu;
-    Scheduler scheduler;
-    Random random;
-    Fibers fibers;
+    Scheduler& scheduler;
+    Random& random;
+    Fibers& fibers;
+    Regions* const regions;     // nullptr: this world is all there is
+    const std::size_t region;   // which of them
     bool faults = true;  // false once everything is healed
     std::uint64_t partitions = 0;  // that cut off a living member, or looked like it
     std::uint64_t forced = 0;      // promotions that an operator forced
@@ -94,6 +110,7 @@ public:
     std::vector<std::unique_ptr<Node>> nodes;
 
 private:
+    friend class Regions;
     void line(std::string text);
     void plan_faults();
     void every(Duration mean, std::function<void()> fault);

@@ -10,14 +10,6 @@
 #include <utility>
 
 namespace nornic::sim {
-namespace {
-
-std::string address_of(const std::string& id) {
-    return id + ":7688";
-}
-
-}  // namespace
-
 // ---- Who is there ----
 
 void World::prepare_raft() {
