@@ -221,7 +221,6 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
     std::string state;
     std::string membership;  // empty: the Kv has the newest
     Catalog::Changes catalog;
-    RegionStore::Changes regions;
     std::uint64_t log_bytes = 0;
     {
         // Nothing is applied while the parts are taken, so all are as of `at`; pages are only
@@ -240,7 +239,7 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
             out.put_string(membership_.second);
         }
         catalog = catalog_.take_changes();
-        regions = regions_.take_changes();
+        regions_.begin_checkpoint();
         for (const auto& database : all_databases()) {
             parts.push_back(std::make_unique<DatabaseCheckpoint>(database, at));
         }
@@ -250,7 +249,7 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
         part->write(at, *batch);
     }
     Catalog::write(catalog, *batch);
-    RegionStore::write(regions, *batch);
+    regions_.write_checkpoint(*batch);
     batch->put(text_key(KeyKind::kMeta, "state"), state);
     if (!membership.empty()) {
         batch->put(membership_key(), membership);
@@ -268,12 +267,14 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
     for (const auto& part : parts) {
         part->end(done.has_value(), at);
     }
+    {
+        const MutexLock lock{apply_mutex_};
+        regions_.end_checkpoint(done.has_value());
+    }
     snapshots_.release(at);
     if (!done) {
         log_bytes_.fetch_add(log_bytes, std::memory_order_relaxed);
         catalog_.give_back(catalog);
-        const MutexLock lock{apply_mutex_};
-        regions_.give_back(regions);
     } else {
         durable_.store(at.value, std::memory_order_release);
         if (outgrown) {

@@ -103,6 +103,7 @@ EngineImpl::EngineImpl(
       cache_{settings.cache_bytes_max},
       snapshots_{durable},
       equality_{std::min(kEqualityCacheMax, settings.cache_bytes_max / kEqualityCacheShare)},
+      regions_{*kv_},
       applied_term_{term},
       durable_{durable.value} {}
 
@@ -118,7 +119,7 @@ Result<> EngineImpl::open() {
             NORNIC_TRY(database->load());
         }
         NORNIC_TRY(catalog_.load(*kv_));
-        NORNIC_TRY(regions_.load(*kv_));
+        NORNIC_TRY(regions_.load());
         for (const auto& [key, row] : catalog_.range(kConflictPrefix)) {
             conflicts_.note(key, &row);
         }

@@ -13,6 +13,13 @@ namespace {
 template <class Data>
 constexpr EntityKind kEntity = std::is_same_v<Data, NodeData> ? EntityKind::kNode : EntityKind::kRelationship;
 
+EntityStamps dead_since(const Stamp& stamp) {
+    EntityStamps stamps;
+    stamps.life = Life::kDead;
+    stamps.stamp = stamp;
+    return stamps;
+}
+
 Stamp created_of(const EntityStamps& stamps) {
     return stamps.life == Life::kAwaited ? Stamp{} : stamps.stamp;
 }
@@ -181,8 +188,8 @@ Result<> GraphMerge::store(OpenNode& node) {
     }
     // Whoever waited for an awaited node hears of it, once it is there or dead.
     std::vector<RelId> waiting;
-    if (life != Life::kAwaited) {
-        waiting = std::exchange(node.stamps.waiting, {});
+    if (node.before && has_remains(*node.before) && node.before->data.stamps->life == Life::kAwaited && life != Life::kAwaited) {
+        NORNIC_TRY(waiting, scope_.engine().regions_.take_waiting(database_.info.id, NodeId{id}));
     }
     NORNIC_TRY(place(node));
     if (life == Life::kLive && !applier_.indexes().by_label.empty()) {
@@ -211,9 +218,16 @@ Result<> GraphMerge::let_go(const Remains& remains) {
         version->deleted = true;
         return applier_.place(remains.id, nullptr, std::move(version));
     };
-    scope_.engine().regions_.forget(remains);
-    return remains.entity == EntityKind::kNode ? drop(applier_.newest_node(remains.id))
-                                               : drop(applier_.newest_relationship(remains.id));
+    RegionStore& regions = scope_.engine().regions_;
+    regions.forget(remains);
+    if (remains.entity == EntityKind::kRelationship) {
+        return drop(applier_.newest_relationship(remains.id));
+    }
+    const auto node = applier_.newest_node(remains.id);
+    if (node && has_remains(*node) && node->data.stamps->life == Life::kAwaited) {
+        NORNIC_TRY(regions.take_waiting(remains.database, NodeId{remains.id}));
+    }
+    return drop(node);
 }
 
 // ---- Cells
@@ -422,7 +436,7 @@ Result<> GraphMerge::delete_node(std::uint64_t id, const Stamp& stamp) {
     note_lost(node_);
     node_.changed = true;
     node_.data = {};
-    stamps = EntityStamps{.life = Life::kDead, .stamp = stamp, .labels = {}, .properties = {}, .waiting = std::move(stamps.waiting)};
+    stamps = dead_since(stamp);
     return flush();
 }
 
@@ -493,7 +507,7 @@ Result<> GraphMerge::delete_relationship(std::uint64_t id, const Stamp& stamp) {
     note_lost(relationship_);
     relationship_.changed = true;
     relationship_.data = {};
-    stamps = EntityStamps{.life = Life::kDead, .stamp = stamp, .labels = {}, .properties = {}, .waiting = {}};
+    stamps = dead_since(stamp);
     return success();
 }
 
@@ -552,7 +566,7 @@ Result<> GraphMerge::settle(OpenRel& relationship) {
             scope_.note(std::move(conflict));
         }
         relationship.data = {};
-        stamps = EntityStamps{.life = Life::kDead, .stamp = deleted, .labels = {}, .properties = {}, .waiting = {}};
+        stamps = dead_since(deleted);
         return success();
     }
     stamps.life = awaited.empty() ? Life::kLive : Life::kHidden;
@@ -565,12 +579,7 @@ Result<> GraphMerge::settle(OpenRel& relationship) {
 Result<> GraphMerge::await(NodeId id, RelId relationship, const Stamp& stamp) {
     OpenNode node;
     load(node, id.value, applier_.newest_node(id.value));
-    auto& waiting = node.stamps.waiting;
-    const auto at = std::lower_bound(waiting.begin(), waiting.end(), relationship);
-    if (at != waiting.end() && *at == relationship) {
-        return success();
-    }
-    waiting.insert(at, relationship);
+    scope_.engine().regions_.wait(database_.info.id, id, relationship);
     node.stamps.stamp = std::max(node.stamps.stamp, stamp);
     node.changed = true;
     return store(node);
@@ -591,9 +600,10 @@ Result<> GraphMerge::kill(RelId id, const Stamp& stamp) {
         conflict.loser = {Value{}, created_of(stamps)};
         scope_.note(std::move(conflict));
     }
+    note_lost(relationship);
     relationship.changed = true;
     relationship.data = {};
-    stamps = EntityStamps{.life = Life::kDead, .stamp = stamp, .labels = {}, .properties = {}, .waiting = {}};
+    stamps = dead_since(stamp);
     return store(relationship);
 }
 

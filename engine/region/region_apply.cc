@@ -190,7 +190,7 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
             }
             state.epoch = std::max(state.epoch, change.epoch);
             if (state.primary == 0) {
-                state.primary = state.regions.front().number;
+                state.primary = state.regions.empty() ? state.self : state.regions.front().number;
             }
             return success();
         }
@@ -234,13 +234,10 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
 }
 
 Result<> RegionApplier::finish() {
-    for (std::size_t i = 0; i < kLetGoMax; ++i) {
-        const auto expired = engine_.regions_.first_expired(scope_.state.watermark);
-        if (!expired) {
-            break;
-        }
-        NORNIC_TRY(GraphMerge* const merge, merge_of(expired->database));
-        NORNIC_TRY(merge->let_go(*expired));
+    NORNIC_TRY(const auto expired, engine_.regions_.expired(scope_.state.watermark, kLetGoMax));
+    for (const Remains& remains : expired) {
+        NORNIC_TRY(GraphMerge* const merge, merge_of(remains.database));
+        NORNIC_TRY(merge->let_go(remains));
     }
     for (const auto& [id, merge] : merges_) {
         NORNIC_TRY(merge->finish());

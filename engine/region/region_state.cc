@@ -14,14 +14,18 @@ std::string state_key() {
     return text_key(KeyKind::kMeta, "regions");
 }
 
-std::string remains_key(const Remains& remains) {
-    std::string key(1, static_cast<char>(KeyKind::kRemains));
+std::string key_of(const Remains& remains) {
+    std::string key;
     ByteWriter out{key};
     out.put_be64(remains.time);
     out.put_be32(remains.database.value);
     out.put_u8(static_cast<std::uint8_t>(remains.entity));
     out.put_be64(remains.id);
     return key;
+}
+
+Error damaged(std::string_view what) {
+    return Error{ErrorCode::kCorruption, fmt::format("the store's record of regions: {}", what)};
 }
 
 }  // namespace
@@ -33,6 +37,12 @@ std::string small_catalog(std::string_view key) {
 std::string small_rule(DatabaseId database, SchemaRuleId id) {
     return fmt::format("r/{}/{}", database.value, id.value);
 }
+
+RegionStore::RegionStore(Kv& kv)
+    : state_{std::make_shared<const RegionState>()},
+      kv_{kv},
+      remains_{kv, std::string(1, static_cast<char>(KeyKind::kRemains))},
+      waiting_{kv, std::string(1, static_cast<char>(KeyKind::kWaiting))} {}
 
 std::shared_ptr<const RegionState> RegionStore::state() const {
     const MutexLock lock{mutex_};
@@ -63,32 +73,87 @@ void RegionStore::forget_small(std::uint64_t watermark) {
 }
 
 void RegionStore::remember(const Remains& remains) {
-    if (remains_.insert(remains).second) {
-        changed_remains_.insert(remains);
+    std::string key = key_of(remains);
+    remains_.insert(key);
+    ++remains_count_;
+    if (key < oldest_) {
+        oldest_ = std::move(key);
     }
 }
 
 void RegionStore::forget(const Remains& remains) {
-    if (remains_.erase(remains) > 0) {
-        changed_remains_.insert(remains);
-    }
+    remains_.erase(key_of(remains));
+    --remains_count_;
 }
 
-std::optional<Remains> RegionStore::first_expired(std::uint64_t watermark) const {
-    if (remains_.empty() || remains_.begin()->time > watermark) {
-        return std::nullopt;
+Result<std::vector<Remains>> RegionStore::expired(std::uint64_t watermark, std::size_t max) {
+    std::vector<Remains> out;
+    // Asked behind every entry, and nearly always there is nothing.
+    if (remains_count_ == 0 || oldest_ >= key_of(Remains{.time = watermark + 1})) {
+        return out;
     }
-    return *remains_.begin();
+    bool valid = true;
+    std::string next(1, '\xff');  // behind all of them, unless one is met
+    NORNIC_TRY(remains_.visit(oldest_, [&](std::string_view key) {
+        ByteReader in{key};
+        Remains remains;
+        remains.time = in.get_be64();
+        remains.database = DatabaseId{in.get_be32()};
+        const std::uint8_t entity = in.get_u8();
+        remains.entity = static_cast<EntityKind>(entity);
+        remains.id = in.get_be64();
+        valid = in.ok() && in.at_end() && entity <= static_cast<std::uint8_t>(EntityKind::kRelationship);
+        if (!valid || remains.time > watermark || out.size() == max) {
+            next = key;
+            return false;
+        }
+        out.push_back(remains);
+        return true;
+    }));
+    if (!valid) {
+        return damaged("a key of what was deleted is not valid");
+    }
+    // Whoever asks lets go of those that are given.
+    oldest_ = std::move(next);
+    return out;
 }
 
-Result<> RegionStore::load(Kv& kv) {
-    NORNIC_TRY(const auto stored, kv.get(state_key()));
+void RegionStore::wait(DatabaseId database, NodeId node, RelId relationship) {
+    std::string key;
+    ByteWriter out{key};
+    out.put_be32(database.value);
+    out.put_be64(node.value);
+    out.put_be64(relationship.value);
+    waiting_.insert(key);
+}
+
+Result<std::vector<RelId>> RegionStore::take_waiting(DatabaseId database, NodeId node) {
+    std::string prefix;
+    ByteWriter out{prefix};
+    out.put_be32(database.value);
+    out.put_be64(node.value);
+    std::vector<RelId> found;
+    std::vector<std::string> keys;
+    NORNIC_TRY(waiting_.visit(prefix, [&](std::string_view key) {
+        if (!key.starts_with(prefix)) {
+            return false;
+        }
+        ByteReader in{key.substr(prefix.size())};
+        found.emplace_back(in.get_be64());
+        keys.emplace_back(key);
+        return true;
+    }));
+    for (const std::string& key : keys) {
+        waiting_.erase(key);
+    }
+    return found;
+}
+
+Result<> RegionStore::load() {
+    NORNIC_TRY(const auto stored, kv_.get(state_key()));
     if (!stored) {
         return success();
     }
-    const auto damaged = [](std::string_view what) {
-        return fail(ErrorCode::kCorruption, fmt::format("the store's record of regions: {}", what));
-    };
     ByteReader in{*stored};
     if (const std::uint8_t format = in.get_u8(); format != kFormat) {
         return damaged(fmt::format("format {} is unknown, expected {}", format, kFormat));
@@ -106,31 +171,18 @@ Result<> RegionStore::load(Kv& kv) {
     if (!in.ok() || !in.at_end()) {
         return damaged("its length is wrong");
     }
-    const std::string prefix(1, static_cast<char>(KeyKind::kRemains));
-    const auto cursor = kv.new_cursor();
-    for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
-        ByteReader key{cursor->key().substr(1)};
-        Remains remains;
-        remains.time = key.get_be64();
-        remains.database = DatabaseId{key.get_be32()};
-        const std::uint8_t entity = key.get_u8();
-        remains.entity = static_cast<EntityKind>(entity);
-        remains.id = key.get_be64();
-        if (!key.ok() || !key.at_end() || entity > static_cast<std::uint8_t>(EntityKind::kRelationship)) {
-            return damaged("a key of what was deleted is not valid");
-        }
-        remains_.insert(remains);
-    }
-    NORNIC_TRY(cursor->status());
+    remains_count_ = state.tombstones;
+    oldest_.clear();
     set_state(std::move(state));
     changed_ = false;
     return success();
 }
 
-RegionStore::Changes RegionStore::take_changes() {
-    Changes changes;
+void RegionStore::begin_checkpoint() {
+    remains_.begin_checkpoint();
+    waiting_.begin_checkpoint();
     if (changed_) {
-        ByteWriter out{changes.state};
+        ByteWriter out{writing_};
         out.put_u8(kFormat);
         out.put_string(encode_region_state(*state()));
         out.put_varint(small_.size());
@@ -140,31 +192,21 @@ RegionStore::Changes RegionStore::take_changes() {
         }
         changed_ = false;
     }
-    for (const Remains& remains : changed_remains_) {
-        changes.remains.emplace_back(remains, remains_.contains(remains));
-    }
-    changed_remains_.clear();
-    return changes;
 }
 
-void RegionStore::write(const Changes& changes, KvBatch& batch) {
-    if (!changes.state.empty()) {
-        batch.put(state_key(), changes.state);
-    }
-    for (const auto& [remains, there] : changes.remains) {
-        if (there) {
-            batch.put(remains_key(remains), "");
-        } else {
-            batch.erase(remains_key(remains));
-        }
+void RegionStore::write_checkpoint(KvBatch& batch) const {
+    remains_.write_checkpoint(batch);
+    waiting_.write_checkpoint(batch);
+    if (!writing_.empty()) {
+        batch.put(state_key(), writing_);
     }
 }
 
-void RegionStore::give_back(const Changes& changes) {
-    changed_ = changed_ || !changes.state.empty();
-    for (const auto& [remains, there] : changes.remains) {
-        changed_remains_.insert(remains);
-    }
+void RegionStore::end_checkpoint(bool written) {
+    remains_.end_checkpoint(written);
+    waiting_.end_checkpoint(written);
+    changed_ = changed_ || (!written && !writing_.empty());
+    writing_.clear();
 }
 
 }  // namespace nornic::engine

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "engine/kv.h"
 #include "engine/region.h"
+#include "engine/region/rows.h"
 #include "engine/region/stamps.h"
 #include "engine/schema.h"
 
@@ -17,11 +18,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
-#include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace nornic::engine {
@@ -41,7 +39,7 @@ std::string small_rule(DatabaseId database, SchemaRuleId id);
 
 class RegionStore {
 public:
-    RegionStore() : state_{std::make_shared<const RegionState>()} {}
+    explicit RegionStore(Kv& kv);
 
     [[nodiscard]] std::shared_ptr<const RegionState> state() const EXCLUDES(mutex_);
     /// RegionState.self; 0: no region yet.
@@ -57,29 +55,34 @@ public:
 
     void remember(const Remains& remains);
     void forget(const Remains& remains);
-    /// The oldest, if it is not younger than the watermark.
-    [[nodiscard]] std::optional<Remains> first_expired(std::uint64_t watermark) const;
-    [[nodiscard]] std::size_t remains_count() const noexcept { return remains_.size(); }
+    /// The oldest that are not younger than the watermark, so many at most; they stay.
+    Result<std::vector<Remains>> expired(std::uint64_t watermark, std::size_t max);
+    [[nodiscard]] std::uint64_t remains_count() const noexcept { return remains_count_; }
+
+    /// Relationships that were created before this node.
+    void wait(DatabaseId database, NodeId node, RelId relationship);
+    /// They wait no longer.
+    Result<std::vector<RelId>> take_waiting(DatabaseId database, NodeId node);
 
     /// At opening.
-    Result<> load(Kv& kv);
-    /// Checkpoint: what changed since the last one, as it is now.
-    struct Changes {
-        std::string state;  // empty: it did not
-        std::vector<std::pair<Remains, bool>> remains;  // false: gone
-    };
-    Changes take_changes();
-    static void write(const Changes& changes, KvBatch& batch);
-    void give_back(const Changes& changes);
+    Result<> load();
+    // ---- Checkpoint as of F: begin (by the applier, when exactly F is applied), write, end (between two applies).
+    void begin_checkpoint();
+    void write_checkpoint(KvBatch& batch) const;
+    void end_checkpoint(bool written);
 
 private:
     mutable Mutex mutex_;
     std::shared_ptr<const RegionState> state_ GUARDED_BY(mutex_);
     std::atomic<RegionNumber> self_{0};
+    Kv& kv_;
     std::map<std::string, Stamp> small_;
-    std::set<Remains> remains_;
-    std::set<Remains> changed_remains_;
     bool changed_ = false;  // state_ or small_
+    std::string writing_;   // both, of the checkpoint that is under way; empty: they had not changed
+    RowSet remains_;
+    RowSet waiting_;
+    std::uint64_t remains_count_ = 0;
+    std::string oldest_;  // no key of remains_ is before it
 };
 
 }  // namespace nornic::engine

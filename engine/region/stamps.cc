@@ -65,10 +65,6 @@ void encode_stamps(const EntityStamps& stamps, ByteWriter& out) {
     put_stamp(stamps.stamp, out);
     put_cells(stamps.labels, out);
     put_cells(stamps.properties, out);
-    out.put_varint(stamps.waiting.size());
-    for (const RelId id : stamps.waiting) {
-        out.put_varint(id.value);
-    }
 }
 
 bool decode_stamps(ByteReader& in, EntityStamps& stamps) {
@@ -78,15 +74,6 @@ bool decode_stamps(ByteReader& in, EntityStamps& stamps) {
         return false;
     }
     stamps.life = static_cast<Life>(life);
-    const std::uint64_t waiting = in.get_varint();
-    if (!in.ok() || waiting > in.remaining()) {
-        return false;
-    }
-    stamps.waiting.clear();
-    stamps.waiting.reserve(waiting);
-    for (std::uint64_t i = 0; i < waiting; ++i) {
-        stamps.waiting.emplace_back(in.get_varint());
-    }
     return in.ok();
 }
 

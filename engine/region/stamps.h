@@ -27,11 +27,11 @@ struct CellStamp {
 
 struct EntityStamps {
     Life life = Life::kLive;
-    /// Of the creation, also for every cell that is present and has no stamp of its own; of the delete if dead; none if awaited.
+    /// Of the creation, also for every cell that is present and has no stamp of its own; of the delete if dead; of the latest
+    /// write that concerns it if awaited.
     Stamp stamp;
     std::vector<CellStamp> labels;      // by token; what is not among the data is absent since then
     std::vector<CellStamp> properties;  // the same
-    std::vector<RelId> waiting;         // of an awaited node: relationships that were created before it; sorted
     bool operator==(const EntityStamps&) const = default;
 };
 
@@ -39,7 +39,7 @@ struct EntityStamps {
 Stamp stamp_of(const EntityStamps& stamps, const std::vector<CellStamp>& cells, std::uint32_t token, bool present) noexcept;
 void set_stamp(std::vector<CellStamp>& cells, std::uint32_t token, const Stamp& stamp);
 
-/// Stored: life, stamp, labels, properties, waiting. Decoding is bounded by what there is.
+/// Stored: life, stamp, labels, properties. Decoding is bounded by what there is.
 void encode_stamps(const EntityStamps& stamps, ByteWriter& out);
 bool decode_stamps(ByteReader& in, EntityStamps& stamps);
 

@@ -15,7 +15,7 @@ namespace nornic::engine {
 enum class KeyKind : char {
     kAdjacency = 'a',       // database, page: relationships of 64 nodes
     kCatalog = 'c',         // text: a catalogue row
-    kRemains = 'g',         // time, database, entity, id: written by RegionStore, what the watermark lets go of
+    kRemains = 'g',         // time, database, entity, id: what was deleted or is awaited, for the watermark to let go of
     kAdjacencyChunk = 'h',  // database, node, chunk: part of a node with many relationships
     kCounts = 'k',          // database: counters for the planner
     kLabels = 'l',          // database, ...: written by LabelIndex, nodes by label
@@ -25,6 +25,7 @@ enum class KeyKind : char {
     kSchema = 's',          // database, ...: written by SchemaCatalog
     kToken = 't',           // database, kind, id: a name
     kRangeIndex = 'x',      // database, rule, ...: written by RangeIndex
+    kWaiting = 'w',         // database, node, relationship: one that was created before its end
     kTypes = 'y',           // database, ...: written by LabelIndex, relationships by type
 };
 

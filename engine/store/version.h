@@ -75,12 +75,11 @@ inline std::int64_t heap_bytes(const std::vector<PropertyEntry>& properties) noe
 
 /// Stamps without cells are shared by all that one transaction created.
 inline std::int64_t heap_bytes(const std::shared_ptr<const EntityStamps>& stamps) noexcept {
-    if (!stamps || (stamps->labels.empty() && stamps->properties.empty() && stamps->waiting.empty())) {
+    if (!stamps || (stamps->labels.empty() && stamps->properties.empty())) {
         return 0;
     }
     return static_cast<std::int64_t>(sizeof(EntityStamps) + 32 +
-                                     (stamps->labels.capacity() + stamps->properties.capacity()) * sizeof(CellStamp) +
-                                     stamps->waiting.capacity() * sizeof(RelId));
+                                     (stamps->labels.capacity() + stamps->properties.capacity()) * sizeof(CellStamp));
 }
 
 /// About what a version takes, its control block and the allocator's share included.
