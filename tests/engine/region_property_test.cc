@@ -235,6 +235,17 @@ public:
         const std::string first = dump(*regions_.front());
         for (const auto& region : regions_) {
             ASSERT_EQ(dump(*region), first) << "region " << int{region->number()};
+            // Another member of it, which restarts on its way.
+            Region member{region->number()};
+            for (const LogEntry& entry : region->log) {
+                expect_ok(member.apply(entry.payload, entry.hybrid_time));
+                if (entry.index.value == region->log.size() / 2) {
+                    expect_ok(member->checkpoint());
+                    member.restart();
+                }
+            }
+            ASSERT_EQ((*member).digest().value(), (**region).digest().value()) << "region " << int{region->number()};
+            ASSERT_EQ(*member.state(), *region->state());
         }
     }
 
@@ -654,6 +665,11 @@ TEST(RegionProperty, AllRegionsEndEqualAndAsTheReferenceSays) {
         }
         if (const std::string why = world->run(drawn); !why.empty() || HasFailure()) {
             FAIL() << why << "\n" << shrink(drawn);
+        }
+    }
+    for (const auto& world : worlds) {
+        if (world) {
+            world->check_whole();
         }
     }
 }

@@ -2,6 +2,8 @@
 // written again by the writer and read as the same operations.
 
 #include "base/check.h"
+#include "engine/region/codec.h"
+#include "engine/region/translate.h"
 #include "engine/schema_catalog.h"
 #include "engine/snapshot.h"
 #include "engine/write_set.h"
@@ -15,51 +17,6 @@ namespace {
 
 using namespace nornic;
 using namespace nornic::engine;
-
-void write(WriteSetWriter& writer, const WriteOperation& operation) {
-    switch (operation.op) {
-        case WriteOp::kCreateToken:
-            return writer.create_token(operation.token_kind, operation.token, operation.text);
-        case WriteOp::kCreateNode:
-            return writer.create_node(NodeId{operation.id}, operation.node);
-        case WriteOp::kDeleteNode:
-            return writer.delete_node(NodeId{operation.id});
-        case WriteOp::kAddLabel:
-            return writer.add_label(NodeId{operation.id}, LabelId{operation.token});
-        case WriteOp::kRemoveLabel:
-            return writer.remove_label(NodeId{operation.id}, LabelId{operation.token});
-        case WriteOp::kSetNodeProperty:
-            return writer.set_property(
-                NodeId{operation.id}, PropertyKeyId{operation.token}, operation.value);
-        case WriteOp::kRemoveNodeProperty:
-            return writer.set_property(
-                NodeId{operation.id}, PropertyKeyId{operation.token}, Value{});
-        case WriteOp::kCreateRelationship:
-            return writer.create_relationship(RelId{operation.id}, operation.relationship);
-        case WriteOp::kDeleteRelationship:
-            return writer.delete_relationship(RelId{operation.id});
-        case WriteOp::kSetRelProperty:
-            return writer.set_property(
-                RelId{operation.id}, PropertyKeyId{operation.token}, operation.value);
-        case WriteOp::kRemoveRelProperty:
-            return writer.set_property(
-                RelId{operation.id}, PropertyKeyId{operation.token}, Value{});
-        case WriteOp::kPutIndex:
-        case WriteOp::kPutConstraint:
-            return writer.put_rule(operation.op, operation.text);
-        case WriteOp::kDropRule:
-            return writer.drop_rule(SchemaRuleId{static_cast<std::uint32_t>(operation.id)});
-        case WriteOp::kPutCatalog:
-            return writer.put_catalog(operation.text, operation.value);
-        case WriteOp::kEraseCatalog:
-            return writer.erase_catalog(operation.text);
-        case WriteOp::kCreateDatabase:
-            return writer.create_database(DatabaseId{static_cast<std::uint32_t>(operation.id)},
-                                          operation.text,
-                                          operation.text2);
-    }
-    NORNIC_CHECK(false, "an operation that the reader should not know");
-}
 
 /// A rule that is taken is written and read again as the same bytes.
 template <class Decode>
@@ -98,7 +55,30 @@ Result<std::string> rewritten(std::string_view bytes) {
         } else if (operation.op == WriteOp::kPutConstraint) {
             read_rule(operation.text, decode_constraint_rule);
         }
-        write(writer, operation);
+        write_operation(operation, writer);
+    }
+}
+
+/// What regions exchange is written and read again as the same bytes.
+void read_of_regions(std::string_view bytes) {
+    if (const auto batch = decode_region_batch(bytes)) {
+        const std::string once = encode_region_batch(batch.value());
+        const auto again = decode_region_batch(once);
+        NORNIC_CHECK(again && encode_region_batch(again.value()) == once, "writing a batch is not stable");
+        for (const StampedWrite& write : batch.value().writes) {
+            WriteSetReader reader = write.reader();
+            WriteOperation operation;
+            for (Result<bool> more = true; more && more.value();) {
+                more = reader.next(operation);
+            }
+        }
+    }
+    if (const auto state = decode_region_state(bytes)) {
+        NORNIC_CHECK(decode_region_state(encode_region_state(state.value())).value() == state.value(), "another state");
+    }
+    if (const auto change = decode_region_change(bytes)) {
+        const std::string once = encode_region_change(change.value());
+        NORNIC_CHECK(encode_region_change(decode_region_change(once).value()) == once, "another change");
     }
 }
 
@@ -107,6 +87,7 @@ Result<std::string> rewritten(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string text = describe_write_set({reinterpret_cast<const char*>(data), size});
     NORNIC_CHECK(text.empty() || text.ends_with("}\n"), "a description that is cut off");
+    read_of_regions({reinterpret_cast<const char*>(data), size});
     const Result<std::string> once = rewritten({reinterpret_cast<const char*>(data), size});
     if (!once) {
         NORNIC_CHECK(!once.error().message().empty(), "a refusal without a reason");
