@@ -18,8 +18,9 @@ public:
 
     Result<> own();
     Result<> batch();
-    /// Nothing is visible before it.
     Result<> finish();
+    /// Once the graph is visible: whoever sees a cursor must find what was written up to it.
+    void publish() { engine_.regions_.set_state(std::move(scope_.state)); }
 
     /// Indexes to populate once all is visible.
     std::vector<std::pair<std::shared_ptr<Database>, SchemaRuleId>> to_populate;
@@ -247,7 +248,6 @@ Result<> RegionApplier::finish() {
     }
     scope_.state.tombstones = engine_.regions_.remains_count();
     scope_.state.conflicts_open = engine_.conflicts_.open();
-    engine_.regions_.set_state(std::move(scope_.state));
     return success();
 }
 
@@ -256,6 +256,7 @@ Result<> EngineImpl::apply_regions(const LogEntry& entry) {
     NORNIC_TRY(write_set_format(entry.payload) == kStampedFormat ? applier.own() : applier.batch());
     NORNIC_TRY(applier.finish());
     snapshots_.advance(entry.index);
+    applier.publish();
     for (const auto& [database, index] : applier.to_populate) {
         populate(database, index);
     }
