@@ -152,7 +152,7 @@ void Instance::tend() {
     if (mode_->has_peers) {
         lag_.sample(replica_->view(), replica_->stats(), clock_.now());
     }
-    if (!mode_->has_peers || !settings_.auth_enabled || replica_->term() == Term{0} || users_->any() ||
+    if (!mode_->has_peers || !settings_.auth_enabled || replica_->term() == Term{0} || users_->any() || awaits_first_user() ||
         making_first_user_.exchange(true)) {
         return;
     }
@@ -197,7 +197,7 @@ Result<> Instance::commit_catalog(const std::string& key, const std::optional<Va
     if (began_in == Term{0}) {
         return write_refusal();
     }
-    // A region that begins needs a user before it knows any other region.
+    // Whoever hears nothing of the primary region needs a user nevertheless.
     if (auto refusal = making_first_user_.load() ? std::nullopt : primary_refusal()) {
         return *refusal;
     }
@@ -347,6 +347,22 @@ std::string named(const modes::RegionView& region) {
 const modes::RegionView* Instance::writing_region(const modes::ClusterView& view) const {
     const modes::RegionView* primary = settings_.cluster.region_writes == "primary" ? primary_of(view) : nullptr;
     return primary != nullptr && !primary->self ? primary : nullptr;
+}
+
+bool Instance::awaits_first_user() {
+    constexpr std::chrono::seconds kPatience{10};
+    if (mode_->name != "multi_region") {
+        return false;
+    }
+    const modes::ClusterView view = replica_->view();
+    const modes::RegionView* primary = primary_of(view);
+    if (primary == nullptr || primary->self) {
+        return false;
+    }
+    if (!first_user_due_) {
+        first_user_due_ = clock_.now() + kPatience;
+    }
+    return clock_.now() < *first_user_due_;
 }
 
 std::optional<Error> Instance::primary_refusal() const {

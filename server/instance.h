@@ -127,6 +127,8 @@ private:
     void forget_plans();
     void add_metrics();
     [[nodiscard]] std::vector<std::string> features() const;
+    /// The primary region makes the first user for all regions; only one that hears of none for a while makes its own.
+    [[nodiscard]] bool awaits_first_user();
     /// The region that takes all writes (NORNICDB_CLUSTER_REGION_WRITES=primary), if it is not this one.
     [[nodiscard]] const modes::RegionView* writing_region(const modes::ClusterView& view) const;
 
@@ -153,6 +155,7 @@ private:
     std::string bolt_address_;
     std::string http_address_;
     std::atomic<bool> making_first_user_{false};
+    std::optional<Deadline> first_user_due_;  // of tend()'s thread
     std::atomic<bolt::Server*> bolt_server_{nullptr};
 };
 

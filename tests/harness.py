@@ -571,7 +571,7 @@ class MultiRegion(Cluster):
     `of` holds settings of one region's members alone; `known` says which regions a region's settings name, by default all others.
     """
 
-    def __init__(self, regions=("east", "west"), size=3, election="500ms", heartbeat="50ms", environment=None, of=None, known=None,
+    def __init__(self, regions=("east", "west"), size=3, election="1s", heartbeat="100ms", environment=None, of=None, known=None,
                  start=True):
         super().__init__()
         from proxy import Junctions  # pylint: disable=import-outside-toplevel
@@ -664,7 +664,9 @@ class MultiRegion(Cluster):
                 region.wait_until_ready(seconds)
                 if self.lag(region.region) != 0:
                     return False
-            return True
+            # The first user is the primary region's and comes from there.
+            return all(member.http("GET", "/admin/region/status")[0] == 200 for region in self.running() for member in region.data_members()
+                       if member.answers())
         try:
             wait_for(caught_up, seconds, "regions that have all of each other")
         except TimeoutError as late:

@@ -21,6 +21,7 @@ import socket
 import threading
 
 PIECE = 256 * 1024
+FLYING_MAX = 512  # pieces
 
 
 class _Loop:
@@ -176,7 +177,7 @@ class Junctions:
         self._cut, self._blocked = set(), set()   # ordered pairs; of the loop alone
         self._changed = None
         self._open = {}           # writer -> (dialer, acceptor)
-        self.seconds = {}         # (from, to) -> delay of each piece
+        self.seconds = {}         # (from, to) -> how much later each piece arrives
         for name, port in targets.items():
             self.add(name, port)
 
@@ -259,16 +260,35 @@ class Junctions:
                     self._open.pop(stream, None)
 
     async def _pump(self, source, target, reader, writer, piece):
+        """Reads ahead while pieces are on their way: a delay is latency and not a limit to what passes."""
+        flying = asyncio.Queue(FLYING_MAX)
+        delivery = asyncio.ensure_future(self._deliver(source, target, flying, writer))
         try:
             while piece or (piece := await reader.read(PIECE)):
-                if seconds := self.seconds.get((source, target)):
-                    await asyncio.sleep(seconds)
+                await flying.put((self._loop.time() + self.seconds.get((source, target), 0), piece))
+                piece = b""
+        except (OSError, ConnectionError):
+            pass
+        finally:
+            if not delivery.done():
+                await flying.put((0, b""))
+            await delivery
+        writer.transport.abort()
+
+    async def _deliver(self, source, target, flying, writer):
+        try:
+            while True:
+                due, piece = await flying.get()
+                if not piece:
+                    return
+                if (wait := due - self._loop.time()) > 0:
+                    await asyncio.sleep(wait)
                 if (source, target) in self._blocked:
                     async with self._changed:
                         await self._changed.wait_for(lambda: (source, target) not in self._blocked or writer.is_closing())
                 writer.write(piece)
                 await writer.drain()
-                piece = b""
         except (OSError, ConnectionError):
-            pass
-        writer.transport.abort()
+            writer.transport.abort()
+            while (await flying.get())[1]:  # Whoever reads ends, too, and says so by nothing.
+                pass

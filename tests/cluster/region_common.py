@@ -27,6 +27,17 @@ def refusal(member, query, parameters=None):
     return None
 
 
+def lead_run(region, query, parameters=None):
+    """The same on whoever leads the region, again and again where a change of leaders gets in the way; so it must be idempotent."""
+    out = []
+
+    def attempt():
+        out[:] = run(region.leader(), query, parameters)
+        return True
+    take_over(attempt)
+    return out
+
+
 def dump(member):
     """The graph that a member shows, ids and all, in one order."""
     nodes = local_read(member, "MATCH (n) RETURN id(n), labels(n), properties(n)", 120)
