@@ -82,6 +82,50 @@ def drop(checks, world):
     checks.check(not differs and numbers["south"] > 3, f"emptied, it comes back as a new region: {numbers} {differs}")
 
 
+def raft_becomes_a_region(checks):
+    """A Raft group's data stays where it is; its members are started with other settings."""
+    with MultiRegion(size=3, start=False) as world:
+        east = world["east"]
+        for member in east.members.values():
+            member._environment["NORNICDB_CLUSTER_MODE"] = "raft"
+            for name in ("REGION_ID", "REMOTE_REGIONS"):
+                member._environment["KEPT_" + name] = member._environment.pop("NORNICDB_CLUSTER_" + name)
+        east.start()
+        east.wait_until_ready()
+        lead_run(east, "UNWIND range(1, 500) AS i MERGE (:Old {i: i})")
+        _, summary = run(east.leader(), "MERGE (:Last {i: 1})")
+        for member in east.members.values():
+            member.stop()
+            member._environment["NORNICDB_CLUSTER_MODE"] = "multi_region"
+            for name in ("REGION_ID", "REMOTE_REGIONS"):
+                member._environment["NORNICDB_CLUSTER_" + name] = member._environment.pop("KEPT_" + name)
+        world.start("east")
+        world.start("west")
+        differs = difference(world, 20)
+        rows, _ = run(world["west"].followers()[0], "MATCH (n:Old) RETURN count(*)", mode="r", bookmarks=[summary["bookmark"]])
+        checks.check(not differs and rows == [[500]], f"a Raft group's data became a region, bookmarks and all {differs} {rows}")
+
+
+def three_in_a_row(checks):
+    """Two of three regions do not hear each other, and nobody passes writes on: what comes late waits for what it needs."""
+    with MultiRegion(("east", "south", "west"), size=1) as world:
+        east, south, west = (world[f"{name}-1"] for name in world.regions)
+        world.cut("east", "west")
+        run(east, "CREATE (:Town {name: 'a'})")
+        wait_for(lambda: local_read(south, "MATCH (t:Town) RETURN count(*)") == [[1]], 20, "the town in the south")
+        run(south, "MATCH (t:Town) SET t.size = 3, t:Big CREATE (t)<-[:NEAR {km: 5}]-(:Lake)")
+        wait_for(lambda: local_read(west, "MATCH (l:Lake) RETURN count(*)") == [[1]], 20, "the lake in the west")
+        seen = [local_read(west, query) for query in ("MATCH (t:Town) RETURN count(*)", "MATCH (t:Big) RETURN count(*)",
+                                                      "MATCH ()-[r]-() RETURN count(r)", "MATCH (l:Lake) RETURN COUNT { (l)--() }")]
+        checks.check(seen == [[[0]]] * 4, f"a relationship waits unseen for its end, and so does what was set there {seen}")
+        run(west, "MATCH (l:Lake) SET l.deep = true")
+        world.heal()
+        world.wait_until_caught_up()
+        differs = difference(world, 20)
+        rows = local_read(west, "MATCH (t:Town:Big {name: 'a', size: 3})<-[r:NEAR]-(l:Lake {deep: true}) RETURN r.km")
+        checks.check(not differs and rows == [[5]], f"and is there once the end has come {rows} {differs}")
+
+
 def two_regions(checks):
     """Bookmarks, who is primary, conflicts that wait for a person: three members a region, as leaders matter."""
     with MultiRegion(size=3, environment={"NORNICDB_CLUSTER_CONFLICT_STRATEGY": "manual"}) as world:
@@ -256,7 +300,7 @@ def semi_sync(checks):
 
 def main():
     checks = Checks()
-    scenes = {f.__name__: f for f in (from_one_to_many, two_regions, one_writer, semi_sync)}
+    scenes = {f.__name__: f for f in (from_one_to_many, raft_becomes_a_region, three_in_a_row, two_regions, one_writer, semi_sync)}
     for name in sys.argv[1:] or scenes:
         began = time.monotonic()
         try:
