@@ -17,7 +17,7 @@ from harness import Checks, Clients, MultiRegion, driver_python, wait_for  # noq
 driver_python()
 from ha_common import DriverWriters, Ledger, numbers, prepare  # noqa: E402
 from raw_bolt import BoltError, Connection, Disconnected  # noqa: E402
-from region_common import Outage, conflicts, difference, dump, run, take_over  # noqa: E402
+from region_common import Outage, conflicts, difference, dump, refusal, run, take_over  # noqa: E402
 
 CUT = float(os.environ.get("NORNICDB_CUT_SECONDS", "8"))
 SHARED = 20   # Nodes that both regions write, once each, during the cut.
@@ -58,6 +58,7 @@ def make_graph(world):
     prepare(leader)
     run(leader, "UNWIND range(0, $n - 1) AS k CREATE (:Shared {k: k, v: 'before'})", {"n": SHARED})
     run(leader, "UNWIND range(0, $n - 1) AS k CREATE (:Churned {k: k, v: 'before'})", {"n": CHURNED})
+    run(leader, "CREATE CONSTRAINT code IF NOT EXISTS FOR (n:Code) REQUIRE n.code IS UNIQUE")
     run(leader, "CREATE (:Doomed {k: 1}), (:Doomed {k: 2}), (:Spared {k: 1})")
     world.wait_until_caught_up()
 
@@ -68,6 +69,7 @@ def write_apart(world):
         def both(name=name, value=value):
             run(world[name].leader(), "MATCH (n:Shared) SET n.v = $v + ' ' + n.k, n[$own] = true", {"v": value, "own": name})
         take_over(both)
+        take_over(lambda name=name: run(world[name].leader(), "MERGE (c:Code {code: 1}) SET c.of = $r", {"r": name}))
     take_over(lambda: run(world["east"].leader(), "MATCH (n:Doomed) DETACH DELETE n"))
     take_over(lambda: run(world["west"].leader(), "MATCH (d:Doomed {k: 1}), (s:Spared) CREATE (s)-[:LIKES]->(d)"))
     take_over(lambda: run(world["west"].leader(), "MATCH (d:Doomed {k: 2}) SET d.late = true"))
@@ -89,8 +91,28 @@ def check_conflicts(checks, world):
     for kind in ("endpoint_deleted", "deleted"):
         found = {name: sum(c["kind"] == kind for c in log) for name, log in logs.items()}
         checks.check(all(found.values()), f"a conflict of kind {kind} in both logs {found}")
+    check_unique(checks, world, logs)
     left = run(world["west"].leader(), "MATCH (d:Doomed) RETURN count(*)")[0] + run(world["west"].leader(), "MATCH ()-[r:LIKES]->() RETURN count(*)")[0]
     checks.check(left == [[0], [0]], f"what was deleted stays deleted, and takes the relationship with it {left}")
+
+
+def check_unique(checks, world, logs):
+    """Two nodes of one key stay until somebody takes one away; meanwhile there is no third."""
+    # Element ids begin with a region's own uuid; the number behind it is the same everywhere.
+    pairs = {name: [(int(c["elementId"].rsplit(":", 1)[1]), c["id"], c["state"]) for c in log if c["kind"] == "unique"]
+             for name, log in logs.items()}
+    leader = world["west"].leader()
+    rows = run(leader, "MATCH (c:Code) RETURN c.of ORDER BY c.of")[0]
+    checks.check(rows == [["east"], ["west"]] and all(len(p) == 1 for p in pairs.values()) and pairs["east"] == pairs["west"],
+                 f"of two nodes of one key both are there, and one is named in both logs {rows} {pairs}")
+    refused = refusal(leader, "CREATE (:Code {code: 1})")
+    checks.check(refused and refused[0].endswith("ConstraintValidationFailed"), f"a third is refused {refused and refused[0]}")
+    run(leader, "MATCH (c:Code) WHERE id(c) = $i DETACH DELETE c", {"i": pairs["west"][0][0]})
+    run(leader, "CALL db.conflicts.resolve($id, 'winner')", {"id": pairs["west"][0][1]})
+    world.wait_until_caught_up()
+    rows = {name: run(region.leader(), "MATCH (c:Code {code: 1}) RETURN count(*)")[0] for name, region in world.regions.items()}
+    left = [c for name in world.regions for c in conflicts(world[name].leader(), "state = 'open'")]
+    checks.check(all(r == [[1]] for r in rows.values()) and not left, f"and one is left once the loser is deleted, and the conflict closed {rows} {left}")
 
 
 def cut_and_heal(checks, world, ledgers, churns):
