@@ -23,7 +23,7 @@ std::unique_ptr<Strategy> make_multi_region(const StrategyStart& start,
                                             const MultiRegionSettings& settings,
                                             const LocalStrategy& local) {
     if (start.regions == nullptr || start.log == nullptr) {
-        return local(start);
+        return make_region_witness(local(start));
     }
     return std::make_unique<MultiRegion>(start, settings, local);
 }
@@ -171,7 +171,7 @@ void MultiRegion::step(const NodeName& from, const ClusterMessage& message) {
 // ---- Proposals ----
 
 Term MultiRegion::write_term() const {
-    if (!formed() || dropped_here_ || awaits_first_seed()) {
+    if (!formed() || dropped_here_ || set_back_ || awaits_first_seed()) {
         return Term{0};
     }
     // Whoever heard of a newer promotion writes no more, before its own log says so.
@@ -201,7 +201,7 @@ Result<> MultiRegion::propose(ProposalId id, std::string write_set, std::uint64_
         return fail(ErrorCode::kDatabaseUnavailable,
                     "this region was dropped by the others: empty its members' data directories and start it anew");
     }
-    if (awaits_first_seed()) {
+    if (set_back_ || awaits_first_seed()) {
         return fail(ErrorCode::kDatabaseUnavailable, "this region has not received the data of the others yet");
     }
     if (settings_.primary_only && (!primary() || heard_of_promotion())) {

@@ -178,6 +178,7 @@ private:
     void on_region_command(const NodeName& from, const transport::RegionCommand& command);
     void watch_watermark();
     [[nodiscard]] std::uint64_t known_everywhere() const;
+    void consider_set_back(std::uint64_t era, LogIndex cursor, std::uint64_t cursor_time);
     [[nodiscard]] bool directory_differs(const transport::RegionStatus& status, std::string& why) const;
 
     // source.cc
@@ -237,6 +238,7 @@ private:
     std::uint64_t asked_tick_ = 0;
     bool dropped_here_ = false;      // others say that this region was given up
     std::string directory_why_;      // how another region's directory differs
+    bool set_back_ = false;          // others have writes of this region that are not here; its log does not say so yet
 
     // Semi-synchronous.
     bool degraded_ = false;
@@ -264,6 +266,9 @@ private:
     std::vector<CommandAnswer> answers_;
     std::vector<Outbound> messages_;
 };
+
+/// Hides other regions from the local strategy of a member without data.
+std::unique_ptr<Strategy> make_region_witness(std::unique_ptr<Strategy> local);
 
 inline constexpr std::uint64_t kOwnId = std::uint64_t{1} << 63;
 inline constexpr std::size_t kUnpackedMax = std::size_t{64} << 20;

@@ -90,9 +90,15 @@ public:
             world_.raft_checker->decided(node,
                                          std::min(inner_->view().commit_index, LogIndex{node.disk().lineage.size() - 1}));
         }
+        if (world_.regions != nullptr && !world_.find(id_)->witness() && !ready.rewind_to && !ready.reset_log) {
+            // What it has not applied yet, since no other region has it, is decided all the same.
+            Node& node = *world_.find(id_);
+            const LogIndex held{ready.entries.empty() ? node.disk().lineage.size() - 1 : ready.entries.front().index.value - 1};
+            world_.raft_checker->decided(node, std::min(inner_->committed(), held));
+        }
         if (ready.committed > committed_) {
             committed_ = ready.committed;
-            if (Node& node = *world_.find(id_); world_.raft_checker && !node.standalone()) {
+            if (Node& node = *world_.find(id_); world_.raft_checker && !node.standalone() && world_.regions == nullptr) {
                 world_.raft_checker->decided(node, committed_);
             }
             if (const Term term = inner_->write_term(); term.value != 0) {

@@ -146,6 +146,7 @@ Regions::Regions(std::uint64_t seed, Tracing tracing, Marks& marks) : ground{see
     between_menu = menus.front();
     between_menu.latency_max = std::array{kMillisecond * 2, kMillisecond * 30, kMillisecond * 100}[ground.random.below(3)];
     between_menu.latency_min = between_menu.latency_max / 2;
+    between_menu.queue_bytes_max = std::size_t{64} << 20;  // a stream's window fits, as it does in a bus
     for (std::size_t i = 0; i < menus.size(); ++i) {
         worlds_.push_back(std::make_unique<World>(menus[i], tracing, marks, ground, this, i));
         for (const auto& node : worlds_.back()->nodes) {
