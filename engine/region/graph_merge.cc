@@ -256,8 +256,7 @@ void GraphMerge::put_property(
     EntityStamps& stamps = entity.stamps;
     if (stamps.life == Life::kDead) {
         // Who wrote this cannot have seen the delete, whatever it had seen when its transaction ended.
-        if (detect && !value.is_null() && !scope_.seed && stamp.region != stamps.stamp.region &&
-            !scope_.live(stamps.stamp).none()) {
+        if (detect && !value.is_null() && !scope_.seed && scope_.unaware(stamps.stamp, stamp)) {
             Conflict conflict = conflict_of(ConflictKind::kDeleted, entity);
             conflict.cell = tokens_.name(key);
             conflict.winner = {Value{}, stamps.stamp};
@@ -301,7 +300,7 @@ void GraphMerge::put_property(
 void GraphMerge::put_label(OpenNode& node, LabelId label, bool present, const Stamp& stamp, bool detect, bool fresh) {
     EntityStamps& stamps = node.stamps;
     if (stamps.life == Life::kDead) {
-        if (detect && present && !scope_.seed && stamp.region != stamps.stamp.region && !scope_.live(stamps.stamp).none()) {
+        if (detect && present && !scope_.seed && scope_.unaware(stamps.stamp, stamp)) {
             Conflict conflict = conflict_of(ConflictKind::kDeleted, node);
             conflict.cell = tokens_.name(label);
             conflict.winner = {Value{}, stamps.stamp};
@@ -559,7 +558,7 @@ Result<> GraphMerge::settle(OpenRel& relationship) {
     }
     if (dead) {
         // Who made it cannot have seen the end's delete.
-        if (!scope_.seed && deleted.region != created.region && !scope_.live(created).none()) {
+        if (!scope_.seed && !scope_.live(created).none() && scope_.unaware(deleted, created)) {
             Conflict conflict = conflict_of(ConflictKind::kEndpointDeleted, relationship);
             conflict.winner = {Value{}, deleted};
             conflict.loser = {Value{}, created};

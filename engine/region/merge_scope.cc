@@ -15,6 +15,20 @@ void MergeScope::begin(const Stamp& write_stamp, const RegionHeader& write_heade
     seed = is_seed;
     state.rank = std::max(state.rank, write_header.rank);
     saw(stamp);
+    if (is_seed || write_stamp.region == state.self) {
+        return;
+    }
+    for (const RegionRow& row : state.regions) {
+        const std::uint64_t seen = known_of(write_header.seen, row.number);
+        if (row.number != state.self && row.number != write_stamp.region && seen > row.cursor_time) {
+            engine_.regions_.note_ahead(write_stamp.region, write_stamp.time, row.number, seen);
+        }
+    }
+}
+
+bool MergeScope::unaware(const Stamp& other, const Stamp& own) const {
+    return !live(other).none() && other.region != own.region &&
+           !engine_.regions_.knew(other.region, other.time, own.region, own.time);
 }
 
 void MergeScope::note(Conflict conflict) {

@@ -21,10 +21,12 @@ public:
     [[nodiscard]] LogIndex at() const noexcept { return at_; }
     /// As any rule takes it.
     [[nodiscard]] Stamp live(const Stamp& other) const noexcept { return unexpired(other, state.watermark); }
-    /// Whether the writer had not seen another region's write of this stamp.
-    [[nodiscard]] bool unseen(const Stamp& other) const noexcept {
-        return !seed && !live(other).none() && other.region != stamp.region && known_of(header->seen, other.region) < other.time;
+    /// Whether neither the write's author had seen another region's write of this stamp, nor the other way round.
+    [[nodiscard]] bool unseen(const Stamp& other) const {
+        return !seed && known_of(header->seen, other.region) < other.time && unaware(other, stamp);
     }
+    /// Whether `other` was written elsewhere than `own`, by somebody who had not seen that.
+    [[nodiscard]] bool unaware(const Stamp& other, const Stamp& own) const;
     void saw(const Stamp& other) noexcept { state.time = std::max(state.time, other.time); }
     void note(Conflict conflict);
 

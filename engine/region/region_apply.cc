@@ -75,6 +75,7 @@ Result<> RegionApplier::batch() {
         }
     }
     origin.acked = std::max(origin.acked, batch.acked);
+    engine_.regions_.caught_up(batch.origin, origin.cursor_time);
     return success();
 }
 
@@ -221,6 +222,7 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
                 }
             }
             origin.acked = std::max(origin.acked, change.acked);
+            engine_.regions_.caught_up(change.number, origin.cursor_time);
             scope_.saw(Stamp{.time = change.time});
             return success();
         }
@@ -229,6 +231,12 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
             return success();
         case Kind::kHistory:
             row(change.number).history = change.history;
+            return success();
+        case Kind::kSetBack:
+            if (change.epoch > row(change.number).era) {
+                row(change.number).era = change.epoch;
+                row(change.number).cursor = LogIndex{0};
+            }
             return success();
     }
     return success();

@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 namespace nornic::engine {
 namespace {
 
@@ -118,6 +121,41 @@ Result<std::vector<Remains>> RegionStore::expired(std::uint64_t watermark, std::
     return out;
 }
 
+void RegionStore::note_ahead(RegionNumber region, std::uint64_t time, RegionNumber other, std::uint64_t seen) {
+    auto& steps = ahead_[{region, other}];
+    if (!steps.empty() && (steps.back().seen >= seen || steps.back().time >= time)) {
+        return;
+    }
+    if (steps.size() == kAheadMax) {
+        // Every second one: what lies between two steps counts as written with the earlier one's knowledge.
+        for (std::size_t i = 0; i < kAheadMax / 2; ++i) {
+            steps[i] = steps[2 * i];
+        }
+        steps.resize(kAheadMax / 2);
+    }
+    steps.push_back(Ahead{time, seen});
+}
+
+bool RegionStore::knew(RegionNumber region, std::uint64_t time, RegionNumber other, std::uint64_t other_time) const {
+    const auto found = ahead_.find({region, other});
+    if (found == ahead_.end()) {
+        return false;
+    }
+    const auto& steps = found->second;
+    const auto after = std::upper_bound(
+        steps.begin(), steps.end(), time, [](std::uint64_t t, const Ahead& step) { return t < step.time; });
+    return after != steps.begin() && std::prev(after)->seen >= other_time;
+}
+
+void RegionStore::caught_up(RegionNumber other, std::uint64_t time) {
+    for (auto at = ahead_.begin(); at != ahead_.end();) {
+        if (at->first.second == other) {
+            std::erase_if(at->second, [&](const Ahead& step) { return step.seen <= time; });
+        }
+        at = at->second.empty() ? ahead_.erase(at) : std::next(at);
+    }
+}
+
 void RegionStore::wait(DatabaseId database, NodeId node, RelId relationship) {
     std::string key;
     ByteWriter out{key};
@@ -168,6 +206,20 @@ Result<> RegionStore::load() {
         }
         small_.insert_or_assign(std::move(name), stamp);
     }
+    const std::uint64_t pairs = in.get_varint();
+    for (std::uint64_t i = 0; i < pairs && in.ok(); ++i) {
+        const RegionNumber region = in.get_u8();
+        const RegionNumber other = in.get_u8();
+        const std::uint64_t steps = in.get_varint();
+        if (steps > kAheadMax) {
+            return damaged("too many steps of what was seen");
+        }
+        auto& ahead = ahead_[{region, other}];
+        for (std::uint64_t j = 0; j < steps; ++j) {
+            const std::uint64_t time = in.get_varint();
+            ahead.push_back(Ahead{time, in.get_varint()});
+        }
+    }
     if (!in.ok() || !in.at_end()) {
         return damaged("its length is wrong");
     }
@@ -189,6 +241,16 @@ void RegionStore::begin_checkpoint() {
         for (const auto& [name, stamp] : small_) {
             out.put_string(name);
             put_stamp(stamp, out);
+        }
+        out.put_varint(ahead_.size());
+        for (const auto& [pair, steps] : ahead_) {
+            out.put_u8(pair.first);
+            out.put_u8(pair.second);
+            out.put_varint(steps.size());
+            for (const Ahead& step : steps) {
+                out.put_varint(step.time);
+                out.put_varint(step.seen);
+            }
         }
         changed_ = false;
     }

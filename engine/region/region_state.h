@@ -20,6 +20,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace nornic::engine {
@@ -59,6 +60,14 @@ public:
     Result<std::vector<Remains>> expired(std::uint64_t watermark, std::size_t max);
     [[nodiscard]] std::uint64_t remains_count() const noexcept { return remains_count_; }
 
+    // A region's writes may come before those of a third one that it had seen: what meets those is no conflict.
+    /// `region`'s write of `time` was made with all of `other` up to `seen`, which is not all here.
+    void note_ahead(RegionNumber region, std::uint64_t time, RegionNumber other, std::uint64_t seen);
+    /// Whether `region`, writing at `time`, had seen what `other` wrote at `other_time`, which comes here only now.
+    [[nodiscard]] bool knew(RegionNumber region, std::uint64_t time, RegionNumber other, std::uint64_t other_time) const;
+    /// All of `other` up to `time` is here.
+    void caught_up(RegionNumber other, std::uint64_t time);
+
     /// Relationships that were created before this node.
     void wait(DatabaseId database, NodeId node, RelId relationship);
     /// They wait no longer.
@@ -77,8 +86,14 @@ private:
     std::atomic<RegionNumber> self_{0};
     Kv& kv_;
     std::map<std::string, Stamp> small_;
-    bool changed_ = false;  // state_ or small_
-    std::string writing_;   // both, of the checkpoint that is under way; empty: they had not changed
+    struct Ahead {
+        std::uint64_t time = 0;
+        std::uint64_t seen = 0;
+    };
+    static constexpr std::size_t kAheadMax = 1024;  // of a pair; beyond it some are taken for conflicts that are none
+    std::map<std::pair<RegionNumber, RegionNumber>, std::vector<Ahead>> ahead_;  // by writer and seen; both ascend
+    bool changed_ = false;  // state_, small_ or ahead_
+    std::string writing_;   // they, of the checkpoint that is under way; empty: they had not changed
     RowSet remains_;
     RowSet waiting_;
     std::uint64_t remains_count_ = 0;

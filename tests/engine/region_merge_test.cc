@@ -419,6 +419,33 @@ TEST_F(RegionMerge, WhatTheWriterHadSeenAndWhatIsEqualIsNoConflict) {
     }
 }
 
+TEST_F(RegionMerge, WhatCameBeforeWhatItsWriterHadSeenIsNoConflict) {
+    write(1, [&](auto& w) {
+        w.set_property(NodeId{0}, kKey, number(1));
+        w.add_label(NodeId{0}, kOther);
+        w.set_property(NodeId{32}, kOtherKey, number(1));
+        w.create_relationship(rel_id(7, 1), edge(NodeId{0}, NodeId{32}));
+    });
+    deliver(1, 2);
+    write(2, [&](auto& w) {
+        w.set_property(NodeId{0}, kKey, number(2));
+        w.remove_label(NodeId{0}, kOther);
+        w.delete_relationship(RelId{0});
+        w.delete_relationship(rel_id(7, 1));
+        w.delete_node(NodeId{32});
+    });
+    deliver(2, 4);
+    expect_ok((*this)[4]->checkpoint());
+    (*this)[4].restart();
+    deliver(1, 4);
+    EXPECT_EQ(value(4, NodeId{0}).as_integer(), 2);
+    EXPECT_TRUE(conflicts(4).empty());
+    // One that is a conflict is still found.
+    write(1, [&](auto& w) { w.set_property(NodeId{0}, kKey, number(3)); });
+    deliver(1, 4);
+    EXPECT_EQ(conflicts(4).size(), 1U);
+}
+
 TEST_F(RegionMerge, ADeleteOfWhatItHadNotSeenTellsWhatIsLost) {
     write(1, [](auto& w) {
         w.set_property(NodeId{0}, kKey, number(1));
