@@ -271,8 +271,15 @@ void Describer::put_rule(const WriteOperation& operation, Json& json) const {
 }
 
 void Describer::region_change(const WriteOperation& operation, Json& json) {
-    static constexpr std::array<std::string_view, 8> kNames{
-        "", "form regions", "add region", "promote region", "forget stamps", "region reached", "drop region", "region history"};
+    static constexpr std::array<std::string_view, 9> kNames{"",
+                                                            "form regions",
+                                                            "add region",
+                                                            "promote region",
+                                                            "forget stamps",
+                                                            "region reached",
+                                                            "drop region",
+                                                            "region history",
+                                                            "region was set back"};
     const auto change = decode_region_change(operation.text);
     if (!change) {
         json.text("change of regions");

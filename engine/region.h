@@ -62,6 +62,7 @@ struct RegionRow {
     LogIndex cursor;            // of its log: all its writes up to here are applied here
     std::uint64_t cursor_time = 0;  // their hybrid time
     Frontier reported;          // what it had of all regions, as of cursor
+    std::uint64_t era = 0;      // how often its log was set back to an older state; cursors of another era say nothing
     LogIndex acked;             // of this log: it had applied all writes up to here; older entries are of no use to it
     bool operator==(const RegionRow&) const = default;
 };
@@ -99,6 +100,8 @@ struct RegionChange {
         kCursor = 5,     // number, cursor, time, frontier, acked: a seed is complete, or nothing was to be sent up to here
         kDrop = 6,       // number
         kHistory = 7,    // number, history
+        kSetBack = 8,    // number, epoch: its log was set back to an older state, and this is its era. Of self: this
+                         // region lost what others have, and waits for their data as a new one does
     };
     Kind kind = Kind::kForm;
     RegionNumber number = 0;
@@ -166,7 +169,8 @@ public:
     [[nodiscard]] virtual std::uint64_t entities_estimate() const = 0;
 };
 
-/// What a strategy asks of the data. Called with the driver's lock held, between applies; all but begin_seed() are cheap.
+/// What a strategy asks of the data. Called with the driver's lock held, also while something is applied; region_state() from
+/// any thread. All but begin_seed() are cheap.
 class RegionData {
 public:
     virtual ~RegionData() = default;

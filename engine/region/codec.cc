@@ -47,6 +47,7 @@ void put_row(const RegionRow& row, ByteWriter& out) {
     out.put_varint(row.cursor_time);
     put_frontier(row.reported, out);
     out.put_varint(row.acked.value);
+    out.put_varint(row.era);
 }
 
 bool get_row(ByteReader& in, RegionRow& row) {
@@ -60,6 +61,7 @@ bool get_row(ByteReader& in, RegionRow& row) {
         return false;
     }
     row.acked = LogIndex{in.get_varint()};
+    row.era = in.get_varint();
     return in.ok();
 }
 
@@ -253,7 +255,7 @@ Result<RegionChange> decode_region_change(std::string_view bytes) {
     const std::uint8_t kind = in.get_u8();
     change.kind = static_cast<RegionChange::Kind>(kind);
     bool ok = kind >= static_cast<std::uint8_t>(RegionChange::Kind::kForm) &&
-              kind <= static_cast<std::uint8_t>(RegionChange::Kind::kHistory) && get_number(in, change.number) &&
+              kind <= static_cast<std::uint8_t>(RegionChange::Kind::kSetBack) && get_number(in, change.number) &&
               get_rows(in, change.regions);
     change.epoch = in.get_varint();
     change.cursor = LogIndex{in.get_varint()};

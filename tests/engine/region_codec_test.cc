@@ -17,6 +17,7 @@ RegionRow row(RegionNumber number) {
     out.cursor_time = number * 77ULL << 40;
     out.reported = Frontier(number, 5);
     out.acked = LogIndex{number};
+    out.era = number;
     return out;
 }
 
@@ -102,7 +103,7 @@ TEST(RegionCodec, AStateIsReadBackAndNothingElseIsBelieved) {
 
 TEST(RegionCodec, AChangeIsReadBackAndNothingElseIsBelieved) {
     RegionChange change;
-    change.kind = RegionChange::Kind::kCursor;
+    change.kind = RegionChange::Kind::kSetBack;  // the last of them
     change.number = 7;
     change.regions = {row(3)};
     change.epoch = 4;
