@@ -63,8 +63,10 @@ void refresh_regions(Metrics& metrics, const modes::ClusterView& view) {
         if (r.self) {
             continue;
         }
-        const auto of_leader = [&](double value) { return view.is_leader() ? value : kUnknown; };
-        metrics.gauge("nornicdb_region_connected", "1 if this region is heard.", labels).set(r.connected ? 1 : 0);
+        // One that was given up is missed by nobody.
+        const auto of_leader = [&](double value) { return view.is_leader() && !r.dropped ? value : kUnknown; };
+        metrics.gauge("nornicdb_region_connected", "1 if this region is heard.", labels)
+            .set(r.dropped ? kUnknown : r.connected ? 1 : 0);
         metrics.gauge("nornicdb_region_lag_entries", "Entries of this region's log that are not applied here.", labels)
             .set(of_leader(static_cast<double>(r.lag_entries)));
         metrics.gauge("nornicdb_region_lag_seconds", "How old the newest write of this region that is applied here is, while there are newer ones.", labels)

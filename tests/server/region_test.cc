@@ -167,6 +167,7 @@ TEST_F(RegionsTest, ARegionIsDroppedOnlyByItsNameTwice) {
     EXPECT_EQ(dropped.status, 200) << dropped.json;
     ASSERT_TRUE(eventually([&] { return !west.run("CREATE (:No)"); }));
     EXPECT_TRUE(other(east).at("dropped").as_bool());
+    EXPECT_EQ(east.http->metrics().find("nornicdb_region_connected{region=\"west\"} 0"), std::string::npos);
 }
 
 // ---- The conflict log ----
