@@ -16,6 +16,7 @@ import neo4j  # noqa: E402
 from raw_bolt import BoltError, Disconnected  # noqa: E402
 from region_common import FORBIDDEN, conflicts, difference, lead_run, local_read, refusal, run, write  # noqa: E402
 
+REJECT = {"NORNICDB_FOLLOWER_WRITES": "reject"}  # What a member says that does not pass a write on.
 OPEN = "state = 'open' AND kind = 'property'"
 
 
@@ -128,7 +129,7 @@ def three_in_a_row(checks):
 
 def two_regions(checks):
     """Bookmarks, who is primary, conflicts that wait for a person: three members a region, as leaders matter."""
-    with MultiRegion(size=3, environment={"NORNICDB_CLUSTER_CONFLICT_STRATEGY": "manual"}) as world:
+    with MultiRegion(size=3, environment={"NORNICDB_CLUSTER_CONFLICT_STRATEGY": "manual", **REJECT}) as world:
         bookmarks(checks, world)
         promote(checks, world)
         promote_both(checks, world)
@@ -249,7 +250,7 @@ def manual(checks, world):
 
 def one_writer(checks):
     """REGION_WRITES=primary, one member a region."""
-    with MultiRegion(size=1, environment={"NORNICDB_CLUSTER_REGION_WRITES": "primary"}, start=False) as world:
+    with MultiRegion(size=1, environment={"NORNICDB_CLUSTER_REGION_WRITES": "primary", **REJECT}, start=False) as world:
         for member in world.members.values():
             member.start()
         east, west = world["east-1"], world["west-1"]

@@ -65,6 +65,7 @@ protected:
                 {"NORNICDB_CLUSTER_RAFT_HEARTBEAT_TIMEOUT", "30ms"},
                 {"NORNICDB_CLUSTER_REGION_ID", own},
                 {"NORNICDB_CLUSTER_REMOTE_REGIONS", fmt::format("{}:127.0.0.1:{}", other, ports_[1 - i])},
+                {"NORNICDB_FOLLOWER_WRITES", "reject"},  // nobody listens at the addresses here
                 {"NORNICDB_CLUSTER_REPLICATION_SECRET", "0123456789abcdef0123456789abcdef"}};
             for (const auto& [name, value] : more) {
                 environment[name] = value;
