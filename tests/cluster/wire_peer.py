@@ -57,8 +57,9 @@ def body_of(message):
 
 class Peer:
     def __init__(self, host, port, node_id, lane=LANE_CONTROL, cluster_id="nornicdb", mode="ha_standby", secret="", seconds=10,
-                 hello=None, handshake=True):
+                 hello=None, handshake=True, region=""):
         self.node_id, self.lane, self.cluster_id, self.secret = node_id, lane, cluster_id, secret
+        self.region = region
         self.seconds = seconds
         self._mode, self._changes = mode, hello or {}
         self._bytes = b""
@@ -150,6 +151,8 @@ class Peer:
     def hello(self, nonce=b""):
         out = {"version_min": 1, "version_max": 1, "cluster_id": self.cluster_id, "node_id": self.node_id, "mode": self._mode,
                "lane": self.lane, "software_version": "wire_peer"}
+        if self.region:
+            out["region"] = self.region
         if nonce:
             out["nonce"] = base64.b64encode(nonce).decode()
         out.update(self._changes)
@@ -166,6 +169,9 @@ class Peer:
             return
         theirs = base64.b64decode(self.other.get("nonce", ""))
         names = (nonce, theirs, self.node_id, self.other["node_id"], self.cluster_id)
+        if self._mode == self.other.get("mode") == "multi_region" and "" != self.region != self.other.get("region", "") != "":
+            names = (nonce, theirs, f"{self.region}/{self.node_id}", f"{self.other['region']}/{self.other['node_id']}",
+                     f"{self.cluster_id}\n{self.other['cluster_id']}")
         message = self.receive_any()
         if not hmac.compare_digest(base64.b64decode(message["hello_proof"]["hmac"]), proof(self.secret, b"A", *names)):
             raise ValueError("the other side does not know the secret")

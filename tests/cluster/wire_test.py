@@ -243,6 +243,54 @@ def check_without_secret():
         silent.close()
 
 
+def check_region():
+    """A peer of another region: another cluster and an equal name do no harm, and it is told who leads there."""
+    port = free_port()
+    environment = {"NORNICDB_CLUSTER_MODE": "multi_region", "NORNICDB_CLUSTER_NODE_ID": "node-1",
+                   "NORNICDB_CLUSTER_REGION_ID": "east", "NORNICDB_CLUSTER_REMOTE_REGIONS": f"west:127.0.0.1:{free_port()}",
+                   "NORNICDB_CLUSTER_BIND_ADDR": f"127.0.0.1:{port}", "NORNICDB_CLUSTER_RAFT_CLUSTER_ID": CLUSTER,
+                   "NORNICDB_CLUSTER_RAFT_BOOTSTRAP": "true", "NORNICDB_CLUSTER_REPLICATION_SECRET": SECRET}
+    of_west = {"node_id": "node-1", "cluster_id": "group-west", "mode": "multi_region", "region": "west"}
+    with Server(environment=environment) as server:
+        for what, code, word, changes in (
+                ("another mode", "CLUSTER_ID", "cluster 'group-west'", {"mode": "raft"}),
+                ("no region", "CLUSTER_ID", "cluster 'group-west'", {"region": ""}),
+                ("this region in another cluster", "CLUSTER_ID", "cluster 'group-west'", {"region": "east"}),
+                ("a slash in the name", "MALFORMED", "slash", {"node_id": "a/b"}),
+                ("a slash in the region", "MALFORMED", "slash", {"region": "we/st"}),
+                ("no secret", "PROOF", "NORNICDB_CLUSTER_REPLICATION_SECRET", {"secret": ""})):
+            refused(port, f"region: {what}", code, word, **{**of_west, **changes})
+        with Peer("127.0.0.1", port, secret=SECRET, **of_west) as peer:
+            checks.check(peer.other.get("region") == "east", "the member says its region")
+
+            def leads():
+                status = peer.receive("region_status")
+                return status if status.get("leads") else None
+
+            status = wait_for(leads, what="a leader's RegionStatus")
+            checks.check(status["region"] == "east" and status.get("leader_id") == "node-1" and status.get("configured") == ["east", "west"],
+                         f"the member tells who leads its region: {status}")
+            peer.send({"vote_request": {"term": "1000", "candidate_id": "node-1"}})  # What groups say among themselves.
+            peer.send({"region_status": {"region": "west", "term": "1", "leads": True, "leader_id": "node-1",
+                                         "configured": ["east", "west"], "pristine": True, "history": "of-west"}})
+
+            def formed():
+                status = peer.receive("region_status")
+                return status if status.get("regions") else None
+
+            status = wait_for(formed, what="a directory of regions")
+            checks.check([(row["number"], row["name"]) for row in status["regions"]] == [(1, "east"), (2, "west")],
+                         f"regions are numbered by name: {status['regions']}")
+            checks.check(int(status["term"]) < 1000, "no vote is asked for across regions")
+            peer.send({"region_pull": {"stream": "77", "cursor": "0", "number": 2, "window": 4}})
+            with Peer("127.0.0.1", port, secret=SECRET, lane=LANE_LOG, **of_west) as log:
+                peer.send({"region_pull": {"stream": "78", "cursor": "0", "number": 2, "window": 4}})
+                answer = log.receive("region_batch", "region_ack")
+                checks.check(answer.get("stream") in ("77", "78"), f"a stream begins, or it is told why not: {answer}")
+        wait_for(lambda: any("'west/node-1' is not connected any more" in line for line in server.log), what="the loss in the log")
+        checks.check(server.stop() == 0, "the member stops in an orderly way")
+
+
 def main():
     check_worked_example()
     if not os.path.exists(binary()):
@@ -251,6 +299,7 @@ def main():
     try:
         check_primary()
         check_without_secret()
+        check_region()
     except (ServerFailed, Closed, TimeoutError, ValueError) as error:
         checks.check(False, f"{type(error).__name__}: {error}")
     return checks.close()
