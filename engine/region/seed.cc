@@ -151,7 +151,7 @@ std::string RegionSeed::payload(const SeedOperations& operations, std::uint64_t 
 }
 
 template <class Store>
-Result<bool> RegionSeed::read_page_of(Store& store, RegionWrites& out, SeedOperations& operations) {
+Result<bool> RegionSeed::read_page_of(Store& store, std::size_t bytes, RegionWrites& out, SeedOperations& operations) {
     while (region_ < kRegions && page_ >= store.page_limit(region_)) {
         ++region_;
         page_ = 0;
@@ -160,30 +160,35 @@ Result<bool> RegionSeed::read_page_of(Store& store, RegionWrites& out, SeedOpera
         return false;
     }
     const TokenMap collect = collect_names(*databases_[database_], out);
-    const std::uint64_t number = id_of(page_++, region_);
+    const std::uint64_t number = id_of(page_, region_);
     std::string rule;
     Result<> failed = success();
     store.scan(number, [&](const auto& slots) {
-        for (unsigned slot = 0; slot < kPageSlots && failed; ++slot) {
-            const auto* version = version_at(slots[slot], at_);
+        // One may hold megabytes, so a page need not fit into what is asked for.
+        for (; slot_ < kPageSlots && failed && operations.bytes() < bytes; ++slot_) {
+            const auto* version = version_at(slots[slot_], at_);
             if (version == nullptr || ((*version)->deleted && !has_remains(**version))) {
                 continue;
             }
-            WriteOperation operation = merge_of(id_in_page(number, slot), (*version)->data);
+            WriteOperation operation = merge_of(id_in_page(number, slot_), (*version)->data);
             failed = map_tokens(operation, rule, collect);
             write_operation(operation, operations.writer());
             ++read_;
         }
     });
-    visited_ += kPageSlots;  // also where nothing is
     NORNIC_TRY(std::move(failed));
+    if (slot_ == kPageSlots || operations.bytes() < bytes) {  // also where nothing is
+        slot_ = 0;
+        ++page_;
+    }
+    visited_ += kPageSlots;
     return true;
 }
 
-Result<bool> RegionSeed::read_page(RegionWrites& out, SeedOperations& operations) {
+Result<bool> RegionSeed::read_page(std::size_t bytes, RegionWrites& out, SeedOperations& operations) {
     Database& database = *databases_[database_];
-    return part_ == Part::kNodes ? read_page_of(database.nodes, out, operations)
-                                 : read_page_of(database.relationships, out, operations);
+    return part_ == Part::kNodes ? read_page_of(database.nodes, bytes, out, operations)
+                                 : read_page_of(database.relationships, bytes, out, operations);
 }
 
 Result<std::optional<RegionWrites>> RegionSeed::next(std::size_t bytes) {
@@ -205,7 +210,7 @@ Result<std::optional<RegionWrites>> RegionSeed::next(std::size_t bytes) {
         bool more = true;
         visited_ = 0;
         while (more && operations.bytes() + visited_ < bytes) {
-            NORNIC_TRY(more, read_page(out, operations));
+            NORNIC_TRY(more, read_page(bytes, out, operations));
             // What could not be read must not count as if it were not there.
             if (engine_.failure_.failed()) {
                 return engine_.failure_.error().value();

@@ -52,10 +52,10 @@ private:
     Result<> take_small_things();
     void take_gone_things();
     void add_small_thing(const Stamp& stamp, const SeedOperations& operations);
-    /// The page at the place reached; false: it was behind the last one of its part.
-    Result<bool> read_page(RegionWrites& out, SeedOperations& operations);
+    /// The rest of the page at the place reached, or so much of it; false: it was behind the last one of its part.
+    Result<bool> read_page(std::size_t bytes, RegionWrites& out, SeedOperations& operations);
     template <class Store>
-    Result<bool> read_page_of(Store& store, RegionWrites& out, SeedOperations& operations);
+    Result<bool> read_page_of(Store& store, std::size_t bytes, RegionWrites& out, SeedOperations& operations);
     [[nodiscard]] std::string payload(const SeedOperations& operations, std::uint64_t epoch) const;
 
     const std::shared_ptr<const void> keep_alive_;
@@ -73,6 +73,7 @@ private:
     Part part_ = Part::kNodes;
     std::uint32_t region_ = 0;
     std::uint64_t page_ = 0;
+    unsigned slot_ = 0;
 };
 
 }  // namespace nornic::engine

@@ -274,6 +274,29 @@ TEST_F(RegionSeedTest, ASeedIsOfOneIndexWhateverIsWrittenMeanwhile) {
     EXPECT_EQ(dump(one), dump(two));
 }
 
+TEST_F(RegionSeedTest, APartHoldsAboutAsMuchAsWasAskedForHoweverLargeAPageIs) {
+    for (int i = 0; i < 20; ++i) {
+        one.commit([&](Transaction& t) {
+            ASSERT_TRUE(create(t, "Large", "k", Value{std::string(10'000, static_cast<char>('a' + i))}));
+        });
+    }
+    auto seed = one->regions()->begin_seed().value();
+    int parts = 0;
+    while (true) {
+        const auto part = seed->next(25'000).value();
+        if (!part) {
+            break;
+        }
+        for (const RegionWrite& write : part->writes) {
+            EXPECT_LE(write.payload.size(), 36'000U);
+        }
+        expect_ok(two.take(*part));
+        ++parts;
+    }
+    EXPECT_GE(parts, 7);
+    EXPECT_EQ(dump(one), dump(two));
+}
+
 TEST_F(RegionSeedTest, ASeedTakenTwiceOrTooLateDoesNoHarm) {
     fill();
     auto early = one->regions()->begin_seed().value();

@@ -451,7 +451,7 @@ void World::end_seed(int at) {
     if (found == seeds_.end()) {
         return;
     }
-    region(at).take_seed(*found->second.reader, 1);
+    region(at).take_seed(*found->second.reader, 300);
     seen_[static_cast<std::size_t>(at)].insert(found->second.seen.begin(), found->second.seen.end());
     seeds_.erase(found);
 }
