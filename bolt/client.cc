@@ -28,6 +28,8 @@ using Milliseconds = std::chrono::milliseconds;
 
 constexpr std::size_t kMessageBytesMax = std::size_t{1} << 31;
 constexpr std::size_t kHttpAnswerBytesMax = 16 * 1024;
+// How often somebody is asked whether an answer is still wanted.
+constexpr Milliseconds kWantedInterval{50};
 
 std::string system_message(int error) {
     return std::strerror(error);
@@ -178,12 +180,15 @@ struct Client::Impl {
     Result<bool> send_bytes(std::string_view plain, bool unless_interrupted = false);
     Result<> write_raw(std::string_view raw) REQUIRES(write_mutex);
     Result<> read_some(Milliseconds timeout);
+    Result<> wait_readable(Milliseconds timeout);
     Result<std::string> read_exactly(std::size_t n);
     Result<std::string> read_until_empty_line();
     Result<Answer> receive();
     /// The answer to one request; FAILURE and IGNORED become errors after recovering.
     Result<Map> expect_success(int answers_behind = 0);
     Error server_error(const Map& metadata);
+    /// What an answer that is neither RECORD nor SUCCESS says, once the session is usable again.
+    Error refusal(const Answer& answer, int answers_behind = 0);
     Result<> recover(int answers_behind);
     Result<> drain_interrupts();
     Result<> pull();
@@ -280,6 +285,24 @@ Result<bool> Client::Impl::send_bytes(std::string_view plain, bool unless_interr
     return true;
 }
 
+Result<> Client::Impl::wait_readable(Milliseconds timeout) {
+    if (!settings.still_wanted) {
+        return wait_for(fd, POLLIN, timeout, "the server");
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    while (true) {
+        if (wait_for(fd, POLLIN, kWantedInterval, "the server")) {
+            return success();
+        }
+        if (!settings.still_wanted()) {
+            return lost("the answer is waited for no longer");
+        }
+        if (timeout.count() > 0 && std::chrono::steady_clock::now() - begin >= timeout) {
+            return lost(fmt::format("timed out after {} ms waiting for the server", timeout.count()));
+        }
+    }
+}
+
 /// Waits for bytes and appends what they mean to `input`.
 Result<> Client::Impl::read_some(Milliseconds timeout) {
     std::array<char, 16 * 1024> buffer;
@@ -293,7 +316,7 @@ Result<> Client::Impl::read_some(Milliseconds timeout) {
             return lost("the server closed the connection");
         }
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            NORNIC_TRY(wait_for(fd, POLLIN, timeout, "the server"));
+            NORNIC_TRY(wait_readable(timeout));
         } else if (errno != EINTR) {
             return lost("connection lost: " + system_message(errno));
         }
@@ -639,7 +662,12 @@ Result<Map> Client::Impl::expect_success(int answers_behind) {
     if (answer.tag == MessageTag::kSuccess) {
         return std::move(answer.metadata);
     }
+    return refusal(answer, answers_behind);
+}
+
+Error Client::Impl::refusal(const Answer& answer, int answers_behind) {
     Error error{ErrorCode::kTerminated, "the statement was interrupted"};
+    failure.reset();
     if (answer.tag == MessageTag::kFailure) {
         error = server_error(answer.metadata);
     }
@@ -649,7 +677,7 @@ Result<Map> Client::Impl::expect_success(int answers_behind) {
         !recovered && answer.tag != MessageTag::kFailure) {
         return recovered.error();
     }
-    return boost::outcome_v2::failure(error);
+    return error;
 }
 
 namespace {
@@ -768,15 +796,7 @@ Result<std::optional<List>> Client::next() {
             c.summary = std::move(answer.metadata);
             break;
         }
-        Error error{ErrorCode::kTerminated, "the statement was interrupted"};
-        c.failure.reset();
-        if (answer.tag == MessageTag::kFailure) {
-            error = c.server_error(answer.metadata);
-        }
-        if (auto recovered = c.recover(0); !recovered && answer.tag != MessageTag::kFailure) {
-            return recovered.error();
-        }
-        return boost::outcome_v2::failure(error);
+        return c.refusal(answer);
     }
     return std::optional<List>{};
 }
@@ -801,14 +821,7 @@ Result<> Client::consume() {
             }
             continue;
         }
-        Error error{ErrorCode::kTerminated, "the statement was interrupted"};
-        if (answer.tag == MessageTag::kFailure) {
-            error = c.server_error(answer.metadata);
-        }
-        if (auto recovered = c.recover(0); !recovered && answer.tag != MessageTag::kFailure) {
-            return recovered.error();
-        }
-        return boost::outcome_v2::failure(error);
+        return c.refusal(answer);
     }
     return success();
 }
@@ -864,6 +877,64 @@ Result<> Client::rollback() {
 
 bool Client::in_transaction() const {
     return impl_->in_transaction;
+}
+
+Result<Map> Client::start(const std::string& query, const Map& parameters, const RunOptions& options) {
+    Impl& c = *impl_;
+    c.failure.reset();
+    NORNIC_TRY(c.drain_interrupts());
+    const Waiting<Impl> waiting{c};
+    c.fetch_size = options.fetch_size > 0 ? options.fetch_size : -1;
+    c.message(MessageTag::kRun, 3, [&](Packer& out) {
+        out.string(query);
+        out.map(parameters);
+        pack_options(out, c.in_transaction ? RunOptions{} : options);
+    });
+    NORNIC_TRY(c.pull());
+    return c.expect_success(1);
+}
+
+Result<> Client::ask(Want want, std::int64_t n, std::int64_t statement_id) {
+    Impl& c = *impl_;
+    c.failure.reset();
+    c.message(want == Want::kRecords ? MessageTag::kPull : MessageTag::kDiscard, 1, [&](Packer& out) {
+        out.map(2);
+        out.string("n");
+        out.integer(n);
+        out.string("qid");
+        out.integer(statement_id);
+    });
+    return c.flush();
+}
+
+Result<std::optional<List>> Client::read() {
+    Impl& c = *impl_;
+    const Waiting<Impl> waiting{c, true};
+    NORNIC_TRY(Impl::Answer answer, c.receive());
+    if (answer.tag == MessageTag::kRecord) {
+        return std::optional<List>{std::move(answer.record)};
+    }
+    if (answer.tag == MessageTag::kSuccess) {
+        c.summary = std::move(answer.metadata);
+        return std::optional<List>{};
+    }
+    return c.refusal(answer);
+}
+
+bool Client::is_idle() {
+    Impl& c = *impl_;
+    if (!c.open_now || !c.drain_interrupts()) {
+        return false;
+    }
+    // A server says nothing on its own but that it goes.
+    char byte = 0;
+    const ssize_t n = ::recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+void Client::abandon() {
+    impl_->open_now = false;
+    ::shutdown(impl_->fd, SHUT_RDWR);
 }
 
 Result<Value> Client::route(const std::string& database) {

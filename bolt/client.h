@@ -1,4 +1,4 @@
-// A small blocking Bolt client, for the shell and for tests. It speaks 5.0 to 5.8 and 4.4.
+// A small blocking Bolt client, for the shell, for a member that forwards writes and for tests. It speaks 5.0 to 5.8 and 4.4.
 //
 // One thread at a time, except interrupt(), which any thread may call at any time.
 #pragma once
@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +42,9 @@ struct ClientSettings {
     std::chrono::milliseconds connect_timeout{10'000};
     /// The longest silence while an answer is due (the server sends keep-alives); 0: for ever.
     std::chrono::milliseconds receive_timeout{0};
+    /// Asked some times a second while an answer is due; false: nobody waits for it any more, and the connection is given
+    /// up. Empty: not asked.
+    std::function<bool()> still_wanted;
 };
 
 /// What the server said when it refused.
@@ -98,6 +102,21 @@ public:
     Result<std::string> commit();
     Result<> rollback();
     [[nodiscard]] bool in_transaction() const;
+
+    // ---- One request at a time, for who passes on what others ask ----
+
+    /// RUN and the first PULL in one write; RUN's metadata. Other results of the transaction stay open.
+    Result<Map> start(const std::string& query, const Map& parameters, const RunOptions& options);
+    /// PULL or DISCARD (n -1: all) of an open result, once read() has given the end of the last one.
+    enum class Want : std::uint8_t { kRecords, kNone };
+    Result<> ask(Want want, std::int64_t n, std::int64_t statement_id);
+    /// The next record of what start() or ask() asked for, or nullopt after the last; summary() then holds the rest of the
+    /// answer: {has_more: true} or that of the whole result.
+    Result<std::optional<List>> read();
+    /// An idle connection that the server has not closed meanwhile. Asks nothing of the server.
+    bool is_idle();
+    /// Closes without a word: what runs there is ended and rolled back.
+    void abandon();
 
     /// The routing table: {ttl, db, servers}.
     Result<Value> route(const std::string& database = {});

@@ -318,6 +318,16 @@ std::string_view gql_description(std::string_view gql_status) noexcept {
     return kTexts[static_cast<std::size_t>(found - std::begin(kStatuses))];
 }
 
+std::optional<ErrorCode> error_code_of(std::string_view neo4j_code) noexcept {
+    // Where several share a status code the last is the most general one: "database unavailable" after "stopping".
+    for (auto row = std::rbegin(kRows); row != std::rend(kRows); ++row) {
+        if (row->neo4j == neo4j_code) {
+            return row->code;
+        }
+    }
+    return std::nullopt;
+}
+
 Failure to_failure(const Error& error) {
     const Row& row = kRows[static_cast<std::size_t>(error.code())];
     Failure out;

@@ -22,6 +22,9 @@ struct Failure {
 };
 
 Failure to_failure(const Error& error);
+/// The code whose failure has this status code ("Neo.ClientError.Statement.SyntaxError"), for what another member answered;
+/// nullopt: none of ours.
+std::optional<ErrorCode> error_code_of(std::string_view neo4j_code) noexcept;
 /// The standard text of a GQL status: "error: syntax error or access rule violation - …".
 std::string_view gql_description(std::string_view gql_status) noexcept;
 

@@ -6,6 +6,9 @@
 namespace nornic::server {
 
 std::unique_ptr<bolt::Session> BoltBackend::open_session(const bolt::ConnectionInfo& info) {
+    if (may_forward(instance_, info)) {
+        return std::make_unique<ForwardingSession>(instance_, forwarding_, info);
+    }
     return std::make_unique<QuerySession>(instance_, info);
 }
 bool BoltBackend::authentication_enabled() const {

@@ -282,6 +282,10 @@ class Server:
         self._ended.set()
 
 
+# Tests ask one member what it says itself; tests/cluster/forward_test.py is about what it passes on.
+OWN_WORD = {"NORNICDB_FOLLOWER_WRITES": "reject"}
+
+
 class Cluster:
     """Several members, real processes on loopback, in self.members by name. A subclass says how they begin() and what else to close()."""
 
@@ -328,7 +332,7 @@ class HotStandby(Cluster):
             from proxy import Proxy  # pylint: disable=import-outside-toplevel
             self.links = {(x, y): Proxy(self.cluster_ports[y]) for x in self.names for y in self.names if x != y}
         for name in self.names:
-            settings = {"NORNICDB_CLUSTER_MODE": "ha_standby", "NORNICDB_CLUSTER_NODE_ID": name,
+            settings = {"NORNICDB_CLUSTER_MODE": "ha_standby", "NORNICDB_CLUSTER_NODE_ID": name, **OWN_WORD,
                         "NORNICDB_CLUSTER_BIND_ADDR": f"127.0.0.1:{self.cluster_ports[name]}",
                         "NORNICDB_CLUSTER_HA_ROLE": {"a": "primary", "b": "standby", "w": "witness"}[name],
                         "NORNICDB_CLUSTER_HA_SYNC_MODE": sync_mode,
@@ -417,7 +421,7 @@ class RaftCluster(Cluster):
                  environment=None, start=True, prefix="node"):
         super().__init__()
         self._start = start
-        self._common = {"NORNICDB_CLUSTER_MODE": "raft", "NORNICDB_CLUSTER_RAFT_CLUSTER_ID": "tests",
+        self._common = {"NORNICDB_CLUSTER_MODE": "raft", "NORNICDB_CLUSTER_RAFT_CLUSTER_ID": "tests", **OWN_WORD,
                         "NORNICDB_CLUSTER_RAFT_ELECTION_TIMEOUT": election,
                         "NORNICDB_CLUSTER_RAFT_HEARTBEAT_TIMEOUT": heartbeat,
                         "NORNICDB_CLUSTER_REPLICATION_SECRET": self.SECRET, **(environment or {})}

@@ -1,0 +1,120 @@
+// Write forwarding: what a client that does not route (bolt://) asks of a member that takes no writes is run at the one
+// that does, over a Bolt connection with the client's own credentials (server/hop.h). Autocommit statements that write go
+// there, and explicit transactions of mode WRITE from BEGIN on; everything else is answered here.
+#pragma once
+
+#include "base/mutex.h"
+#include "bolt/backend.h"
+#include "server/hop.h"
+#include "server/instance.h"
+#include "server/query_session.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace nornic::server {
+
+struct ForwardingMetrics {
+    explicit ForwardingMetrics(Metrics& metrics);
+    Counter* done;     // the leader did it
+    Counter* failed;   // the leader refused it, with an answer of its own
+    Counter* refused;  // no leader was reached: nothing happened
+    Counter* unknown;  // the connection was lost before the answer
+    Histogram* seconds;
+};
+
+/// What a statement asks of the member that runs it.
+enum class Needs : std::uint8_t { kReader, kWriter, kSchemaWriter };
+
+/// Whether a statement of this connection could ever have to go elsewhere.
+bool may_forward(const Instance& instance, const bolt::ConnectionInfo& info);
+
+class ForwardingSession final : public bolt::Session {
+public:
+    ForwardingSession(Instance& instance, ForwardingMetrics& metrics, const bolt::ConnectionInfo& info);
+    ~ForwardingSession() override;
+
+    void login(const bolt::AuthToken& token, bolt::Completion<bolt::Login> done) override;
+    void logoff() override;
+    void run(std::string query,
+             Value parameters,
+             bolt::TransactionOptions options,
+             bolt::Completion<bolt::Running> done) override;
+    void begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) override;
+    void run_in_transaction(std::string query,
+                            Value parameters,
+                            bolt::Completion<bolt::Running> done) override;
+    void commit(bolt::Completion<std::string> done) override;
+    void rollback(bolt::Completion<void> done) override;
+    void pull(std::int64_t statement_id,
+              std::int64_t count,
+              bolt::RecordSink& sink,
+              bolt::Completion<bolt::Pulled> done) override;
+    void discard(std::int64_t statement_id,
+                 std::int64_t count,
+                 bolt::Completion<bolt::Pulled> done) override;
+    [[nodiscard]] bool has_open_statement() const override;
+    void route(Value context,
+               std::vector<std::string> bookmarks,
+               std::string database,
+               std::string impersonated_user,
+               bolt::Completion<bolt::RoutingTable> done) override;
+    void interrupt() override;
+    void reset() override;
+
+private:
+    /// Where what is open now runs.
+    enum class Place : std::uint8_t { kHere, kStatementThere, kTransactionThere };
+
+    struct Missing {
+        Needs needs = Needs::kReader;  // kReader: nothing
+        bool in_parts = false;         // it commits as it goes: CALL { … } IN TRANSACTIONS
+    };
+    /// What the statement needs that is not to be had here.
+    Missing missing(const std::string& query, const Value& parameters, const std::string& database);
+    [[nodiscard]] bool taken_here(Needs needs) const;
+    /// The Bolt address of another member that gives this; nullopt: none is known.
+    [[nodiscard]] std::optional<std::string> member_for(Needs needs) const;
+
+    /// Does `work` with a connection to whoever takes writes. While nothing happened there since nobody leads, it waits for the next
+    /// leader and tries again. nullopt: by now this member takes it.
+    template <class T, class Work>
+    std::optional<Result<T>> at_leader(Needs needs, const bolt::TransactionOptions& options, Work work);
+    Result<> reach(const std::string& address);
+    /// false: interrupted, or late.
+    bool pause(Deadline until);
+    bool still_wanted();
+    void drop_hop();
+    std::optional<Deadline> interrupted() const;
+    bolt::RunOptions options_there(const bolt::TransactionOptions& options, Deadline began) const;
+    /// What an error of an open transaction or statement there means to the client.
+    Error ended_there(Error error, bool may_have_committed);
+    void count(const Result<>& outcome);
+    [[nodiscard]] std::string resolved(const std::string& database) const;
+    void pull_there(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done);
+    /// Makes what runs here see what was written there.
+    template <class T>
+    bolt::Completion<T> after_writes(bolt::TransactionOptions& options, bolt::Completion<T> done);
+
+    Instance& instance_;
+    ForwardingMetrics& metrics_;
+    const bolt::ConnectionInfo info_;
+    const bool regional_;  // in a mode with regions
+    QuerySession local_;
+    bolt::AuthToken token_;  // of whoever is logged in
+    Place place_ = Place::kHere;
+    std::string database_;  // of what is open there
+    std::string bookmark_;  // of the last write there that nothing here was behind yet
+
+    // What still_wanted() looks at.
+    Needs needs_ = Needs::kWriter;
+    std::optional<Deadline> unwanted_since_;
+    std::unique_ptr<Hop> hop_;
+
+    mutable Mutex mutex_;  // interrupt() comes from another thread
+    ConditionVariable woken_;
+    std::optional<Deadline> interrupted_ GUARDED_BY(mutex_);
+};
+
+}  // namespace nornic::server

@@ -1,0 +1,201 @@
+#include "server/hop.h"
+
+#include "env/settings.h"
+#include "server/forwarded_answer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace nornic::server {
+namespace {
+
+// What drivers ask for at first; a client that asks for less finds the rest here.
+constexpr std::int64_t kFirstRecords = 1000;
+
+}  // namespace
+
+Result<std::unique_ptr<Hop>> Hop::open(const std::string& address, bolt::ClientSettings settings) {
+    const auto at = env::parse_host_port(address);
+    if (!at) {
+        return fail(ErrorCode::kDatabaseUnavailable, fmt::format("the leader advertises '{}', which is no host:port", address));
+    }
+    settings.host = at->first;
+    settings.port = at->second;
+    auto client = bolt::Client::connect(settings);
+    if (client) {
+        return std::unique_ptr<Hop>{new Hop{address, std::move(client).value()}};
+    }
+    if (client.error().code() == ErrorCode::kUnauthorized) {
+        // It may as well be a limit of logins, or a member that cannot read its users yet.
+        const ErrorCode code = error_code_of(client.error().hint()).value_or(ErrorCode::kUnauthorized);
+        return fail(code, client.error().message());
+    }
+    return fail(ErrorCode::kDatabaseUnavailable, client.error().message());
+}
+
+bool Hop::is_idle() {
+    return streams_.empty() && !client_->in_transaction() && client_->is_idle();
+}
+
+void Hop::abandon() {
+    streams_.clear();
+    client_->abandon();
+}
+
+Error Hop::failed(const Error& error) {
+    streams_.clear();  // RESET followed
+    if (const auto& failure = client_->last_failure()) {
+        return to_error(*failure);
+    }
+    return error;
+}
+
+Result<> Hop::begin(const bolt::RunOptions& options) {
+    const Result<> begun = client_->begin(options);
+    return begun ? begun : Result<>{failed(begun.error())};
+}
+
+Result<bolt::Running> Hop::run(const std::string& query, const Map& parameters, const bolt::RunOptions& options, Await await) {
+    NORNIC_TRY(settle(nullptr));
+    bolt::RunOptions asked = options;
+    asked.fetch_size = kFirstRecords;
+    auto started = client_->start(query, parameters, asked);
+    if (!started) {
+        return failed(started.error());
+    }
+    const Map& metadata = started.value();
+    bolt::Running running;
+    running.statement_id = integer_at(metadata, "qid");
+    running.database = text_at(metadata, "db");
+    running.available_after_ms = integer_at(metadata, "t_first");
+    if (const Value* fields = metadata.find("fields"); fields != nullptr && fields->is_list()) {
+        for (const Value& field : fields->as_list()) {
+            running.fields.emplace_back(field.is_string() ? field.as_string() : std::string_view{});
+        }
+    }
+    auto stream = std::make_unique<Stream>();
+    stream->id = last_ = running.statement_id;
+    stream->asked = true;
+    streams_.push_back(std::move(stream));
+    if (await == Await::kFirstRecord) {
+        Stream& own = *streams_.back();
+        NORNIC_TRY(auto first, read(own));
+        if (first) {
+            own.kept.push_back(std::move(*first));
+        }
+    }
+    return running;
+}
+
+Hop::Stream* Hop::find(std::int64_t statement_id) {
+    const std::int64_t wanted = statement_id == -1 ? last_ : statement_id;
+    const auto found = std::ranges::find(streams_, wanted, [](const auto& s) { return s->id; });
+    return found == streams_.end() ? nullptr : found->get();
+}
+
+Result<std::optional<List>> Hop::read(Stream& stream) {
+    auto next = client_->read();
+    if (!next) {
+        return failed(next.error());
+    }
+    if (!next.value()) {
+        stream.asked = false;
+        stream.ended = !is_true_at(client_->summary(), "has_more");
+        if (stream.ended) {
+            stream.end = client_->summary();
+        }
+    }
+    return std::move(next).value();
+}
+
+Result<> Hop::settle(const Stream* wanted) {
+    for (const auto& stream : streams_) {
+        while (stream->asked && stream.get() != wanted) {
+            NORNIC_TRY(auto record, read(*stream));
+            if (record) {
+                stream->kept.push_back(std::move(*record));
+            }
+        }
+    }
+    return success();
+}
+
+bolt::Pulled Hop::finish(Stream& stream, bolt::Pulled pulled) {
+    pulled.outcome = bolt::PullOutcome::kFinished;
+    pulled.summary = to_summary(stream.end);
+    pulled.summary.records = stream.records;
+    pulled.bookmark = text_at(stream.end, "bookmark");
+    std::erase_if(streams_, [&](const auto& s) { return s.get() == &stream; });
+    return pulled;
+}
+
+Result<bolt::Pulled> Hop::pull(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink) {
+    Stream* const stream = find(statement_id);
+    if (stream == nullptr) {
+        return fail(ErrorCode::kInvalidFormat, fmt::format("No such statement: {}", statement_id == -1 ? last_ : statement_id));
+    }
+    NORNIC_TRY(settle(stream));
+    bolt::Pulled pulled;
+    while (true) {
+        const bool enough = count >= 0 && pulled.records >= count;
+        if (stream->kept.empty() && stream->ended) {
+            return finish(*stream, std::move(pulled));
+        }
+        if (enough && (!stream->kept.empty() || !stream->asked)) {
+            pulled.outcome = bolt::PullOutcome::kHasMore;
+            return pulled;
+        }
+        List record;
+        if (!stream->kept.empty()) {
+            record = std::move(stream->kept.front());
+            stream->kept.pop_front();
+        } else {
+            if (!stream->asked) {
+                const auto want = sink != nullptr ? bolt::Client::Want::kRecords : bolt::Client::Want::kNone;
+                if (const Result<> asked = client_->ask(want, count < 0 ? -1 : count - pulled.records, stream->id); !asked) {
+                    return failed(asked.error());
+                }
+                stream->asked = true;
+            }
+            NORNIC_TRY(auto next, read(*stream));
+            if (!next) {
+                // All of a DISCARD is gone without having been seen.
+                if (sink == nullptr && !stream->ended && count >= 0) {
+                    pulled.outcome = bolt::PullOutcome::kHasMore;
+                    return pulled;
+                }
+                continue;
+            }
+            if (enough) {
+                // It has more than was asked for, so the end of this answer is still to come.
+                stream->kept.push_back(std::move(*next));
+                continue;
+            }
+            record = std::move(*next);
+        }
+        ++pulled.records;
+        ++stream->records;
+        if (sink != nullptr && !sink->record(record)) {
+            pulled.outcome = bolt::PullOutcome::kPaused;
+            return pulled;
+        }
+    }
+}
+
+Result<std::string> Hop::commit() {
+    NORNIC_TRY(settle(nullptr));
+    auto bookmark = client_->commit();
+    streams_.clear();
+    return bookmark ? bookmark : Result<std::string>{failed(bookmark.error())};
+}
+
+Result<> Hop::rollback() {
+    NORNIC_TRY(settle(nullptr));
+    const Result<> done = client_->rollback();
+    streams_.clear();
+    return done ? done : Result<>{failed(done.error())};
+}
+
+}  // namespace nornic::server

@@ -1,0 +1,70 @@
+// Hop: a Bolt connection from this member to the one that takes writes, on behalf of one client. Results stream through:
+// nothing is kept here but the records that came with a first answer and that nobody asked for yet.
+//
+// One thread at a time. Calls block. An error is either what the other member answered, or kIo: the
+// connection is lost, and whether what was asked happened is not known.
+#pragma once
+
+#include "bolt/backend.h"
+#include "bolt/client.h"
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nornic::server {
+
+class Hop {
+public:
+    /// Connects and logs in. Errors say that nothing happened; kUnauthorized is the other member's own.
+    static Result<std::unique_ptr<Hop>> open(const std::string& address, bolt::ClientSettings settings);
+
+    [[nodiscard]] const std::string& address() const noexcept { return address_; }
+    /// Open, with nothing under way.
+    [[nodiscard]] bool is_idle();
+    /// Closes without waiting for anything; what is open there is rolled back.
+    void abandon();
+    /// From within ClientSettings::still_wanted: makes the call that waits end soon with kTerminated.
+    void interrupt() { client_->interrupt(); }
+
+    Result<> begin(const bolt::RunOptions& options);
+    /// Starts a statement, in the open transaction if there is one. kFirstRecord: it waits for that, or for the end, so that
+    /// whatever makes the statement fail before comes out here.
+    enum class Await : std::uint8_t { kStart, kFirstRecord };
+    Result<bolt::Running> run(const std::string& query, const Map& parameters, const bolt::RunOptions& options, Await await);
+    /// As bolt::Session::pull(); sink nullptr: records are thrown away.
+    Result<bolt::Pulled> pull(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink);
+    Result<std::string> commit();
+    Result<> rollback();
+    [[nodiscard]] bool has_open_statement() const noexcept { return !streams_.empty(); }
+
+private:
+    struct Stream {
+        std::int64_t id = 0;
+        bool asked = false;  // an answer is under way: records, then its end
+        bool ended = false;
+        std::deque<List> kept;  // records that were read before they were asked for
+        Map end;
+        std::int64_t records = 0;
+    };
+
+    Hop(std::string address, std::unique_ptr<bolt::Client> client) : address_{std::move(address)}, client_{std::move(client)} {}
+    Stream* find(std::int64_t statement_id);
+    /// The next record, or nullopt at the end of an answer.
+    Result<std::optional<List>> read(Stream& stream);
+    /// Only one answer is under way at a time: keeps what is left of any but `wanted`'s.
+    Result<> settle(const Stream* wanted);
+    bolt::Pulled finish(Stream& stream, bolt::Pulled pulled);
+    Error failed(const Error& error);
+
+    const std::string address_;
+    std::unique_ptr<bolt::Client> client_;
+    std::vector<std::unique_ptr<Stream>> streams_;
+    std::int64_t last_ = 0;
+};
+
+}  // namespace nornic::server
