@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """What three Raft members on one machine cost: writes beside the bare protocol, reads beside a standalone server, in turns.
 
-    bench/raft.py [--seconds 5] [--repeat 3] [--only write,read]
+    bench/raft.py [--seconds 5] [--repeat 3] [--only write,read,forward]
 
 Latency: one client's median write as a multiple of the quorum floor's (bench/floor/quorum_floor.cc). CPU: of all three
 members together, per operation, for 64 and 256 clients' writes and 64 clients' linearizable reads on the leader. Causal reads
-on a follower are held against a standalone server's. Figures of peers are in docs/benchmarks.md.
+on a follower are held against a standalone server's. Forwarding: one client's median write on a follower, less that on the leader. Figures of peers are in docs/benchmarks.md.
 The server is build/bench/nornicdb (NORNICDB_BINARY names another). Needs Go for the client.
 """
 import argparse
@@ -23,6 +23,7 @@ FLOOR_TIMES = 1.3
 WRITE_CPU = 75      # µs, 64 clients; hashicorp/raft with raft-wal 80, etcd 195, the floor 13.5 on a quiet machine
 READ_CPU = 60       # µs; etcd 61 to 73
 STANDALONE_SHARE = 0.9
+FORWARD_MS = 0.018  # 1.5 round trips of bare loopback sockets
 POINTS = 100_000
 
 
@@ -50,7 +51,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--only", default="write,read")
+    parser.add_argument("--only", default="write,read,forward")
     arguments = parser.parse_args()
     program = build_go()
     if program is None:
@@ -62,7 +63,8 @@ def main():
         print(f"  {name:28} {figures['per_second']:10,.0f}/s  p50 {figures['p50_ms']:7.3f}  p99 {figures['p99_ms']:7.3f} ms  "
               f"CPU {figures['cpu_us']:7.1f} µs", flush=True)
 
-    with Server(bolt_port=free_port(), http_port=free_port()) as alone, RaftCluster(3) as cluster:
+    with Server(bolt_port=free_port(), http_port=free_port()) as alone, \
+            RaftCluster(3, environment={"NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
         leader = cluster.wait_until_ready()
         members, follower = cluster.data_members(), cluster.followers()[0]
         if "read" in arguments.only:
@@ -74,6 +76,10 @@ def main():
                 for clients in (1, 64, 256):
                     note(f"floor, {clients} clients", floor(clients, arguments.seconds))
                     note(f"raft, {clients} clients", measure(program, leader, members, f"write{clients}_raw", arguments.seconds))
+            if "forward" in arguments.only:
+                for clients in (1, 64):
+                    note(f"on the leader, {clients} clients", measure(program, leader, members, f"write{clients}_raw", arguments.seconds))
+                    note(f"forwarded, {clients} clients", measure(program, follower, members, f"write{clients}_raw", arguments.seconds))
             if "read" in arguments.only:
                 note("linearizable on the leader", measure(program, leader, members, "point64_raw", arguments.seconds))
                 note("linearizable, 1 client", measure(program, leader, members, "point1_raw", arguments.seconds))
@@ -97,6 +103,9 @@ def main():
         verdicts.append((cpu <= READ_CPU, f"a linearizable read on the leader costs {cpu:.1f} µs of CPU over all members (at most {READ_CPU})"))
         share = median("causal on a follower", "per_second") / median("standalone", "per_second")
         verdicts.append((share >= STANDALONE_SHARE, f"causal reads on a follower: {share:.0%} of a standalone server's rate (at least {STANDALONE_SHARE:.0%})"))
+    if "forward" in arguments.only:
+        more = median("forwarded, 1 clients", "p50_ms") - median("on the leader, 1 clients", "p50_ms")
+        verdicts.append((more <= FORWARD_MS, f"a forwarded write takes {more * 1000:.0f} µs more than the leader's own (at most {FORWARD_MS * 1000:.0f})"))
     for ok, line in verdicts:
         print(("met     " if ok else "NOT MET ") + line)
     return 0

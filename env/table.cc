@@ -72,8 +72,8 @@ const std::vector<Row>& table() {
         {"NORNICDB_FOLLOWER_WRITES",
          "forward",
          "General",
-         "What a follower does with a write that came over bolt://. This version refuses it either way, with the code "
-         "that makes drivers look for the writer.",
+         "What a member that takes no writes does with one that came over bolt://: run it at the leader, or refuse it with the "
+         "leader's address.",
          choice_field(
              {"forward", "reject"}, false, [](Settings& s) -> auto& { return s.follower_writes; }),
          false},
