@@ -81,6 +81,16 @@ Node* voter_beside(World& world, const Node& from, Node& to) {
     return nullptr;
 }
 
+bool votes(const raft::Member* member) {
+    return member != nullptr && member->votes();
+}
+
+/// A process runs that has no vote, perhaps not any more.
+bool somebody_is_out(const World& world) {
+    const raft::Configuration& configuration = world.raft_checker->configuration();
+    return std::ranges::any_of(world.nodes, [&](const auto& node) { return node->alive() && !votes(configuration.find(node->id())); });
+}
+
 void set_directory(ClusterMessage& m, std::uint64_t directory) {
     if (m.has_append_entries_response()) {
         m.mutable_append_entries_response()->set_directory(directory);
@@ -225,7 +235,9 @@ bool harm_raft(World& world, std::size_t from_number, std::size_t to_number, Clu
                    (m.has_append_entries_response() || m.has_heartbeat_response()) &&
                    in_the_name_of(voter_beside(world, from, to));
         case Mutation::kRemovedVotes:
-            if ((member == nullptr || !member->votes()) && m.has_vote_response()) {
+            // Few ask one that is out for its vote. It votes for whoever another refuses.
+            if (m.has_vote_response() &&
+                (!votes(member) || (!m.vote_response().vote_granted() && somebody_is_out(world)))) {
                 m.mutable_vote_response()->set_vote_granted(true);
                 m.mutable_vote_response()->set_term(term_at(to) + (m.vote_response().pre_vote() ? 1 : 0));
                 return in_the_name_of(voter_beside(world, from, to));
