@@ -293,13 +293,16 @@ std::vector<Menu> draw_regions(std::uint64_t seed) {
     settings.refuse_degraded = one_in(4);
     settings.manual = one_in(4);
     settings.status_ticks = static_cast<std::uint32_t>(2 + below(20));
-    settings.silent_ticks = settings.status_ticks * static_cast<std::uint32_t>(4 + below(12));
+    settings.silent_ticks = std::max<std::uint32_t>(settings.status_ticks * static_cast<std::uint32_t>(4 + below(12)), 50);  // more than two long ways
     settings.form_ticks = static_cast<std::uint32_t>(10 + below(100));
     settings.watermark_ticks = static_cast<std::uint32_t>(10 + below(100));
     settings.batch_entries_max = one_in(3) ? 1 + below(4) : 1024;
     settings.batch_bytes_max = one_in(4) ? 64 + below(2048) : std::size_t{512} << 10;
     settings.window_batches = one_in(3) ? 1 + below(3) : 8;
     settings.retry_ticks = static_cast<std::uint32_t>(20 + below(150));
+    settings.primary_only = one_in(6);
+    between.late = one_in(5);
+    between.old_data = one_in(5);
     const Duration faults_for = ms(4000 + below(5000));
     const bool quiet = one_in(4);  // nothing happens within the regions
 
@@ -318,6 +321,8 @@ std::vector<Menu> draw_regions(std::uint64_t seed) {
         menu.witness = menu.raft.voters == 3 && one_in(4);
         menu.faults_for = faults_for;
         menu.workload = "regions";
+        menu.clients = 1 + below(3);
+        menu.think_max = std::max(menu.think_max, kMillisecond * 10);
         menu.skew = one_in(3) ? 0.02 * random.unit() : 0;
         menu.queue_bytes_max = std::max<std::size_t>(menu.queue_bytes_max, 4096);
         menu.inflight_max = std::max<std::size_t>(menu.inflight_max, 4);
@@ -345,12 +350,15 @@ std::string Menu::describe() const {
     std::string out = standalone ? std::string{"standalone: "} : std::string{};
     if (regions.on) {
         const auto& between = regions.settings;
-        out += fmt::format("{} regions: {}{}{} skew<={}ms status={} silent={} form={} watermark={} batch={}/{} window={} retry={} cut={}ms "
+        out += fmt::format("{} regions: {}{}{}{}{}{} skew<={}ms status={} silent={} form={} watermark={} batch={}/{} window={} retry={} cut={}ms "
                            "long_cut={}ms promote={}ms ",
                            regions.regions,
                            between.semi_sync ? "semi_sync" : "async",
                            between.refuse_degraded ? " refuse" : "",
                            between.manual ? " manual" : "",
+                           between.primary_only ? " primary_only" : "",
+                           regions.late ? " late" : "",
+                           regions.old_data ? " old_data" : "",
                            regions.skew_max.count() / 1'000'000,
                            between.status_ticks,
                            between.silent_ticks,

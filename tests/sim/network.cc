@@ -45,7 +45,8 @@ public:
     /// Only a mode whose members change says whom it dials; of the others all dial all, and so do members of two regions.
     void set_peers(std::vector<std::string> addresses) override {
         dials_.clear();
-        const std::string own = self_.region.empty() ? std::string{} : self_.region + '/';
+        const World& world = network_.world_;
+        const std::string own = world.regions == nullptr ? std::string{} : Regions::name_of(world.region) + '/';
         for (const std::string& address : addresses) {
             if (!address.starts_with(own)) {
                 continue;

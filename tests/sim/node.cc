@@ -212,7 +212,7 @@ std::unique_ptr<modes::Strategy> Node::make_strategy(const modes::StrategyStart&
     if (standalone()) {
         return modes::make_standalone(start);
     }
-    if (world_.menu.regions.on) {
+    if (world_.menu.regions.on && !group_first) {
         return modes::make_multi_region(
             start, region, [this](const modes::StrategyStart& local) { return modes::make_raft(local, raft); });
     }
@@ -263,13 +263,13 @@ void Node::start() {
     self.id = id_;
     self.mode = standalone() ? "standalone" : world_.menu.mode();
     self.cluster_address = world_.address_of(id_);
-    self.region = world_.regions == nullptr ? std::string{} : region.region;
+    self.region = world_.regions == nullptr || group_first ? std::string{} : region.region;
     self.bolt_address = id_ + ":7687";
     self.http_address = id_ + ":7474";
     self.witness = witness_;
     if (!standalone()) {
         bus_ = world_.network->make_bus(number_, self);
-        if (world_.regions != nullptr) {
+        if (world_.regions != nullptr && !group_first) {
             world_.regions->between->join(*bus_, world_.regions->number_of(*this));
         }
     }

@@ -97,6 +97,7 @@ public:
     bool configured_primary = false;
     modes::RaftSettings raft;        // what this one is started with
     modes::MultiRegionSettings region;
+    bool group_first = false;        // its group is no region for now
     bool standalone_first = false;   // in Raft: it runs alone for now, in that mode
     std::uint64_t newest_round = 0;  // of its heartbeats; kept for a mutation
     bool removed = false;            // an operator took it out of the group, and it has not been added since

@@ -157,9 +157,11 @@ Regions::Regions(std::uint64_t seed, Tracing tracing, Marks& marks) : ground{see
             skews_.push_back(worlds_.back()->between(-between_menu.regions.skew_max, between_menu.regions.skew_max));
         }
     }
+    // Who is there already need not know of one that is added to them.
+    const bool unnamed = between_menu.regions.late && ground.random.one_in(2);
     for (Node* const node : all_) {
         for (const auto& world : worlds_) {
-            if (world.get() == &node->world()) {
+            if (world.get() == &node->world() || (unnamed && world == worlds_.back())) {
                 continue;
             }
             modes::RemoteRegion remote;
@@ -344,10 +346,18 @@ void Regions::run() {
     for (const auto& world : worlds_) {
         workloads.push_back(make_workload(*world, "regions"));
         clients.push_back(std::make_unique<Clients>(*world, *workloads.back()));
-        world->start_raft();
+        const bool late = between_menu.regions.late && world == worlds_.back();
+        if (late) {
+            start_late(*world);
+        } else {
+            world->start_raft();
+        }
         clients.back()->start();
         world->probe();
         ground.scheduler.after(world->between(Duration::zero(), kMillisecond * 1500), [&world] { world->plan_faults(); });
+    }
+    if (between_menu.regions.old_data) {
+        begin_as_group();
     }
     ground.scheduler.after(worlds_.front()->between(Duration::zero(), kMillisecond * 1500), [this] { plan_faults(); });
     static_cast<void>(until(between_menu.faults_for));
@@ -364,6 +374,8 @@ void Regions::run() {
             leaders[i] = worlds_[i]->settled();
             if (leaders[i] == nullptr || writing[i]) {
                 done = false;
+            } else if (!written[i] && leaders[i]->replica().term().value == 0 && between_menu.regions.settings.primary_only) {
+                done = done && clients[i]->idle() && worlds_[i]->equal_to(*leaders[i]);
             } else if (!written[i]) {
                 done = false;
                 writing[i] = true;
@@ -375,7 +387,7 @@ void Regions::run() {
                 done = done && clients[i]->idle() && worlds_[i]->equal_to(*leaders[i]);
             }
         }
-        done = done && all_equal(leaders);
+        done = done && std::ranges::find(written, true) != written.end() && all_equal(leaders);
     }
     if (!violation() && !done) {
         std::string how;
@@ -402,6 +414,42 @@ void Regions::run() {
     for (Node* const node : all_) {
         node->end();
     }
+}
+
+/// Once the others are regions: before that they would have to name each other.
+void Regions::start_late(World& world) {
+    ground.scheduler.after(world.between(kMillisecond * 100, kMillisecond * 1000), [this, &world] {
+        const bool formed = std::ranges::all_of(all_, [&](Node* node) {
+            return &node->world() == &world || node->witness() ||
+                   (node->running() && node->engine().regions()->region_state()->self != 0);
+        });
+        if (formed) {
+            world.mark("regions: one is added");
+            world.start_raft();
+        } else {
+            start_late(world);
+        }
+    });
+}
+
+/// The first one has data before it becomes a region.
+void Regions::begin_as_group() {
+    World& world = *worlds_.front();
+    for (const auto& node : world.nodes) {
+        node->group_first = true;
+    }
+    ground.scheduler.after(world.between(kMillisecond * 500, kMillisecond * 2500), [this, &world] {
+        world.mark("regions: a group with data becomes one");
+        for (const auto& node : world.nodes) {
+            node->retire();
+        }
+        ground.scheduler.after(kMicrosecond, [&world] {
+            for (const auto& node : world.nodes) {
+                node->group_first = false;
+                node->start();
+            }
+        });
+    });
 }
 
 /// Everybody has the same, and it is what was written.

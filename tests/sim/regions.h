@@ -76,6 +76,8 @@ private:
     void plan_faults();
     void cut(std::size_t a, std::size_t b, bool cut);
     void set_clocks();
+    void begin_as_group();
+    void start_late(World& world);
     [[nodiscard]] bool until(Duration deadline);
     [[nodiscard]] std::string states() const;
     void heal();

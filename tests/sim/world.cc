@@ -322,7 +322,9 @@ Node* World::settled() {
         if (!node->accepting()) {
             return nullptr;
         }
-        if (!node->witness() && node->replica().term().value != 0) {
+        // A region that may not write has a leader, too.
+        const bool leads = regions == nullptr ? node->replica().term().value != 0 : node->replica().view().is_leader();
+        if (!node->witness() && leads) {
             if (leader != nullptr) {
                 return nullptr;
             }
