@@ -28,6 +28,7 @@ std::vector<engine::RegionRow> rows_of(const transport::RegionStatus& status) {
         next.name = row.name();
         next.history = row.history();
         next.dropped = row.dropped();
+        next.era = row.era();
         out.push_back(std::move(next));
     }
     return out;
@@ -73,6 +74,7 @@ void MultiRegion::say_status(const NodeName& to) {
         out.set_name(row.name);
         out.set_history(row.number == state_->self ? history_ : row.history);
         out.set_dropped(row.dropped);
+        out.set_era(row.era);
     }
     status.set_epoch(state_->epoch);
     status.set_primary(state_->primary);
@@ -81,6 +83,9 @@ void MultiRegion::say_status(const NodeName& to) {
     status.set_hybrid_time(now_);
     for (const std::uint64_t time : state_->frontier()) {
         status.add_frontier(time);
+    }
+    if (const auto* row = row_of(to)) {
+        status.set_cursor(row->cursor.value);
     }
     say(to, Lane::LANE_CONTROL, std::move(message));
 }
@@ -110,6 +115,11 @@ void MultiRegion::on_status(const NodeName& from, const transport::RegionStatus&
                               "Empty the data directories of its members and start it anew to come back as a new region.",
                               status.region(),
                               settings_.region));
+        }
+    }
+    for (const auto& row : status.regions()) {
+        if (row.number() == state_->self) {
+            consider_set_back(row.era(), LogIndex{status.cursor()}, 0);
         }
     }
     const auto promoted = static_cast<RegionNumber>(std::min<std::uint32_t>(status.primary(), engine::kRegionNumberMax));
@@ -143,6 +153,38 @@ bool MultiRegion::directory_differs(const transport::RegionStatus& status, std::
         }
     }
     return false;
+}
+
+/// Another region's cursor of this log says more than the log has: members were restored from a copy, or a group was begun
+/// anew from one that lacked what others have already. Before it is noticed ids may be drawn twice; after that none are.
+void MultiRegion::consider_set_back(std::uint64_t era, LogIndex cursor, std::uint64_t cursor_time) {
+    const auto* own = state_->find(state_->self);
+    if (!leads() || own == nullptr || era != own->era || awaits_first_seed()) {
+        return;
+    }
+    if (cursor > local_->committed()) {
+        set_back_ = true;
+        return;
+    }
+    if (cursor_time == 0) {
+        return;
+    }
+    // The newest own write up to the cursor was written again if it is later than the one that the other region has.
+    constexpr std::uint64_t kLookedAt = 1024;
+    const LogIndex from{std::max(start_.log->first_index().value, cursor.value > kLookedAt ? cursor.value - kLookedAt : 1)};
+    const auto entries = start_.log->read(from, cursor, std::size_t{64} << 20);
+    if (!entries) {
+        return;
+    }
+    RegionWrites writes;
+    for (const Entry& entry : entries.value()) {
+        if (!data_->ship(entry, writes)) {
+            return;
+        }
+    }
+    if (!writes.writes.empty() && writes.writes.back().time > cursor_time) {
+        set_back_ = true;
+    }
 }
 
 // ---- Forming ----
@@ -300,6 +342,21 @@ void MultiRegion::on_region_command(const NodeName& from, const transport::Regio
 /// What other regions know and this one does not, one change at a time.
 void MultiRegion::watch_directory() {
     if (change_pending() || !directory_why_.empty()) {
+        return;
+    }
+    if (set_back_) {
+        if (awaits_first_seed()) {
+            set_back_ = false;
+            return;
+        }
+        RegionChange change;
+        change.kind = RegionChange::Kind::kSetBack;
+        change.number = state_->self;
+        change.epoch = state_->find(state_->self)->era + 1;
+        if (propose_change(change)) {
+            event("Another region has writes of this one that are not here: this region was set back to an older state. It takes no writes "
+                  "until it has their data again.");
+        }
         return;
     }
     if (heard_of_promotion()) {

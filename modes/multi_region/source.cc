@@ -51,7 +51,9 @@ void MultiRegion::on_pull(const NodeName& from, const transport::RegionPull& pul
     if (!directory_why_.empty()) {
         return refuse(directory_why_);
     }
-    if (awaits_first_seed()) {
+    const auto* own = state_->find(state_->self);
+    consider_set_back(pull.era(), LogIndex{pull.cursor()}, pull.seed() ? 0 : pull.cursor_time());
+    if (set_back_ || awaits_first_seed()) {
         return refuse(fmt::format("region '{}' has not received the others' data yet", settings_.region));
     }
     const LogIndex cursor{pull.cursor()};
@@ -75,10 +77,8 @@ void MultiRegion::on_pull(const NodeName& from, const transport::RegionPull& pul
         event(fmt::format("Region '{}' gets the state as of entry {}.", row->name, out.seed->index().value));
     } else if (!pull.history().empty() && pull.history() != history_) {
         return refuse(fmt::format("region '{}' was begun anew since", settings_.region), true);
-    } else if (cursor > local_->committed()) {
-        return refuse(fmt::format("region '{}' has {} entries, and {} of them are said to be there", settings_.region,
-                                  local_->committed().value, cursor.value),
-                      true);
+    } else if (own != nullptr && pull.era() != own->era) {
+        return refuse(fmt::format("region '{}' was set back to an older state since", settings_.region), true);
     } else if (cursor.value + 1 < start_.log->first_index().value || (cursor < state_->began && !state_->pristine)) {
         return refuse("the log does not reach back to where the stream stopped", true);
     }

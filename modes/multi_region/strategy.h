@@ -238,6 +238,7 @@ private:
     std::uint64_t asked_tick_ = 0;
     bool dropped_here_ = false;      // others say that this region was given up
     std::string directory_why_;      // how another region's directory differs
+    bool beyond_repair_ = false;     // it was set back to before what the others still know
     bool set_back_ = false;          // others have writes of this region that are not here; its log does not say so yet
 
     // Semi-synchronous.

@@ -56,10 +56,10 @@ bool MultiRegion::awaits_first_seed() const {
 }
 
 void MultiRegion::watch_streams() {
-    if (dropped_here_ || !directory_why_.empty()) {
+    if (dropped_here_ || beyond_repair_ || !directory_why_.empty()) {
         for (auto& [number, in] : inbound_) {
             if (in.stream != 0) {
-                end_stream(in, dropped_here_ ? "this region was dropped" : directory_why_);
+                end_stream(in, dropped_here_ ? "this region was dropped" : beyond_repair_ ? "this region was set back too far" : directory_why_);
             }
         }
         return;
@@ -141,6 +141,8 @@ void MultiRegion::pull(const engine::RegionRow& row, Inbound& in, const NodeName
     request.set_stream(in.stream);
     request.set_cursor(row.cursor.value);
     request.set_seed(seeding);
+    request.set_cursor_time(row.cursor_time);
+    request.set_era(row.era);
     request.set_history(seeding ? std::string{} : row.history);
     request.set_number(state_->self);
     request.set_window(static_cast<std::uint32_t>(settings_.window_batches));
@@ -277,6 +279,15 @@ void MultiRegion::finish_seed(RegionNumber number, Inbound& in, const transport:
             done = done && change_cursor(row->number, LogIndex{cursor.index()}, cursor.hybrid_time(), {});
         }
     }
+    const auto* own = state_->find(state_->self);
+    if (awaits_first_seed() && own->era > 0 && batch.watermark() > state_->watermark) {
+        // The others forgot deletes that this region has not, since it had them before it was set back.
+        beyond_repair_ = true;
+        event("This region was set back to a state from before deletes that the others have forgotten by now: it cannot be made equal to them. It "
+              "takes no writes. Drop it at another region (POST /admin/region/drop), empty its members' data directories and start it anew.");
+        end_stream(in, "this region was set back too far");
+        return;
+    }
     if (batch.watermark() > state_->watermark) {
         RegionChange change;
         change.kind = RegionChange::Kind::kWatermark;
@@ -285,6 +296,17 @@ void MultiRegion::finish_seed(RegionNumber number, Inbound& in, const transport:
     }
     const auto* row = state_->find(number);
     const auto leader = peers_.find(in.source);
+    if (leader != peers_.end() && row != nullptr) {
+        for (const auto& said : leader->second.status.regions()) {
+            if (said.number() == number && said.era() > row->era) {
+                RegionChange change;
+                change.kind = RegionChange::Kind::kSetBack;
+                change.number = number;
+                change.epoch = said.era();
+                done = done && propose_change(change);
+            }
+        }
+    }
     if (leader != peers_.end() && row != nullptr && row->history != leader->second.status.history()) {
         RegionChange change;
         change.kind = RegionChange::Kind::kHistory;

@@ -48,7 +48,11 @@ ClusterView MultiRegion::view() const {
         } else if (!directory_why_.empty()) {
             out.state = "degraded";
             out.reason = directory_why_;
-        } else if (awaits_first_seed()) {
+        } else if (beyond_repair_) {
+            out.state = "read_only";
+            out.reason = "this region was set back to a state that cannot be made equal to the others' any more: drop it at another region, empty "
+                         "its members' data directories and start it anew";
+        } else if (set_back_ || awaits_first_seed()) {
             out.state = "catching_up";
             out.reason = "this region receives the data of the others";
         } else if (settings_.primary_only && !primary()) {

@@ -205,6 +205,51 @@ TEST_F(Regions, OneMoreIsTakenInAndHasEverythingBeforeItWrites) {
     EXPECT_EQ(std::ranges::count(world->dump_of("a"), '\n'), 20);
 }
 
+TEST_F(Regions, OneThatWasSetBackGetsWhatItLostAndDrawsNoIdTwice) {
+    begin({"a", "b"});
+    for (int i = 0; i < 5; ++i) {
+        ASSERT_TRUE(world->write("a", [&](Transaction& t) { create(t, "L", i); }));
+    }
+    ASSERT_TRUE(world->converge());
+    const LogIndex older = world->last_index("a");
+    for (int i = 5; i < 40; ++i) {
+        ASSERT_TRUE(world->write("a", [&](Transaction& t) { create(t, "L", i); }));
+    }
+    ASSERT_TRUE(world->converge());
+    world->set_back("a", older);
+    world->run(5);
+    EXPECT_FALSE(world->view("a").accepts_writes);
+    ASSERT_TRUE(world->run_until([&] { return world->view("a").accepts_writes; }));
+    EXPECT_EQ(world->dump_of("a"), world->dump_of("b"));
+    for (int i = 40; i < 45; ++i) {
+        ASSERT_TRUE(world->write("a", [&](Transaction& t) { create(t, "L", i); }));
+    }
+    ASSERT_TRUE(world->write("b", [&](Transaction& t) { create(t, "L", 45); }));
+    EXPECT_TRUE(world->run_until([&] { return world->dump_of("a") == world->dump_of("b"); }));
+    EXPECT_EQ(std::ranges::count(world->dump_of("b"), '\n'), 46);
+    EXPECT_EQ(world->state("a")->find(world->state("a")->self)->era, 1U);
+}
+
+TEST_F(Regions, OneThatWasSetBackAndWroteMoreThanItLostIsFoundOut) {
+    begin({"a", "b"});
+    ASSERT_TRUE(world->write("a", [&](Transaction& t) { create(t, "L", 1); }));
+    ASSERT_TRUE(world->converge());
+    const LogIndex older = world->last_index("a");
+    ASSERT_TRUE(world->write("a", [&](Transaction& t) { set(t, 1, "name", "lost"); }));
+    ASSERT_TRUE(world->converge());
+    world->cut("a", "b");
+    world->set_back("a", older);
+    world->run(5);
+    for (int i = 10; i < 30; ++i) {
+        ASSERT_TRUE(world->write("a", [&](Transaction& t) { create(t, "L", i); }));
+    }
+    world->heal();
+    ASSERT_TRUE(world->run_until([&] { return world->state("a")->find(world->state("a")->self)->era == 1; }));
+    EXPECT_TRUE(world->run_until([&] { return world->view("a").accepts_writes && world->dump_of("a") == world->dump_of("b"); }));
+    EXPECT_EQ(std::ranges::count(world->dump_of("b"), '\n'), 21);
+    EXPECT_THAT(world->dump_of("a"), HasSubstr("name='lost'"));
+}
+
 TEST_F(Regions, DeletesAreForgottenOnceAllHaveThem) {
     begin({"a", "b"});
     ASSERT_TRUE(world->write("a", [](Transaction& t) { create(t, "L", 1); }));

@@ -149,6 +149,12 @@ void World::crash(const std::string& region) {
     std::erase_if(network_, [&](const Message& m2) { return m2.from == region || m2.to == region; });
 }
 
+void World::set_back(const std::string& region, LogIndex to) {
+    crash(region);
+    members_.at(region).log.drop_after(to);
+    start(region);
+}
+
 void World::watch_connections() {
     for (auto& [name, m] : members_) {
         for (auto& [other, o] : members_) {

@@ -35,6 +35,9 @@ public:
     [[nodiscard]] std::vector<std::string> names() const;
     void start(const std::string& region);
     void crash(const std::string& region);
+    [[nodiscard]] LogIndex last_index(const std::string& region) { return members_.at(region).log.last_index(); }
+    /// Its disk is replaced by an older copy. Only where no checkpoint was made since.
+    void set_back(const std::string& region, LogIndex to);
     void cut(const std::string& a, const std::string& b) { cut_.insert({a, b}), cut_.insert({b, a}), disconnect(); }
     void heal() { cut_.clear(); }
     void run(std::uint64_t ticks);
