@@ -63,6 +63,15 @@ void ElasticPool::add_thread(bool extra) {
     }}.detach();
 }
 
+void ElasticPool::go_away() {
+    away_.fetch_add(1);
+    // Those that come at the same moment see each other, so none is left without a replacement.
+    const std::size_t threads = threads_.load();
+    if (threads < away_.load() + settings_.threads_min && threads < settings_.threads_max) {
+        add_thread(true);
+    }
+}
+
 void ElasticPool::enter() {
     const std::size_t blocked = blocked_.fetch_add(1) + 1;
     if (blocked >= threads_.load(std::memory_order_relaxed) &&

@@ -36,12 +36,26 @@ public:
     void enter() override;
     void leave() override;
 
+    /// While one of its threads waits for another member. That takes no CPU, so another thread has its place at once: as many
+    /// such waits run side by side as there may be threads.
+    class Away {
+    public:
+        explicit Away(ElasticPool& pool) : pool_{pool} { pool_.go_away(); }
+        ~Away() { pool_.away_.fetch_sub(1); }
+        Away(const Away&) = delete;
+        Away& operator=(const Away&) = delete;
+
+    private:
+        ElasticPool& pool_;
+    };
+
     [[nodiscard]] std::size_t threads() const noexcept {
         return threads_.load(std::memory_order_relaxed);
     }
 
 private:
     void add_thread(bool extra);
+    void go_away();
     void watch();
 
     const Settings settings_;
@@ -49,6 +63,7 @@ private:
     std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
     std::atomic<std::size_t> threads_{0};
     std::atomic<std::size_t> blocked_{0};
+    std::atomic<std::size_t> away_{0};
     std::atomic<std::uint64_t> left_{0};  // grows with each leave(): progress
     std::atomic<bool> armed_{false};      // the watcher is looking
 

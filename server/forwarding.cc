@@ -215,25 +215,28 @@ bolt::RunOptions ForwardingSession::options_there(const bolt::TransactionOptions
 }
 
 template <class T, class Work>
-std::optional<Result<T>> ForwardingSession::at_leader(Needs needs, const bolt::TransactionOptions& options, Work work) {
+std::optional<Result<T>> ForwardingSession::at_leader(Needs needs,
+                                                      std::optional<std::string> member,
+                                                      const bolt::TransactionOptions& options,
+                                                      Work work) {
     const Deadline began = instance_.clock().now();
     Duration patience = kLeaderPatience;
     if (options.timeout && options.timeout->count() > 0) {
         patience = std::min(patience, *options.timeout);
     }
+    const ElasticPool::Away away{instance_.pool()};
     needs_ = needs;
     unwanted_since_.reset();
     Error last{ErrorCode::kDatabaseUnavailable, "no member of the cluster is known to take writes"};
-    do {
-        if (interrupted()) {
-            return Result<T>{fail(ErrorCode::kTerminated, std::string{})};
-        }
-        if (taken_here(needs)) {
-            return std::nullopt;
-        }
-        const auto member = member_for(needs);
-        if (!member) {
-            continue;
+    for (bool first = true; first || pause(began + patience); first = false) {
+        if (!first) {
+            if (taken_here(needs)) {
+                return std::nullopt;
+            }
+            member = member_for(needs);
+            if (!member) {
+                continue;
+            }
         }
         Result<> reached = reach(*member);
         if (!reached) {
@@ -248,12 +251,18 @@ std::optional<Result<T>> ForwardingSession::at_leader(Needs needs, const bolt::T
             return result;
         }
         last = result.error();
-    } while (pause(began + patience));
+    }
     if (interrupted()) {
         return Result<T>{fail(ErrorCode::kTerminated, std::string{})};
     }
     return Result<T>{fail(ErrorCode::kDatabaseUnavailable,
                           "The write could not be passed on to the leader, and nothing was written: " + last.message())};
+}
+
+template <class Work>
+auto ForwardingSession::there(Work work) {
+    const ElasticPool::Away away{instance_.pool()};
+    return work();
 }
 
 Error ForwardingSession::ended_there(Error error, bool may_have_committed) {
@@ -337,10 +346,10 @@ void ForwardingSession::run(std::string query,
                             bolt::Completion<bolt::Running> done) {
     const Missing what = options.mode == AccessMode::kWrite ? missing(query, parameters, options.database) : Missing{};
     // Where nobody is known it is refused here, in the words that say why.
-    if (what.needs != Needs::kReader && member_for(what.needs)) {
+    if (auto member = what.needs == Needs::kReader ? std::nullopt : member_for(what.needs)) {
         const Deadline began = instance_.clock().now();
         const auto await = what.in_parts ? Hop::Await::kStart : Hop::Await::kFirstRecord;
-        auto ran = at_leader<bolt::Running>(what.needs, options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<bolt::Running> {
+        auto ran = at_leader<bolt::Running>(what.needs, std::move(member), options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<bolt::Running> {
             auto running = hop.run(query, as_map(parameters), there, await);
             if (running || nothing_happened(running.error().code())) {
                 return running;
@@ -391,7 +400,7 @@ void ForwardingSession::pull_there(std::int64_t statement_id,
                                    std::int64_t records,
                                    bolt::RecordSink* sink,
                                    bolt::Completion<bolt::Pulled> done) {
-    auto pulled = hop_ ? hop_->pull(statement_id, records, sink)
+    auto pulled = hop_ ? there([&] { return hop_->pull(statement_id, records, sink); })
                        : Result<bolt::Pulled>{fail(ErrorCode::kInvalidFormat, fmt::format("No such statement: {}", statement_id))};
     const bool autocommit = place_ == Place::kStatementThere;
     if (!pulled) {
@@ -417,8 +426,9 @@ void ForwardingSession::pull_there(std::int64_t statement_id,
 // ---- Explicit transactions ----
 
 void ForwardingSession::begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) {
-    if (options.mode == AccessMode::kWrite && !taken_here(Needs::kWriter) && member_for(Needs::kWriter)) {
-        auto begun = at_leader<void>(Needs::kWriter, options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
+    const bool elsewhere = options.mode == AccessMode::kWrite && !taken_here(Needs::kWriter);
+    if (auto member = elsewhere ? member_for(Needs::kWriter) : std::nullopt) {
+        auto begun = at_leader<void>(Needs::kWriter, std::move(member), options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
             Result<> there_now = hop.begin(there);
             return there_now || nothing_happened(there_now.error().code()) ? there_now : Result<>{ended_there(there_now.error(), false)};
         });
@@ -447,7 +457,7 @@ void ForwardingSession::run_in_transaction(std::string query, Value parameters, 
         done(fail(ErrorCode::kInvalidRequest, "There is no open transaction."));
         return;
     }
-    auto running = hop_->run(query, as_map(parameters), {}, Hop::Await::kStart);
+    auto running = there([&] { return hop_->run(query, as_map(parameters), {}, Hop::Await::kStart); });
     if (!running) {
         const Error error = ended_there(running.error(), false);
         count(error);
@@ -463,7 +473,7 @@ void ForwardingSession::commit(bolt::Completion<std::string> done) {
         local_.commit(transient(std::move(done)));
         return;
     }
-    auto bookmark = hop_->commit();
+    auto bookmark = there([&] { return hop_->commit(); });
     if (!bookmark) {
         const Error error = ended_there(bookmark.error(), true);
         place_ = Place::kHere;
@@ -482,7 +492,7 @@ void ForwardingSession::rollback(bolt::Completion<void> done) {
         local_.rollback(std::move(done));
         return;
     }
-    if (const Result<> ended = hop_->rollback(); !ended) {
+    if (const Result<> ended = there([&] { return hop_->rollback(); }); !ended) {
         drop_hop();  // Then it is rolled back there by itself.
     }
     place_ = Place::kHere;

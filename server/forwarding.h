@@ -77,10 +77,16 @@ private:
     /// The Bolt address of another member that gives this; nullopt: none is known.
     [[nodiscard]] std::optional<std::string> member_for(Needs needs) const;
 
-    /// Does `work` with a connection to whoever takes writes. While nothing happened there since nobody leads, it waits for the next
-    /// leader and tries again. nullopt: by now this member takes it.
+    /// Does `work` with a connection to `member`. While nothing happened there since it does not lead (any more), the next
+    /// leader is waited for and asked. nullopt: by now this member takes it.
     template <class T, class Work>
-    std::optional<Result<T>> at_leader(Needs needs, const bolt::TransactionOptions& options, Work work);
+    std::optional<Result<T>> at_leader(Needs needs,
+                                       std::optional<std::string> member,
+                                       const bolt::TransactionOptions& options,
+                                       Work work);
+    /// One exchange with it in what is open there.
+    template <class Work>
+    auto there(Work work);
     Result<> reach(const std::string& address);
     /// false: interrupted, or late.
     bool pause(Deadline until);

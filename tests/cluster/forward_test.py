@@ -193,6 +193,27 @@ def kills(checks, what, asked, leader_of, ready):
                  f"{what}: refusals of autocommit writes are transient or unknown {codes}")
 
 
+def stopped(checks, asked, leader):
+    """The leader does not answer any more, though its connections stand."""
+    with Connection(asked.bolt_port, asked.host) as connection:
+        connection.run("CREATE (:Paused {n: 0})")
+        leader.pause()
+        try:
+            code, began = "", time.monotonic()
+            try:
+                connection.run("CREATE (:Paused {n: 1})")
+            except BoltError as error:
+                code = error.code
+            took = time.monotonic() - began
+            connection.run("CREATE (:Paused {n: 2})")
+        finally:
+            leader.resume()
+        numbers_there = sorted(n for [n] in connection.run("MATCH (p:Paused) RETURN p.n").rows)
+        checks.check(code in UNKNOWN_CODES and took < 10 and numbers_there in ([0, 2], [0, 1, 2]),
+                     f"Raft: a write that a stopped leader had is unknown after {took:.1f} s, the next one is the next leader's "
+                     f"{code} {numbers_there}")
+
+
 def raft(checks):
     with RaftCluster(3, election="500ms", heartbeat="50ms", environment=FORWARD) as cluster:
         asked = cluster.followers()[0]
@@ -205,6 +226,8 @@ def raft(checks):
                 found = cluster.leader(but=asked)
             return found
 
+        stopped(checks, asked, leader())
+        cluster.wait_until_ready()
         kills(checks, "Raft", asked, leader, cluster.wait_until_ready)
         asked.stop()
         asked._environment["NORNICDB_FOLLOWER_WRITES"] = "reject"

@@ -47,6 +47,30 @@ TEST(ElasticPool, BlockedThreadsAreMadeUpForSoThatOtherWorkRuns) {
     pool.stop();
 }
 
+TEST(ElasticPool, ThoseThatWaitForAnotherMemberAreReplacedAtOnceAndComeBack) {
+    ElasticPool pool{{2, 64}};
+    pool.start();
+    Gate release;
+    constexpr std::size_t kAway = 20;
+    std::atomic<std::size_t> away{0};
+    std::atomic<std::size_t> threads{0};
+    Gate all;
+    for (std::size_t i = 0; i < kAway; ++i) {
+        boost::asio::post(pool.io(), [&] {
+            const ElasticPool::Away waiting{pool};
+            if (++away == kAway) {
+                threads = pool.threads();
+                all.open();
+            }
+            release.wait();
+        });
+    }
+    all.wait();
+    EXPECT_GE(threads, kAway + 2);
+    release.open();
+    pool.stop();
+}
+
 TEST(ElasticPool, NeverGrowsPastItsMaximum) {
     ElasticPool pool{{1, 3}};
     pool.start();
