@@ -13,7 +13,8 @@ namespace nornic::sim {
 namespace {
 
 constexpr std::uint64_t kEventsMax = 8'000'000;  // a run that does more goes in circles
-constexpr Duration kPatience = std::chrono::seconds{60};
+constexpr Duration kPatience = std::chrono::seconds{30};
+constexpr Duration kPatienceMax = std::chrono::minutes{5};  // for a long log in small batches over a long way
 
 /// What everybody can see of a graph, by names.
 struct Dump {
@@ -335,6 +336,19 @@ std::string Regions::states() const {
     return out;
 }
 
+std::uint64_t Regions::cursors() const {
+    std::uint64_t out = 0;
+    for (Node* const node : all_) {
+        if (!node->running() || node->witness()) {
+            continue;
+        }
+        for (const engine::RegionRow& row : node->engine().regions()->region_state()->regions) {
+            out += row.cursor.value;
+        }
+    }
+    return out;
+}
+
 bool Regions::all_equal(const std::vector<Node*>& leaders) {
     const std::string first = dump_of(*leaders.front()).text;
     return std::ranges::all_of(leaders, [&](Node* leader) { return dump_of(*leader).text == first; });
@@ -368,7 +382,13 @@ void Regions::run() {
     std::vector<bool> writing(worlds_.size());
     std::vector<bool> written(worlds_.size());
     bool done = false;
-    while (!done && ground.scheduler.now() < healed + kPatience && until(ground.scheduler.now() + kMillisecond * 20)) {
+    Duration progress = healed;  // when a region last took something in
+    std::uint64_t taken = 0;
+    while (!done && ground.scheduler.now() < progress + kPatience && ground.scheduler.now() < healed + kPatienceMax && until(ground.scheduler.now() + kMillisecond * 20)) {
+        if (const std::uint64_t now = cursors(); now > taken) {
+            taken = now;
+            progress = ground.scheduler.now();
+        }
         done = true;
         for (std::size_t i = 0; i < worlds_.size(); ++i) {
             leaders[i] = worlds_[i]->settled();
@@ -396,8 +416,8 @@ void Regions::run() {
                 how += fmt::format("\n    {} and {}: {}", name_of(0), name_of(i), difference(dump_of(*leaders[0]).text, dump_of(*leaders[i]).text));
             }
         }
-        worlds_.front()->violate(fmt::format("no leaders, equal graphs and new writes within {} ms of healing:{}{}",
-                                             kPatience.count() / 1'000'000,
+        worlds_.front()->violate(fmt::format("no leaders, equal graphs and new writes {} ms after healing:{}{}",
+                                             (ground.scheduler.now() - healed).count() / 1'000'000,
                                              states(),
                                              how));
     }

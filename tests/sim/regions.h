@@ -81,6 +81,8 @@ private:
     [[nodiscard]] bool until(Duration deadline);
     [[nodiscard]] std::string states() const;
     void heal();
+    /// Of all regions' logs, everywhere: it grows as long as something is taken in.
+    [[nodiscard]] std::uint64_t cursors() const;
     [[nodiscard]] bool all_equal(const std::vector<Node*>& leaders);
     void judge(const std::vector<Node*>& leaders);
 
