@@ -104,7 +104,7 @@ Run run_seed(std::uint64_t seed, Mutation mutation, Tracing tracing, Marks& mark
     seed_now = seed;
     mutation_now = mutation;
     if (mode_now == "multi_region") {
-        Regions regions{seed, tracing, marks};
+        Regions regions{seed, mutation, tracing, marks};
         regions.run();
         return {regions.ground.scheduler.digest(), regions.violation(), regions.lines(), regions.acknowledged_count()};
     }
@@ -119,7 +119,7 @@ std::string describe(std::uint64_t seed, Mutation mutation) {
         return draw_menu(seed, mutation, mode_now).describe();
     }
     std::string out;
-    for (const Menu& menu : draw_regions(seed)) {
+    for (const Menu& menu : draw_regions(seed, mutation)) {
         out += "\n    " + menu.describe();
     }
     return out;

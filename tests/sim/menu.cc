@@ -10,7 +10,7 @@
 namespace nornic::sim {
 namespace {
 
-constexpr std::array<std::pair<Mutation, std::string_view>, 38> kMutations{{
+constexpr std::array<std::pair<Mutation, std::string_view>, 42> kMutations{{
     {Mutation::kNone, "none"},
     {Mutation::kSyncLies, "sync_lies"},
     {Mutation::kHardStateForgotten, "hard_state_forgotten"},
@@ -49,6 +49,10 @@ constexpr std::array<std::pair<Mutation, std::string_view>, 38> kMutations{{
     {Mutation::kSnapshotAhead, "snapshot_ahead"},
     {Mutation::kTransferForged, "transfer_forged"},
     {Mutation::kTimeoutNowForged, "timeout_now_forged"},
+    {Mutation::kRegionWriteDropped, "region_write_dropped"},
+    {Mutation::kRegionTimeChanged, "region_time_changed"},
+    {Mutation::kRegionCursorRaised, "region_cursor_raised"},
+    {Mutation::kRegionFrontierRaised, "region_frontier_raised"},
 }};
 
 /// After everything else was drawn, so that the other modes' seeds stay what they are.
@@ -271,7 +275,7 @@ Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode) {
     return menu;
 }
 
-std::vector<Menu> draw_regions(std::uint64_t seed) {
+std::vector<Menu> draw_regions(std::uint64_t seed, Mutation mutation) {
     Random random{seed * 0xD1B54A32D192ED03ULL + 7};
     const auto below = [&](std::uint64_t bound) { return random.below(bound); };
     const auto one_in = [&](std::uint64_t n) { return random.one_in(n); };
@@ -308,7 +312,7 @@ std::vector<Menu> draw_regions(std::uint64_t seed) {
 
     std::vector<Menu> out;
     for (std::size_t i = 0; i < between.regions; ++i) {
-        Menu menu = draw_menu(seed * 8 + i, Mutation::kNone, "raft");
+        Menu menu = draw_menu(seed * 8 + i, mutation, "raft");
         menu.seed = seed * 8 + i;
         menu.regions = between;
         menu.raft.voters = std::array<std::size_t, 4>{1, 2, 3, 3}[below(4)];

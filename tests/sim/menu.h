@@ -56,6 +56,11 @@ enum class Mutation : std::uint8_t {
     kSnapshotAhead,      // a snapshot says that it is of a later entry
     kTransferForged,     // every vote request says that the leader asked for it
     kTimeoutNowForged,   // heartbeats arrive as "start an election now"
+    // Between regions.
+    kRegionWriteDropped,    // a write is left out of a batch
+    kRegionTimeChanged,     // writes arrive as of a second before
+    kRegionCursorRaised,    // a batch says that it reaches further than it does
+    kRegionFrontierRaised,  // … and that its sender had more of others than it had
 };
 std::string_view to_string(Mutation mutation);
 /// kNone for "none"; false: no such mutation.
@@ -181,6 +186,6 @@ struct Menu {
 /// mode: "ha_standby", "standalone" or "raft".
 Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode);
 /// One of each region; what is between them is the same in all.
-std::vector<Menu> draw_regions(std::uint64_t seed);
+std::vector<Menu> draw_regions(std::uint64_t seed, Mutation mutation);
 
 }  // namespace nornic::sim

@@ -51,6 +51,14 @@ MUTATIONS = {
         "removed_votes": "so do the votes of one that is no member",
         "directory_forged": "an emptied disk speaks as the one before it",
     },
+    "multi_region": {
+        "region_write_dropped": "a write is left out of a batch between regions",
+        "region_time_changed": "writes arrive in another region as of a second before",
+        "region_cursor_raised": "a batch says that it reaches further than it does",
+        "region_frontier_raised": "what one region has of others is said to be more",
+        "apply_skipped": "a member takes an entry in and changes nothing",
+        "entry_dropped": "an entry on its way is left out and those behind it move up",
+    },
 }
 # Who must notice it: members of a Raft group compare what they hold, and find by themselves who is wrong.
 NOTICED_AS = {("raft", "apply_skipped"): "finds that members' data differs"}

@@ -301,6 +301,13 @@ bool Network::send(std::size_t from, std::size_t to, Lane lane, MessagePtr messa
         Forged forged = mutate(world_, from, to, std::move(message));
         message = std::move(forged.message);
         as = forged.as;
+    } else if (menu_.mutation != Mutation::kNone && world_.faults) {
+        auto copy = std::make_shared<ClusterMessage>(*message);
+        if (harm_regions(world_, *copy)) {
+            world_.mark("mutation: done");
+            world_.trace("a message {} -> {} is forged", name(from), name(to));
+            message = std::move(copy);
+        }
     }
     const bool twice = world_.chance(menu_.duplicate_per_million);
     if (twice && !menu_.late_duplicates) {

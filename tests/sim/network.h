@@ -92,6 +92,8 @@ struct Forged {
 };
 /// Does the harm that the seed's mutation wants to a message in transit; most it returns as they are.
 Forged mutate(World& world, std::size_t from, std::size_t to, MessagePtr message);
+/// Those between regions; the same.
+bool harm_regions(World& world, ClusterMessage& message);
 /// Those of Raft; `as` as above. Returns whether there was something to harm.
 bool harm_raft(World& world, std::size_t from, std::size_t to, ClusterMessage& message, std::size_t& as);
 

@@ -142,8 +142,8 @@ void Ledger::ended(const Draft& draft, std::size_t region, const Answer& answer)
 
 // ---- Who is there ----
 
-Regions::Regions(std::uint64_t seed, Tracing tracing, Marks& marks) : ground{seed}, marks_{marks} {
-    const std::vector<Menu> menus = draw_regions(seed);
+Regions::Regions(std::uint64_t seed, Mutation mutation, Tracing tracing, Marks& marks) : ground{seed} {
+    const std::vector<Menu> menus = draw_regions(seed, mutation);
     between_menu = menus.front();
     between_menu.latency_max = std::array{kMillisecond * 2, kMillisecond * 30, kMillisecond * 100}[ground.random.below(3)];
     between_menu.latency_min = between_menu.latency_max / 2;

@@ -52,7 +52,7 @@ private:
 
 class Regions {
 public:
-    Regions(std::uint64_t seed, Tracing tracing, Marks& marks);
+    Regions(std::uint64_t seed, Mutation mutation, Tracing tracing, Marks& marks);
     ~Regions();
     void run();
 
@@ -86,7 +86,6 @@ private:
     [[nodiscard]] bool all_equal(const std::vector<Node*>& leaders);
     void judge(const std::vector<Node*>& leaders);
 
-    Marks& marks_;
     Duration days_{};              // that went by on all wall clocks
     std::vector<Duration> skews_;  // of each member's
 

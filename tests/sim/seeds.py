@@ -15,8 +15,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-MODES = {"raft": 0.5, "ha_standby": 0.4, "standalone": 0.1}  # and their shares of the time
+MODES = {"raft": 0.4, "ha_standby": 0.3, "standalone": 0.1, "multi_region": 0.2}  # and their shares of the time
 CHUNK = 100
+REGIONS_CHUNK = 10  # its worlds are several
 MARKS_SEEDS = 2000  # so many must meet every branch of marks.txt
 FAILED = re.compile(r"FAILED seed (\d+): (.*)")
 MARK = re.compile(r" *(\d+) (\S.*)")
@@ -70,7 +71,7 @@ def run(program, mode="ha_standby", first=1, count=1000, seconds=None, mutation=
             if late or position[0] >= first + count or (stop_at_failure and result.failures):
                 return None
             start = position[0]
-            position[0] = min(start + CHUNK, first + count)
+            position[0] = min(start + (REGIONS_CHUNK if mode == "multi_region" else CHUNK), first + count)
             return start, position[0]
 
     def take(text, status, start):
