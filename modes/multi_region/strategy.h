@@ -100,6 +100,7 @@ private:
         std::uint64_t seed_estimate = 0;
         std::deque<std::shared_ptr<const ClusterMessage>> waiting;  // batches in order, not proposed yet
         std::deque<Arrived> arrived;                                // proposed, in order
+        std::deque<RegionChange> finishing;                         // what a complete seed changes, not proposed yet
         std::uint64_t durable_sequence = 0;
         LogIndex durable;
         LogIndex source_last;
@@ -201,6 +202,7 @@ private:
     /// false: not now.
     bool take_batch(RegionNumber number, Inbound& in, const transport::RegionBatch& batch);
     void finish_seed(RegionNumber number, Inbound& in, const transport::RegionBatch& batch);
+    bool go_on_finishing(RegionNumber number, Inbound& in);
     void advance_acks();
     void record_reports();
     [[nodiscard]] bool awaits_first_seed() const;

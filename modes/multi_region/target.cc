@@ -153,6 +153,7 @@ void MultiRegion::end_stream(Inbound& in, std::string why) {
     in.stream = 0;
     in.waiting.clear();
     in.arrived.clear();
+    in.finishing.clear();
     in.parked = false;
     in.refused = std::move(why);
     in.retry_tick = tick_ + settings_.status_ticks;
@@ -186,7 +187,7 @@ void MultiRegion::on_batch(const NodeName& from, std::shared_ptr<const ClusterMe
 }
 
 void MultiRegion::take_waiting(RegionNumber number, Inbound& in) {
-    while (in.stream != 0 && !in.waiting.empty() && in.arrived.size() < kProposedMax) {
+    while (in.stream != 0 && go_on_finishing(number, in) && !in.waiting.empty() && in.arrived.size() < kProposedMax) {
         const auto message = in.waiting.front();
         if (!take_batch(number, in, message->region_batch())) {
             return;
@@ -245,8 +246,11 @@ bool MultiRegion::take_batch(RegionNumber number, Inbound& in, const transport::
         in.seed_entities = batch.seed_entities();
         in.seed_estimate = batch.seed_estimate();
     }
-    if (batch.seed_done()) {
+    if (batch.seed_done() && in.seeding) {
         finish_seed(number, in, batch);
+        if (in.stream == 0) {
+            return false;
+        }
     }
     in.through = std::max(in.through, arrived.through);
     in.through_time = std::max(in.through_time, batch.through_time());
@@ -258,27 +262,9 @@ bool MultiRegion::take_batch(RegionNumber number, Inbound& in, const transport::
     return true;
 }
 
-/// The log has all of the seed before these, so whatever becomes of them the seed is merged; without the last it is asked for again.
+/// What is recorded once all of a seed is in the log, in this order: whatever becomes of the rest, the seed is asked for again
+/// unless the last one is there.
 void MultiRegion::finish_seed(RegionNumber number, Inbound& in, const transport::RegionBatch& batch) {
-    in.seeding = false;
-    const auto change_cursor = [&](RegionNumber which, LogIndex cursor, std::uint64_t time, Frontier frontier) {
-        RegionChange change;
-        change.kind = RegionChange::Kind::kCursor;
-        change.number = which;
-        change.cursor = cursor;
-        change.time = time;
-        change.frontier = std::move(frontier);
-        return propose_change(change);
-    };
-    bool done = true;
-    // What it holds of third regions need not come from them any more, and must not: it may be deleted and forgotten there.
-    for (const auto& cursor : batch.cursors()) {
-        const auto* row = state_->find(static_cast<RegionNumber>(cursor.number()));
-        if (row != nullptr && row->number != state_->self && row->number != number &&
-            (cursor.index() > row->cursor.value || cursor.hybrid_time() > row->cursor_time)) {
-            done = done && change_cursor(row->number, LogIndex{cursor.index()}, cursor.hybrid_time(), {});
-        }
-    }
     const auto* own = state_->find(state_->self);
     if (awaits_first_seed() && own->era > 0 && batch.watermark() > state_->watermark) {
         // The others forgot deletes that this region has not, since it had them before it was set back.
@@ -288,11 +274,28 @@ void MultiRegion::finish_seed(RegionNumber number, Inbound& in, const transport:
         end_stream(in, "this region was set back too far");
         return;
     }
+    const auto add_cursor = [&](RegionNumber which, LogIndex cursor, std::uint64_t time, Frontier frontier) {
+        RegionChange change;
+        change.kind = RegionChange::Kind::kCursor;
+        change.number = which;
+        change.cursor = cursor;
+        change.time = time;
+        change.frontier = std::move(frontier);
+        in.finishing.push_back(std::move(change));
+    };
+    // What it holds of third regions need not come from them any more, and must not: it may be deleted and forgotten there.
+    for (const auto& cursor : batch.cursors()) {
+        const auto* row = state_->find(static_cast<RegionNumber>(cursor.number()));
+        if (row != nullptr && row->number != state_->self && row->number != number &&
+            (cursor.index() > row->cursor.value || cursor.hybrid_time() > row->cursor_time)) {
+            add_cursor(row->number, LogIndex{cursor.index()}, cursor.hybrid_time(), {});
+        }
+    }
     if (batch.watermark() > state_->watermark) {
         RegionChange change;
         change.kind = RegionChange::Kind::kWatermark;
         change.time = batch.watermark();
-        done = done && propose_change(change);
+        in.finishing.push_back(std::move(change));
     }
     const auto* row = state_->find(number);
     const auto leader = peers_.find(in.source);
@@ -303,27 +306,37 @@ void MultiRegion::finish_seed(RegionNumber number, Inbound& in, const transport:
                 change.kind = RegionChange::Kind::kSetBack;
                 change.number = number;
                 change.epoch = said.era();
-                done = done && propose_change(change);
+                in.finishing.push_back(std::move(change));
             }
         }
+        if (row->history != leader->second.status.history()) {
+            RegionChange change;
+            change.kind = RegionChange::Kind::kHistory;
+            change.number = number;
+            change.history = leader->second.status.history();
+            in.finishing.push_back(std::move(change));
+        }
     }
-    if (leader != peers_.end() && row != nullptr && row->history != leader->second.status.history()) {
-        RegionChange change;
-        change.kind = RegionChange::Kind::kHistory;
-        change.number = number;
-        change.history = leader->second.status.history();
-        done = done && propose_change(change);
+    add_cursor(number, LogIndex{batch.through()}, batch.through_time(), frontier_of(batch.frontier()));
+    if (awaits_first_seed()) {
+        add_cursor(state_->self, LogIndex{1}, 0, {});
     }
-    done = done && change_cursor(number, LogIndex{batch.through()}, batch.through_time(), frontier_of(batch.frontier()));
-    if (done && awaits_first_seed()) {
-        done = change_cursor(state_->self, LogIndex{1}, 0, {});
+}
+
+/// As many as may be under way; false: not all yet.
+bool MultiRegion::go_on_finishing(RegionNumber number, Inbound& in) {
+    if (in.finishing.empty()) {
+        return true;
     }
-    if (!done) {
-        end_stream(in, "too much was under way when the seed was complete");
-        in.seeding = true;
-        return;
+    while (!in.finishing.empty()) {
+        if (!propose_change(in.finishing.front())) {
+            return false;
+        }
+        in.finishing.pop_front();
     }
-    event(fmt::format("The state of region {} was merged; its log goes on behind entry {}.", number, batch.through()));
+    in.seeding = false;
+    event(fmt::format("The state of region {} was merged; its log goes on behind entry {}.", number, in.through.value));
+    return true;
 }
 
 void MultiRegion::advance_acks() {
