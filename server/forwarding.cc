@@ -1,6 +1,7 @@
 #include "server/forwarding.h"
 
 #include "observability/log.h"
+#include "server/bookmark.h"
 #include "server/version.h"
 
 #include <fmt/format.h>
@@ -328,12 +329,14 @@ std::string ForwardingSession::resolved(const std::string& database) const {
 
 template <class T>
 bolt::Completion<T> ForwardingSession::after_writes(bolt::TransactionOptions& options, bolt::Completion<T> done) {
-    if (bookmark_.empty()) {
+    // Of a region that was met a moment ago the history is not known here yet; then there is nothing to wait by.
+    if (bookmark_.empty() || !parse_bookmarks({bookmark_}, instance_.history(), instance_.other_histories())) {
         return done;
     }
     options.bookmarks.push_back(bookmark_);
     return [this, done = std::move(done)](Result<T> result) {
-        if (result) {
+        // That the write is gone with a lost branch is told once.
+        if (result || result.error().code() == ErrorCode::kInvalidBookmark) {
             bookmark_.clear();
         }
         done(std::move(result));

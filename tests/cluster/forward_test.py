@@ -3,7 +3,7 @@
 
 Raft with three members, then a hot standby, each asked over bolt:// through one that does not lead: autocommit statements, explicit
 transactions, long results, errors; then the leader is killed while clients write (NORNICDB_ROUNDS, default 3): every outcome that
-was told is right and nothing is there twice. At last `reject`.
+was told is right and nothing is there twice. Then `reject`, and two regions of which one takes the schema.
 """
 import os
 import sys
@@ -11,7 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import PASSWORD, USER, Checks, HotStandby, RaftCluster, driver_python, wait_for  # noqa: E402
+from harness import PASSWORD, USER, Checks, HotStandby, MultiRegion, RaftCluster, driver_python, wait_for  # noqa: E402
 from ha_common import DirectWriter, Ledger, UNKNOWN_CODES, numbers, prepare  # noqa: E402
 from raw_bolt import BoltError, Connection  # noqa: E402
 
@@ -272,10 +272,24 @@ def standby(checks):
         checks.check(pair.standby() is victim, "hot standby: the one that came back passes writes on, too")
 
 
+def regions(checks):
+    with MultiRegion(size=1, environment=FORWARD) as both:
+        east, west = (both[name].leader() for name in ("east", "west"))
+        with Connection(west.bolt_port, west.host) as connection:
+            connection.run("CREATE CONSTRAINT far IF NOT EXISTS FOR (n:Far) REQUIRE n.id IS UNIQUE")
+            seen = wait_for(lambda: connection.run("SHOW CONSTRAINTS YIELD name RETURN name", None, mode="r").rows, 20, "the schema")
+            connection.run("CREATE (:Far {id: 1})")
+        here = west.metric('nornicdb_forwarded_statements_total{outcome="done"}')
+        there = east.metric('nornicdb_forwarded_statements_total{outcome="done"}')
+        checks.check(seen == [["far"]] and (here, there) == (1, 0),
+                     f"regions: schema is written in the primary region and arrives, data stays {seen} {here} {there}")
+
+
 def main():
     checks = Checks()
     raft(checks)
     standby(checks)
+    regions(checks)
     return checks.close()
 
 
