@@ -68,6 +68,7 @@ sim: packages
 	@python3 tests/sim/seeds.py --mode ha_standby --first $(FIRST) --count $(SEEDS)
 	@python3 tests/sim/seeds.py --mode standalone --first $(FIRST) --count $(SEEDS)
 	@python3 tests/sim/seeds.py --mode raft --first $(FIRST) --count $(SEEDS)
+	@python3 tests/sim/seeds.py --mode multi_region --first $(FIRST) --count $(SEEDS)
 
 drivers: packages-tests
 	@python3 scripts/run_tests.py --only python,javascript,go,java
