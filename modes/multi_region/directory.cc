@@ -398,14 +398,19 @@ std::uint64_t MultiRegion::known_everywhere() const {
     std::uint64_t out = UINT64_MAX;
     const Frontier here = state_->frontier();
     for (const auto& origin : state_->regions) {
-        if (origin.dropped) {
-            continue;
-        }
+        std::uint64_t least = UINT64_MAX;
+        std::uint64_t most = 0;
         for (const auto& holder : state_->regions) {
             if (!holder.dropped && holder.number != origin.number) {
                 const Frontier& frontier = holder.number == state_->self ? here : holder.reported;
-                out = std::min(out, engine::known_of(frontier, origin.number));
+                least = std::min(least, engine::known_of(frontier, origin.number));
+                most = std::max(most, engine::known_of(frontier, origin.number));
             }
+        }
+        // What one alone has of a region that was given up is still to come to the others (inherit_of_dropped()), by its
+        // stamps. Once all have the same, it holds nothing back.
+        if (!origin.dropped || least != most) {
+            out = std::min(out, least);
         }
     }
     return out == UINT64_MAX ? 0 : out;

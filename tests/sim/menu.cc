@@ -307,6 +307,7 @@ std::vector<Menu> draw_regions(std::uint64_t seed, Mutation mutation) {
     settings.primary_only = one_in(6);
     between.late = one_in(5);
     between.old_data = one_in(5);
+    between.drop = between.regions == 3 ? rate(4, 1500, 4000) : Duration::zero();
     const Duration faults_for = ms(4000 + below(5000));
     const bool quiet = one_in(4);  // nothing happens within the regions
 
@@ -355,7 +356,7 @@ std::string Menu::describe() const {
     if (regions.on) {
         const auto& between = regions.settings;
         out += fmt::format("{} regions: {}{}{}{}{}{} skew<={}ms status={} silent={} form={} watermark={} batch={}/{} window={} retry={} cut={}ms "
-                           "long_cut={}ms promote={}ms ",
+                           "long_cut={}ms promote={}ms drop={}ms ",
                            regions.regions,
                            between.semi_sync ? "semi_sync" : "async",
                            between.refuse_degraded ? " refuse" : "",
@@ -374,7 +375,8 @@ std::string Menu::describe() const {
                            between.retry_ticks,
                            regions.cut.count() / 1'000'000,
                            regions.long_cut.count() / 1'000'000,
-                           regions.promote.count() / 1'000'000);
+                           regions.promote.count() / 1'000'000,
+                           regions.drop.count() / 1'000'000);
     }
     if (raft.on) {
         const auto& settings = raft.settings;

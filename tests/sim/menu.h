@@ -98,6 +98,7 @@ struct RegionsMenu {
     Duration long_cut{};   // … for days, as wall clocks have it
     Duration promote{};    // a region becomes the primary one
     Duration skew_max{};   // how far wall clocks are apart
+    Duration drop{};       // a region is lost for good, and an operator says so to the others
     bool late = false;     // the last region is added to those that run
     bool old_data = false; // the first one was a Raft group with data before
 };

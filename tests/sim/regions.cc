@@ -109,22 +109,27 @@ void Ledger::ended(const Draft& draft, std::size_t region, const Answer& answer)
     if (answer.outcome == Outcome::kRefused) {
         return;
     }
+    const bool lost = lost_.contains(region);
     const std::optional<LogIndex> index =
         answer.outcome == Outcome::kCommitted ? std::optional{answer.committed.index} : std::nullopt;
     for (const Effect& effect : draft) {
         Story& story = stories[effect.name];
         switch (effect.kind) {
             case Effect::Kind::kCreate:
-                story.created = index.has_value();
+                if (index && !lost) {
+                    story.created = region;
+                }
                 break;
             case Effect::Kind::kDelete:
                 story.perhaps_deleted = true;
-                if (index) {
+                if (index && !lost) {
                     story.deleted[region] = *index;
                 }
                 break;
             case Effect::Kind::kOwn:
-                story.own[region].push_back({effect.value, index});
+                if (!lost) {
+                    story.own[region].push_back({effect.value, index});
+                }
                 break;
             case Effect::Kind::kShared:
                 if (effect.value == 0) {
@@ -132,11 +137,23 @@ void Ledger::ended(const Draft& draft, std::size_t region, const Answer& answer)
                 } else {
                     story.shared.insert(effect.value);
                 }
-                if (index && effect.seen != 0) {
-                    story.overwritten.insert(effect.seen);
+                if (index && effect.seen != 0 && !lost) {
+                    story.overwritten.insert_or_assign(effect.seen, region);
                 }
                 break;
         }
+    }
+}
+
+void Ledger::lose(std::size_t region) {
+    lost_.insert(region);
+    for (auto& [name, story] : stories) {
+        if (story.created == region) {
+            story.created.reset();
+        }
+        story.deleted.erase(region);
+        story.own.erase(region);
+        std::erase_if(story.overwritten, [&](const auto& write) { return write.second == region; });
     }
 }
 
@@ -295,6 +312,7 @@ void Regions::plan_faults() {
         skews_[random.below(skews_.size())] = world.between(-between_menu.regions.skew_max, between_menu.regions.skew_max);
         set_clocks();
     });
+    every(menu.drop, [this] { lose_one(); });
     every(between_menu.reset, [this, &random] {
         between->reset(random.below(all_.size()), random.below(all_.size()));
     });
@@ -331,6 +349,11 @@ std::string Regions::states() const {
             for (const modes::RegionView& region : node->replica().view().regions) {
                 out += fmt::format(" {} is {} ({}), lag {};", region.name, region.state, region.reason, region.lag_entries);
             }
+            const auto state = node->engine().regions()->region_state();
+            for (const engine::RegionRow& row : state->regions) {
+                out += fmt::format(" {} up to {}@{};", row.name, row.cursor.value, row.cursor_time);
+            }
+            out += fmt::format(" watermark {};", state->watermark);
         }
     }
     return out;
@@ -351,7 +374,7 @@ std::uint64_t Regions::cursors() const {
 
 bool Regions::all_equal(const std::vector<Node*>& leaders) {
     const std::string first = dump_of(*leaders.front()).text;
-    return std::ranges::all_of(leaders, [&](Node* leader) { return dump_of(*leader).text == first; });
+    return std::ranges::all_of(leaders, [&](Node* leader) { return leader == nullptr || dump_of(*leader).text == first; });
 }
 
 void Regions::run() {
@@ -391,6 +414,10 @@ void Regions::run() {
         }
         done = true;
         for (std::size_t i = 0; i < worlds_.size(); ++i) {
+            if (worlds_[i]->lost) {
+                written[i] = false;
+                continue;
+            }
             leaders[i] = worlds_[i]->settled();
             if (leaders[i] == nullptr || writing[i]) {
                 done = false;
@@ -411,8 +438,8 @@ void Regions::run() {
     }
     if (!violation() && !done) {
         std::string how;
-        if (std::ranges::all_of(leaders, [](Node* leader) { return leader != nullptr; })) {
-            for (std::size_t i = 1; i < leaders.size(); ++i) {
+        for (std::size_t i = 1; i < leaders.size(); ++i) {
+            if (leaders[0] != nullptr && leaders[i] != nullptr) {
                 how += fmt::format("\n    {} and {}: {}", name_of(0), name_of(i), difference(dump_of(*leaders[0]).text, dump_of(*leaders[i]).text));
             }
         }
@@ -425,6 +452,9 @@ void Regions::run() {
         judge(leaders);
     }
     for (std::size_t i = 0; i < worlds_.size() && !violation(); ++i) {
+        if (worlds_[i]->lost) {
+            continue;
+        }
         worlds_[i]->checker->compare_states();
         worlds_[i]->checker->judge(*leaders[i]);
         worlds_[i]->raft_checker->judge(*leaders[i]);
@@ -440,7 +470,7 @@ void Regions::run() {
 void Regions::start_late(World& world) {
     ground.scheduler.after(world.between(kMillisecond * 100, kMillisecond * 1000), [this, &world] {
         const bool formed = std::ranges::all_of(all_, [&](Node* node) {
-            return &node->world() == &world || node->witness() ||
+            return &node->world() == &world || node->witness() || node->world().lost ||
                    (node->running() && node->engine().regions()->region_state()->self != 0);
         });
         if (formed) {
@@ -449,6 +479,51 @@ void Regions::start_late(World& world) {
         } else {
             start_late(world);
         }
+    });
+}
+
+/// The machines of one in the middle burn down. Not the first or the last, which may have begun in other ways.
+void Regions::lose_one() {
+    World& world = *worlds_[1];
+    const auto formed_elsewhere = [&](Node* node) {
+        if (&node->world() == &world || node->witness() || !node->running() || node->engine().regions() == nullptr) {
+            return false;
+        }
+        const auto state = node->engine().regions()->region_state();
+        const auto* const row = state->find(name_of(1));
+        return state->self != 0 && row != nullptr && state->primary != row->number;
+    };
+    if (world.lost || std::ranges::none_of(all_, formed_elsewhere)) {
+        return;
+    }
+    world.mark("regions: one is lost");
+    world.trace("all of {} is lost", name_of(1));
+    world.lost = true;
+    ledger.lose(1);
+    for (const auto& node : world.nodes) {
+        node->retire();
+    }
+    drop(1);
+}
+
+/// Until somebody has taken note.
+void Regions::drop(std::size_t region) {
+    ground.scheduler.after(worlds_.front()->between(kMillisecond * 100, kMillisecond * 2000), [this, region] {
+        World& asked = *worlds_[(region + 1 + ground.random.below(worlds_.size() - 1)) % worlds_.size()];
+        Node* const node = asked.someone_to_ask();
+        if (node == nullptr) {
+            return drop(region);
+        }
+        modes::Command command;
+        command.kind = modes::Command::Kind::kDropRegion;
+        command.target = name_of(region);
+        asked.trace("{} is asked to drop {}", node->id(), name_of(region));
+        asked.ask(*node, command, [this, region, &asked](bool done) {
+            asked.mark(done ? "regions: dropped" : "regions: not dropped");
+            if (!done) {
+                drop(region);
+            }
+        });
     });
 }
 
@@ -477,7 +552,7 @@ void Regions::judge(const std::vector<Node*>& leaders) {
     World& world = *worlds_.front();
     const Dump dump = dump_of(*leaders.front());
     for (Node* const node : all_) {
-        if (node->witness()) {
+        if (node->witness() || node->world().lost) {
             continue;
         }
         if (const std::string text = dump_of(*node).text; text != dump.text) {
@@ -519,7 +594,7 @@ void Regions::judge(const std::vector<Node*>& leaders) {
         }
         const auto at = properties.find("shared");
         const std::int64_t value = at == properties.end() ? 0 : at->second;
-        if (value == 0 ? !story.perhaps_removed && story.created : !story.shared.contains(value)) {
+        if (value == 0 ? !story.perhaps_removed && story.created.has_value() : !story.shared.contains(value)) {
             return wrong(name, fmt::format("has {} in the property that all write, which nobody wrote", value));
         }
         if (story.overwritten.contains(value)) {

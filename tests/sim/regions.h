@@ -33,20 +33,23 @@ public:
         std::optional<LogIndex> index;  // nullopt: of unknown outcome
     };
     struct Story {
-        bool created = false;  // known to be
+        std::optional<std::size_t> created;  // by which region, if it is known to be
         bool perhaps_deleted = false;
         std::map<std::size_t, LogIndex> deleted;           // by region that acknowledged it: where
         std::map<std::size_t, std::vector<Write>> own;     // by region: of the property that only it writes
         std::set<std::int64_t> shared;                     // ever written to the one that all write
-        std::set<std::int64_t> overwritten;                // of these: by one who had seen it
+        std::map<std::int64_t, std::size_t> overwritten;   // of these: by a region where it had been seen
         bool perhaps_removed = false;
     };
     [[nodiscard]] std::int64_t draw() { return next_++; }
+    /// What it alone had is nowhere any more; some of what it acknowledged may have come to others.
+    void lose(std::size_t region);
     void ended(const Draft& draft, std::size_t region, const Answer& answer);
 
     std::map<std::int64_t, Story> stories;
 
 private:
+    std::set<std::size_t> lost_;
     std::int64_t next_ = 1;
 };
 
@@ -78,6 +81,8 @@ private:
     void set_clocks();
     void begin_as_group();
     void start_late(World& world);
+    void lose_one();
+    void drop(std::size_t region);
     [[nodiscard]] bool until(Duration deadline);
     [[nodiscard]] std::string states() const;
     void heal();

@@ -102,6 +102,7 @@ public:
     Regions* const regions;     // nullptr: this world is all there is
     const std::size_t region;   // which of them
     bool faults = true;  // false once everything is healed
+    bool lost = false;   // all of it, for good
     std::uint64_t partitions = 0;  // that cut off a living member, or looked like it
     std::uint64_t forced = 0;      // promotions that an operator forced
     std::unique_ptr<Network> network;

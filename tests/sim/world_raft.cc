@@ -336,7 +336,7 @@ void World::split() {
 /// Members whose machines were switched off are switched on, if the group still counts on them.
 void World::heal_raft() {
     for (const auto& node : nodes) {
-        if (node->retired() && raft_checker->configuration().find(node->id()) != nullptr) {
+        if (node->retired() && !lost && raft_checker->configuration().find(node->id()) != nullptr) {
             scheduler.after(kMillisecond, [&node] { node->start(); });
         }
     }
