@@ -496,6 +496,15 @@ void Regions::lose_one() {
     if (world.lost || std::ranges::none_of(all_, formed_elsewhere)) {
         return;
     }
+    // A state of it that was merged by half is not told from one that was not: what came of it stays where it is.
+    const auto merges = [](Node* node) {
+        return !node->witness() && node->running() && std::ranges::any_of(node->replica().view().regions, [](const modes::RegionView& region) {
+                   return region.name == name_of(1) && region.state == "seeding";
+               });
+    };
+    if (std::ranges::any_of(all_, merges)) {
+        return;
+    }
     world.mark("regions: one is lost");
     world.trace("all of {} is lost", name_of(1));
     world.lost = true;
