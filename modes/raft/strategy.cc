@@ -301,6 +301,10 @@ void Raft::snapshot_installed(const InstalledSnapshot& snapshot) {
 
 void Raft::snapshot_sent(const NodeName& to, std::optional<LogIndex> index) {
     core_.snapshot_sent(to, index);
+    // Whoever got the state from behind a mark never applies the mark, and is not waited for.
+    if (index && comparison_ && *index >= comparison_->index) {
+        comparison_->answers.try_emplace(to, fail(ErrorCode::kNotFound, "it was sent a snapshot from behind it"));
+    }
 }
 
 /// A checkpoint where the interval has passed and enough was applied since, so that the log can be cut.

@@ -64,7 +64,7 @@ def statements(checks, what, asked, leader):
         checks.check(codes == ["Neo.ClientError.Schema.ConstraintValidationFailed", "Neo.ClientError.Statement.ArithmeticError",
                                "Neo.ClientError.Statement.SyntaxError", "Neo.ClientError.Schema.ConstraintValidationFailed"],
                      f"{what}: errors of the leader keep their codes {codes}")
-        slow = neo4j.Query("UNWIND range(1, 100000000) AS i WITH max(i) AS m CREATE (:No {m: m})", timeout=0.3)
+        slow = neo4j.Query("UNWIND range(1, 100000000000) AS i WITH max(i) AS m CREATE (:No {m: m})", timeout=0.3)
         began = time.monotonic()
         code = code_of(lambda: session.run(slow).consume())
         checks.check(code == "Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration" and time.monotonic() - began < 5,

@@ -33,8 +33,8 @@ struct Listening {
         if (member.instance) {
             member.instance->set_bolt_server(nullptr);
         }
+        bolt.reset();  // before the member's io_context
         member.stop();
-        bolt.reset();
         backend.reset();
     }
 };

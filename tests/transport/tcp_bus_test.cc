@@ -57,8 +57,9 @@ TEST(TcpBus, NamesMembersOfAnotherRegionByTheRegionToo) {
     ASSERT_TRUE(west.handler.wait_up("east/node-1"));
     ASSERT_TRUE(east.handler.wait_up("west/node-1"));
     EXPECT_EQ(west.handler.ups().front().region, "east");
-    EXPECT_TRUE(west.send("east/node-1", 1));
-    EXPECT_TRUE(east.send("west/node-1", 2));
+    // That a peer is up says that one of its lanes is.
+    EXPECT_TRUE(west.handler.wait([&] { return west.send("east/node-1", 1); }));
+    EXPECT_TRUE(east.handler.wait([&] { return east.send("west/node-1", 2); }));
     ASSERT_TRUE(west.handler.wait_messages(1));
     ASSERT_TRUE(east.handler.wait_messages(1));
     EXPECT_EQ(west.handler.received().front().from, "east/node-1");

@@ -161,6 +161,25 @@ TEST(RaftDigest, OneThatHasNoDigestIsNeverTakenForEqual) {
     }
 }
 
+TEST(RaftDigest, WhoGotTheStateFromBehindAMarkIsNotWaitedFor) {
+    Group group;
+    const NodeName away = group.followers.front();
+    group.cluster.crash(away);
+    // A mark that it will never apply: the log is cut behind it.
+    const std::size_t before = group.cluster.applied(group.leader).size();
+    ASSERT_TRUE(group.cluster.run_until(
+        [&] {
+            const auto& applied = group.cluster.applied(group.leader);
+            return std::any_of(applied.begin() + static_cast<std::ptrdiff_t>(before), applied.end(), is_comparison_mark);
+        },
+        500));
+    ASSERT_TRUE(group.write("behind it"));
+    group.cluster.checkpoint(group.leader, Cluster::Retention::kNone);
+    group.cluster.start(away);
+    EXPECT_TRUE(group.cluster.run_until([&] { return group.said(group.leader, "it was sent a snapshot from behind it"); }, 500));
+    EXPECT_TRUE(group.cluster.run_until([&] { return group.detail(away, "state_compared_index") != "0"; }, 500));
+}
+
 TEST(RaftDigest, QuarantineOutlivesARestartAndEndsWithTheLeadersData) {
     Group group;
     const NodeName odd = group.followers[0];
