@@ -416,27 +416,48 @@ std::uint64_t MultiRegion::known_everywhere() const {
     return out == UINT64_MAX ? 0 : out;
 }
 
+/// Three things that each take a place among the writes under way, of which there may be only one: in turns, so that none of
+/// them keeps the others out for ever.
 void MultiRegion::watch_watermark() {
     if (tick_ % settings_.watermark_ticks != 0 || change_pending() || state_->regions.size() < 2) {
         return;
     }
-    record_reports();
+    const std::uint64_t round = tick_ / settings_.watermark_ticks;
+    for (std::uint64_t turn = round; turn < round + 3; ++turn) {
+        switch (turn % 3) {
+            case 0:
+                record_reports(round / 3);
+                break;
+            case 1:
+                advance_watermark();
+                break;
+            default:
+                mark_time();
+                break;
+        }
+    }
+}
+
+void MultiRegion::advance_watermark() {
     const std::uint64_t everywhere = known_everywhere();
     if (everywhere > state_->watermark && state_->tombstones > 0) {
         RegionChange change;
         change.kind = RegionChange::Kind::kWatermark;
         change.time = everywhere;
         propose_change(change);
+    }
+}
+
+/// Others collect up to what they know to be the end of this region's writes: a write of nothing moves that on.
+void MultiRegion::mark_time() {
+    if (state_->tombstones == 0 || state_->time <= marked_time_ || dropped_here_) {
         return;
     }
-    // Others collect up to what they know to be the end of this region's writes: a write of nothing moves that on.
-    if (state_->tombstones > 0 && state_->time > marked_time_ && !dropped_here_) {
-        std::string nothing;
-        const engine::WriteSetWriter begin{nothing, DatabaseId{2}};  // of no graph: the system database
-        static_cast<void>(begin);
-        if (propose_own(engine::stamp_write_set(header(), nothing), Own{})) {
-            marked_time_ = state_->time;
-        }
+    std::string nothing;
+    const engine::WriteSetWriter begin{nothing, DatabaseId{2}};  // of no graph: the system database
+    static_cast<void>(begin);
+    if (propose_own(engine::stamp_write_set(header(), nothing), Own{})) {
+        marked_time_ = state_->time;
     }
 }
 

@@ -63,13 +63,15 @@ const MultiRegion::Peer* MultiRegion::leader_of(std::string_view region) const {
 void MultiRegion::tick() {
     ++tick_;
     local_->tick();
-    const bool leading = leads();
-    if (led_ && !leading) {
-        stopped_leading();
+    const Term term = local_->write_term();
+    const bool leading = term.value != 0;
+    if (led_ && term != led_in_) {
+        stopped_leading();  // also where it leads again already: nothing is known of what it proposed before
     }
-    if (!led_ && leading) {
+    if (leading && term != led_in_) {
         leads_since_tick_ = tick_;
     }
+    led_in_ = term;
     const bool tell = led_ != leading || tick_ % settings_.status_ticks == 0;
     led_ = leading;
     if (tell) {

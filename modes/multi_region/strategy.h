@@ -178,6 +178,8 @@ private:
     void watch_directory();
     void on_region_command(const NodeName& from, const transport::RegionCommand& command);
     void watch_watermark();
+    void advance_watermark();
+    void mark_time();
     [[nodiscard]] std::uint64_t known_everywhere() const;
     void consider_set_back(std::uint64_t era, LogIndex cursor, std::uint64_t cursor_time);
     [[nodiscard]] bool directory_differs(const transport::RegionStatus& status, std::string& why) const;
@@ -204,7 +206,8 @@ private:
     void finish_seed(RegionNumber number, Inbound& in, const transport::RegionBatch& batch);
     bool go_on_finishing(RegionNumber number, Inbound& in);
     void advance_acks();
-    void record_reports();
+    /// `first`: whose turn it is.
+    void record_reports(std::uint64_t first);
     [[nodiscard]] bool awaits_first_seed() const;
 
     // reads.cc
@@ -226,6 +229,7 @@ private:
     std::uint64_t marked_time_ = 0;
     std::uint64_t next_id_ = 1;
     bool led_ = false;
+    Term led_in_;
     std::uint64_t leads_since_tick_ = 0;
 
     std::map<NodeName, Peer> peers_;  // connected members of other regions

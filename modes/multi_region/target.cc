@@ -369,8 +369,14 @@ void MultiRegion::advance_acks() {
 }
 
 /// Batches that hold writes record how far they reach; what came without any is recorded now and then.
-void MultiRegion::record_reports() {
+void MultiRegion::record_reports(std::uint64_t first) {
+    std::vector<RegionNumber> numbers;
     for (const auto& [number, in] : inbound_) {
+        numbers.push_back(number);
+    }
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const RegionNumber number = numbers[(first + i) % numbers.size()];
+        const Inbound& in = inbound_.at(number);
         const auto* row = state_->find(number);
         if (row == nullptr || in.stream == 0 || in.seeding || !in.arrived.empty() || !in.waiting.empty()) {
             continue;
