@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t kIdleTicks = 100;      // a stream with nothing to send says so this often
 constexpr std::uint32_t kWindowMax = 64;
+constexpr std::uint64_t kWorthSending = 256;   // entries for which more than one batch a tick is sent
 constexpr std::size_t kScanBytes = std::size_t{1} << 20;
 
 transport::RegionAck refusal(std::uint64_t stream, std::string why, bool needs_seed = false) {
@@ -144,6 +145,9 @@ bool MultiRegion::send_batch(RegionNumber number, OutboundStream& out) {
         return true;
     }
     const LogIndex committed = local_->committed();
+    if (!settings_.semi_sync && out.sent_tick == tick_ && committed.value < out.scanned.value + kWorthSending) {
+        return false;  // nobody waits for it: what comes until the next tick travels together
+    }
     const bool idle = tick_ - out.sent_tick >= kIdleTicks;
     const auto* row = state_->find(number);
     const LogIndex acked = row == nullptr ? LogIndex{0} : row->cursor;
