@@ -345,6 +345,14 @@ Result<> MultiRegion::command(std::uint64_t id, const Command& command) {
             answers_.push_back({id, fmt::format("region '{}' was dropped already", row->name)});
             return success();
         }
+        // Half of a state may hold writes of the lost region that no cursor tells of: the others could not ask for them.
+        for (const auto& [number, in] : inbound_) {
+            if (in.seeding && in.stream != 0) {
+                const auto* from = state_->find(number);
+                return fail(ErrorCode::kBusy, fmt::format("this region is merging the state of '{}': ask again once it has it",
+                                                          from == nullptr ? "?" : from->name));
+            }
+        }
         change.kind = RegionChange::Kind::kDrop;
         change.number = row->number;
         done = fmt::format("region '{}' is dropped: nothing is kept for it any more", row->name);
