@@ -529,9 +529,18 @@ void Regions::drop(std::size_t region) {
         asked.trace("{} is asked to drop {}", node->id(), name_of(region));
         asked.ask(*node, command, [this, region, &asked](bool done) {
             asked.mark(done ? "regions: dropped" : "regions: not dropped");
-            if (!done) {
-                drop(region);
+            if (done) {
+                return;
             }
+            // It may be the primary one, which a promotion that was under way made it.
+            Node* const promoted = asked.someone_to_ask();
+            if (promoted == nullptr) {
+                return drop(region);
+            }
+            modes::Command promote;
+            promote.kind = modes::Command::Kind::kPromoteRegion;
+            asked.trace("{} is asked to make its region the primary one", promoted->id());
+            asked.ask(*promoted, promote, [this, region](bool) { drop(region); });
         });
     });
 }
