@@ -109,18 +109,17 @@ void MultiRegion::on_status(const NodeName& from, const transport::RegionStatus&
     }
     directory_why_.clear();
     for (const auto& row : status.regions()) {
-        if (row.number() == state_->self && row.dropped() && !dropped_here_) {
+        if (row.number() != state_->self) {
+            continue;
+        }
+        if (row.dropped() && !dropped_here_) {
             dropped_here_ = true;
             event(fmt::format("Region '{}' says that this one, '{}', was dropped: it takes no writes any more and sends and gets none. "
                               "Empty the data directories of its members and start it anew to come back as a new region.",
                               status.region(),
                               settings_.region));
         }
-    }
-    for (const auto& row : status.regions()) {
-        if (row.number() == state_->self) {
-            consider_set_back(row.era(), LogIndex{status.cursor()}, 0);
-        }
+        consider_set_back(row.era(), LogIndex{status.cursor()}, 0);
     }
     const auto promoted = static_cast<RegionNumber>(std::min<std::uint32_t>(status.primary(), engine::kRegionNumberMax));
     if (status.epoch() > heard_epoch_ || (status.epoch() == heard_epoch_ && promoted < heard_primary_)) {
@@ -215,10 +214,7 @@ void MultiRegion::form() {
         }
     }
     if (!differs.empty()) {
-        if (forming_why_ != differs) {
-            forming_why_ = differs;
-            event("This group is no region yet: " + differs);
-        }
+        cannot_form(std::move(differs));
         return;
     }
     const bool all = std::all_of(settings_.remotes.begin(), settings_.remotes.end(),
@@ -230,21 +226,29 @@ void MultiRegion::form() {
     forming_why_ = "it waits for a word of the other regions";
 }
 
-bool MultiRegion::adopt(const Peer& from) {
+/// Says it once.
+void MultiRegion::cannot_form(std::string why) {
+    if (forming_why_ != why) {
+        forming_why_ = std::move(why);
+        event("This group is no region yet: " + forming_why_);
+    }
+}
+
+void MultiRegion::adopt(const Peer& from) {
     std::vector<engine::RegionRow> rows = rows_of(from.status);
     const auto own = std::find_if(rows.begin(), rows.end(),
                                   [&](const auto& row) { return row.name == settings_.region && !row.dropped; });
     if (own == rows.end()) {
         // The primary region, or whoever leads it, adds new ones: one at a time gives out numbers.
         if (asked_tick_ != 0 && tick_ - asked_tick_ < settings_.retry_ticks) {
-            return false;
+            return;
         }
         const auto primary = std::find_if(rows.begin(), rows.end(), [&](const auto& row) { return row.number == from.status.primary(); });
         const Peer* leader = primary == rows.end() ? nullptr : leader_of(primary->name);
         if (leader == nullptr) {
             forming_why_ = fmt::format("the primary region '{}' gives out numbers, and its leader is not connected",
                                        primary == rows.end() ? "?" : primary->name);
-            return false;
+            return;
         }
         asked_tick_ = tick_;
         forming_why_ = fmt::format("it asked region '{}' to be taken in", primary->name);
@@ -255,7 +259,7 @@ bool MultiRegion::adopt(const Peer& from) {
         command.set_region(settings_.region);
         command.set_history(history_);
         say(leader->info.id, Lane::LANE_CONTROL, std::move(message));
-        return false;
+        return;
     }
     RegionChange change;
     change.kind = RegionChange::Kind::kForm;
@@ -265,18 +269,13 @@ bool MultiRegion::adopt(const Peer& from) {
     if (own->history.empty()) {
         own->cursor = LogIndex{1};
     } else if (own->history != history_) {
-        const std::string why = fmt::format("a region '{}' with other data was here before, and its ids must not be drawn again: drop that one "
-                                            "(POST /admin/region/drop at another region), then this one is taken in anew",
-                                            settings_.region);
-        if (forming_why_ != why) {
-            forming_why_ = why;
-            event("This group is no region yet: " + why);
-        }
-        return false;
+        return cannot_form(fmt::format("a region '{}' with other data was here before, and its ids must not be drawn again: drop that one "
+                                       "(POST /admin/region/drop at another region), then this one is taken in anew",
+                                       settings_.region));
     }
     own->history = history_;
     change.regions = std::move(rows);
-    return propose_change(change);
+    propose_change(change);
 }
 
 void MultiRegion::form_alone() {

@@ -52,12 +52,19 @@ Result<> MultiRegion::read(ReadId id, ReadConsistency level) {
     return success();
 }
 
+void MultiRegion::answer_read(const Asked& asked, std::optional<LogIndex> index) {
+    ClusterMessage message;
+    auto& response = *message.mutable_region_read_response();
+    response.set_context(asked.context);
+    response.set_granted(index.has_value());
+    response.set_index(index.value_or(LogIndex{0}).value);
+    say(asked.from, Lane::LANE_CONTROL, std::move(message));
+}
+
 void MultiRegion::on_read_request(const NodeName& from, const transport::RegionReadRequest& request) {
     const ReadId id{kOwnId | next_id_++};
     if (!leads() || asked_reads_.size() >= kCrossReadsMax || !local_->read(id, ReadConsistency::kQuorum)) {
-        ClusterMessage message;
-        message.mutable_region_read_response()->set_context(request.context());
-        say(from, Lane::LANE_CONTROL, std::move(message));
+        answer_read({from, request.context()}, std::nullopt);
         return;
     }
     asked_reads_.emplace(id, Asked{from, request.context()});
@@ -75,12 +82,7 @@ void MultiRegion::take_reads(Ready& ready) {
     std::erase_if(ready.reads, [&](const ReadPoint& point) {
         if ((point.id.value & kOwnId) != 0) {
             if (auto asked = asked_reads_.extract(point.id)) {
-                ClusterMessage message;
-                auto& response = *message.mutable_region_read_response();
-                response.set_context(asked.mapped().context);
-                response.set_granted(true);
-                response.set_index(point.index.value);
-                say(asked.mapped().from, Lane::LANE_CONTROL, std::move(message));
+                answer_read(asked.mapped(), point.index);
             }
             return true;
         }
@@ -97,9 +99,7 @@ void MultiRegion::take_reads(Ready& ready) {
             return false;
         }
         if (auto asked = asked_reads_.extract(refused.id)) {
-            ClusterMessage message;
-            message.mutable_region_read_response()->set_context(asked.mapped().context);
-            say(asked.mapped().from, Lane::LANE_CONTROL, std::move(message));
+            answer_read(asked.mapped(), std::nullopt);
         }
         return true;
     });

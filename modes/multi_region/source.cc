@@ -14,14 +14,6 @@ constexpr std::uint32_t kWindowMax = 64;
 constexpr std::uint64_t kWorthSending = 256;   // entries for which more than one batch a tick is sent
 constexpr std::size_t kScanBytes = std::size_t{1} << 20;
 
-transport::RegionAck refusal(std::uint64_t stream, std::string why, bool needs_seed = false) {
-    transport::RegionAck ack;
-    ack.set_stream(stream);
-    ack.set_refused(std::move(why));
-    ack.set_needs_seed(needs_seed);
-    return ack;
-}
-
 }  // namespace
 
 Frontier MultiRegion::known_of_others() const {
@@ -30,12 +22,19 @@ Frontier MultiRegion::known_of_others() const {
     return out;
 }
 
+void MultiRegion::refuse_stream(const NodeName& to, std::uint64_t stream, std::string why, bool needs_seed) {
+    ClusterMessage message;
+    auto& ack = *message.mutable_region_ack();
+    ack.set_stream(stream);
+    ack.set_refused(std::move(why));
+    ack.set_needs_seed(needs_seed);
+    say(to, Lane::LANE_LOG, std::move(message));
+}
+
 void MultiRegion::on_pull(const NodeName& from, const transport::RegionPull& pull) {
     const auto* row = row_of(from);
     const auto refuse = [&](std::string why, bool needs_seed = false) {
-        ClusterMessage message;
-        *message.mutable_region_ack() = refusal(pull.stream(), std::move(why), needs_seed);
-        say(from, Lane::LANE_LOG, std::move(message));
+        refuse_stream(from, pull.stream(), std::move(why), needs_seed);
     };
     if (!leads() || !formed()) {
         return refuse("this member does not lead its region");
@@ -65,7 +64,6 @@ void MultiRegion::on_pull(const NodeName& from, const transport::RegionPull& pul
     out.heard_tick = tick_;
     out.scanned = cursor;
     out.durable = cursor;
-    out.applied = cursor;
     if (pull.seed()) {
         auto seed = data_->begin_seed();
         if (!seed) {
@@ -74,7 +72,6 @@ void MultiRegion::on_pull(const NodeName& from, const transport::RegionPull& pul
         out.seed = std::move(seed.value());
         out.scanned = LogIndex{0};
         out.durable = LogIndex{0};
-        out.applied = LogIndex{0};
         event(fmt::format("Region '{}' gets the state as of entry {}.", row->name, out.seed->index().value));
     } else if (!pull.history().empty() && pull.history() != history_) {
         return refuse(fmt::format("region '{}' was begun anew since", settings_.region), true);
@@ -115,7 +112,6 @@ void MultiRegion::on_ack(const NodeName& from, const transport::RegionAck& ack) 
         out.heard_tick = tick_;
         out.acked_sequence = std::max(out.acked_sequence, std::min(ack.sequence(), out.sequence));
         out.durable = std::max(out.durable, std::min(LogIndex{ack.durable()}, out.scanned));
-        out.applied = std::max(out.applied, std::min(LogIndex{ack.applied()}, out.scanned));
     }
     pump_sources();
 }
@@ -164,9 +160,7 @@ bool MultiRegion::send_batch(RegionNumber number, OutboundStream& out) {
         auto entries = start_.log->read(from, to, std::min(kScanBytes, settings_.batch_bytes_max));
         if (!entries || entries.value().empty()) {
             if (!entries && entries.error().code() == ErrorCode::kNotFound && start_.log->last_index() >= from) {
-                ClusterMessage message;
-                *message.mutable_region_ack() = refusal(out.stream, "the log was cut while the stream stood still", true);
-                say(out.target, Lane::LANE_LOG, std::move(message));
+                refuse_stream(out.target, out.stream, "the log was cut while the stream stood still", true);
                 out.stream = 0;  // never matches again; goes with the next pull
                 return false;
             }
@@ -216,9 +210,7 @@ bool MultiRegion::send_batch(RegionNumber number, OutboundStream& out) {
 void MultiRegion::send_seed(OutboundStream& out) {
     auto part = out.seed->next(settings_.batch_bytes_max);
     if (!part) {
-        ClusterMessage message;
-        *message.mutable_region_ack() = refusal(out.stream, "the state could not be read to its end: " + part.error().message());
-        say(out.target, Lane::LANE_LOG, std::move(message));
+        refuse_stream(out.target, out.stream, "the state could not be read to its end: " + part.error().message(), false);
         out.stream = 0;
         out.seed.reset();
         return;

@@ -126,13 +126,18 @@ private:
         std::uint64_t scanned_time = 0;  // of the last own write among it
         LogIndex last_write;             // the newest of it that was for others
         LogIndex durable;                // there
-        LogIndex applied;
         std::uint64_t sent_tick = 0;
         std::uint64_t heard_tick = 0;
         Frontier said_frontier;
         LogIndex said_acked;
         LogIndex said_through;
         std::unique_ptr<engine::SeedReader> seed;
+    };
+
+    /// Who asks how far a read there must wait.
+    struct Asked {
+        NodeName from;
+        std::uint64_t context = 0;
     };
 
     // strategy.cc
@@ -173,7 +178,8 @@ private:
     void say_status(const NodeName& to);
     void on_status(const NodeName& from, const transport::RegionStatus& status);
     void form();
-    bool adopt(const Peer& from);
+    void adopt(const Peer& from);
+    void cannot_form(std::string why);
     void form_alone();
     void watch_directory();
     void on_region_command(const NodeName& from, const transport::RegionCommand& command);
@@ -187,6 +193,7 @@ private:
     // source.cc
     /// What is applied here of the others: what it has of itself every region knows best.
     [[nodiscard]] Frontier known_of_others() const;
+    void refuse_stream(const NodeName& to, std::uint64_t stream, std::string why, bool needs_seed);
     void on_pull(const NodeName& from, const transport::RegionPull& pull);
     void on_ack(const NodeName& from, const transport::RegionAck& ack);
     void pump_sources();
@@ -211,6 +218,7 @@ private:
     [[nodiscard]] bool awaits_first_seed() const;
 
     // reads.cc
+    void answer_read(const Asked& asked, std::optional<LogIndex> index);
     void on_read_request(const NodeName& from, const transport::RegionReadRequest& request);
     void on_read_response(const NodeName& from, const transport::RegionReadResponse& response);
     void take_reads(Ready& ready);
@@ -261,10 +269,6 @@ private:
         std::uint64_t asked_tick = 0;
     };
     std::map<ReadId, CrossRead> cross_reads_;
-    struct Asked {
-        NodeName from;
-        std::uint64_t context = 0;
-    };
     std::map<ReadId, Asked> asked_reads_;  // of other regions, in the local strategy's hands
 
     std::vector<std::string> local_dial_;
