@@ -688,6 +688,8 @@ class MultiRegion(Cluster):
 class Clients:
     """Threads that work while a `with` block runs, one for each (function, arguments…); they look at self._stop."""
 
+    _patience = 60  # seconds that each is given to end
+
     def __init__(self, *work):
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=function, args=arguments, daemon=True) for function, *arguments in work]
@@ -700,7 +702,7 @@ class Clients:
     def __exit__(self, *_):
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(self._patience)
 
 
 def driver_python():

@@ -7,11 +7,10 @@ was told is right and nothing is there twice. Then `reject`, and two regions of 
 """
 import os
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import PASSWORD, USER, Checks, HotStandby, MultiRegion, RaftCluster, driver_python, wait_for  # noqa: E402
+from harness import Checks, Clients, HotStandby, MultiRegion, PASSWORD, RaftCluster, USER, driver_python, wait_for  # noqa: E402
 from ha_common import DirectWriter, Ledger, UNKNOWN_CODES, numbers, prepare  # noqa: E402
 from raw_bolt import BoltError, Connection  # noqa: E402
 
@@ -127,23 +126,14 @@ def monotonic(checks, what, asked):
     checks.check(done and done >= 300, f"{what}: {done} statements were counted as forwarded")
 
 
-class Managed:
+class Managed(Clients):
     """Threads of transaction functions over bolt:// to one member; what each was told in the end."""
+
+    _patience = 120  # a transaction function may go on trying for 90
 
     def __init__(self, asked, ledger, count, first):
         self._asked, self._ledger = asked, ledger
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._write, args=(w,), daemon=True) for w in range(first, first + count)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(120)
+        super().__init__(*((self._write, w) for w in range(first, first + count)))
 
     def _write(self, w):
         s = 0
