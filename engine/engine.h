@@ -55,6 +55,7 @@ struct EngineStats {
     std::uint64_t open_transactions = 0;
     std::uint64_t kv_disk_bytes = 0;
     std::size_t kv_memory_bytes = 0;
+    KvStats kv;
 };
 
 class Engine {

@@ -250,6 +250,7 @@ EngineStats EngineImpl::stats() const {
     }
     stats.kv_disk_bytes = kv_->disk_bytes();
     stats.kv_memory_bytes = kv_->memory_bytes() + equality_.memory_bytes();
+    stats.kv = kv_->stats();
     return stats;
 }
 

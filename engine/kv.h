@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -42,6 +43,25 @@ public:
     virtual Result<> status() const = 0;
 };
 
+/// What an operator may want to know of the store beneath; all 0 where there is nothing of the kind. Totals are since
+/// it was opened.
+struct KvStats {
+    std::uint64_t memtable_bytes = 0;
+    std::uint64_t block_cache_bytes = 0;
+    std::uint64_t block_cache_bytes_max = 0;
+    std::uint64_t table_reader_bytes = 0;
+    std::uint64_t sst_bytes = 0;       // on disk, with those that are read by somebody though no longer needed
+    std::uint64_t sst_live_bytes = 0;
+    std::uint64_t level0_files = 0;
+    std::uint64_t compaction_pending_bytes = 0;
+    std::uint64_t compactions_running = 0;
+    std::uint64_t flushes_running = 0;
+    std::uint64_t stall_slowdowns = 0;
+    std::uint64_t stall_stops = 0;
+    std::uint64_t background_errors = 0;
+    bool writes_stopped = false;
+};
+
 /// Thread-safe.
 class Kv {
 public:
@@ -61,6 +81,8 @@ public:
     /// Bytes held: block cache and write buffers. For the memory metric.
     virtual std::size_t memory_bytes() const = 0;
     virtual std::size_t disk_bytes() const = 0;
+    /// Looked up when asked for; cheap enough for every few seconds.
+    virtual KvStats stats() const { return {}; }
 };
 
 struct RocksKvSettings {

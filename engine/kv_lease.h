@@ -45,6 +45,7 @@ public:
     }
     std::size_t memory_bytes() const override { return ended() ? 0 : kv_->memory_bytes(); }
     std::size_t disk_bytes() const override { return ended() ? 0 : kv_->disk_bytes(); }
+    KvStats stats() const override { return ended() ? KvStats{} : kv_->stats(); }
 
 private:
     class EndedCursor final : public KvCursor {

@@ -16,8 +16,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <map>
 #include <thread>
 
 namespace nornic::engine {
@@ -215,6 +217,30 @@ public:
     }
     std::size_t disk_bytes() const override {
         return property(rocksdb::DB::Properties::kTotalSstFilesSize);
+    }
+    KvStats stats() const override {
+        using Properties = rocksdb::DB::Properties;
+        KvStats out;
+        out.memtable_bytes = property(Properties::kSizeAllMemTables);
+        out.block_cache_bytes = cache_->GetUsage();
+        out.block_cache_bytes_max = cache_->GetCapacity();
+        out.table_reader_bytes = property(Properties::kEstimateTableReadersMem);
+        out.sst_bytes = property(Properties::kTotalSstFilesSize);
+        out.sst_live_bytes = property(Properties::kLiveSstFilesSize);
+        std::string files;
+        if (db_->GetProperty(Properties::kNumFilesAtLevelPrefix + "0", &files)) {
+            out.level0_files = std::strtoull(files.c_str(), nullptr, 10);
+        }
+        out.compaction_pending_bytes = property(Properties::kEstimatePendingCompactionBytes);
+        out.compactions_running = property(Properties::kNumRunningCompactions);
+        out.flushes_running = property(Properties::kNumRunningFlushes);
+        out.background_errors = property(Properties::kBackgroundErrors);
+        out.writes_stopped = property(Properties::kIsWriteStopped) != 0;
+        std::map<std::string, std::string> figures;
+        db_->GetMapProperty(Properties::kCFStats, &figures);
+        out.stall_slowdowns = std::strtoull(figures["io_stalls.total_slowdown"].c_str(), nullptr, 10);
+        out.stall_stops = std::strtoull(figures["io_stalls.total_stop"].c_str(), nullptr, 10);
+        return out;
     }
 
 private:

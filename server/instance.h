@@ -28,6 +28,9 @@
 namespace nornic::bolt {
 class Server;
 }
+namespace nornic::http {
+class Server;
+}
 
 namespace nornic::server {
 
@@ -104,6 +107,8 @@ public:
     /// For dbms.listConnections; null before the listener runs.
     void set_bolt_server(bolt::Server* server) { bolt_server_.store(server); }
     [[nodiscard]] bolt::Server* bolt_server() const noexcept { return bolt_server_.load(); }
+    /// For metrics alone; null as above.
+    void set_http_server(const http::Server* server) { http_server_.store(server); }
 
     /// The bookmark of everything up to `index`.
     [[nodiscard]] std::string bookmark(LogIndex index, std::optional<Term> term = std::nullopt) const;
@@ -157,6 +162,7 @@ private:
     std::atomic<bool> making_first_user_{false};
     std::optional<Deadline> first_user_due_;  // of tend()'s thread
     std::atomic<bolt::Server*> bolt_server_{nullptr};
+    std::atomic<const http::Server*> http_server_{nullptr};
 };
 
 /// dbms.*, SHOW DATABASES / TRANSACTIONS / SETTINGS / USERS, user administration.

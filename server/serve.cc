@@ -267,6 +267,7 @@ void stop(const env::Settings& settings,
     last_call.join();
     http_backend.close_all();
     instance.set_bolt_server(nullptr);
+    instance.set_http_server(nullptr);
     if (left > 0) {
         log::warn(
             "{} connections did not end in time; what they had open is rolled back by the next "
@@ -307,6 +308,7 @@ int serve_data(const env::Loaded& loaded, const ConnectionLimits& connections, c
         return refuse(started.error());
     }
     instance.set_bolt_server(bolt.value().get());
+    instance.set_http_server(http.value().get());
     instance.pool().start();
     if (instance.mode().has_peers) {
         announce_cluster(settings, instance.mode(), instance.replica());
