@@ -692,6 +692,11 @@ ClusterView ReplicaImpl::view() const {
     return strategy_ == nullptr ? ClusterView{} : strategy_->view();
 }
 
+std::vector<SeenLeaderChange> ReplicaImpl::leader_changes() const {
+    const MutexLock lock{mutex_};
+    return {leader_changes_.begin(), leader_changes_.end()};
+}
+
 ReplicaStats ReplicaImpl::stats() const {
     const MutexLock lock{mutex_};
     ReplicaStats out = stats_;

@@ -20,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace nornic::modes {
 
@@ -48,6 +49,11 @@ struct ReplicaStats {
     std::int64_t last_applied_wall_ns = 0;  // when the newest applied entry was proposed, by its hybrid time
     bool failed = false;
     bool disk_full = false;
+};
+
+struct SeenLeaderChange {
+    std::int64_t wall_ns = 0;  // when this member saw it
+    LeaderChange change;
 };
 
 class Replica {
@@ -98,6 +104,8 @@ public:
 
     [[nodiscard]] virtual ClusterView view() const = 0;
     [[nodiscard]] virtual ReplicaStats stats() const = 0;
+    /// The last changes of who leads since the start, a bounded number of them, the newest last.
+    [[nodiscard]] virtual std::vector<SeenLeaderChange> leader_changes() const = 0;
     /// Since when a sync has been hanging, for the watchdog.
     [[nodiscard]] virtual std::optional<Deadline> sync_running_since() const = 0;
     /// Why nobody is served here, though the process runs: the state is known to be wrong. Cheap; nullopt: it is not.

@@ -61,6 +61,7 @@ public:
     [[nodiscard]] LogIndex committed() const override;
     [[nodiscard]] ClusterView view() const override;
     [[nodiscard]] ReplicaStats stats() const override;
+    [[nodiscard]] std::vector<SeenLeaderChange> leader_changes() const override;
     [[nodiscard]] std::optional<Deadline> sync_running_since() const override { return log_.sync_running_since(); }
     [[nodiscard]] std::optional<Error> out_of_service() const override;
     [[nodiscard]] std::optional<Error> failure() const override;
@@ -142,6 +143,7 @@ private:
     /// Runs what waits for the disk where this thread must not wait.
     void hand_over(std::function<void()> work) REQUIRES(mutex_);
     void answer_ready(Ready& ready, Completions& completions) REQUIRES(mutex_);
+    void remember(LeaderChange change) REQUIRES(mutex_);
     /// Ready step 0.
     void reset_log(LogPlace place, Completions& completions) REQUIRES(mutex_);
     /// Ready step 9.
@@ -214,6 +216,7 @@ private:
     std::optional<Install> install_ GUARDED_BY(mutex_);
     std::pair<NodeName, Term> snapshot_source_ GUARDED_BY(mutex_);  // whose snapshot is being received
     ReplicaStats stats_ GUARDED_BY(mutex_);
+    std::deque<SeenLeaderChange> leader_changes_ GUARDED_BY(mutex_);
     std::shared_ptr<Digesting> digesting_ GUARDED_BY(mutex_);
     bool slice_runs_ GUARDED_BY(mutex_) = false;
     std::atomic<std::uint64_t> write_term_{0};

@@ -17,6 +17,7 @@ constexpr std::size_t kSliceCompletions = 16;
 constexpr std::size_t kApplyBytes = std::size_t{4} << 20;     // read from the log at a time
 constexpr std::size_t kUnappliedMax = 16384;                  // kept in memory; the log has them all
 constexpr std::size_t kDivergedEntriesPerFile = 10'000;
+constexpr std::size_t kLeaderChangesKept = 100;
 
 Error lost_to_another() {
     return Error{ErrorCode::kConflict,
@@ -128,6 +129,9 @@ void ReplicaImpl::answer_ready(Ready& ready, Completions& completions) {
     for (const std::string& error : ready.errors) {
         log::error("{}", error);
     }
+    for (LeaderChange& change : ready.leader_changes) {
+        remember(std::move(change));
+    }
     const Deadline now = ready.placed.empty() || bus_ == nullptr ? Deadline{} : clock_.now();
     for (const Placed& placed : ready.placed) {
         auto node = proposed_.extract(placed.id);
@@ -171,6 +175,17 @@ void ReplicaImpl::answer_ready(Ready& ready, Completions& completions) {
     if (!ready.send_snapshot.empty()) {
         begin_snapshots(ready.send_snapshot);
     }
+}
+
+void ReplicaImpl::remember(LeaderChange change) {
+    const auto name = [](const NodeName& id) { return id.empty() ? std::string{"nobody"} : "'" + id + "'"; };
+    if (bus_ != nullptr) {
+        log::info("Leader: {} after {}, term {}: {}.", name(change.to), name(change.from), change.term.value, change.reason);
+    }
+    if (leader_changes_.size() >= kLeaderChangesKept) {
+        leader_changes_.pop_front();
+    }
+    leader_changes_.push_back({clock_.wall_ns(), std::move(change)});
 }
 
 /// Without mutex_: a checkpoint may be written here and now, and tells of itself; whom the bus dials no more is lost.

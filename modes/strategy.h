@@ -70,6 +70,14 @@ struct LogPlace {
     Term term;
 };
 
+/// A change of who leads, as this member saw it.
+struct LeaderChange {
+    Term term;
+    NodeName from;       // who led before, as far as is known here; empty: nobody
+    NodeName to;         // who leads now; empty: nobody
+    std::string reason;  // for people, without a full stop
+};
+
 /// What the driver owes the strategy, in this order. The order is the safety argument: nothing is
 /// promised to a peer or a client that a crash could make us forget. What may be said whatever a crash makes us
 /// forget is not here but in take_messages().
@@ -93,6 +101,7 @@ struct Ready {
     std::vector<NodeName> send_snapshot;           // 7. Bring these up to date by a snapshot, in the background.
     std::vector<std::string> events;               // 8. Log these: what an operator wants to know, one line each.
     std::vector<std::string> errors;               //    The same, as errors: what an operator has to do something about.
+    std::vector<LeaderChange> leader_changes;      //    Remember these: who led when, and why that changed.
     bool checkpoint = false;                       // 9. Write a checkpoint in the background, so that the log can be cut.
     std::optional<std::vector<std::string>> dial;  //    Addresses of the other members, all of them, from now on.
 
@@ -100,7 +109,7 @@ struct Ready {
         return !reset_log && !rewind_to && !hard_state && entries.empty() && !checkpoint && !dial &&
                messages_after_append.empty() && messages_after_persist.empty() && reads.empty() &&
                refused_reads.empty() && refused.empty() && placed.empty() && send_snapshot.empty() && events.empty() &&
-               errors.empty();
+               errors.empty() && leader_changes.empty();
     }
 };
 

@@ -89,6 +89,8 @@ private:
     };
     // hot_standby.cc
     void event(std::string text) { ready_.events.push_back(std::move(text)); }
+    /// Who leads now; empty: nobody.
+    void note_leader(const NodeName& to, std::string reason);
     void say(const NodeName& to, Lane lane, ClusterMessage message);
     /// Not before the epoch that is known here is on disk.
     void say_after_persist(const NodeName& to, Lane lane, ClusterMessage message);
@@ -241,6 +243,9 @@ private:
     std::string claim_why_;
     Term peer_epoch_;  // the newest that the peer or the witness spoke of
     std::string waiting_why_;  // why nobody leads, for people
+    std::string promoted_why_;
+    NodeName last_leader_;         // the last that was known to lead, in this life
+    std::string leader_lost_why_;  // since it leads no more
     std::vector<std::uint64_t> promote_commands_;
     bool restart_promotion_ = false;  // started with the other role
     bool leaving_ = false;

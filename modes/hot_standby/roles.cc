@@ -12,6 +12,14 @@ namespace nornic::modes {
 
 using transport::LANE_CONTROL;
 
+// ---- Who leads ----
+
+void HotStandby::note_leader(const NodeName& to, std::string reason) {
+    ready_.leader_changes.push_back({epoch_, last_leader_, to, reason});
+    leader_lost_why_ = to.empty() ? std::move(reason) : std::string{};
+    last_leader_ = to.empty() ? last_leader_ : to;
+}
+
 // ---- Epochs ----
 
 Term HotStandby::next_epoch() const {
@@ -69,6 +77,11 @@ void HotStandby::follow(const NodeName& primary) {
         claim_ = Claim::kNone;
     }
     event(fmt::format("Following primary '{}' in epoch {}.", primary, epoch_.value));
+    note_leader(primary,
+                primary == last_leader_     ? "it is heard again"
+                : !leader_lost_why_.empty() ? leader_lost_why_
+                : last_leader_.empty()      ? "this member heard of it first"
+                                            : "it promoted itself");
     if (restart_promotion_) {
         restart_promotion_ = false;
         start_claim(Claim::kPlanned, "it was restarted with the role of the primary");
@@ -77,6 +90,7 @@ void HotStandby::follow(const NodeName& primary) {
 
 void HotStandby::step_down(const std::string& why) {
     event(fmt::format("No longer primary: {}. Writes are refused; this member becomes the standby.", why));
+    note_leader({}, hand_over_ ? fmt::format("it handed over to '{}'", hand_over_to_) : why);
     committed_ = still_committed();
     state_ = State::kAsking;
     waiting_why_ = "it stepped down and waits to hear from the new primary";
@@ -225,6 +239,7 @@ void HotStandby::promote(const std::string& why) {
     state_ = State::kPromoting;
     told_in_sync_ = false;
     restart_promotion_ = false;
+    promoted_why_ = why;
     event(fmt::format("Promoting this member to primary in epoch {}: {}.", epoch_.value, why));
 }
 
@@ -250,6 +265,7 @@ void HotStandby::lead() {
     epoch_begins_ = LogIndex{last_.value + 1};
     append({epoch_, epoch_begins_, last_hybrid_time_, EntryKind::kNoop, {}});
     event(fmt::format("This member is the primary of epoch {} and takes writes.", epoch_.value));
+    note_leader(start_.self, promoted_why_);
     answer_commands(fmt::format("'{}' is the primary of epoch {}", start_.self, epoch_.value));
     send_heartbeats();
     advance_commit();

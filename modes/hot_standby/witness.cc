@@ -136,6 +136,11 @@ private:
             {to, LANE_CONTROL, std::make_shared<const ClusterMessage>(std::move(message))});
     }
 
+    void note_leader(Term epoch, const NodeName& to, std::string reason) {
+        ready_.leader_changes.push_back({epoch, heard_leader_ ? primary_ : NodeName{}, to, std::move(reason)});
+        heard_leader_ = true;
+    }
+
     void on_heartbeat(const NodeName& from, const transport::Heartbeat& m) {
         const Term epoch{m.epoch()};
         if (epoch.value > kEpochMax || m.sequence() > kEpochMax) {
@@ -146,6 +151,9 @@ private:
         }
         if (m.leading() && epoch >= epoch_ && !(epoch == epoch_ && primary_ != from)) {
             const bool alone = !m.in_sync();
+            if (epoch != epoch_ || primary_ != from || !heard_leader_) {
+                note_leader(epoch, from, heard_leader_ ? "it leads in a later epoch" : "this member heard of it first");
+            }
             if (epoch != epoch_ || primary_ != from || alone != alone_) {
                 epoch_ = epoch;
                 primary_ = from;
@@ -183,6 +191,7 @@ private:
         out.set_vote_granted(refusal.empty());
         out.set_reason(refusal);
         if (refusal.empty() && epoch > epoch_) {
+            note_leader(epoch, from, "the primary was silent and this member gave its vote");
             epoch_ = epoch;
             primary_ = from;
             alone_ = true;
@@ -200,6 +209,7 @@ private:
     NodeName primary_;
     bool alone_;  // the primary may have acknowledged what the other one lacks
     bool dirty_ = false;
+    bool heard_leader_ = false;  // in this life
     std::uint64_t tick_ = 0;
     std::uint64_t heard_sequence_ = 0;  // of the primary's heartbeats, which leads but once in an epoch
     std::uint64_t heard_tick_ = 0;  // a start counts as hearing: it may have been away for a moment

@@ -161,6 +161,9 @@ std::string Raft::extra() const {
 Ready Raft::take_ready() {
     raft::Output from = core_.take_output();
     Ready out;
+    for (raft::LeaderChange& change : from.leader_changes) {
+        out.leader_changes.push_back({change.term, std::move(change.from), std::move(change.to), std::move(change.reason)});
+    }
     out.committed = is_witness() ? LogIndex{0} : from.committed;
     if (from.reset_log) {
         out.reset_log = LogPlace{from.reset_log->index, from.reset_log->index_term};

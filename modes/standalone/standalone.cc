@@ -21,6 +21,7 @@ public:
         // Everything the disk holds was synced or is about to be replayed: with one member, both
         // commit it.
         committed_ = last_;
+        ready_.leader_changes.push_back({term_, {}, start.self, "it started; there are no other members"});
     }
 
     [[nodiscard]] std::string_view name() const noexcept override { return "standalone"; }

@@ -103,7 +103,18 @@ std::uint32_t Core::random_timeout() {
     return timeout;
 }
 
-void Core::become_follower(Term term, const NodeName& leader) {
+void Core::note_leader(const NodeName& to, std::string reason) {
+    out_.leader_changes.push_back({hard_.term, last_leader_, to, reason});
+    leader_lost_why_ = to.empty() ? std::move(reason) : std::string{};
+    last_leader_ = to.empty() ? last_leader_ : to;
+}
+
+std::string Core::why_leader_is_missed() const {
+    return down_.contains(leader_) ? fmt::format("the connection to '{}' broke", leader_)
+                                   : fmt::format("'{}' was silent for an election time-out", leader_);
+}
+
+void Core::become_follower(Term term, const NodeName& leader, std::string_view why) {
     if (role_ == Role::kLeader) {
         stop_leading(leader.empty() ? fmt::format("a member is in term {}", term.value)
                                     : fmt::format("'{}' leads in term {}", leader, term.value));
@@ -118,6 +129,13 @@ void Core::become_follower(Term term, const NodeName& leader) {
         if (!leader.empty()) {
             ++leader_changes_;
             event(fmt::format("'{}' leads in term {}.", leader, term.value));
+            note_leader(leader,
+                        leader == last_leader_      ? "it is heard again"
+                        : !leader_lost_why_.empty() ? leader_lost_why_
+                        : last_leader_.empty()      ? "this member heard of it first"
+                                                    : "it was elected");
+        } else {
+            note_leader(leader, why.empty() ? fmt::format("a member began term {}", term.value) : std::string{why});
         }
     }
     leader_ = leader;

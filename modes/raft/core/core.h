@@ -64,6 +64,14 @@ struct ChangeOutcome {
 };
 
 /// In this order; modes/strategy.h, Ready, has the reasons.
+/// Who leads now, who did before as far as is known here (empty: nobody), and why; for people.
+struct LeaderChange {
+    Term term;
+    NodeName from;
+    NodeName to;
+    std::string reason;
+};
+
 struct Output {
     std::optional<HardState> hard_state;
     std::vector<EntryPtr> entries;
@@ -77,6 +85,7 @@ struct Output {
     std::vector<NodeName> send_snapshot;
     std::optional<LogReset> reset_log;  // a witness: before anything else
     std::vector<std::string> events;
+    std::vector<LeaderChange> leader_changes;
 };
 
 /// What one that was taken out can do, for people.
@@ -212,7 +221,11 @@ private:
     void say(const NodeName& to, Lane lane, Body body);
     void say_after_persist(const NodeName& to, Lane lane, Body body);
     [[nodiscard]] bool hard_state_pending() const { return hard_dirty_ || hard_in_flight_; }
-    void become_follower(Term term, const NodeName& leader);
+    /// `why`: the leader until now leads no more, where there is none to take its place yet.
+    void become_follower(Term term, const NodeName& leader, std::string_view why = {});
+    void note_leader(const NodeName& to, std::string reason);
+    /// That of this member has not been heard, as far as it shows here.
+    [[nodiscard]] std::string why_leader_is_missed() const;
     void set_term(Term term);
     [[nodiscard]] bool may_campaign(bool asked_to = false) const;
     [[nodiscard]] std::uint32_t random_timeout();
@@ -298,6 +311,8 @@ private:
     std::uint64_t tick_ = 0;
     Role role_ = Role::kFollower;
     NodeName leader_;  // of hard_.term; empty: not known
+    NodeName last_leader_;         // the last that was known
+    std::string leader_lost_why_;  // since it leads no more
     LogIndex committed_;
     LogIndex applied_;
     /// Effective from the moment that they are in the log (thesis 4.1); the first is applied, those behind it may be taken

@@ -57,7 +57,7 @@ void Core::suspect_leader(const NodeName& peer) {
 void Core::watch_election() {
     if (!may_campaign() || leaving_) {  // one that leaves leads only where the leader asks it to
         if (!leader_.empty() && tick_ - leader_heard_tick_ >= timeout_ticks_) {
-            become_follower(hard_.term, NodeName{});
+            become_follower(hard_.term, NodeName{}, why_leader_is_missed());
         }
         return;
     }
@@ -72,6 +72,9 @@ void Core::watch_election() {
 
 void Core::campaign(bool pre_vote, bool transfer) {
     role_ = pre_vote ? Role::kPreCandidate : Role::kCandidate;
+    if (!leader_.empty()) {
+        note_leader({}, transfer ? fmt::format("'{}' hands leadership over to '{}'", leader_, start_.self) : why_leader_is_missed());
+    }
     // Both are forgotten, or a voter that is asked believes in a leader that is gone (practice A1).
     leader_.clear();
     votes_.clear();
@@ -153,6 +156,10 @@ void Core::become_leader() {
             followers_.emplace(id, Progress{term_begins_, tick_});
         }
     }
+    note_leader(start_.self,
+                !leader_lost_why_.empty() ? leader_lost_why_
+                : formed()                ? "it was elected; no leader was known"
+                                          : "it forms the group");
     // Nothing of older terms is committed by counting; this entry commits all before it (thesis 3.6.2, 6.4).
     append_own(formed() ? EntryKind::kNoop : EntryKind::kMembership,
                formed() ? std::string{} : configuration().encode(),
@@ -165,6 +172,7 @@ void Core::become_leader() {
 void Core::stop_leading(const std::string& why) {
     NORNIC_CHECK(role_ == Role::kLeader, "role {}", to_string(role_));
     event(fmt::format("This member stops leading: {}.", why));
+    note_leader({}, transfer_ && transfer_->sent ? fmt::format("it handed leadership over to '{}'", transfer_->target) : why);
     role_ = Role::kFollower;
     leader_.clear();
     leader_heard_tick_ = tick_;
@@ -240,7 +248,12 @@ void Core::on_vote_request(const NodeName& from, const VoteRequest& m) {
         return;
     }
     if (m.term > hard_.term) {
-        become_follower(m.term, NodeName{});
+        const bool known_leader = role_ == Role::kFollower && !leader_.empty();
+        become_follower(m.term,
+                        NodeName{},
+                        !known_leader ? std::string{}
+                        : m.transfer  ? fmt::format("'{}' hands leadership over to '{}'", leader_, from)
+                                      : why_leader_is_missed());
     }
     const bool free = hard_.voted_for.empty() ? leader_.empty() : hard_.voted_for == from;
     if (!free || !up_to_date) {
