@@ -30,6 +30,7 @@ struct Wish {
     MappedNames out;
     std::string host;
     std::string directory;
+    std::string log_directory;
     std::optional<bool> enable_ha;
     std::optional<std::uint16_t> cluster_port;
     std::string cluster_port_name;
@@ -164,10 +165,11 @@ const std::vector<ForeignRow>& rows() {
              return level.has_value();
          }},
         {"log_dir",
-         "anything",
-         "nothing: the log goes to standard error",
-         [](Wish& w, const std::string& n, const std::string&) {
-             return ignore(w, n, "the log goes to standard error");
+         "a folder",
+         "`NORNICDB_LOG_DIR`; of a member that has a `bolt_raft_node_id`, `node-<id>` in it",
+         [](Wish& w, const std::string&, const std::string& v) {
+             w.log_directory = v;
+             return true;
          }},
         {"bolt_raft_port", "a port, 1 to 65535", "port of `NORNICDB_CLUSTER_BIND_ADDR`; mode `raft`", read_cluster_port},
         {"bolt_raft_node_id",
@@ -358,6 +360,10 @@ Result<MappedNames> put_together(Wish w, const IsOwnHost& is_own) {
         out["NORNICDB_DATA_DIR"] = w.directory;
     } else if (!w.node_id.empty()) {
         out["NORNICDB_DATA_DIR"] = "./data/node-" + w.node_id;
+    }
+    if (!w.log_directory.empty()) {
+        // Members of one machine are often given the same.
+        out["NORNICDB_LOG_DIR"] = w.node_id.empty() ? w.log_directory : w.log_directory + "/node-" + w.node_id;
     }
     if (!w.enable_ha && !by_bolt_raft && !w.first_ha_name.empty()) {
         return fail(ErrorCode::kInvalidArgument,

@@ -144,6 +144,35 @@ std::optional<std::pair<std::string, std::uint16_t>> parse_host_port(std::string
     return std::pair{std::string{host}, static_cast<std::uint16_t>(port)};
 }
 
+std::optional<std::vector<std::pair<std::string, std::string>>> parse_pairs(std::string_view text) {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const std::string& part : split_list(text)) {
+        const std::size_t equals = part.find('=');
+        if (equals == std::string::npos || equals == 0) {
+            return std::nullopt;
+        }
+        std::string value;
+        for (std::size_t i = equals + 1; i < part.size(); ++i) {
+            if (part[i] != '%') {
+                value.push_back(part[i]);
+                continue;
+            }
+            unsigned byte = 0;
+            const char* const digits = part.data() + i + 1;
+            if (part.size() - i < 3 || std::from_chars(digits, digits + 2, byte, 16).ptr != digits + 2) {
+                return std::nullopt;
+            }
+            value.push_back(static_cast<char>(byte));
+            i += 2;
+        }
+        if (value.find_first_of(std::string_view{"\r\n\0", 3}) != std::string::npos) {
+            return std::nullopt;  // it would be another header
+        }
+        out.emplace_back(part.substr(0, equals), std::move(value));
+    }
+    return out;
+}
+
 std::vector<std::string> split_list(std::string_view text) {
     std::vector<std::string> out;
     while (!text.empty()) {

@@ -25,6 +25,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "NORNICDB_";
 constexpr std::string_view kClusterPrefix = "NORNICDB_CLUSTER_";
+constexpr std::string_view kOpenTelemetryPrefix = "OTEL_";
 constexpr std::uint64_t kCacheBytesMin = std::uint64_t{16} << 20;
 
 std::string flag_of(std::string_view name) {
@@ -441,7 +442,7 @@ std::map<std::string, std::string> process_environment() {
         const std::string_view text{*entry};
         const std::size_t equals = text.find('=');
         const std::string_view name = text.substr(0, equals);
-        if (equals != std::string_view::npos && name.starts_with(kPrefix)) {
+        if (equals != std::string_view::npos && (name.starts_with(kPrefix) || name.starts_with(kOpenTelemetryPrefix))) {
             out.emplace(name, text.substr(equals + 1));
         }
     }

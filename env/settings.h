@@ -1,4 +1,4 @@
-// The process's settings: NORNICDB_* names from a config file, the environment and the command
+// The process's settings: NORNICDB_* names (and OpenTelemetry's) from a config file, the environment and the command
 // line, parsed and checked in one place. Nothing else reads the environment.
 //
 // docs/settings.md is made from the same table (`nornicdb settings --markdown`).
@@ -104,6 +104,15 @@ struct ClusterSettings {
     std::string tls_server_name;
 };
 
+/// OpenTelemetry's own names (docs/tracing.md).
+struct TraceSettings {
+    std::string endpoint;  // "http://host:4318"; empty: nothing is traced
+    std::string service_name;
+    double sample_ratio = 1;
+    std::string headers;              // name=value, several with commas between
+    std::string resource_attributes;  // likewise
+};
+
 struct Settings {
     std::string address;
     std::uint16_t bolt_port = 7687;
@@ -117,6 +126,10 @@ struct Settings {
     std::string default_database;
     std::string log_level;
     std::string log_format;
+    std::string log_directory;  // empty: standard error alone
+    bool audit_enabled = true;
+    std::string audit_file;  // empty: among the other lines alone
+    TraceSettings trace;
     TlsSettings bolt_tls;
     TlsSettings http_tls;
     std::string follower_writes;
@@ -130,6 +143,7 @@ struct Settings {
     Duration lock_timeout{};         // 0: none
     std::int64_t transactions_max = 1000;
     Duration slow_query_threshold{};  // 0: off
+    bool slow_query_parameters = false;
     bool read_only = false;
     bool http_port_may_move = false;  // resolved: a foreign file gives several members of this machine the same one
     std::int64_t bolt_connections_max = 10000;
@@ -165,7 +179,7 @@ bool is_foreign_name(std::string_view name);
 
 struct Source {
     std::string config_file;                          // empty: none. Lines of NAME=value, or one JSON object
-    std::map<std::string, std::string> environment;   // NORNICDB_* alone
+    std::map<std::string, std::string> environment;   // NORNICDB_* and OTEL_* alone
     std::map<std::string, std::string> command_line;  // by NORNICDB_ name, or a foreign one
 };
 
@@ -181,7 +195,7 @@ struct Loaded {
 /// warning.
 Result<Loaded> load(const Source& source);
 
-/// The NORNICDB_* part of this process's environment.
+/// The NORNICDB_* and OTEL_* part of this process's environment.
 std::map<std::string, std::string> process_environment();
 
 /// Where this user's files go (HOME), or empty.
@@ -195,6 +209,8 @@ Result<std::uint64_t> parse_bytes(std::string_view text);
 std::optional<std::pair<std::string, std::uint16_t>> parse_host_port(std::string_view text);
 /// "id:host:port", "host:port", "[::1]:7688", with commas between. kInvalidArgument naming the variable and the entry.
 Result<std::vector<RaftPeerAddress>> parse_raft_peers(std::string_view text);
+/// "name=value,name=value" as OpenTelemetry writes it, values percent-decoded; nullopt if it is not that.
+std::optional<std::vector<std::pair<std::string, std::string>>> parse_pairs(std::string_view text);
 /// The parts of a comma-separated list, without blanks around them; empty parts are left out.
 std::vector<std::string> split_list(std::string_view text);
 

@@ -172,6 +172,34 @@ Field choice_field(std::vector<std::string> choices, bool or_empty, Get get) {
                 return false;
             }};
 }
+template <class Get>
+Field ratio_field(Get get) {
+    return {"a number, 0 to 1", [get](Settings& s, const std::string& v) {
+                double n = 0;
+                const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
+                get(s) = n;
+                return error == std::errc{} && end == v.data() + v.size() && n >= 0 && n <= 1;
+            }};
+}
+template <class Get>
+Field http_url_field(Get get) {
+    return {"an address such as http://host:4318 or https://host/path", [get](Settings& s, const std::string& v) {
+                get(s) = v;
+                const bool plain = v.starts_with("http://");
+                const std::string_view rest = std::string_view{v}.substr(plain ? 7 : v.starts_with("https://") ? 8 : v.size());
+                const std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
+                const bool with_port = !authority.ends_with(']') && authority.find(':') != std::string_view::npos;
+                const bool blank = v.find_first_of(" \t\r\n@") != std::string::npos;
+                return v.empty() || (!authority.empty() && !blank && (!with_port || parse_host_port(authority).has_value()));
+            }};
+}
+template <class Get>
+Field pairs_field(Get get) {
+    return {"name=value, several with commas between", [get](Settings& s, const std::string& v) {
+                get(s) = v;
+                return parse_pairs(v).has_value();
+            }};
+}
 inline Field auth_field() {
     return {"name/password, name:password or none", [](Settings& s, const std::string& v) {
                 if (v == "none") {

@@ -34,7 +34,7 @@ void read_arguments(std::string_view text) {
         return;
     }
     for (const auto& [name, value] : source.value().command_line) {
-        NORNIC_CHECK(name.starts_with("NORNICDB_"), "a flag became '{}'", name);
+        NORNIC_CHECK(name.starts_with("NORNICDB_") || name.starts_with("OTEL_"), "a flag became '{}'", name);
     }
     // No file that the fuzzer may name is read.
     source.value().config_file.clear();
