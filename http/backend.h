@@ -27,7 +27,7 @@ struct Document {
     std::string allow = {};  // 405: the methods there are
 };
 
-/// What an operator asks: paths under /admin/ and /db/{name}/cluster/.
+/// What an operator asks: paths under /admin/, /info/ and /db/{name}/cluster/.
 struct AdminRequest {
     std::string method;
     std::string path;  // decoded, without the query string
@@ -73,6 +73,9 @@ public:
     virtual Document discovery(const std::string& host) = 0;
     virtual Document health() = 0;
     virtual Document ready() = 0;
+    /// 200 only for the member that takes writes, and for one that serves reads beside it; 503 else. For load balancers.
+    virtual Document leader_probe() = 0;
+    virtual Document replica_probe() = 0;
     /// Prometheus text exposition format.
     virtual std::string metrics() = 0;
 

@@ -5,6 +5,8 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <utf8proc.h>
 #include <vector>
 
@@ -300,7 +302,7 @@ bool is_admin_path(const std::vector<std::string>& path) {
     return (path.size() >= 2 && path[0] == "admin") ||
            (path.size() == 4 && path[0] == "db" && path[2] == "cluster") ||
            (path.size() == 5 && path[0] == "db" && path[1] == "manage" && path[2] == "server") ||
-           (path.size() == 3 && path[0] == "dbms" && path[1] == "cluster");
+           (path.size() == 3 && path[0] == "dbms" && path[1] == "cluster") || (path.size() == 2 && path[0] == "info");
 }
 
 }  // namespace
@@ -341,7 +343,7 @@ ApiResponse error_response(const Error& error) {
 
 bool may_block(const ApiRequest& request) {
     return request.path.starts_with("/db/") || request.path.starts_with("/admin/") ||
-           request.path.starts_with("/dbms/");
+           request.path.starts_with("/dbms/") || request.path.starts_with("/info/");
 }
 
 void handle(Backend& backend, ApiRequest request, Respond respond) {
@@ -349,9 +351,20 @@ void handle(Backend& backend, ApiRequest request, Respond respond) {
         respond({d.status, std::move(d.content_type), std::move(d.json), std::move(d.allow), false});
     };
     const bool reads = request.method == "GET" || request.method == "HEAD";
-    const bool known_document = request.path == "/" || request.path == "/health" ||
-                                request.path == "/ready" || request.path == "/metrics";
-    if (known_document && !reads) {
+    // What load balancers and orchestrators ask, by the names that they know; nobody needs a password for it.
+    struct Probe {
+        std::string_view path;
+        Document (Backend::*answer)();
+    };
+    constexpr Probe kProbes[] = {{"/health", &Backend::health},
+                                 {"/live", &Backend::health},
+                                 {"/ready", &Backend::ready},
+                                 {"/leader", &Backend::leader_probe},
+                                 {"/primary", &Backend::leader_probe},
+                                 {"/replica", &Backend::replica_probe}};
+    const auto probe = std::find_if(std::begin(kProbes), std::end(kProbes), [&](const Probe& p) { return p.path == request.path; });
+    const bool is_probe = probe != std::end(kProbes);
+    if ((is_probe || request.path == "/" || request.path == "/metrics") && !reads) {
         respond(wrong_method("GET, HEAD"));
         return;
     }
@@ -359,12 +372,8 @@ void handle(Backend& backend, ApiRequest request, Respond respond) {
         document(backend.discovery(request.host));
         return;
     }
-    if (request.path == "/health") {
-        document(backend.health());
-        return;
-    }
-    if (request.path == "/ready") {
-        document(backend.ready());
+    if (is_probe) {
+        document((backend.*probe->answer)());
         return;
     }
     if (request.path == "/metrics") {

@@ -7,10 +7,12 @@
 #include <boost/beast.hpp>
 #include <boost/beast/ssl.hpp>
 #include <boost/url.hpp>
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
 #include <condition_variable>
+#include <ctime>
 #include <mutex>
 #include <set>
 #include <variant>
@@ -307,6 +309,7 @@ private:
         response->set(beast::http::field::content_type, answer.content_type);
         response->set(beast::http::field::access_control_allow_origin, "*");
         response->set(beast::http::field::cache_control, "no-store");
+        response->set(beast::http::field::date, fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT", fmt::gmtime(std::time(nullptr))));
         if (answer.ask_credentials) {
             response->set(beast::http::field::www_authenticate,
                           "Basic realm=\"nornicdb\", charset=\"UTF-8\"");

@@ -245,9 +245,12 @@ json::object neo4j_database_status(const Member& member, const modes::ClusterVie
     if (!view.leader.empty()) {
         out["leader"] = view.leader;
     }
+    if (core && view.is_leader()) {
+        out["millisSinceLastLeaderMessage"] = 0;
+    }
     for (const auto& [name, value] : view.details) {
-        if (core && name == "leader_silent_ms") {
-            out["millisSinceLastLeaderMessage"] = view.is_leader() ? 0 : std::atoll(value.c_str());
+        if (core && !view.is_leader() && name == "leader_silent_ms") {
+            out["millisSinceLastLeaderMessage"] = std::atoll(value.c_str());
         }
     }
     return out;
@@ -318,12 +321,16 @@ void handle_admin(const Member& member, const http::AdminRequest& request, Done 
         Shows show;
     };
     constexpr Shown kShown[] = {{"/admin/cluster/status", cluster_status},
+                                {"/admin/cluster/history", leader_history},
                                 {"/admin/replication/lag", replication_lag},
                                 {"/admin/wal/position", wal_position}};
     for (const Shown& shown : kShown) {
         if (request.path == shown.path) {
             return reads ? done(document(200, shown.show(member))) : wrong_method("GET, HEAD");
         }
+    }
+    if (request.path == "/info/peers") {
+        return reads ? done({200, json::serialize(info_peers(member))}) : wrong_method("GET, HEAD");
     }
     if (request.path.starts_with("/admin/region/") && member.settings.cluster.mode != "multi_region") {
         return done(bad_request(fmt::format("This member's mode is {}: it has no regions.", member.settings.cluster.mode)));

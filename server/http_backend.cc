@@ -68,6 +68,14 @@ http::Document HttpBackend::ready() {
     return server::ready(instance_.member());
 }
 
+http::Document HttpBackend::leader_probe() {
+    return server::leader_probe(instance_.member());
+}
+
+http::Document HttpBackend::replica_probe() {
+    return server::replica_probe(instance_.member());
+}
+
 void HttpBackend::admin(http::AdminRequest request, http::Completion<http::Document> done) {
     constexpr std::string_view kDatabases = "/db/";
     if (request.path.starts_with(kDatabases) && !request.path.starts_with("/db/manage/server/")) {

@@ -20,6 +20,8 @@ public:
     http::Document discovery(const std::string& host) override;
     http::Document health() override;
     http::Document ready() override;
+    http::Document leader_probe() override;
+    http::Document replica_probe() override;
     std::string metrics() override;
     [[nodiscard]] bool authentication_enabled() const override;
     Result<std::string> authenticate(const http::Credentials& credentials) override;

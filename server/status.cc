@@ -2,9 +2,13 @@
 
 #include "server/modes_table.h"
 
+#include <fmt/chrono.h>
+
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <chrono>
+#include <ctime>
 #include <string_view>
 
 namespace nornic::server {
@@ -95,6 +99,7 @@ json::array regions_of(const modes::ClusterView& view) {
                          {"leader", or_null(r.leader)},
                          {"leader_address", or_null(r.leader_address)},
                          {"leader_bolt_address", or_null(r.leader_bolt_address)},
+                         {"leader_http_address", or_null(r.leader_http_address)},
                          {"lag_entries", or_unknown(r.lag_entries)},
                          {"lag_seconds", or_unknown(seconds(r.lag_ms))},
                          {"unacked_entries", or_unknown(r.unacked_entries)}};
@@ -201,6 +206,105 @@ http::Document ready(const Member& member) {
         out["reason"] = view.reason.empty() ? view.state : view.reason;
     }
     return document(able ? 200 : 503, out);
+}
+
+namespace {
+
+/// What both probes say of the member, and where the leader is, for whoever can go there.
+http::Document probe(const Member& member, const modes::ClusterView& view, bool yes, std::string_view as, std::string reason) {
+    json::object out{{"status", yes ? as : "unavailable"}, {"role", modes::to_string(view.role)}, {"state", view.state}};
+    if (!yes) {
+        out["reason"] = std::move(reason);
+    }
+    if (member.bus != nullptr) {
+        const modes::MemberView* leader = find(view, view.leader);
+        out["leader"] = or_null(view.leader);
+        out["leader_http_address"] = or_null(leader == nullptr ? std::string{} : leader->http_address);
+        out["leader_bolt_address"] = or_null(leader == nullptr ? std::string{} : leader->bolt_address);
+    }
+    return document(yes ? 200 : 503, out);
+}
+
+/// 2026-11-28T15:30:00.123Z
+std::string iso_time(std::int64_t wall_ns) {
+    constexpr std::int64_t kNanosPerMilli = 1'000'000;
+    const std::int64_t ms = wall_ns / kNanosPerMilli;
+    return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<std::time_t>(ms / 1000)), ms % 1000);
+}
+
+}  // namespace
+
+http::Document leader_probe(const Member& member) {
+    const modes::ClusterView view = member.replica.view();
+    const auto failure = member.replica.failure();
+    const bool full = member.replica.stats().disk_full;
+    const bool writes = view.is_leader() && view.accepts_writes && !failure && !full;
+    return probe(member,
+                 view,
+                 writes,
+                 "leader",
+                 failure             ? failure->message()
+                 : full              ? "the disk is full"
+                 : !view.is_leader() ? fmt::format("this member is a {}", modes::to_string(view.role))
+                                     : view.reason);
+}
+
+http::Document replica_probe(const Member& member) {
+    const modes::ClusterView view = member.replica.view();
+    const auto failure = member.replica.failure();
+    const bool data = !member.history.empty() && !member.replica.out_of_service() && !failure;
+    const bool beside = !view.is_leader();
+    return probe(member,
+                 view,
+                 data && beside && view.state == "ready",
+                 "replica",
+                 failure                  ? failure->message()
+                 : !beside                ? std::string{"this member leads"}
+                 : member.history.empty() ? std::string{"a witness holds no data"}
+                 : view.reason.empty()    ? view.state
+                                          : view.reason);
+}
+
+json::object leader_history(const Member& member) {
+    const modes::ClusterView view = member.replica.view();
+    const std::vector<modes::SeenLeaderChange> changes = member.replica.leader_changes();
+    json::object out{{"node_id", view.self},
+                     {"mode", view.mode},
+                     {"term", view.term.value},
+                     {"leader", or_null(view.leader)},
+                     {"since", nullptr},
+                     {"reason", nullptr}};
+    json::array all;
+    for (auto seen = changes.rbegin(); seen != changes.rend(); ++seen) {
+        const modes::LeaderChange& change = seen->change;
+        if (all.empty() && change.to == view.leader) {
+            out["since"] = iso_time(seen->wall_ns);
+            out["reason"] = change.reason;
+        }
+        all.push_back(json::object{{"at", iso_time(seen->wall_ns)},
+                                   {"term", change.term.value},
+                                   {"from", or_null(change.from)},
+                                   {"to", or_null(change.to)},
+                                   {"reason", change.reason}});
+    }
+    out["changes"] = std::move(all);
+    return out;
+}
+
+json::array info_peers(const Member& member) {
+    const modes::ClusterView view = member.replica.view();
+    json::array out;
+    for (const modes::MemberView& m : sorted_members(view)) {
+        std::string state{m.id == view.leader ? "leader" : modes::to_string(m.role)};
+        std::transform(state.begin(), state.end(), state.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+        out.push_back(json::object{{"id", m.id},
+                                   {"rpc_address", or_null(m.cluster_address)},
+                                   {"rest_address", or_null(m.http_address)},
+                                   {"bolt_address", or_null(m.bolt_address)},
+                                   {"state", state},
+                                   {"healthy", m.id == view.self || m.healthy}});
+    }
+    return out;
 }
 
 json::object cluster_status(const Member& member) {

@@ -16,7 +16,16 @@ http::Document health(const Member& member);
 /// 200 only if the member can do its role's work: a primary that takes writes, a standby that follows one.
 http::Document ready(const Member& member);
 
+/// 200 for the member that takes writes.
+http::Document leader_probe(const Member& member);
+/// 200 for one that serves reads beside it and has caught up.
+http::Document replica_probe(const Member& member);
+
 boost::json::object cluster_status(const Member& member);
+/// Who led when, and why that changed, as this member saw it since its start.
+boost::json::object leader_history(const Member& member);
+/// The members in the words of dbms.listServers.
+boost::json::array info_peers(const Member& member);
 boost::json::object replication_lag(const Member& member);
 boost::json::object wal_position(const Member& member);
 /// Of a member of a Raft group.

@@ -106,6 +106,12 @@ http::Document Witness::health() {
 http::Document Witness::ready() {
     return server::ready(member());
 }
+http::Document Witness::leader_probe() {
+    return server::leader_probe(member());
+}
+http::Document Witness::replica_probe() {
+    return server::replica_probe(member());
+}
 std::string Witness::metrics() {
     return metrics_.text();
 }

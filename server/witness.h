@@ -33,6 +33,8 @@ public:
     http::Document discovery(const std::string& host) override;
     http::Document health() override;
     http::Document ready() override;
+    http::Document leader_probe() override;
+    http::Document replica_probe() override;
     std::string metrics() override;
     [[nodiscard]] bool authentication_enabled() const override;
     /// It holds no users: the pair of NORNICDB_AUTH is its operator.

@@ -654,7 +654,8 @@ ClusterView HotStandby::view() const {
     view.details = {{"sync_mode", sync_mode},
                     {"fence_policy", policy},
                     {"sync_state", synced ? "synced" : degraded_ ? "degraded" : "catching_up"},
-                    {"auto_failover", settings_.auto_failover ? "true" : "false"}};
+                    {"auto_failover", settings_.auto_failover ? "true" : "false"},
+                    {"leader_silent_ms", fmt::format("{}", leads ? 0 : silent_ticks() * settings_.tick_ms)}};
     return view;
 }
 

@@ -17,6 +17,8 @@ public:
     }
     Document health() override { return {200, "{\"status\":\"ok\"}"}; }
     Document ready() override { return {503, "{\"status\":\"starting\"}"}; }
+    Document leader_probe() override { return {200, "{}"}; }
+    Document replica_probe() override { return {503, "{}"}; }
     std::string metrics() override { return "up 1\n"; }
     [[nodiscard]] bool authentication_enabled() const override { return true; }
     Result<std::string> authenticate(const Credentials& credentials) override {

@@ -19,6 +19,8 @@ public:
     MOCK_METHOD(Document, discovery, (const std::string&), (override));
     MOCK_METHOD(Document, health, (), (override));
     MOCK_METHOD(Document, ready, (), (override));
+    MOCK_METHOD(Document, leader_probe, (), (override));
+    MOCK_METHOD(Document, replica_probe, (), (override));
     MOCK_METHOD(std::string, metrics, (), (override));
     MOCK_METHOD(bool, authentication_enabled, (), (const, override));
     MOCK_METHOD(Result<std::string>, authenticate, (const Credentials&), (override));
