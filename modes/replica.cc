@@ -52,7 +52,8 @@ ReplicaImpl::ReplicaImpl(ReplicaParts parts, const ReplicaSettings& settings)
       log_{*parts_.log},
       bus_{parts_.bus},
       clock_{*parts_.clock},
-      log_view_{log_} {}
+      log_view_{log_},
+      traces_{parts_.tracer == nullptr ? nullptr : std::make_unique<EntryTraces>(*parts_.tracer)} {}
 
 ReplicaImpl::~ReplicaImpl() {
     stop();
@@ -289,7 +290,7 @@ void ReplicaImpl::stop() {
 
 // ---- What comes in ----
 
-void ReplicaImpl::commit(std::string write_set, std::optional<Term> began_in, CommitDone done) {
+void ReplicaImpl::commit(std::string write_set, std::optional<Term> began_in, const TraceContext& trace, CommitDone done) {
     MutexLock lock{mutex_};
     notice_pause();
     std::optional<Error> refusal;
@@ -308,6 +309,9 @@ void ReplicaImpl::commit(std::string write_set, std::optional<Term> began_in, Co
         hybrid_clock_.observe(strategy_->latest_time());
         if (auto offered = strategy_->propose(id, std::move(write_set), hybrid_clock_.next(wall_ms())); offered) {
             proposed_.emplace(id, std::move(done));
+            if (traces_) {
+                traces_->proposed(id, trace);
+            }
             after_input(Where::kCaller);
             return;
         } else {
@@ -477,6 +481,9 @@ void ReplicaImpl::message(const NodeName& from, Lane, std::shared_ptr<const Clus
     if (!halted()) {
         notice_pause();
         strategy_->now(hybrid_clock_.soonest(wall_ms()));
+        if (traces_) {
+            traces_->received(*message);
+        }
         strategy_->step(from, *message);
         after_input(Where::kBus);
     }
@@ -565,6 +572,9 @@ void ReplicaImpl::send_messages() {
         return;
     }
     std::vector<Outbound> said = strategy_->take_messages();
+    if (traces_) {
+        traces_->label(said);
+    }
     outbox_.insert(outbox_.end(), std::make_move_iterator(said.begin()), std::make_move_iterator(said.end()));
     flush_outbox();
 }

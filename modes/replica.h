@@ -13,6 +13,7 @@
 #include "engine/log.h"
 #include "engine/snapshot.h"
 #include "modes/strategy.h"
+#include "observability/trace.h"
 #include "transport/message_bus.h"
 
 #include <cstdint>
@@ -75,7 +76,11 @@ public:
     /// perhaps this one.
     /// `began_in`: the term() at which the transaction began. If leadership was lost meanwhile, others may have
     /// written what its locks did not see, and it is refused with kConflict.
-    virtual void commit(std::string write_set, std::optional<Term> began_in, CommitDone done) = 0;
+    /// `trace`: what it is part of; what the members do for it is shown there.
+    virtual void commit(std::string write_set, std::optional<Term> began_in, const TraceContext& trace, CommitDone done) = 0;
+    void commit(std::string write_set, std::optional<Term> began_in, CommitDone done) {
+        commit(std::move(write_set), began_in, TraceContext{}, std::move(done));
+    }
     /// The same, waiting here.
     Result<Committed> commit_and_wait(std::string write_set, std::optional<Term> began_in = std::nullopt);
     /// The term in which this member may write; 0 while it may not. Cheap.
@@ -160,6 +165,7 @@ struct ReplicaParts {
     engine::Log* log = nullptr;
     transport::MessageBus* bus = nullptr;  // nullptr: no peers
     Clock* clock = nullptr;
+    Tracer* tracer = nullptr;  // nullptr: nothing is traced
 };
 
 /// What `parts` points to must outlive it.

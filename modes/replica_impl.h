@@ -5,6 +5,7 @@
 
 #include "base/hybrid_clock.h"
 #include "base/mutex.h"
+#include "modes/entry_traces.h"
 #include "modes/replica.h"
 
 #include <atomic>
@@ -46,7 +47,7 @@ public:
     Result<> start() override;
     void leave(Deadline deadline) override;
     void stop() override;
-    void commit(std::string write_set, std::optional<Term> began_in, CommitDone done) override;
+    void commit(std::string write_set, std::optional<Term> began_in, const TraceContext& trace, CommitDone done) override;
     [[nodiscard]] Term term() const override { return Term{write_term_.load(std::memory_order_acquire)}; }
     void read_point(ReadConsistency level,
                     std::optional<LogIndex> bookmark,
@@ -193,6 +194,7 @@ private:
     std::unique_ptr<Strategy> strategy_;  // Called with mutex_ held.
     std::unique_ptr<SnapshotSender> sender_;
     std::unique_ptr<SnapshotReceiver> receiver_;
+    std::unique_ptr<EntryTraces> traces_;  // nullptr: nothing is traced. Called with mutex_ held.
 
     mutable Mutex mutex_;
     ConditionVariable changed_;

@@ -84,6 +84,10 @@ void ReplicaImpl::pump(Where where) {
         if (!has_entries) {
             continue;
         }
+        if (traces_) {
+            traces_->append_begins(ready.entries);
+            traces_->label(ready.messages_after_append);
+        }
         if (elsewhere) {
             run(completions, Where::kBus);
             auto shared = std::make_shared<Ready>(std::move(ready));
@@ -138,12 +142,18 @@ void ReplicaImpl::answer_ready(Ready& ready, Completions& completions) {
         if (!node.empty()) {
             waiting_[placed.index] = {placed.term, now, std::move(node.mapped())};
         }
+        if (traces_) {
+            traces_->placed(placed);
+        }
     }
     for (Refusal& refusal : ready.refused) {
         auto node = proposed_.extract(refusal.id);
         if (!node.empty()) {
             ++stats_.refused;
             completions.emplace_back([done = std::move(node.mapped()), error = refusal.error] { done(error); });
+        }
+        if (traces_) {
+            traces_->refused(refusal.id);
         }
     }
     for (const ReadPoint& point : ready.reads) {
@@ -359,6 +369,9 @@ Result<> ReplicaImpl::write(const Ready& ready) {
 
 void ReplicaImpl::written(Ready& ready, const Result<>& outcome, Completions& completions) {
     notice_pause();
+    if (traces_) {
+        traces_->append_ended(outcome.has_value(), Duration{static_cast<std::int64_t>(last_sync_ns_)});
+    }
     if (outcome) {
         if (ready.hard_state || !ready.entries.empty()) {
             ++stats_.batches;
@@ -466,8 +479,15 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
     if (!batch) {
         done = batch.error();
     } else {
+        const auto traced = traces_ ? traces_->among(batch.value()) : EntryTraces::Contexts{};
+        auto next_traced = traced.begin();
         mutex_.unlock();
         for (const Entry& entry : batch.value()) {
+            Span span;
+            if (next_traced != traced.end() && next_traced->first == entry.index) {
+                span = parts_.tracer->child("apply", (next_traced++)->second);
+                span.set("nornicdb.log.index", static_cast<std::int64_t>(entry.index.value));
+            }
             done = apply_entry(entry);
             if (!done) {
                 break;
