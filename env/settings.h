@@ -133,6 +133,7 @@ struct Settings {
     TlsSettings bolt_tls;
     TlsSettings http_tls;
     std::string follower_writes;
+    std::uint16_t follower_writes_port = 0;  // 0: the leader's advertised address is dialed
 
     std::uint64_t cache_bytes = 0;  // resolved; the default is a quarter of the machine's memory
     std::uint64_t query_memory_bytes_max = 0;

@@ -77,6 +77,13 @@ const std::vector<Row>& table() {
          choice_field(
              {"forward", "reject"}, false, [](Settings& s) -> auto& { return s.follower_writes; }),
          false},
+        {"NORNICDB_FOLLOWER_WRITES_PORT",
+         "0",
+         "General",
+         "Bolt port at which the leader is dialed for that, on the host of its cluster address; 0: the address that it shows to "
+         "clients. For members that reach each other under other names than clients do, as containers.",
+         Field{"a port, 0 to 65535", port_field([](Settings& s) -> auto& { return s.follower_writes_port; }).read},
+         false},
         // Logging
         {"NORNICDB_LOG_LEVEL",
          "info",

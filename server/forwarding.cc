@@ -88,13 +88,23 @@ bool ForwardingSession::taken_here(Needs needs) const {
 std::optional<std::string> ForwardingSession::member_for(Needs needs) const {
     const modes::ClusterView view = instance_.replica().view();
     std::string address;
+    std::string cluster_address;
     const auto primary = std::ranges::find(view.regions, true, &modes::RegionView::primary);
     const bool by_primary = needs == Needs::kSchemaWriter || instance_.settings().cluster.region_writes == "primary";
     if (by_primary && primary != view.regions.end() && !primary->self) {
         address = primary->leader_bolt_address;
+        cluster_address = primary->leader_address;
     } else if (view.leader != view.self) {
         const auto leader = std::ranges::find(view.members, view.leader, &modes::MemberView::id);
-        address = leader == view.members.end() ? std::string{} : leader->bolt_address;
+        if (leader != view.members.end()) {
+            address = leader->bolt_address;
+            cluster_address = leader->cluster_address;
+        }
+    }
+    const std::uint16_t port = instance_.settings().follower_writes_port;
+    if (const auto at = env::parse_host_port(cluster_address); at && port != 0 && !address.empty()) {
+        address = at->first.find(':') == std::string::npos ? fmt::format("{}:{}", at->first, port)
+                                                           : fmt::format("[{}]:{}", at->first, port);
     }
     return address.empty() ? std::nullopt : std::optional{std::move(address)};
 }

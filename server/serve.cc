@@ -339,6 +339,8 @@ int serve(const env::Loaded& loaded) {
     log::configure(level_of(settings.log_level),
                    settings.log_format == "json" ? log::Format::kJson : log::Format::kText);
     std::signal(SIGPIPE, SIG_IGN);
+    // As the first process of a container it inherits orphans; ignored, they leave no zombies. It starts no process itself.
+    std::signal(SIGCHLD, SIG_IGN);
     // Blocked before any thread starts, so that this one alone gets them.
     sigset_t signals;
     sigemptyset(&signals);

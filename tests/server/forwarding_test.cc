@@ -71,7 +71,7 @@ protected:
     void start(std::size_t index, const std::string& follower_writes) {
         std::string peers;
         for (std::size_t i = 0; i < kMembers; ++i) {
-            peers += fmt::format("{}node-{}:127.0.0.1:{}", peers.empty() ? "" : ",", i, ports_[i]);
+            peers += fmt::format("{}node-{}:{}:{}", peers.empty() ? "" : ",", i, host(i), ports_[i]);
         }
         env::Source source;
         source.environment = {{"NORNICDB_DATA_DIR", directory_ / std::to_string(index)},
@@ -79,7 +79,8 @@ protected:
                               {"NORNICDB_FOLLOWER_WRITES", follower_writes},
                               {"NORNICDB_CLUSTER_MODE", "raft"},
                               {"NORNICDB_CLUSTER_NODE_ID", fmt::format("node-{}", index)},
-                              {"NORNICDB_CLUSTER_BIND_ADDR", fmt::format("127.0.0.1:{}", ports_[index])},
+                              {"NORNICDB_FOLLOWER_WRITES_PORT", shown_elsewhere_ ? std::to_string(ports_[kMembers]) : "0"},
+                              {"NORNICDB_CLUSTER_BIND_ADDR", fmt::format("{}:{}", host(index), ports_[index])},
                               {"NORNICDB_CLUSTER_RAFT_PEERS", peers},
                               {"NORNICDB_CLUSTER_RAFT_BOOTSTRAP", index == 0 ? "true" : "false"},
                               {"NORNICDB_CLUSTER_RAFT_ELECTION_TIMEOUT", "300ms"},
@@ -95,12 +96,14 @@ protected:
         one.backend = std::make_unique<BoltBackend>(instance);
         one.member.http = std::make_unique<HttpBackend>(instance);
         bolt::Settings settings;
-        settings.port = ports_[kMembers + index];
+        settings.address = host(index);
+        settings.port = ports_[shown_elsewhere_ ? kMembers : kMembers + index];
         settings.blocking_scope = &instance.pool();
         auto bolt = bolt::Server::start(instance.pool().io(), settings, *one.backend);
         ASSERT_TRUE(bolt) << bolt.error().message();
         one.bolt = std::move(bolt).value();
-        const auto started = instance.start(fmt::format("127.0.0.1:{}", settings.port), "127.0.0.1:1");
+        const auto started =
+            instance.start(shown_elsewhere_ ? "clients.invalid:1" : fmt::format("127.0.0.1:{}", settings.port), "127.0.0.1:1");
         ASSERT_TRUE(started) << started.error().message();
         instance.set_bolt_server(one.bolt.get());
         instance.pool().start();
@@ -165,6 +168,13 @@ protected:
     }
     std::string metrics(Listening& one) const { return one.member.instance->metrics().text(); }
 
+    [[nodiscard]] std::string host(std::size_t index) const {
+        return fmt::format("127.0.0.{}", shown_elsewhere_ ? index + 1 : 1);
+    }
+
+    /// As containers are: each on a host of its own with the same ports, while clients know them by addresses that
+    /// members cannot reach.
+    bool shown_elsewhere_ = false;
     std::filesystem::path directory_;
     std::vector<std::uint16_t> ports_;
     std::array<Listening, kMembers> members_;
@@ -195,6 +205,15 @@ TEST_F(ForwardingTest, AWriteOnAFollowerRunsAtTheLeaderAndTheNextReadOnTheConnec
     }
     EXPECT_EQ(count_at(*leader(), "P"), 30);
     EXPECT_NE(metrics(follower()).find("nornicdb_forwarded_statements_total{outcome=\"done\"} 30"), std::string::npos);
+}
+
+TEST_F(ForwardingTest, AMemberThatShowsClientsAnAddressOfTheirsIsReachedAtThatOfItsCluster) {
+    shown_elsewhere_ = true;
+    form();
+    connect(follower());
+    const auto written = run("CREATE (:P) RETURN 1");
+    ASSERT_TRUE(written) << written.error().message();
+    EXPECT_EQ(count_at(*leader(), "P"), 1);
 }
 
 TEST_F(ForwardingTest, AnExplicitTransactionIsTheLeadersFromItsBeginOn) {
