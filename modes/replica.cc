@@ -22,6 +22,14 @@ Error stopping_error() {
     return Error{ErrorCode::kStopping, "the server is stopping"};
 }
 
+Error not_acknowledged(ReadConsistency level, std::string_view why) {
+    return Error{ErrorCode::kUnknownCommit,
+                 fmt::format("the transaction was committed as this cluster's mode promises, but {} before as many members were known to hold "
+                             "it as consistency {} asks for",
+                             why,
+                             to_string(level))};
+}
+
 }  // namespace
 
 Result<Term> LogView::term_at(LogIndex index) {
@@ -204,6 +212,7 @@ void ReplicaImpl::leave(Deadline deadline) {
         return;
     }
     leaving_ = true;
+    leave_by_ = deadline;
     strategy_->leave();
     after_input(Where::kCaller);
     while (!halted() && !strategy_->left() && clock_.now() < deadline && settings_.own_threads) {
@@ -270,6 +279,10 @@ void ReplicaImpl::stop() {
             completions.emplace_back([done = std::move(asked.done), error] { done(error); });
         }
         commands_.clear();
+        for (Acknowledging& waiter : acknowledging_) {
+            completions.emplace_back([waiter = std::move(waiter)] { waiter.done(not_acknowledged(waiter.level, "the server stopped")); });
+        }
+        acknowledging_.clear();
         // What never left the strategy was not logged; what is in the log may yet be committed by a peer.
         for (auto& [id, waiter] : proposed_) {
             completions.emplace_back([done = std::move(waiter), error] { done(error); });
@@ -409,6 +422,29 @@ std::optional<Term> ReplicaImpl::term_at(LogIndex index) {
     }
     const auto term = log_.term_at(index);
     return term ? std::optional{term.value()} : std::nullopt;
+}
+
+Result<> ReplicaImpl::expect(ReadConsistency level) {
+    const MutexLock lock{mutex_};
+    if (halted()) {
+        return stopping_error();
+    }
+    return strategy_->expect(level);
+}
+
+void ReplicaImpl::await_acknowledged(ReadConsistency level,
+                                     LogIndex index,
+                                     Deadline deadline,
+                                     std::function<void(Result<>)> done) {
+    MutexLock lock{mutex_};
+    if (!halted() && strategy_->acknowledged(level) < index) {
+        // Told when a peer says how far it is; the rest is watched at each tick.
+        acknowledging_.push_back({level, index, deadline, std::move(done)});
+        return;
+    }
+    const bool given_up = halted();
+    lock.unlock();
+    done(given_up ? Result<>{not_acknowledged(level, "the server stopped")} : success());
 }
 
 void ReplicaImpl::command(const Command& command,
@@ -623,6 +659,20 @@ void ReplicaImpl::watch_waiters(Completions& completions) {
             });
         return true;
     });
+    // A process that ends answers before its sockets close: a driver that gets no answer to COMMIT may run it again.
+    const bool last_call = leave_by_ && now >= *leave_by_;
+    release_acknowledged(completions);
+    const bool lost = !acknowledging_.empty() && strategy_->write_term().value == 0;
+    std::erase_if(acknowledging_, [&](Acknowledging& waiter) {
+        if (waiter.deadline > now && !lost && !last_call) {
+            static_cast<void>(strategy_->expect(waiter.level));  // it is waited for, whoever is there
+            return false;
+        }
+        completions.emplace_back([waiter = std::move(waiter), lost] {
+            waiter.done(not_acknowledged(waiter.level, lost ? "this member stopped taking writes" : "the time was over"));
+        });
+        return true;
+    });
     std::erase_if(asked_reads_, [&](auto& asked) {
         if (asked.second.deadline > now) {
             return false;
@@ -649,7 +699,7 @@ void ReplicaImpl::watch_waiters(Completions& completions) {
     }
     const Duration patience = now - led_at_ < kUnknownAfterLost ? kUnknownAfter : kUnknownAfterLost;
     std::erase_if(waiting_, [&](auto& waiting) {
-        if (now - waiting.second.since < patience) {
+        if (!last_call && now - waiting.second.since < patience) {
             return false;
         }
         completions.emplace_back([done = std::move(waiting.second.done)] {

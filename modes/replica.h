@@ -81,6 +81,12 @@ public:
     void commit(std::string write_set, std::optional<Term> began_in, CommitDone done) {
         commit(std::move(write_set), began_in, TraceContext{}, std::move(done));
     }
+    /// Before a commit whose client waits for more than the mode promises. kDatabaseUnavailable: those who would have to hold it
+    /// are not there; nothing was logged.
+    virtual Result<> expect(ReadConsistency level) = 0;
+    /// Done once so many members hold the log up to `index`, which is committed, as a write of this level waits for.
+    /// kUnknownCommit at the deadline, and once this member takes no writes any more: who has it besides is not known then.
+    virtual void await_acknowledged(ReadConsistency level, LogIndex index, Deadline deadline, std::function<void(Result<>)> done) = 0;
     /// The same, waiting here.
     Result<Committed> commit_and_wait(std::string write_set, std::optional<Term> began_in = std::nullopt);
     /// The term in which this member may write; 0 while it may not. Cheap.

@@ -58,6 +58,8 @@ public:
                       Deadline deadline,
                       std::function<void(Result<LogIndex>)> done) override;
     std::optional<Term> term_at(LogIndex index) override;
+    Result<> expect(ReadConsistency level) override;
+    void await_acknowledged(ReadConsistency level, LogIndex index, Deadline deadline, std::function<void(Result<>)> done) override;
     void command(const Command& command, Deadline deadline, std::function<void(Result<std::string>)> done) override;
     [[nodiscard]] LogIndex committed() const override;
     [[nodiscard]] ClusterView view() const override;
@@ -84,6 +86,12 @@ private:
         std::optional<LogIndex> bookmark;
         Deadline deadline;
         std::function<void(Result<LogIndex>)> done;
+    };
+    struct Acknowledging {
+        ReadConsistency level;
+        LogIndex index;
+        Deadline deadline;
+        std::function<void(Result<>)> done;
     };
     struct AskedCommand {
         Deadline deadline;
@@ -163,6 +171,7 @@ private:
     void run(Completions& completions, Where where) REQUIRES(mutex_);
     void fail_for_good(const Error& error, Completions& completions) REQUIRES(mutex_);
     void release_readers(Completions& completions) REQUIRES(mutex_);
+    void release_acknowledged(Completions& completions) REQUIRES(mutex_);
     void shorten_log() REQUIRES(mutex_);
     void shorten_log_without_state() REQUIRES(mutex_);
     void cut_log(LogIndex first_kept) REQUIRES(mutex_);
@@ -205,6 +214,7 @@ private:
     ConditionVariable gathered_;
     bool stopping_ GUARDED_BY(mutex_) = false;
     bool leaving_ GUARDED_BY(mutex_) = false;
+    std::optional<Deadline> leave_by_ GUARDED_BY(mutex_);  // what has no outcome then is answered as unknown
     bool stalled_ GUARDED_BY(mutex_) = false;  // the strategy was told of a hanging sync
     std::optional<Error> failure_ GUARDED_BY(mutex_);
     std::uint64_t next_id_ GUARDED_BY(mutex_) = 1;
@@ -214,6 +224,7 @@ private:
     std::deque<Entry> unapplied_ GUARDED_BY(mutex_);  // persisted, in index order; older ones are in the log
     std::vector<Reader> readers_ GUARDED_BY(mutex_);
     std::map<ReadId, AskedRead> asked_reads_ GUARDED_BY(mutex_);
+    std::vector<Acknowledging> acknowledging_ GUARDED_BY(mutex_);  // committed; others are to hold it, too
     std::map<std::uint64_t, AskedCommand> commands_ GUARDED_BY(mutex_);
     std::optional<Install> install_ GUARDED_BY(mutex_);
     std::pair<NodeName, Term> snapshot_source_ GUARDED_BY(mutex_);  // whose snapshot is being received

@@ -168,6 +168,7 @@ void ReplicaImpl::answer_ready(Ready& ready, Completions& completions) {
     if (!ready.reads.empty()) {
         release_readers(completions);
     }
+    release_acknowledged(completions);
     for (RefusedRead& refused : ready.refused_reads) {
         auto node = asked_reads_.extract(refused.id);
         if (!node.empty()) {
@@ -442,6 +443,10 @@ void ReplicaImpl::fail_for_good(const Error& error, Completions& completions) {
         completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
     }
     waiting_.clear();
+    for (Acknowledging& waiter : acknowledging_) {
+        completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
+    }
+    acknowledging_.clear();
     const Error refused{ErrorCode::kDatabaseUnavailable, "this member takes no writes since " + error.message()};
     for (auto& [id, waiter] : proposed_) {
         completions.emplace_back([done = std::move(waiter), refused] { done(refused); });
@@ -550,6 +555,16 @@ void ReplicaImpl::release_readers(Completions& completions) {
             return false;
         }
         completions.emplace_back([done = std::move(reader.done), applied] { done(applied); });
+        return true;
+    });
+}
+
+void ReplicaImpl::release_acknowledged(Completions& completions) {
+    std::erase_if(acknowledging_, [&](Acknowledging& waiter) {
+        if (strategy_->acknowledged(waiter.level) < waiter.index) {
+            return false;
+        }
+        completions.emplace_back([done = std::move(waiter.done)] { done(success()); });
         return true;
     });
 }

@@ -47,4 +47,20 @@ std::string_view to_string(Role role) noexcept {
     return "unknown";
 }
 
+std::string_view to_string(ReadConsistency level) noexcept {
+    switch (level) {
+        case ReadConsistency::kOne:
+            return "ONE";
+        case ReadConsistency::kLocalOne:
+            return "LOCAL_ONE";
+        case ReadConsistency::kQuorum:
+            return "QUORUM";
+        case ReadConsistency::kLocalQuorum:
+            return "LOCAL_QUORUM";
+        case ReadConsistency::kAll:
+            return "ALL";
+    }
+    return "unknown";
+}
+
 }  // namespace nornic::modes

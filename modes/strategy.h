@@ -32,8 +32,10 @@ struct Outbound {
     std::shared_ptr<const ClusterMessage> message;
 };
 
-/// How fresh a read must be (the spec's consistency levels).
+/// How fresh a read must be, and how many must hold a write before it is acknowledged (the spec's consistency levels).
 enum class ReadConsistency : std::uint8_t { kOne, kLocalOne, kQuorum, kLocalQuorum, kAll };
+/// "LOCAL_QUORUM", as settings and clients write it.
+std::string_view to_string(ReadConsistency level) noexcept;
 
 /// Answers read(): once the applied index reaches `index`, a local read is as fresh as was asked.
 struct ReadPoint {
@@ -264,6 +266,13 @@ public:
 
     /// Asks from which log index on a local read is as fresh as `level` promises.
     virtual Result<> read(ReadId id, ReadConsistency level) = 0;
+
+    /// A write of this level is about to be offered, or is waited for. kDatabaseUnavailable: those who would have to hold it are
+    /// not there.
+    virtual Result<> expect(ReadConsistency /*level*/) { return success(); }
+    /// Up to where so many hold the log on disk as a write of this level waits for, as far as is known here. What the mode
+    /// itself promises of a committed entry is enough for the levels that ask no more.
+    [[nodiscard]] virtual LogIndex acknowledged(ReadConsistency /*level*/) const { return committed(); }
 
     /// What an operator wants. kUnsupported where the mode has no such thing; other refusals may come at once, too.
     virtual Result<> command(std::uint64_t, const Command&) {

@@ -197,6 +197,9 @@ Ready HotStandby::take_ready() {
         out.committed = std::min({committed_, persisted_, *out.rewind_to});
         return out;
     }
+    if (!held_reads_.empty()) {
+        release_held_reads();
+    }
     if (state_ == State::kPrimary && !ready_.entries.empty()) {
         ship(last_, ready_.messages_after_append);
     }
@@ -502,8 +505,51 @@ Result<> HotStandby::read(ReadId id, ReadConsistency level) {
         }
     }
     // What earlier primaries acknowledged is committed here only with this epoch's first entry.
-    ready_.reads.push_back({id, local ? applied_ : std::max(committed_, LogIndex{epoch_begins_.value - 1})});
+    const LogIndex newest = local ? applied_ : std::max(committed_, LogIndex{epoch_begins_.value - 1});
+    if (level != ReadConsistency::kAll) {
+        ready_.reads.push_back({id, newest});
+        return success();
+    }
+    NORNIC_TRY(standby_is_there(level));
+    persist_wanted_tick_ = tick_;
+    held_reads_.push_back({id, newest});
     return success();
+}
+
+Result<> HotStandby::standby_is_there(ReadConsistency level) const {
+    if (peer_.up && !peer_.foreign && tick_ - peer_.heard_tick < settings_.degrade_ticks) {
+        return success();
+    }
+    return fail(ErrorCode::kDatabaseUnavailable,
+                fmt::format("consistency {} takes both members, and the standby is not connected or does not answer; nothing was written",
+                            to_string(level)));
+}
+
+Result<> HotStandby::expect(ReadConsistency level) {
+    if (level == ReadConsistency::kOne || level == ReadConsistency::kLocalOne || state_ != State::kPrimary) {
+        return success();
+    }
+    persist_wanted_tick_ = tick_;
+    return standby_is_there(level);
+}
+
+/// Of two members both are a majority.
+LogIndex HotStandby::acknowledged(ReadConsistency level) const {
+    const bool both = level != ReadConsistency::kOne && level != ReadConsistency::kLocalOne;
+    return both ? std::min(persisted_, peer_.persisted) : committed_;
+}
+
+void HotStandby::release_held_reads() {
+    for (const ReadPoint& read : std::exchange(held_reads_, {})) {
+        if (state_ != State::kPrimary) {
+            ready_.refused_reads.push_back({read.id, Error{ErrorCode::kDatabaseUnavailable, "this member is no primary any more; ask again"}});
+        } else if (read.index <= std::min(persisted_, peer_.persisted)) {
+            ready_.reads.push_back(read);
+        } else {
+            persist_wanted_tick_ = tick_;
+            held_reads_.push_back(read);
+        }
+    }
 }
 
 Term HotStandby::write_term() const {

@@ -25,6 +25,8 @@ public:
     void step(const NodeName& from, const ClusterMessage& message) override;
     Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override;
     Result<> read(ReadId id, ReadConsistency level) override;
+    Result<> expect(ReadConsistency level) override;
+    [[nodiscard]] LogIndex acknowledged(ReadConsistency level) const override;
     Result<> command(std::uint64_t id, const Command& command) override;
     std::vector<CommandAnswer> take_answers() override { return std::exchange(answers_, {}); }
     void leave() override;
@@ -160,6 +162,9 @@ private:
     [[nodiscard]] bool note_delivered() const;
     [[nodiscard]] bool lease_holds() const;
     [[nodiscard]] Result<> may_write() const;
+    /// Why the standby cannot confirm what is asked of it.
+    [[nodiscard]] Result<> standby_is_there(ReadConsistency level) const;
+    void release_held_reads();
 
     // standby.cc
     void on_batch(const NodeName& from, const transport::WALBatch& m);
@@ -222,6 +227,8 @@ private:
     std::deque<std::pair<std::uint64_t, std::uint64_t>> sent_;  // heartbeat sequence and its tick
     std::uint64_t lease_tick_ = 0;  // when the newest answered heartbeat was sent
     bool lease_lost_ = false;
+    std::uint64_t persist_wanted_tick_ = 0;  // when somebody last waited for what the standby has on disk; 0: never
+    std::vector<ReadPoint> held_reads_;      // of level ALL, until it has
     std::optional<transport::Fence> hand_over_;  // a planned Fence that is being carried out
     NodeName hand_over_to_;
     std::uint64_t hand_over_tick_ = 0;

@@ -114,7 +114,9 @@ std::optional<ClusterMessage> HotStandby::make_batch(LogIndex limit) {
     m.set_previous_index(previous.value);
     m.set_previous_epoch(previous_epoch.value);
     m.set_commit_index(committed_.value);
-    m.set_acknowledge_persisted(settings_.sync_mode == SyncMode::kSync);
+    // Somebody waits for what the standby has on disk, or did a moment ago and may again.
+    const bool wanted = persist_wanted_tick_ != 0 && tick_ - persist_wanted_tick_ < settings_.heartbeat_ticks;
+    m.set_acknowledge_persisted(settings_.sync_mode == SyncMode::kSync || wanted);
     if (first > limit) {
         for (const EpochTable::Row& row : epochs_.rows()) {
             auto& start = *m.add_epochs();

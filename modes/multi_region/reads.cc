@@ -1,9 +1,11 @@
-// QUORUM and ALL where there are several regions: a read waits until it has what so many regions acknowledged before it began.
+// QUORUM and ALL where there are several regions: a read waits until it has what so many regions acknowledged before it began,
+// a write until so many have it.
 #include "modes/multi_region/strategy.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 namespace nornic::modes {
 namespace {
@@ -11,37 +13,70 @@ constexpr std::size_t kCrossReadsMax = 4096;
 constexpr std::uint64_t kForgetTicks = 6000;  // the driver gave it up long ago
 }  // namespace
 
+/// Of other regions, so that with this one they are as many as the level takes.
+std::size_t MultiRegion::others_needed(ReadConsistency level) const {
+    const auto regions = static_cast<std::size_t>(std::ranges::count(state_->regions, false, &engine::RegionRow::dropped));
+    return level == ReadConsistency::kAll ? regions - 1 : regions / 2;
+}
+
+/// The leaders of the other regions, which are enough.
+Result<std::vector<const MultiRegion::Peer*>> MultiRegion::leaders_for(ReadConsistency level) const {
+    std::vector<const Peer*> leaders;
+    for (const auto& row : state_->regions) {
+        if (row.number == state_->self || row.dropped) {
+            continue;
+        }
+        if (const Peer* leader = leader_of(row.name)) {
+            leaders.push_back(leader);
+        }
+    }
+    if (leaders.size() < others_needed(level)) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    fmt::format("consistency {} takes {} of {} regions, and the leaders of {} others are connected",
+                                to_string(level),
+                                others_needed(level) + 1,
+                                std::ranges::count(state_->regions, false, &engine::RegionRow::dropped),
+                                leaders.size()));
+    }
+    return leaders;
+}
+
+Result<> MultiRegion::expect(ReadConsistency level) {
+    if ((level == ReadConsistency::kQuorum || level == ReadConsistency::kAll) && formed()) {
+        NORNIC_TRY(leaders_for(level));
+    }
+    return local_->expect(level);
+}
+
+/// A region has what a majority of its members have on disk.
+LogIndex MultiRegion::acknowledged(ReadConsistency level) const {
+    const LogIndex here = local_->acknowledged(level);
+    if ((level != ReadConsistency::kQuorum && level != ReadConsistency::kAll) || !formed() || others_needed(level) == 0) {
+        return here;
+    }
+    std::vector<LogIndex> others;
+    for (const auto& row : state_->regions) {
+        if (row.number != state_->self && !row.dropped) {
+            const auto out = outbound_.find(row.number);
+            others.push_back(out == outbound_.end() ? LogIndex{0} : out->second.durable);
+        }
+    }
+    std::ranges::sort(others, std::ranges::greater{});
+    return std::min(here, others[others_needed(level) - 1]);
+}
+
 Result<> MultiRegion::read(ReadId id, ReadConsistency level) {
     const bool crosses = (level == ReadConsistency::kQuorum || level == ReadConsistency::kAll) && formed();
     if (!crosses) {
         return local_->read(id, level == ReadConsistency::kLocalQuorum ? ReadConsistency::kQuorum : level);
     }
-    std::vector<const Peer*> leaders;
-    std::size_t regions = 1;
-    for (const auto& row : state_->regions) {
-        if (row.number == state_->self || row.dropped) {
-            continue;
-        }
-        ++regions;
-        if (const Peer* leader = leader_of(row.name)) {
-            leaders.push_back(leader);
-        }
-    }
-    const std::size_t needed = level == ReadConsistency::kAll ? regions - 1 : regions / 2;
-    if (leaders.size() < needed) {
-        return fail(ErrorCode::kDatabaseUnavailable,
-                    fmt::format("consistency {} takes {} of {} regions, and the leaders of {} others are connected",
-                                level == ReadConsistency::kAll ? "ALL" : "QUORUM",
-                                needed + 1,
-                                regions,
-                                leaders.size()));
-    }
+    NORNIC_TRY(const std::vector<const Peer*> leaders, leaders_for(level));
     if (cross_reads_.size() >= kCrossReadsMax) {
         return fail(ErrorCode::kBusy, "too many reads across regions are under way");
     }
     NORNIC_TRY(local_->read(id, level));
     CrossRead read;
-    read.needed = needed;
+    read.needed = others_needed(level);
     read.asked_tick = tick_;
     cross_reads_.emplace(id, std::move(read));
     for (const Peer* leader : leaders) {

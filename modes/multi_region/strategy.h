@@ -35,6 +35,8 @@ public:
     void step(const NodeName& from, const ClusterMessage& message) override;
     Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override;
     Result<> read(ReadId id, ReadConsistency level) override;
+    Result<> expect(ReadConsistency level) override;
+    [[nodiscard]] LogIndex acknowledged(ReadConsistency level) const override;
     Result<> command(std::uint64_t id, const Command& command) override;
     std::vector<CommandAnswer> take_answers() override;
     void leave() override { local_->leave(); }
@@ -218,6 +220,8 @@ private:
     [[nodiscard]] bool awaits_first_seed() const;
 
     // reads.cc
+    [[nodiscard]] std::size_t others_needed(ReadConsistency level) const;
+    [[nodiscard]] Result<std::vector<const Peer*>> leaders_for(ReadConsistency level) const;
     void answer_read(const Asked& asked, std::optional<LogIndex> index);
     void on_read_request(const NodeName& from, const transport::RegionReadRequest& request);
     void on_read_response(const NodeName& from, const transport::RegionReadResponse& response);

@@ -118,6 +118,7 @@ struct Writer {
     }
     void operator()(const raft::ReadIndexRequest& m) const {
         to.mutable_read_index_request()->set_context(m.context);
+        to.mutable_read_index_request()->set_everyone(m.everyone);
         to.mutable_read_index_request()->set_directory(directory);
     }
     void operator()(const raft::ReadIndexResponse& m) const {
@@ -279,7 +280,7 @@ raft::Body take(const wire::TimeoutNow& m, Reader& in) {
 }
 
 raft::Body take(const wire::ReadIndexRequest& m, Reader&) {
-    return raft::ReadIndexRequest{m.context()};
+    return raft::ReadIndexRequest{m.context(), m.everyone()};
 }
 
 raft::Body take(const wire::ReadIndexResponse& m, Reader& in) {

@@ -496,10 +496,24 @@ Result<> Raft::read(ReadId id, ReadConsistency level) {
         reads_.push_back({id, core_.applied_index()});
         return success();
     }
-    if (auto asked = core_.read_index(id); !asked) {
+    const auto held_by = level == ReadConsistency::kAll ? raft::HeldBy::kEveryone : raft::HeldBy::kMajority;
+    if (auto asked = core_.read_index(id, held_by); !asked) {
         return with_hint(asked.error());
     }
     return success();
+}
+
+Result<> Raft::expect(ReadConsistency level) {
+    const NodeName missing = level == ReadConsistency::kAll ? core_.missing_member() : NodeName{};
+    return missing.empty() ? Result<>{success()}
+                           : fail(ErrorCode::kDatabaseUnavailable,
+                                  fmt::format("consistency ALL takes all {} members, and '{}' has not been heard lately; nothing was written",
+                                              core_.configuration().members.size(),
+                                              missing));
+}
+
+LogIndex Raft::acknowledged(ReadConsistency level) const {
+    return level == ReadConsistency::kAll ? core_.held_by_everyone() : core_.committed();
 }
 
 std::unique_ptr<Strategy> make_raft(const StrategyStart& start, const RaftSettings& settings) {

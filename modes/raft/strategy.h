@@ -41,6 +41,8 @@ public:
     void step(const NodeName& from, const ClusterMessage& message) override;
     Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override;
     Result<> read(ReadId id, ReadConsistency level) override;
+    Result<> expect(ReadConsistency level) override;
+    [[nodiscard]] LogIndex acknowledged(ReadConsistency level) const override;
     Result<> command(std::uint64_t id, const Command& command) override;
     std::vector<CommandAnswer> take_answers() override { return std::exchange(answers_, {}); }
     void leave() override;

@@ -459,6 +459,7 @@ void Core::persisted() {
     if (role_ == Role::kLeader) {
         advance_commit();
         replicate_all(log_.persisted(), messages_);
+        release_held_reads();
     } else if (acknowledge_due_ && !hard_state_pending()) {
         acknowledge();
     }

@@ -58,6 +58,8 @@ struct RefusedRead {
     ReadId id;
     Error error;
 };
+/// Who must hold what a linearizable read sees: those that made it committed, or all members.
+enum class HeldBy : std::uint8_t { kMajority, kEveryone };
 struct ChangeOutcome {
     std::uint64_t id = 0;
     Result<std::string> outcome = std::string{};
@@ -111,7 +113,7 @@ public:
     /// kNotLeader, kBusy, kReadOnly: nothing was logged. Else its place; the term is term().
     Result<LogIndex> propose(EntryKind kind, std::string payload, std::uint64_t hybrid_time);
     /// Linearizable: a leader confirms by a heartbeat round that began after the question (thesis 6.4), a follower asks it.
-    Result<> read_index(ReadId id);
+    Result<> read_index(ReadId id, HeldBy held_by = HeldBy::kMajority);
     /// Group of one or more as the first configuration. kAlreadyExists if there is one.
     Result<> bootstrap(Configuration configuration);
     /// There is a group already: wait to be added. Nothing once this member was elected.
@@ -180,6 +182,10 @@ public:
     /// As leader: within an election time-out.
     [[nodiscard]] bool is_heard(const NodeName& peer) const;
     [[nodiscard]] bool has_reachable_majority() const;
+    /// As leader: all members have the log on disk up to here.
+    [[nodiscard]] LogIndex held_by_everyone() const;
+    /// As leader: one that must be waited for until all hold anything, as it has not been heard; empty: there is none.
+    [[nodiscard]] NodeName missing_member() const;
     [[nodiscard]] bool needs_snapshot() const { return needs_snapshot_; }
     [[nodiscard]] DirectoryId directory() const noexcept { return hard_.directory; }
     /// Its directory id is new and not on disk yet: it may say nothing that counts.
@@ -214,6 +220,11 @@ private:
         std::uint64_t context = 0;
         LogIndex index;
         std::uint64_t round = 0;
+        HeldBy held_by = HeldBy::kMajority;
+    };
+    struct AskedRead {
+        ReadId id;
+        HeldBy held_by = HeldBy::kMajority;
     };
 
     // core.cc
@@ -281,6 +292,9 @@ private:
     void ask_leader_again();
     void start_read_round();
     void release_reads();
+    void answer_read(const WaitingRead& read);
+    /// Of those that everyone must hold, the ones that everyone does.
+    void release_held_reads();
     void refuse_reads(const Error& error);
 
     // membership.cc
@@ -343,7 +357,8 @@ private:
     std::map<NodeName, std::uint64_t> answered_round_;
     std::uint64_t heartbeat_tick_ = 0;
     std::deque<WaitingRead> reads_;
-    std::map<std::uint64_t, ReadId> asked_leader_;  // as follower: context of each read that the leader was asked
+    std::deque<WaitingRead> held_reads_;  // confirmed, and not held by everyone yet
+    std::map<std::uint64_t, AskedRead> asked_leader_;  // as follower: by the context of each read that the leader was asked
     std::uint64_t next_context_ = 0;
     std::uint64_t asked_tick_ = 0;
     std::optional<Transfer> transfer_;

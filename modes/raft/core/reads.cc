@@ -5,13 +5,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+
+#include <algorithm>
 
 namespace nornic::raft {
 
-Result<> Core::read_index(ReadId id) {
+Result<> Core::read_index(ReadId id, HeldBy held_by) {
     if (role_ == Role::kLeader) {
+        const NodeName missing = held_by == HeldBy::kEveryone ? missing_member() : NodeName{};
+        if (!missing.empty()) {
+            return fail(ErrorCode::kDatabaseUnavailable,
+                        fmt::format("consistency ALL takes all {} members, and '{}' has not been heard lately",
+                                    configuration().members.size(),
+                                    missing));
+        }
         // Before this term's first entry is committed, the commit index may be behind (practice A5).
-        reads_.push_back({id, {}, 0, std::max(committed_, term_begins_), round_ + 1});
+        reads_.push_back({id, {}, 0, std::max(committed_, term_begins_), round_ + 1, held_by});
         start_read_round();
         return success();
     }
@@ -19,23 +29,33 @@ Result<> Core::read_index(ReadId id) {
         return fail(ErrorCode::kDatabaseUnavailable, "no leader is known: " + why_no_leader());
     }
     const std::uint64_t context = next_context_++;
-    asked_leader_.emplace(context, id);
+    asked_leader_.emplace(context, AskedRead{id, held_by});
     asked_tick_ = tick_;
-    say(leader_, Lane::kControl, ReadIndexRequest{context});
+    say(leader_, Lane::kControl, ReadIndexRequest{context, held_by == HeldBy::kEveryone});
     return success();
 }
 
 void Core::on_read_request(const NodeName& from, const ReadIndexRequest& m) {
     // One that was taken out is sent no more entries and would wait in vain until it has applied them.
-    if (role_ != Role::kLeader || configuration().find(from) == nullptr) {
+    if (role_ != Role::kLeader || configuration().find(from) == nullptr || (m.everyone && !missing_member().empty())) {
         say(from, Lane::kControl, ReadIndexResponse{m.context, false, {}});
         return;
     }
     constexpr std::size_t kReadsMax = 65536;
-    if (reads_.size() >= kReadsMax) {
+    if (reads_.size() >= kReadsMax || held_reads_.size() >= kReadsMax) {
         return;  // it asks again
     }
-    reads_.push_back({{}, from, m.context, std::max(committed_, term_begins_), round_ + 1});
+    if (m.everyone && std::ranges::any_of(held_reads_, [&](const WaitingRead& read) {
+            return read.from == from && read.context == m.context;
+        })) {
+        return;
+    }
+    reads_.push_back({{},
+                      from,
+                      m.context,
+                      std::max(committed_, term_begins_),
+                      round_ + 1,
+                      m.everyone ? HeldBy::kEveryone : HeldBy::kMajority});
     start_read_round();
 }
 
@@ -45,10 +65,13 @@ void Core::on_read_response(const NodeName& from, const ReadIndexResponse& m) {
         return;
     }
     if (m.granted) {
-        out_.reads.push_back({asked->second, m.index});
+        out_.reads.push_back({asked->second.id, m.index});
     } else {
-        out_.refused_reads.push_back(
-            {asked->second, Error{ErrorCode::kDatabaseUnavailable, "the leader changed; ask again"}});
+        out_.refused_reads.push_back({asked->second.id,
+                                      Error{ErrorCode::kDatabaseUnavailable,
+                                            asked->second.held_by == HeldBy::kEveryone
+                                                ? "the leader changed, or does not hear all members that consistency ALL takes; ask again"
+                                                : "the leader changed; ask again"}});
     }
     asked_leader_.erase(asked);
 }
@@ -59,8 +82,8 @@ void Core::ask_leader_again() {
         return;
     }
     asked_tick_ = tick_;
-    for (const auto& [context, id] : asked_leader_) {
-        say(leader_, Lane::kControl, ReadIndexRequest{context});
+    for (const auto& [context, asked] : asked_leader_) {
+        say(leader_, Lane::kControl, ReadIndexRequest{context, asked.held_by == HeldBy::kEveryone});
     }
 }
 
@@ -83,19 +106,57 @@ void Core::release_reads() {
             return;
         }
         while (!reads_.empty() && reads_.front().round == round) {
-            const WaitingRead& read = reads_.front();
-            if (read.from.empty()) {
-                out_.reads.push_back({read.id, read.index});
+            if (reads_.front().held_by == HeldBy::kEveryone) {
+                held_reads_.push_back(std::move(reads_.front()));
             } else {
-                say(read.from, Lane::kControl, ReadIndexResponse{read.context, true, read.index});
+                answer_read(reads_.front());
             }
             reads_.pop_front();
         }
+        release_held_reads();
         start_read_round();
     }
 }
 
+void Core::answer_read(const WaitingRead& read) {
+    if (read.from.empty()) {
+        out_.reads.push_back({read.id, read.index});
+    } else {
+        say(read.from, Lane::kControl, ReadIndexResponse{read.context, true, read.index});
+    }
+}
+
+void Core::release_held_reads() {
+    // In the order of their indexes.
+    while (!held_reads_.empty() && held_reads_.front().index <= held_by_everyone()) {
+        answer_read(held_reads_.front());
+        held_reads_.pop_front();
+    }
+}
+
+LogIndex Core::held_by_everyone() const {
+    LogIndex out = log_.persisted();
+    for (const auto& [id, member] : configuration().members) {
+        if (id != start_.self) {
+            const Progress* const found = progress(id);
+            out = std::min(out, found == nullptr ? LogIndex{0} : found->match());
+        }
+    }
+    return out;
+}
+
+NodeName Core::missing_member() const {
+    for (const auto& [id, member] : configuration().members) {
+        if (id != start_.self && !(is_heard(id) && is_up(id))) {
+            return id;
+        }
+    }
+    return {};
+}
+
 void Core::refuse_reads(const Error& error) {
+    std::ranges::move(held_reads_, std::back_inserter(reads_));
+    held_reads_.clear();
     for (const WaitingRead& read : reads_) {
         if (read.from.empty()) {
             out_.refused_reads.push_back({read.id, error});
@@ -104,8 +165,8 @@ void Core::refuse_reads(const Error& error) {
         }
     }
     reads_.clear();
-    for (const auto& [context, id] : asked_leader_) {
-        out_.refused_reads.push_back({id, error});
+    for (const auto& [context, asked] : asked_leader_) {
+        out_.refused_reads.push_back({asked.id, error});
     }
     asked_leader_.clear();
 }

@@ -226,6 +226,9 @@ bool Core::note_match(Progress& progress, LogIndex match) {
     if (news && progress.state() == Progress::State::kSnapshot && log_.term_at(progress.match())) {
         progress.snapshot_ended(progress.match());  // it has what the log here goes on from
     }
+    if (news) {
+        release_held_reads();
+    }
     return news;
 }
 

@@ -95,6 +95,7 @@ struct TimeoutNow {
 /// A follower asks the leader from which index on its own read is linearizable.
 struct ReadIndexRequest {
     std::uint64_t context = 0;
+    bool everyone = false;  // answered once all members hold what it will see
 };
 struct ReadIndexResponse {
     std::uint64_t context = 0;
