@@ -1,30 +1,86 @@
 // What Prometheus reads of an instance. Names: docs/metrics.md.
 #include "bolt/server.h"
+#include "http/server.h"
 #include "server/instance.h"
+#include "server/process_metrics.h"
 #include "server/replication_metrics.h"
-
-#include <fstream>
-#include <sys/resource.h>
-#include <unistd.h>
+#include "server/scraped.h"
 
 namespace nornic::server {
 namespace {
 
-double resident_bytes() {
-    std::ifstream file{"/proc/self/statm"};
-    long total = 0;
-    long resident = 0;
-    file >> total >> resident;
-    return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE));
+double number(std::uint64_t value) {
+    return static_cast<double>(value);
 }
 
-double cpu_seconds() {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    const auto seconds = [](const timeval& t) {
-        return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+void show_engine(Scraped& out, const engine::EngineStats& stats) {
+    out.gauge("nornicdb_cache_bytes", "Decoded pages in memory.", number(stats.cache_bytes));
+    out.counter("nornicdb_cache_misses_total", "Pages read from the store.", number(stats.cache_misses));
+    out.counter("nornicdb_checkpoints_total", "Checkpoints written since the start.", number(stats.checkpoints));
+    out.gauge("nornicdb_checkpoint_index", "Log index of the last checkpoint.", number(stats.checkpoint_index.value));
+}
+
+void show_store(Scraped& out, const engine::EngineStats& engine) {
+    const engine::KvStats& stats = engine.kv;
+    out.gauge("nornicdb_store_bytes", "Bytes of the store on disk.", number(engine.kv_disk_bytes));
+    out.gauge("nornicdb_store_live_bytes", "Those of its newest state; the rest is read still.", number(stats.sst_live_bytes));
+    out.gauge("nornicdb_store_memory_bytes",
+              "Bytes that the store holds in memory, beside the page cache.",
+              number(engine.kv_memory_bytes));
+    out.gauge("nornicdb_store_memtable_bytes", "Its memtables, those included that are read still.", number(stats.memtable_bytes));
+    out.gauge("nornicdb_store_block_cache_bytes", "Its blocks in memory.", number(stats.block_cache_bytes));
+    out.gauge("nornicdb_store_block_cache_max_bytes", "What they may take.", number(stats.block_cache_bytes_max));
+    out.gauge("nornicdb_store_table_reader_bytes",
+              "What its open files hold in memory beside the block cache.",
+              number(stats.table_reader_bytes));
+    out.gauge("nornicdb_store_level0_files", "Files that no compaction has sorted in yet.", number(stats.level0_files));
+    out.gauge("nornicdb_store_compaction_pending_bytes",
+              "What compactions have to rewrite before all levels have their size.",
+              number(stats.compaction_pending_bytes));
+    out.gauge("nornicdb_store_compactions_running", "Compactions that run now.", number(stats.compactions_running));
+    out.gauge("nornicdb_store_flushes_running", "Flushes that run now.", number(stats.flushes_running));
+    for (const auto& [kind, count] : {std::pair{"slowdown", stats.stall_slowdowns}, {"stop", stats.stall_stops}}) {
+        out.counter("nornicdb_store_write_stalls_total",
+                    "Writes to the store that were slowed down, or stopped until a flush or a compaction caught up.",
+                    number(count),
+                    {{"kind", kind}});
+    }
+    out.gauge("nornicdb_store_writes_stopped", "1 while the store takes no writes.", stats.writes_stopped ? 1 : 0);
+    out.counter("nornicdb_store_background_errors_total",
+                "Flushes and compactions that failed.",
+                number(stats.background_errors));
+}
+
+void show_bolt(Scraped& out, const bolt::Metrics& bolt) {
+    const auto counter = [&](const char* name, const char* help, const std::atomic<std::uint64_t>& value) {
+        out.counter(name, help, number(value.load(std::memory_order_relaxed)));
     };
-    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+    out.gauge("nornicdb_bolt_connections_open", "Bolt connections open now.", number(bolt.connections_open()));
+    out.gauge("nornicdb_bolt_connections_running",
+              "Bolt connections with a request in work now.",
+              number(bolt.connections_running.load(std::memory_order_relaxed)));
+    counter("nornicdb_bolt_connections_total", "Bolt connections accepted since the start.", bolt.connections_opened);
+    counter("nornicdb_bolt_connections_refused_total", "Bolt connections refused at the limit.", bolt.connections_refused);
+    counter("nornicdb_bolt_messages_total", "Bolt messages received.", bolt.messages_received);
+    counter("nornicdb_bolt_messages_failed_total", "Bolt messages answered with FAILURE.", bolt.messages_failed);
+    counter("nornicdb_bolt_records_total", "Records sent over Bolt.", bolt.records_sent);
+    counter("nornicdb_bolt_received_bytes_total", "Bytes received over Bolt.", bolt.bytes_received);
+    counter("nornicdb_bolt_sent_bytes_total", "Bytes sent over Bolt.", bolt.bytes_sent);
+    counter("nornicdb_bolt_login_failures_total", "Logins refused over Bolt.", bolt.authentication_failures);
+}
+
+void show_http(Scraped& out, const http::Metrics& http) {
+    const double opened = number(http.connections_opened.load(std::memory_order_relaxed));
+    out.gauge("nornicdb_http_connections_open",
+              "HTTP connections open now.",
+              opened - number(http.connections_closed.load(std::memory_order_relaxed)));
+    out.counter("nornicdb_http_connections_total", "HTTP connections accepted since the start.", opened);
+    out.counter("nornicdb_http_requests_total",
+                "HTTP requests since the start.",
+                number(http.requests.load(std::memory_order_relaxed)));
+    out.counter("nornicdb_http_requests_failed_total",
+                "HTTP requests answered with 4xx or 5xx.",
+                number(http.failures.load(std::memory_order_relaxed)));
 }
 
 }  // namespace
@@ -42,95 +98,37 @@ void Instance::add_metrics() {
                             "From RUN to the last record.",
                             {0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60});
 
+    add_process_metrics(metrics_, settings_);
     add_replication_metrics(metrics_, [this] { return member(); });
-    auto& commits =
-        metrics_.gauge("nornicdb_commits_total", "Transactions committed since the start.");
-    auto& syncs = metrics_.gauge("nornicdb_log_syncs_total",
-                                 "Syncs of the log since the start; commits share them.");
-    auto& sync_seconds =
-        metrics_.gauge("nornicdb_log_sync_seconds_total", "Time spent in syncs of the log.");
-    auto& sync_max =
-        metrics_.gauge("nornicdb_log_sync_seconds_max", "Longest sync of the log since the start.");
-    auto& log_bytes = metrics_.gauge("nornicdb_log_bytes", "Bytes of the log on disk.");
-    auto& disk_full =
-        metrics_.gauge("nornicdb_disk_full", "1 while writes are refused for lack of disk space.");
-    auto& cache_bytes = metrics_.gauge("nornicdb_cache_bytes", "Decoded pages in memory.");
-    auto& cache_misses =
-        metrics_.gauge("nornicdb_cache_misses_total", "Pages read from the store.");
-    auto& checkpoints =
-        metrics_.gauge("nornicdb_checkpoints_total", "Checkpoints written since the start.");
-    auto& checkpoint_index =
-        metrics_.gauge("nornicdb_checkpoint_index", "Log index of the last checkpoint.");
-    auto& store_bytes = metrics_.gauge("nornicdb_store_bytes", "Bytes of the store on disk.");
-    auto& open = metrics_.gauge("nornicdb_transactions_open", "Transactions open now.");
-    auto& threads = metrics_.gauge("nornicdb_threads", "Threads that run statements.");
-    auto& resident =
-        metrics_.gauge("process_resident_memory_bytes", "Resident memory size in bytes.");
-    auto& cpu = metrics_.gauge("process_cpu_seconds_total",
-                               "Total user and system CPU time spent in seconds.");
-    auto& bolt_open =
-        metrics_.gauge("nornicdb_bolt_connections_open", "Bolt connections open now.");
-    auto& bolt_total = metrics_.gauge("nornicdb_bolt_connections_total",
-                                      "Bolt connections accepted since the start.");
-    auto& bolt_refused = metrics_.gauge("nornicdb_bolt_connections_refused_total",
-                                        "Bolt connections refused at the limit.");
-    auto& bolt_messages = metrics_.gauge("nornicdb_bolt_messages_total", "Bolt messages received.");
-    auto& bolt_in =
-        metrics_.gauge("nornicdb_bolt_received_bytes_total", "Bytes received over Bolt.");
-    auto& bolt_out = metrics_.gauge("nornicdb_bolt_sent_bytes_total", "Bytes sent over Bolt.");
-    auto& logins_failed =
-        metrics_.gauge("nornicdb_bolt_login_failures_total", "Logins refused over Bolt.");
-
-    metrics_.on_scrape([this,
-                        &commits,
-                        &syncs,
-                        &sync_seconds,
-                        &sync_max,
-                        &log_bytes,
-                        &disk_full,
-                        &cache_bytes,
-                        &cache_misses,
-                        &checkpoints,
-                        &checkpoint_index,
-                        &store_bytes,
-                        &open,
-                        &threads,
-                        &resident,
-                        &cpu,
-                        &bolt_open,
-                        &bolt_total,
-                        &bolt_refused,
-                        &bolt_messages,
-                        &bolt_in,
-                        &bolt_out,
-                        &logins_failed] {
-        const modes::ReplicaStats stats = replica_->stats();
-        const engine::EngineStats engine_stats = engine_->stats();
-        commits.set(static_cast<double>(stats.commits));
-        syncs.set(static_cast<double>(stats.sync_count));
-        sync_seconds.set(static_cast<double>(stats.sync_ns_total) / 1e9);
-        sync_max.set(static_cast<double>(stats.sync_ns_max) / 1e9);
-        log_bytes.set(static_cast<double>(stats.log_bytes));
-        disk_full.set(stats.disk_full ? 1 : 0);
-        cache_bytes.set(static_cast<double>(engine_stats.cache_bytes));
-        cache_misses.set(static_cast<double>(engine_stats.cache_misses));
-        checkpoints.set(static_cast<double>(engine_stats.checkpoints));
-        checkpoint_index.set(static_cast<double>(engine_stats.checkpoint_index.value));
-        store_bytes.set(static_cast<double>(engine_stats.kv_disk_bytes));
-        open.set(static_cast<double>(transactions_.count()));
-        threads.set(static_cast<double>(pool_.threads()));
-        resident.set(resident_bytes());
-        cpu.set(cpu_seconds());
-        if (const bolt::Server* const listener = bolt_server(); listener != nullptr) {
-            const bolt::Metrics& bolt = listener->metrics();
-            bolt_open.set(static_cast<double>(bolt.connections_open()));
-            bolt_total.set(static_cast<double>(bolt.connections_opened.load()));
-            bolt_refused.set(static_cast<double>(bolt.connections_refused.load()));
-            bolt_messages.set(static_cast<double>(bolt.messages_received.load()));
-            bolt_in.set(static_cast<double>(bolt.bytes_received.load()));
-            bolt_out.set(static_cast<double>(bolt.bytes_sent.load()));
-            logins_failed.set(static_cast<double>(bolt.authentication_failures.load()));
+    show_when_scraped(metrics_, [this](Scraped& out) {
+        const engine::EngineStats stats = engine_->stats();
+        show_engine(out, stats);
+        show_store(out, stats);
+        const modes::ReplicaStats replica = replica_->stats();
+        out.counter("nornicdb_commits_total", "Transactions committed since the start.", number(replica.commits));
+        out.counter("nornicdb_commits_refused_total",
+                    "Transactions that were refused, as there was no room, no leader or no disk, since the start.",
+                    number(replica.refused));
+        out.gauge("nornicdb_transactions_open", "Transactions open now.", number(transactions_.count()));
+        out.gauge("nornicdb_threads", "Threads that run statements.", number(pool_.threads()));
+        std::uint64_t hits = 0;
+        std::uint64_t misses = 0;
+        {
+            const std::lock_guard lock{plans_mutex_};
+            for (const auto& [database, plans] : plans_) {
+                hits += plans->hits();
+                misses += plans->misses();
+            }
         }
+        out.counter("nornicdb_plan_cache_hits_total", "Statements whose plan was known.", number(hits));
+        out.counter("nornicdb_plan_cache_misses_total", "Statements that were planned.", number(misses));
+        // At least zeros, from the first scrape on.
+        static const bolt::Metrics no_bolt;
+        static const http::Metrics no_http;
+        const bolt::Server* const bolt = bolt_server();
+        show_bolt(out, bolt != nullptr ? bolt->metrics() : no_bolt);
+        const http::Server* const http = http_server_.load();
+        show_http(out, http != nullptr ? http->metrics() : no_http);
     });
 }
 

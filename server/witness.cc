@@ -3,6 +3,7 @@
 #include "base/random.h"
 #include "server/admin.h"
 #include "server/assembly.h"
+#include "server/process_metrics.h"
 #include "server/replication_metrics.h"
 #include "server/modes_table.h"
 #include "server/status.h"
@@ -79,6 +80,7 @@ Result<> Witness::start(std::string http_address) {
     parts.clock = &clock_;
     replica_ = modes::make_replica(std::move(parts), settings);
     NORNIC_TRY(replica_->start());
+    add_process_metrics(metrics_, settings_);
     add_replication_metrics(metrics_, [this] { return member(); });
     return success();
 }

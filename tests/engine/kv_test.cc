@@ -261,6 +261,24 @@ TEST_F(RocksKvTest, ACheckpointIsAStoreOfItsOwn) {
     EXPECT_GT(kv->memory_bytes(), 0U);
 }
 
+TEST_F(RocksKvTest, ItSaysWhatItHoldsInMemoryAndOnDisk) {
+    const auto kv = open_rocks(directory_);
+    put(*kv, "a", std::string(100'000, 'x'));
+    const KvStats before = kv->stats();
+    EXPECT_GE(before.memtable_bytes, 100'000U);
+    EXPECT_EQ(before.sst_live_bytes, 0U);
+    EXPECT_EQ(before.level0_files, 0U);
+    ASSERT_TRUE(kv->flush());
+    const KvStats after = kv->stats();
+    EXPECT_LT(after.memtable_bytes, before.memtable_bytes);
+    EXPECT_GT(after.sst_live_bytes, 0U);
+    EXPECT_GE(after.sst_bytes, after.sst_live_bytes);
+    EXPECT_EQ(after.level0_files, 1U);
+    EXPECT_GT(after.block_cache_bytes_max, 0U);
+    EXPECT_EQ(after.stall_stops + after.stall_slowdowns + after.background_errors, 0U);
+    EXPECT_FALSE(after.writes_stopped);
+}
+
 TEST_F(RocksKvTest, ASecondOpenAndADamagedFileNameTheDirectory) {
     auto kv = open_rocks(directory_);
     put(*kv, "a", "1");
