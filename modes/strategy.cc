@@ -26,6 +26,16 @@ bool is_comparison_mark(const Entry& entry) noexcept {
     return entry.kind == EntryKind::kNoop && entry.payload == kComparisonMark;
 }
 
+std::vector<std::string> tags_of(const PeerInfo& peer) {
+    std::vector<std::string> out;
+    for (const std::string_view feature : peer.features) {
+        if (feature.starts_with(kTagFeature)) {
+            out.emplace_back(feature.substr(kTagFeature.size()));
+        }
+    }
+    return out;
+}
+
 std::string_view to_string(Role role) noexcept {
     switch (role) {
         case Role::kStandalone:

@@ -128,6 +128,10 @@ enum class Role : std::uint8_t {
 /// "leader", as /health says it; a standalone member is a leader.
 std::string_view to_string(Role role) noexcept;
 
+/// In PeerInfo::features, before each tag of that member (NORNICDB_CLUSTER_SERVER_TAGS).
+inline constexpr std::string_view kTagFeature = "tag:";
+std::vector<std::string> tags_of(const PeerInfo& peer);
+
 struct MemberView {
     NodeName id;
     std::string cluster_address;
@@ -138,6 +142,7 @@ struct MemberView {
     bool serves_data = true;   // a witness does not, nor one in quarantine
     LogIndex match_index;      // durable there, as far as is known here
     LogIndex applied_index;
+    std::vector<std::string> tags;  // of others
 };
 
 /// One region, as this member sees it.

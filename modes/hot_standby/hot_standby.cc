@@ -681,6 +681,7 @@ ClusterView HotStandby::view() const {
         member.cluster_address = peer->info.cluster_address;
         member.bolt_address = peer->info.bolt_address;
         member.http_address = peer->info.http_address;
+        member.tags = tags_of(peer->info);
         member.serves_data = peer == &peer_;
         member.role = peer == &witness_ ? Role::kWitness
                       : state_ == State::kStandby && peer->info.id == primary_ ? Role::kPrimary

@@ -213,6 +213,7 @@ ClusterView Raft::view() const {
             if (const auto info = infos_.find(id); info != infos_.end()) {
                 out.bolt_address = info->second.bolt_address;
                 out.http_address = info->second.http_address;
+                out.tags = tags_of(info->second);
             }
             out.serves_data = out.serves_data && !quarantined_peers_.contains(id);
             out.healthy = core_.is_up(id);
