@@ -39,6 +39,8 @@ struct Wish {
     std::string ha_conf;
     int bootstrap_role = 0;
     bool witness = false;
+    std::string server_groups;
+    std::string policies;
     std::string first_ha_name;  // of what only means something with enable_ha
 };
 
@@ -127,6 +129,7 @@ bool ignore(Wish& w, const std::string& name, std::string_view why) {
     return true;
 }
 
+constexpr std::string_view kPolicyPrefix = "causal_clustering.load_balancing.config.server_policies.";
 constexpr std::string_view kHostPort = "host:port, or several with commas between";
 
 const std::vector<ForeignRow>& rows() {
@@ -270,8 +273,27 @@ const std::vector<ForeignRow>& rows() {
              needs_ha(w, n);
              return ignore(w, n, "members are removed by POST /admin/cluster/remove alone");
          }},
+        {"causal_clustering.server_groups",
+         "names with commas between",
+         "`NORNICDB_CLUSTER_SERVER_TAGS`",
+         [](Wish& w, const std::string&, const std::string& v) {
+             w.server_groups = v;
+             return true;
+         }},
+        {kPolicyPrefix,
+         "a routing policy; its name follows the last dot",
+         "one policy of `NORNICDB_CLUSTER_ROUTING_POLICIES`",
+         [](Wish& w, const std::string& n, const std::string& v) {
+             w.policies += fmt::format("{}{} = {}", w.policies.empty() ? "" : " | ", n.substr(kPolicyPrefix.size()), v);
+             return v.find('|') == std::string::npos;
+         }},
     };
     return table;
+}
+
+/// A row whose name ends with a dot is for all names that begin with it.
+bool names(const ForeignRow& row, std::string_view name) {
+    return row.name.ends_with('.') ? name.starts_with(row.name) && name.size() > row.name.size() : row.name == name;
 }
 
 auto refuse(std::string_view name, std::string_view value, std::string_view why) {
@@ -401,7 +423,7 @@ Result<MappedNames> put_together(Wish w, const IsOwnHost& is_own) {
 }  // namespace
 
 bool is_foreign_name(std::string_view name) {
-    return std::any_of(rows().begin(), rows().end(), [&](const ForeignRow& row) { return row.name == name; });
+    return std::any_of(rows().begin(), rows().end(), [&](const ForeignRow& row) { return names(row, name); });
 }
 
 std::vector<ForeignName> all_foreign_names() {
@@ -445,12 +467,22 @@ bool is_own_host(const std::string& host) {
 Result<MappedNames> map_foreign_names(const std::map<std::string, std::string>& values, const IsOwnHost& is_own) {
     Wish wish;
     for (const ForeignRow& row : rows()) {
-        const auto given = values.find(std::string{row.name});
-        if (given != values.end() && !row.read(wish, given->first, given->second)) {
-            return refuse(row.name, given->second, fmt::format("it takes {}", row.takes));
+        for (const auto& [name, value] : values) {
+            if (names(row, name) && !row.read(wish, name, value)) {
+                return refuse(name, value, fmt::format("it takes {}", row.takes));
+            }
         }
     }
-    return put_together(std::move(wish), is_own);
+    const std::string groups = wish.server_groups;
+    const std::string policies = wish.policies;
+    NORNIC_TRY(MappedNames out, put_together(std::move(wish), is_own));
+    if (!groups.empty()) {
+        out.settings["NORNICDB_CLUSTER_SERVER_TAGS"] = groups;
+    }
+    if (!policies.empty()) {
+        out.settings["NORNICDB_CLUSTER_ROUTING_POLICIES"] = policies;
+    }
+    return out;
 }
 
 }  // namespace nornic::env

@@ -3,6 +3,7 @@
 #include "env/foreign_names.h"
 #include "env/raft.h"
 #include "env/region.h"
+#include "env/routing.h"
 #include "env/table.h"
 
 #include <boost/json.hpp>
@@ -433,6 +434,7 @@ Result<Loaded> load(const Source& source) {
     if (s.cluster.mode == "multi_region") {
         NORNIC_TRY(resolve_region(s.cluster));
     }
+    NORNIC_TRY(resolve_routing(s.cluster));
     return loaded;
 }
 

@@ -39,6 +39,24 @@ struct RemoteRegionAddresses {
     bool operator==(const RemoteRegionAddresses&) const = default;
 };
 
+/// One step of a rule of a routing policy: who passes it.
+struct RoutingStep {
+    enum class Kind : std::uint8_t {
+        kAll,
+        kTags,  // who has one of `tags`
+        kMin,   // all of them if they are so many, else none
+        kHalt,  // none, and no further rule is tried
+    };
+    Kind kind = Kind::kAll;
+    std::vector<std::string> tags;
+    std::uint32_t count = 0;
+};
+/// The first rule counts that leaves anybody; if none does, all pass unless the last one halts.
+struct RoutingPolicy {
+    std::string name;
+    std::vector<std::vector<RoutingStep>> rules;
+};
+
 struct ClusterSettings {
     std::string mode;  // standalone, ha_standby, raft, multi_region
     std::string node_id;
@@ -54,6 +72,10 @@ struct ClusterSettings {
     std::uint64_t snapshot_bytes_per_second = 0;
     std::string read_consistency;
     std::string write_consistency;
+    std::string server_tags;
+    std::string routing_policies;
+    std::vector<std::string> server_tag_list;        // resolved
+    std::vector<RoutingPolicy> routing_policy_list;  // resolved
 
     std::string ha_role;          // primary, standby, witness
     std::string ha_peer_address;  // a witness may name both data members: "a:7688,b:7688"
@@ -119,6 +141,7 @@ struct Settings {
     std::uint16_t http_port = 7474;
     std::string bolt_advertise_address;  // empty: derived when the port is known
     std::string http_advertise_address;
+    std::string bolt_routing_address;  // the one address of all roles, or "client": the one that the client came by; empty: off
     std::string data_directory;
     std::string auth_user;  // empty: authentication is off
     std::string auth_password;
