@@ -1,7 +1,6 @@
 #include "transport/link.h"
 
 #include "base/check.h"
-#include "observability/log.h"
 #include "transport/peer.h"
 
 #include <boost/asio/buffer.hpp>
@@ -350,9 +349,6 @@ void Link::take_message(std::shared_ptr<ClusterMessage> message, std::size_t byt
             break;
     }
     traffic.messages_received.fetch_add(1, std::memory_order_relaxed);
-    if (host_.settings().debug && log::enabled(log::Level::kDebug)) {
-        log::debug("cluster: from {} ({}): {}", introduction().peer.id, lane_name(lane()), describe(*message));
-    }
     host_.message(shared_from_this(), std::move(message));
 }
 

@@ -24,7 +24,7 @@ struct Settings {
     /// or not at all. With mutual TLS and a secret both are asked for.
     std::string secret;
     TlsSettings tls;
-    bool debug = false;  // NORNICDB_CLUSTER_DEBUG: each message is one line at level debug
+    bool debug = false;  // NORNICDB_CLUSTER_DEBUG: messages are lines, whatever the log's level is
 
     std::size_t frame_bytes_max = std::size_t{64} << 20;
     /// Bytes that may wait for a link, by lane. One message goes into an empty queue however large it is.

@@ -7,9 +7,9 @@
 
 #include "base/mutex.h"
 #include "base/random.h"
+#include "observability/log_limiter.h"
 #include "transport/dialer.h"
 #include "transport/link.h"
-#include "transport/log_limiter.h"
 #include "transport/peer.h"
 #include "transport/resolver.h"
 #include "transport/tcp_bus.h"
@@ -26,6 +26,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -39,6 +40,7 @@ public:
           instance_{std::max<std::uint64_t>(Random::from_os().next(), 1)},
           meters_{metrics},
           log_limiter_{clock},
+          shown_{clock, kShownInterval, kShownBurst},
           tls_{settings.tls, clock},
           bulk_work_{bulk_.get_executor()},
           slow_work_{slow_.get_executor()} {
@@ -108,12 +110,17 @@ private:
     static std::shared_ptr<Link> choose(Peer& peer, Lane lane);
     Identity identity() const REQUIRES(mutex_);
     void tell_end(const std::shared_ptr<Link>& link, const LinkEnd& end);
+    void show(std::string_view direction, const NodeName& peer, Lane lane, const ClusterMessage& message);
+
+    static constexpr Duration kShownInterval = std::chrono::seconds{1};
+    static constexpr std::uint64_t kShownBurst = 10;
 
     const Settings settings_;
     Clock& clock_;
     const std::uint64_t instance_;
     Meters meters_;
     LogLimiter log_limiter_;
+    LogLimiter shown_;  // of messages, with Settings::debug
     TlsKeeper tls_;
     MessageHandler* handler_ = nullptr;  // set before the threads start
 

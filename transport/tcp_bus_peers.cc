@@ -212,7 +212,26 @@ void TcpBus::message(const std::shared_ptr<Link>& link, std::shared_ptr<const Cl
         }
         inbox.generation = link->generation_received();
     }
+    if (settings_.debug) {
+        show("from", peer->id, lane, *message);
+    }
     handler_->message(peer->id, lane, std::move(message));
+}
+
+/// Heartbeats and entries come by the thousand: of each kind the first ones of a second are shown, and how many there were.
+void TcpBus::show(std::string_view direction, const NodeName& peer, Lane lane, const ClusterMessage& message) {
+    const auto held_back = shown_.allow(fmt::format("{}/{}/{}", direction, peer, type_name(message)));
+    if (!held_back) {
+        return;
+    }
+    log::event_always(log::Level::kDebug,
+                      "cluster_message",
+                      "cluster: " + describe(message) + and_more(*held_back),
+                      {{"direction", direction},
+                       {"peer", peer},
+                       {"lane", lane_name(lane)},
+                       {"type", type_name(message)},
+                       {"bytes", static_cast<std::int64_t>(message.ByteSizeLong())}});
 }
 
 void TcpBus::closed(const std::shared_ptr<Link>& link) {
@@ -333,8 +352,8 @@ bool TcpBus::send(const NodeName& to, Lane lane, std::shared_ptr<const ClusterMe
         }
         return dropped();
     }
-    if (settings_.debug && log::enabled(log::Level::kDebug)) {
-        log::debug("cluster: to {} ({}): {}", to, lane_name(lane), describe(*message));
+    if (settings_.debug) {
+        show("to", to, lane, *message);
     }
     return link->send(std::move(frame).value()) || dropped();
 }
