@@ -1,4 +1,5 @@
 """What the hot standby tests share: clients that write numbered nodes and remember what was acknowledged."""
+import errno
 import logging
 import os
 import sys
@@ -137,6 +138,10 @@ class DriverWriters(Clients):
                 self._ledger.complain(f"writer {w}, number {s}: {error.code}: {error.message}")
         except self._neo4j.exceptions.DriverError as error:
             self._ledger.complain(f"writer {w}, number {s}: {type(error).__name__}: {error}")
+        except OSError as error:
+            # The driver asks a new socket for its peer and lets the error out when a killed member has just reset it.
+            if error.errno != errno.ENOTCONN:
+                self._ledger.complain(f"writer {w}, number {s}: {type(error).__name__}: {error}")
         else:
             self._ledger.acknowledge((w, s), began[0])
 
