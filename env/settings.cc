@@ -29,6 +29,20 @@ constexpr std::string_view kClusterPrefix = "NORNICDB_CLUSTER_";
 constexpr std::string_view kOpenTelemetryPrefix = "OTEL_";
 constexpr std::uint64_t kCacheBytesMin = std::uint64_t{16} << 20;
 
+/// What this process may use: the machine's memory, or less where its container is limited.
+std::uint64_t memory_bytes() {
+    std::uint64_t out =
+        static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    // Of control groups version 2 and 1, as a container sees its own. No limit is "max" or a number beyond all memory.
+    for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+        std::uint64_t limit = 0;
+        if (std::ifstream file{path}; file >> limit && limit > 0) {
+            out = std::min(out, limit);
+        }
+    }
+    return out;
+}
+
 std::string flag_of(std::string_view name) {
     if (name.starts_with(kPrefix)) {
         name.remove_prefix(kPrefix.size());
@@ -374,10 +388,7 @@ Result<Loaded> load(const Source& source) {
             return bad(row.name, row.default_text, row.field.takes);
         }
     }
-    s.cache_bytes =
-        std::max<std::uint64_t>(kCacheBytesMin,
-                                static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
-                                    static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) / 4);
+    s.cache_bytes = std::max<std::uint64_t>(kCacheBytesMin, memory_bytes() / 4);
 
     Texts file;
     if (!source.config_file.empty()) {

@@ -176,7 +176,7 @@ const std::vector<Row>& table() {
          "",
          "Memory, disk and limits",
          "Decoded graph pages and versions kept in memory; by default a quarter of the machine's "
-         "memory.",
+         "memory, or of what its container may use.",
          optional_bytes([](Settings& s) -> auto& { return s.cache_bytes; }),
          false},
         {"NORNICDB_QUERY_MEMORY_MAX",
