@@ -8,7 +8,8 @@ as one skipped test and says why.
 Environment: JOBS (parallel compilations), NORNICDB_TCK_DIR (the folder of the openCypher scenarios),
 NORNICDB_KILLS (rounds of the kill test, default 20), NORNICDB_ROUNDS (of the failover tests, default 5, Raft 3), NORNICDB_GIB
 (data of the snapshot tests, default 0.05), NORNICDB_SIM_SECONDS (of simulated histories, default 60), NORNICDB_SEED (the first of
-them), NORNICDB_CHAOS_SECONDS (default 40), NORNICDB_CUT_SECONDS (between regions, default 8), NORNICDB_OLD_BINARY (an earlier server, for the rolling upgrade).
+them), NORNICDB_CHAOS_SECONDS (default 40), NORNICDB_CUT_SECONDS (between regions, default 8), NORNICDB_SECONDS (of drivers under faults in each mode,
+default 12), NORNICDB_OLD_BINARY (an earlier server, for the rolling upgrade).
 """
 import argparse
 import collections
@@ -28,7 +29,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAST_LINE = re.compile(r"(\d+) passed, (\d+) failed, (\d+) skipped")
 Count = collections.namedtuple("Count", "passed failed skipped")
 # A suite that takes longer hangs; ctest's limit for a room is in tests/CMakeLists.txt.
-SCRIPT_SECONDS = 900 + 2 * int(float(os.environ.get("NORNICDB_CHAOS_SECONDS", "0")))
+SCRIPT_SECONDS = 900 + 2 * int(float(os.environ.get("NORNICDB_CHAOS_SECONDS", "0"))) + 4 * int(float(os.environ.get("NORNICDB_SECONDS", "0")))
 
 # ThreadSanitizer cannot see into Debian's uninstrumented RocksDB.
 SANITIZER_ENV = {
@@ -143,6 +144,7 @@ SUITES = collections.OrderedDict([
     ("region", lambda: script("tests/cluster/region_test.py")),
     ("region_life", lambda: script("tests/cluster/region_life_test.py")),
     ("wire", lambda: script("tests/cluster/wire_test.py")),
+    ("driver_faults", lambda: script("tests/cluster/driver_faults_test.py")),
 ])
 # Suites that only run when they are named.
 EXTRA = {

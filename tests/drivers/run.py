@@ -19,6 +19,7 @@ from harness import PASSWORD, TOP, USER, Server, go_environment  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(TOP, "build")
 PYTHON_DRIVERS = ("neo4j==6.4.1", "neo4j==5.28.2")  # The second for a Python too old for the first.
+OLD_PYTHON_DRIVER = "neo4j-driver==1.7.2"  # Of Neo4j 3.5's age: Bolt 3, bolt+routing.
 
 
 SUITE_SECONDS = 900  # One that takes longer hangs.
@@ -65,30 +66,41 @@ def read(*path):
         return handle.read()
 
 
-def python_venv():
-    """The path of a Python that has the official driver."""
-    folder = os.path.join(BUILD, "venv")
+def venv(name, drivers, *more):
+    """The path of a Python that has the first of these drivers that can be installed."""
+    folder = os.path.join(BUILD, name)
     python = os.path.join(folder, "bin/python")
-    recipe = f"{' '.join(PYTHON_DRIVERS)} {sys.version}"
+    recipe = f"{' '.join(drivers)} {sys.version}"
     if not prepared(folder, recipe):
         shutil.rmtree(folder, ignore_errors=True)
         attempt([sys.executable, "-m", "venv", folder])
-        for driver in PYTHON_DRIVERS:
+        for driver in drivers:
             try:
-                attempt([python, "-m", "pip", "install", "-q", driver, "tzdata"])
+                attempt([python, "-m", "pip", "install", "-q", driver, *more])
                 break
             except Missing:
-                if driver == PYTHON_DRIVERS[-1]:
+                if driver == drivers[-1]:
                     raise
         mark_prepared(folder, recipe)
     return python
+
+
+def python_venv():
+    """A Python that has the official driver."""
+    return venv("venv", PYTHON_DRIVERS, "tzdata")
+
+
+def old_python_venv():
+    """A Python that has a driver of Neo4j 3.5's age."""
+    return venv("venv-1.7", (OLD_PYTHON_DRIVER,))
 
 
 def prepare_python():
     return [python_venv(), "-u", os.path.join(HERE, "python/suite.py")], {}
 
 
-def prepare_javascript():
+def node_modules():
+    """The environment in which a program finds the official driver."""
     need("node", "npm")
     folder = os.path.join(BUILD, "npm")
     recipe = read("javascript/package.json")
@@ -97,8 +109,11 @@ def prepare_javascript():
         shutil.copy(os.path.join(HERE, "javascript/package.json"), folder)
         attempt(["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"], cwd=folder)
         mark_prepared(folder, recipe)
-    return (["node", "--test", "--test-reporter=tap", os.path.join(HERE, "javascript/suite.test.js")],
-            {"NODE_PATH": os.path.join(folder, "node_modules")})
+    return {"NODE_PATH": os.path.join(folder, "node_modules")}
+
+
+def prepare_javascript():
+    return ["node", "--test", "--test-reporter=tap", os.path.join(HERE, "javascript/suite.test.js")], node_modules()
 
 
 def prepare_go():
@@ -109,22 +124,32 @@ def prepare_go():
     return ["go", "tool", "test2json", program, "-test.v", "-test.timeout=20m"], environment
 
 
-def prepare_java():
+def java_libraries(pom=os.path.join(HERE, "java/pom.xml"), name="java"):
+    """The folder of the official driver and what it needs."""
     need("javac", "java", "mvn")
-    folder = os.path.join(BUILD, "java")
-    recipe = read("java/pom.xml")
+    folder = os.path.join(BUILD, name)
+    recipe = read(pom)
     libraries = os.path.join(folder, "lib")
     if not prepared(folder, recipe):
         shutil.rmtree(libraries, ignore_errors=True)
         os.makedirs(folder, exist_ok=True)
-        attempt(["mvn", "-q", "-B", "-f", os.path.join(HERE, "java/pom.xml"), f"-Dmaven.repo.local={folder}/repository",
+        attempt(["mvn", "-q", "-B", "-f", pom, f"-Dmaven.repo.local={folder}/repository",
                  "dependency:copy-dependencies", f"-DoutputDirectory={libraries}"])
         mark_prepared(folder, recipe)
-    classes = os.path.join(folder, "classes")
+    return libraries
+
+
+def java_program(main, classes, sources, libraries=None):
+    """The command that runs the class `main` of these sources, with today's driver or another one's libraries."""
+    libraries = libraries or java_libraries()
     shutil.rmtree(classes, ignore_errors=True)
-    sources = [os.path.join(HERE, "java", f) for f in sorted(os.listdir(os.path.join(HERE, "java"))) if f.endswith(".java")]
     attempt(["javac", "--release", "17", "-d", classes, "-cp", os.path.join(libraries, "*"), *sources])
-    return ["java", "-Xmx512m", "-cp", f"{classes}:{libraries}/*", "Suite"], {}
+    return ["java", "-Xmx512m", "-cp", f"{classes}:{libraries}/*", main]
+
+
+def prepare_java():
+    sources = [os.path.join(HERE, "java", f) for f in sorted(os.listdir(os.path.join(HERE, "java"))) if f.endswith(".java")]
+    return java_program("Suite", os.path.join(BUILD, "java/classes"), sources), {}
 
 
 PREPARE = {"python": prepare_python, "javascript": prepare_javascript, "go": prepare_go, "java": prepare_java}

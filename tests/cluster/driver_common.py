@@ -1,0 +1,203 @@
+"""Clients of the official drivers (tests/drivers/faults/) that work while a cluster is broken, and a judge of what they were told.
+
+An application that works with transaction functions may see two errors, both of which say that the outcome of a write is not known:
+
+| driver | a server falls between COMMIT and its answer | the server says that it cannot know |
+|---|---|---|
+| Python | IncompleteCommit | Neo.DatabaseError.Transaction.TransactionCommitFailed |
+| Go | ConnectivityError with CommitFailedDeadError inside | the same |
+| JavaScript, Java | none: the function is called again, and the write may be there twice | the same |
+
+Of the Python driver there is a third: it asks a new socket for its peer and lets the OSError out (ENOTCONN) when a member that was killed
+has just reset it. Nothing was sent by then, but nobody calls the function again.
+
+The first is taken for a fact where a server was killed at that time and nowhere else: a server that is stopped, paused, cut off from
+its peers or hands over keeps its clients' connections until it has answered. Everything else is for the driver to hide within its
+retry time (30 s by default), so everything else is an error here.
+"""
+import collections
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [TESTS, os.path.join(TESTS, "drivers")]
+import run as drivers  # noqa: E402
+from harness import PASSWORD, TOP, USER, go_environment, wait_for  # noqa: E402
+from raft_common import local_read  # noqa: E402
+
+SOURCES = os.path.join(TESTS, "drivers", "faults")
+LOST_IN_COMMIT = {"python": "IncompleteCommit", "go": "ConnectivityError CommitFailedDeadError"}
+NOT_CONNECTED = f"OSError : [Errno {errno.ENOTCONN}]"  # Of the Python driver.
+CALLS_AGAIN = ("javascript", "java")  # Also where the connection was lost in COMMIT.
+UNKNOWN_CODE = "Neo.DatabaseError.Transaction.TransactionCommitFailed"
+STALL_SECONDS = 30
+SLACK_SECONDS = 1  # Between a kill and the client that notices.
+
+
+def _python():
+    return [drivers.python_venv(), "-u", os.path.join(SOURCES, "client.py")], {}
+
+
+def _javascript():
+    return ["node", os.path.join(SOURCES, "client.js")], drivers.node_modules()
+
+
+def _go():
+    drivers.need("go")
+    program = os.path.join(TOP, "build/go/faults")
+    drivers.attempt(["go", "build", "-o", program, "."], cwd=os.path.join(SOURCES, "go"), env=go_environment())
+    return [program], {}
+
+
+def _java():
+    return drivers.java_program("Client", os.path.join(TOP, "build/java/fault-classes"), [os.path.join(SOURCES, "Client.java")]), {}
+
+
+PREPARE = {"python": _python, "javascript": _javascript, "go": _go, "java": _java}
+
+# What was broken from when to when (time.time()); kills: whether a process ended without a word.
+Fault = collections.namedtuple("Fault", "kind who began ended kills")
+
+
+class Client:
+    """One process of one driver, which works from ready on until stop()."""
+
+    def __init__(self, language, command, name, addresses, workers, pause_ms):
+        self.language, self.name, self.workers = language, name, workers
+        self.rounds = []
+        self.began = self.ended = None
+        self._lines = {}
+        self._ready, self._done = threading.Event(), threading.Event()
+        arguments, environment = command
+        self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={
+            **os.environ, **environment, "NORNICDB_MEMBERS": ",".join(f"{host}:{port}" for host, port in addresses), "NORNICDB_NAME": name,
+            "NORNICDB_USER": USER, "NORNICDB_PASSWORD": PASSWORD, "NORNICDB_WORKERS": str(workers), "NORNICDB_PAUSE_MS": str(pause_ms)})
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def wait_until_ready(self, seconds=60):
+        wait_for(lambda: self._ready.is_set() or self._process.poll() is not None, seconds, f"{self.name} to begin")
+        if not self._ready.is_set():
+            raise RuntimeError(f"{self.name} ended with status {self._process.returncode} instead of beginning")
+        self.began = time.time()
+
+    def all_work(self, since):
+        """Whether each worker got through a round that began since then."""
+        return {r["worker"] for r in self.rounds[-50 * self.workers:] if r["began"] > since} == set(range(self.workers))
+
+    def stop(self, seconds=60):
+        """Asks it to end; whether it did, with all that it was about."""
+        try:
+            self._process.stdin.write("stop\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass
+        self.ended = time.time()
+        return self._done.wait(seconds) and self._process.wait(seconds) == 0
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+    def _read(self):
+        for text in self._process.stdout:
+            line = json.loads(text)
+            if "number" in line:
+                self.rounds.append(line)
+            elif "ready" in line:
+                self._ready.set()
+            elif "done" in line:
+                self._done.set()
+
+
+def contents(member):
+    """What a member shows: id -> the attempts whose nodes are there, and worker -> its counter."""
+    written = collections.defaultdict(list)
+    for name, attempt in local_read(member, "MATCH (w:Write) RETURN w.id, w.attempt", 120):
+        written[name].append(attempt)
+    return ({name: sorted(attempts) for name, attempts in written.items()},
+            dict(local_read(member, "MATCH (c:Counter) RETURN c.id, c.n", 120)))
+
+
+def longest(times, began, ended):
+    times = sorted(t for t in times if began <= t <= ended)
+    return max((b - a for a, b in zip([began, *times], [*times, ended])), default=ended - began)
+
+
+class Judge:
+    """Compares what one client was told with what was broken and what is there."""
+
+    def __init__(self, client, faults, written, counters):
+        self._client, self._faults = client, faults
+        self._written, self._counters = written, counters
+        self.errors = collections.Counter()
+        self.twice = 0  # By the driver, as it says it may.
+        self.problems = collections.defaultdict(list)
+        self._told = set()
+        for r in client.rounds:
+            self._round(r)
+        self._ledger()
+        for worker in range(client.workers):
+            gap = longest((r["ended"] for r in client.rounds if r["worker"] == worker), client.began, client.ended)
+            if gap > STALL_SECONDS:
+                self.problems["stalls"].append(f"worker {worker} for {gap:.1f} s")
+
+    def figures(self):
+        rounds = self._client.rounds
+        good = [r["ended"] for r in rounds if not r["write"] and not r["read"]]
+        return (f"{self._client.name:18} {sum(not r['write'] for r in rounds):6} writes, {sum(not r['read'] for r in rounds):6} reads, "
+                f"{sum(r['attempts'] > 1 for r in rounds):4} called again, {self.twice} twice by the driver, "
+                f"longest gap {longest(good, self._client.began, self._client.ended):5.2f} s, "
+                f"longest round {max((r['ended'] - r['began'] for r in rounds), default=0):5.2f} s, errors {dict(self.errors)}")
+
+    def _during(self, r, kills_only):
+        return any(f.began <= r["ended"] and f.ended + SLACK_SECONDS >= r["began"] for f in self._faults if f.kills or not kills_only)
+
+    def _round(self, r):
+        key = f"{self._client.name}-{r['worker']}-{r['number']}"
+        self._told.add(key)
+        there = self._written.get(key, [])
+        if r["read"]:
+            self._error(r["read"])
+            if not self._own_fault(r, "read"):
+                self.problems["errors that a driver hides"].append(f"{key}, read: {r['read']}")
+        elif r["count"] < r["acknowledged"] or (not r["write"] and r["there"] < 1):
+            self.problems["reads that miss their writes"].append(str(r))
+        if r["write"]:
+            self._error(r["write"])
+            if not self._documented(r):
+                self.problems["errors that a driver hides"].append(f"{key}, {r['ended'] - r['began']:.1f} s: {r['write']}")
+        elif not there:
+            self.problems["writes that are lost"].append(str(r))
+        if len(there) > 1:
+            if self._client.language in CALLS_AGAIN and self._during(r, True) and (0 in there or len(set(there)) == len(there)):
+                self.twice += 1
+            else:
+                self.problems["writes that are there twice"].append(f"attempts {there} of {r}")
+
+    def _error(self, text):
+        self.errors[text.split(": ", 1)[0].strip()] += 1
+
+    def _documented(self, r):
+        what = r["write"].split(": ", 1)[0].strip()
+        if what == LOST_IN_COMMIT.get(self._client.language):
+            return self._during(r, True)
+        return what.endswith(UNKNOWN_CODE) and self._during(r, False) or self._own_fault(r, "write")
+
+    def _own_fault(self, r, what):
+        return self._client.language == "python" and r[what].startswith(NOT_CONNECTED) and self._during(r, True)
+
+    def _ledger(self):
+        mine = {key: attempts for key, attempts in self._written.items() if key.startswith(self._client.name + "-")}
+        strange = sorted(set(mine) - self._told)
+        if strange:
+            self.problems["writes that nobody was told of"] += strange
+        for worker in range(self._client.workers):
+            name = f"{self._client.name}-{worker}"
+            nodes = sum(len(attempts) for key, attempts in mine.items() if key.rpartition("-")[0] == name)
+            if self._counters.get(name) != nodes:
+                self.problems["transactions that are there in part"].append(f"{name}: {self._counters.get(name)} counted, {nodes} nodes")
