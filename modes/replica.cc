@@ -16,6 +16,9 @@ constexpr Duration kWatchInterval = std::chrono::milliseconds{100};  // where no
 constexpr Duration kUnknownAfter = std::chrono::seconds{30};
 /// … and after this, once this member has not led for as long: the log that tells comes from another then.
 constexpr Duration kUnknownAfterLost = std::chrono::seconds{5};
+/// What the strategy says again and again in the same words is written so often.
+constexpr Duration kEventInterval = std::chrono::seconds{30};
+constexpr std::uint64_t kEventBurst = 10;
 constexpr std::int64_t kMissedTicksMax = 4;  // more is a pause of the process, fewer a busy machine
 
 Error stopping_error() {
@@ -61,6 +64,7 @@ ReplicaImpl::ReplicaImpl(ReplicaParts parts, const ReplicaSettings& settings)
       bus_{parts_.bus},
       clock_{*parts_.clock},
       log_view_{log_},
+      said_{clock_, kEventInterval, kEventBurst},
       traces_{parts_.tracer == nullptr ? nullptr : std::make_unique<EntryTraces>(*parts_.tracer)} {}
 
 ReplicaImpl::~ReplicaImpl() {

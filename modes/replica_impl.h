@@ -7,6 +7,7 @@
 #include "base/mutex.h"
 #include "modes/entry_traces.h"
 #include "modes/replica.h"
+#include "observability/log_limiter.h"
 
 #include <atomic>
 #include <deque>
@@ -203,6 +204,7 @@ private:
     std::unique_ptr<Strategy> strategy_;  // Called with mutex_ held.
     std::unique_ptr<SnapshotSender> sender_;
     std::unique_ptr<SnapshotReceiver> receiver_;
+    LogLimiter said_;  // events that repeat themselves
     std::unique_ptr<EntryTraces> traces_;  // nullptr: nothing is traced. Called with mutex_ held.
 
     mutable Mutex mutex_;

@@ -128,10 +128,14 @@ void ReplicaImpl::hand_over(std::function<void()> work) {
 
 void ReplicaImpl::answer_ready(Ready& ready, Completions& completions) {
     for (const std::string& event : ready.events) {
-        log::info("{}", event);
+        if (const auto held_back = said_.allow(event)) {
+            log::info("{}{}", event, and_more(*held_back));
+        }
     }
     for (const std::string& error : ready.errors) {
-        log::error("{}", error);
+        if (const auto held_back = said_.allow(error)) {
+            log::error("{}{}", error, and_more(*held_back));
+        }
     }
     for (LeaderChange& change : ready.leader_changes) {
         remember(std::move(change));

@@ -222,7 +222,9 @@ void Raft::consider_bootstrap() {
     if (2 * (configuration.voters() / 2 + 1) <= peers + 1 - learners) {
         return;
     }
-    if (auto begun = core_.bootstrap(std::move(configuration)); !begun) {
+    if (auto begun = core_.bootstrap(std::move(configuration)); begun) {
+        event("This instance bootstrapped the cluster.");
+    } else {
         refused_why_ = begun.error().message();
     }
 }
