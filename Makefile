@@ -10,7 +10,7 @@ export JOBS
 
 .DEFAULT_GOAL := help
 .PHONY: help run cluster release test unit check dev tsan tiny fuzz sim drivers tck cluster-tests bench bench-binaries \
-        clean packages packages-sanitizers packages-tests
+        package image clean packages packages-sanitizers packages-tests
 
 help:
 	@echo 'make run       build, then start a standalone server on 127.0.0.1 (Bolt 7687, HTTP 7474, data in ./data)'
@@ -18,6 +18,8 @@ help:
 	@echo 'make test      build and run every test; the last line counts them'
 	@echo 'make release   only build: build/release/nornicdb'
 	@echo 'make bench     measure this machine, the server and the micro-benchmarks'
+	@echo 'make package   a Debian package: build/package/nornicdb_….deb'
+	@echo 'make image     a container image, nornicdb:latest (needs a docker engine; compiles in a container)'
 	@echo 'make clean     remove build/ (data/ stays)'
 	@echo
 	@echo 'make unit      the room tests of the release build alone'
@@ -82,6 +84,14 @@ cluster-tests: packages-tests
 bench: packages-tests
 	@scripts/build bench nornicdb benchmarks
 	@python3 bench/run.py --micro
+
+package:
+	@scripts/install-packages build package
+	@scripts/build release nornicdb
+	@cpack --config build/release/CPackConfig.cmake
+
+image:
+	@base=$$(compose/image/base) && docker build -f compose/Dockerfile --build-arg DEBIAN=$$base -t nornicdb:latest .
 
 clean:
 	rm -rf build
