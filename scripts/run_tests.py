@@ -144,6 +144,8 @@ SUITES = collections.OrderedDict([
     ("region", lambda: script("tests/cluster/region_test.py")),
     ("region_life", lambda: script("tests/cluster/region_life_test.py")),
     ("wire", lambda: script("tests/cluster/wire_test.py")),
+    ("metrics", lambda: script("tests/cluster/metrics_test.py")),
+    ("compose", lambda: script("tests/cluster/compose_test.py")),
     ("driver_faults", lambda: script("tests/cluster/driver_faults_test.py")),
 ])
 # Suites that only run when they are named.
