@@ -19,7 +19,8 @@ using transport::LANE_BULK;
 using transport::SnapshotResponse;
 
 constexpr Duration kOfferAgainAfter = std::chrono::seconds{1};
-/// Chunks are unanswered and nothing was heard for so long: one may be lost, so ask where to go on.
+/// Chunks are unanswered and nothing was heard for so long: one may be lost, so ask where to go on. The same where all are
+/// answered: the word that the state is in place may be lost.
 constexpr Duration kStalledAfter = std::chrono::seconds{4};
 /// Something is unanswered and nothing was heard for so long: the peer is not there.
 constexpr Duration kSilentAfter = std::chrono::seconds{10};
@@ -72,7 +73,8 @@ struct Transfer {
     std::uint32_t damaged = 0;
     std::uint64_t kept_at_damage = 0;      // pairs that the receiver had then
     Deadline heard{};
-    Deadline offered{};
+    Deadline offered{};                    // also: asked
+    bool asked = false;                    // whether it is in place
     Deadline began{};
     std::uint64_t bytes = 0;
 
@@ -205,10 +207,21 @@ struct SnapshotSender::Impl : std::enable_shared_from_this<SnapshotSender::Impl>
 
     void offer(const NodeName& to, Transfer& t) REQUIRES(mutex) {
         t.state = State::kOffered;
-        t.offered = clock.now();
         t.next_sequence = 1;
         t.acknowledged = 0;
         t.attempt = ++drawn;
+        t.asked = false;
+        say_begin(to, t);
+    }
+
+    /// One who has put the state in place says so again; one who still does says nothing; one who has lost it asks for it.
+    void ask(const NodeName& to, Transfer& t) REQUIRES(mutex) {
+        t.asked = true;
+        say_begin(to, t);
+    }
+
+    void say_begin(const NodeName& to, Transfer& t) REQUIRES(mutex) {
+        t.offered = clock.now();
         const engine::SnapshotInfo& info = t.source->info;
         auto message = std::make_shared<ClusterMessage>();
         auto& m = *message->mutable_snapshot_begin();
@@ -359,6 +372,8 @@ struct SnapshotSender::Impl : std::enable_shared_from_this<SnapshotSender::Impl>
             if (m.pair_count() > 0) {
                 log::info("The snapshot for '{}' goes on where it was cut, behind {} pairs.", from, m.pair_count());
             }
+        } else if (t.state == State::kSentAll && t.asked) {
+            offer(from, t);
         }
         pump(from, t);
     }
@@ -533,6 +548,8 @@ void SnapshotSender::tick() {
             if ((t.state == State::kOffered && now - t.offered > kOfferAgainAfter) ||
                 (sending && t.unanswered() && silent > kStalledAfter)) {
                 s.offer(to, t);
+            } else if (t.state == State::kSentAll && silent > kStalledAfter && now - t.offered > kStalledAfter) {
+                s.ask(to, t);
             }
             t.refused = false;
             s.pump(to, t);

@@ -524,6 +524,19 @@ TEST(SnapshotTransfer, LostDoubledAndDisorderedMessagesDoNoHarm) {
     }
 }
 
+TEST(SnapshotTransfer, TheWordThatItIsInPlaceIsAskedForIfItIsLost) {
+    World w;
+    w.sender->send("b", w.epoch);
+    ASSERT_TRUE(w.run_until([&] { return w.receivers.at("b")->installed == 1; }));
+    w.network.letters.clear();
+    const Deadline then = w.clock.now();
+    ASSERT_TRUE(w.run_until([&] { return w.succeeded("b"); }));
+    EXPECT_LT(w.clock.now() - then, std::chrono::seconds{10});
+    EXPECT_EQ(w.receivers.at("b")->installed, 1U);
+    EXPECT_EQ(w.done.at("b").size(), 1U);
+    w.expect_equal("b");
+}
+
 TEST(SnapshotTransfer, ARefusalEndsItAndSaysWhy) {
     World w;
     w.again = false;
