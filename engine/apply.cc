@@ -85,6 +85,9 @@ Result<> Applier::one(WriteOperation& op) {
             engine_.add_database(DatabaseInfo{
                 DatabaseId{static_cast<std::uint32_t>(op.id)}, std::string{op.text}, std::string{op.text2}});
             return success();
+        case WriteOp::kMetadata:
+        case WriteOp::kSeen:
+            return success();  // there are no other regions
         case WriteOp::kRegion:
         case WriteOp::kMergeNode:
         case WriteOp::kMergeRelationship:

@@ -271,15 +271,16 @@ void Describer::put_rule(const WriteOperation& operation, Json& json) const {
 }
 
 void Describer::region_change(const WriteOperation& operation, Json& json) {
-    static constexpr std::array<std::string_view, 9> kNames{"",
-                                                            "form regions",
-                                                            "add region",
-                                                            "promote region",
-                                                            "forget stamps",
-                                                            "region reached",
-                                                            "drop region",
-                                                            "region history",
-                                                            "region was set back"};
+    static constexpr std::array<std::string_view, 10> kNames{"",
+                                                             "form regions",
+                                                             "add region",
+                                                             "promote region",
+                                                             "forget stamps",
+                                                             "region reached",
+                                                             "drop region",
+                                                             "region history",
+                                                             "region was set back",
+                                                             "region's state was merged"};
     const auto change = decode_region_change(operation.text);
     if (!change) {
         json.text("change of regions");
@@ -375,6 +376,14 @@ void Describer::one(const WriteOperation& operation, Json& json) {
             return;
         case WriteOp::kRegion:
             region_change(operation, json);
+            return;
+        case WriteOp::kMetadata:
+            json.text("metadata of the transaction");
+            json.key("value");
+            json.value(operation.value);
+            return;
+        case WriteOp::kSeen:
+            json.text("what of other regions was seen");
             return;
         case WriteOp::kMergeNode:
             id("merge node", operation.id, json);

@@ -39,6 +39,7 @@ struct BeginOptions {
     AccessMode mode = AccessMode::kWrite;
     Deadline deadline = kNoDeadline;  // the transaction's time-out
     bool deadline_by_client = false;
+    Value metadata = {};  // of the transaction: goes with its write set between regions, for the conflict log
 };
 
 struct DatabaseInfo {

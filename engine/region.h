@@ -47,9 +47,10 @@ struct Stamp {
     friend constexpr bool operator==(const Stamp&, const Stamp&) noexcept = default;
 };
 
-/// Up to which hybrid time everything of each region is known; index is the region's number, 0 is unused. Shorter than a
-/// number: nothing of that region.
+/// Up to which hybrid time everything of each region is known; index is the region's number. Shorter than a number: nothing
+/// of that region. At 0: 1 if there may be more than this says, since a state was merged by half.
 using Frontier = std::vector<std::uint64_t>;
+inline constexpr std::uint64_t kAllTime = UINT64_MAX;  // of a dropped region: all that will ever be known of it
 inline std::uint64_t known_of(const Frontier& frontier, RegionNumber region) noexcept {
     return region < frontier.size() ? frontier[region] : 0;
 }
@@ -59,9 +60,11 @@ struct RegionRow {
     std::string name;      // NORNICDB_CLUSTER_REGION_ID
     std::string history;   // the system database's uuid there, as bookmarks name it; empty: not known yet
     bool dropped = false;  // an operator gave it up: it holds nothing back any more, and never comes back under this number
+    bool settled = false;  // dropped, and all that will ever be known of it is here
+    bool partial = false;  // its state was merged by half: writes may be here that no cursor tells of
     LogIndex cursor;            // of its log: all its writes up to here are applied here
     std::uint64_t cursor_time = 0;  // their hybrid time
-    Frontier reported;          // what it had of all regions, as of cursor
+    Frontier reported;          // what it had of all regions, as of cursor. Dropped: whose states were merged here since then
     std::uint64_t era = 0;      // how often its log was set back to an older state; cursors of another era say nothing
     LogIndex acked;             // of this log: it had applied all writes up to here; older entries are of no use to it
     bool operator==(const RegionRow&) const = default;
@@ -86,7 +89,7 @@ struct RegionState {
     [[nodiscard]] const RegionRow* find(RegionNumber number) const noexcept;
     [[nodiscard]] const RegionRow* find(std::string_view name) const noexcept;
     [[nodiscard]] const RegionRow* with_history(std::string_view history) const noexcept;
-    /// What is applied here: own writes up to `time`, others up to their cursors.
+    /// What is applied here: own writes up to `time`, others up to their cursors, settled ones for ever.
     [[nodiscard]] Frontier frontier() const;
 };
 
@@ -97,11 +100,12 @@ struct RegionChange {
         kAdd = 2,        // regions[0]: one more
         kPromote = 3,    // epoch, primary; ignored unless the epoch is newer
         kWatermark = 4,  // time
-        kCursor = 5,     // number, cursor, time, frontier, acked: a seed is complete, or nothing was to be sent up to here
+        kCursor = 5,     // number, cursor, time, frontier, acked: nothing is to come of it up to here. Time kAllTime: it is settled
         kDrop = 6,       // number
         kHistory = 7,    // number, history
         kSetBack = 8,    // number, epoch: its log was set back to an older state, and this is its era. Of self: this
                          // region lost what others have, and waits for their data as a new one does
+        kMerged = 9,     // as kCursor, where all of its state was merged
     };
     Kind kind = Kind::kForm;
     RegionNumber number = 0;
@@ -122,9 +126,11 @@ struct RegionHeader {
     std::uint64_t epoch = 0;   // schema and catalogue are stamped with it instead of the rank
     bool manual = false;       // CONFLICT_STRATEGY where it was made or merged
     Frontier seen;             // what the writer had of other regions: what it did not see it conflicts with
+    RegionNumber author = 0;   // of a row or rule in a seed: which region wrote it; 0: the one that sends it
 };
 
-/// Format 2: a region's own write. `write_set` is what Transaction::prepare() gave (format 1).
+/// Format 2: a region's own write. `write_set` is what Transaction::prepare() gave (format 1), and may say itself what it had
+/// seen: a transaction has seen what its snapshot had, whatever came before it ended.
 std::string stamp_write_set(const RegionHeader& header, std::string_view write_set);
 /// An own write that holds this change and nothing else.
 std::string region_change_write_set(const RegionHeader& header, const RegionChange& change);
@@ -153,6 +159,7 @@ struct RegionWrites {
     std::uint64_t through_time = 0;  // all of its writes up to this time are at or before `through`
     Frontier frontier;               // what the origin had applied of all regions as of `through`
     LogIndex acked;                  // what the origin had applied of the target's log
+    bool closed = false;             // nothing is to be added: what comes next may need what these create
 };
 
 /// A state as stamped cells, for a region that begins, or that was away for longer than the log reaches. Merging them is free
@@ -188,5 +195,6 @@ public:
 /// conflict give it one name. The value is a map: docs/modes/multi_region.md, "The conflict log".
 inline constexpr std::string_view kConflictPrefix = "conflict/";
 inline constexpr std::size_t kConflictsMax = 10'000;  // the oldest that is not open goes first
+inline constexpr std::size_t kMetadataBytesMax = 1024;  // of one transaction
 
 }  // namespace nornic::engine

@@ -82,6 +82,16 @@ void WriteSetWriter::merge_relationship(RelId id, const RelData& data) {
     encode_stamps(*data.stamps, out_);
 }
 
+void WriteSetWriter::note_metadata(const Value& metadata) {
+    out_.put_u8(static_cast<std::uint8_t>(WriteOp::kMetadata));
+    encode_value(metadata, out_);
+}
+
+void WriteSetWriter::note_seen(std::string_view encoded) {
+    out_.put_u8(static_cast<std::uint8_t>(WriteOp::kSeen));
+    out_.put_string(encoded);
+}
+
 Result<WriteSetReader> WriteSetReader::open(std::string_view payload) {
     WriteSetReader reader{payload};
     const std::uint8_t format = reader.in_.get_u8();
@@ -167,7 +177,11 @@ Result<bool> WriteSetReader::next(WriteOperation& operation) {
         case WriteOp::kPutConstraint:
         case WriteOp::kEraseCatalog:
         case WriteOp::kRegion:
+        case WriteOp::kSeen:
             operation.text = in_.get_string();
+            break;
+        case WriteOp::kMetadata:
+            operation.value = decode_value(in_);
             break;
         case WriteOp::kPutCatalog:
             operation.text = in_.get_string();

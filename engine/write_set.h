@@ -42,6 +42,9 @@ enum class WriteOp : std::uint8_t {
     kRegion = 18,             // an encoded RegionChange
     kMergeNode = 19,          // id, labels, properties, stamps: a seed's cells
     kMergeRelationship = 20,  // id, type, start, end, properties, stamps
+    kMetadata = 21,           // value: of the transaction, before what it wrote; for the conflict log alone
+    // From Transaction::prepare() to stamp_write_set(), which takes it away.
+    kSeen = 22,               // an encoded Frontier: what the transaction's snapshot had of other regions, before all else
 };
 
 /// Appends to a string that the caller owns.
@@ -77,6 +80,9 @@ public:
     /// hidden.
     void merge_node(NodeId id, const NodeData& data);
     void merge_relationship(RelId id, const RelData& data);
+    void note_metadata(const Value& metadata);
+    /// `encoded`: put_frontier() of region/codec.h.
+    void note_seen(std::string_view encoded);
 
 private:
     void op(WriteOp which, std::uint64_t id) {

@@ -110,6 +110,17 @@ std::vector<ProcedureField> columns() {
             extra("metadata", "MAP")};
 }
 
+/// {winner: …, loser: …}, of those whose transactions had any.
+Value metadata_of(const Conflict& conflict) {
+    Map out;
+    for (const std::string_view side : {"winner", "loser"}) {
+        if (Value known = conflict.of(side, "metadata"); !known.is_null()) {
+            out.set(side, std::move(known));
+        }
+    }
+    return out.empty() ? Value{} : Value{std::move(out)};
+}
+
 std::vector<Value> cells(const Instance& instance, const modes::ClusterView& view, const ProcedureCall& call, const Conflict& c) {
     Value element;
     if (const auto id = c.entity_id(); id && c.text("database") != "system") {
@@ -136,7 +147,7 @@ std::vector<Value> cells(const Instance& instance, const modes::ClusterView& vie
             c.get("resolution"),
             c.get("resolvedBy"),
             c.get("resolvedAt"),
-            c.get("metadata")};
+            metadata_of(c)};
 }
 
 /// The newest first.

@@ -1,5 +1,7 @@
 #include "engine/region/codec.h"
 
+#include "base/check.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,8 +13,11 @@ namespace {
 constexpr std::uint8_t kChangeFormat = 1;
 constexpr std::uint8_t kStateFormat = 1;
 constexpr std::uint8_t kManualFlag = 1;
+constexpr std::uint8_t kAuthorFlag = 2;
+constexpr std::uint8_t kDroppedFlag = 1;
+constexpr std::uint8_t kPartialFlag = 2;
+constexpr std::uint8_t kSettledFlag = 4;
 constexpr std::uint8_t kRegionOperation = 18;  // WriteOp::kRegion
-constexpr DatabaseId kSystemDatabase{2};       // changes of regions belong to no graph
 constexpr std::size_t kTextBytesMax = 1024;  // a region's name, a history's uuid
 
 bool get_text(ByteReader& in, std::string& text) {
@@ -42,7 +47,7 @@ void put_row(const RegionRow& row, ByteWriter& out) {
     out.put_u8(row.number);
     out.put_string(row.name);
     out.put_string(row.history);
-    out.put_u8(row.dropped ? 1 : 0);
+    out.put_u8(static_cast<std::uint8_t>((row.dropped ? kDroppedFlag : 0) | (row.partial ? kPartialFlag : 0) | (row.settled ? kSettledFlag : 0)));
     out.put_varint(row.cursor.value);
     out.put_varint(row.cursor_time);
     put_frontier(row.reported, out);
@@ -51,10 +56,16 @@ void put_row(const RegionRow& row, ByteWriter& out) {
 }
 
 bool get_row(ByteReader& in, RegionRow& row) {
-    if (!get_number(in, row.number) || !get_text(in, row.name) || !get_text(in, row.history) ||
-        !get_flag(in, row.dropped)) {
+    if (!get_number(in, row.number) || !get_text(in, row.name) || !get_text(in, row.history)) {
         return false;
     }
+    const std::uint8_t flags = in.get_u8();
+    if (!in.ok() || flags > (kDroppedFlag | kPartialFlag | kSettledFlag)) {
+        return false;
+    }
+    row.dropped = (flags & kDroppedFlag) != 0;
+    row.partial = (flags & kPartialFlag) != 0;
+    row.settled = (flags & kSettledFlag) != 0;
     row.cursor = LogIndex{in.get_varint()};
     row.cursor_time = in.get_varint();
     if (!get_frontier(in, row.reported)) {
@@ -84,7 +95,10 @@ bool get_rows(ByteReader& in, std::vector<RegionRow>& rows) {
 void put_header(const RegionHeader& header, ByteWriter& out) {
     out.put_varint(header.rank);
     out.put_varint(header.epoch);
-    out.put_u8(header.manual ? kManualFlag : 0);
+    out.put_u8(static_cast<std::uint8_t>((header.manual ? kManualFlag : 0) | (header.author != 0 ? kAuthorFlag : 0)));
+    if (header.author != 0) {
+        out.put_u8(header.author);
+    }
     put_frontier(header.seen, out);
 }
 
@@ -93,7 +107,11 @@ bool get_header(ByteReader& in, RegionHeader& header) {
         return false;
     }
     header.epoch = in.get_varint();
-    return get_flag(in, header.manual) && get_frontier(in, header.seen);
+    const std::uint8_t flags = in.get_u8();
+    header.manual = (flags & kManualFlag) != 0;
+    header.author = 0;
+    return in.ok() && flags <= (kManualFlag | kAuthorFlag) && ((flags & kAuthorFlag) == 0 || get_number(in, header.author)) &&
+           get_frontier(in, header.seen);
 }
 
 bool get_database(ByteReader& in, DatabaseId& database) {
@@ -176,7 +194,10 @@ Frontier RegionState::frontier() const {
     }
     Frontier known(size);
     for (const RegionRow& row : regions) {
-        known[row.number] = row.cursor_time;
+        known[row.number] = row.settled ? kAllTime : row.cursor_time;
+        if (row.partial) {
+            known[0] = 1;
+        }
     }
     if (self != 0) {
         known[self] = time;
@@ -255,7 +276,7 @@ Result<RegionChange> decode_region_change(std::string_view bytes) {
     const std::uint8_t kind = in.get_u8();
     change.kind = static_cast<RegionChange::Kind>(kind);
     bool ok = kind >= static_cast<std::uint8_t>(RegionChange::Kind::kForm) &&
-              kind <= static_cast<std::uint8_t>(RegionChange::Kind::kSetBack) && get_number(in, change.number) &&
+              kind <= static_cast<std::uint8_t>(RegionChange::Kind::kMerged) && get_number(in, change.number) &&
               get_rows(in, change.regions);
     change.epoch = in.get_varint();
     change.cursor = LogIndex{in.get_varint()};
@@ -276,8 +297,23 @@ std::string stamp_write_set(const RegionHeader& header, std::string_view write_s
     bytes.reserve(write_set.size() + 32);
     ByteWriter out{bytes};
     out.put_u8(kStampedFormat);
-    put_header(header, out);
-    out.put_raw(write_set.substr(std::min<std::size_t>(write_set.size(), 1)));  // all but its format
+    ByteReader in{write_set};
+    static_cast<void>(in.get_u8());  // its format
+    const std::uint64_t database = in.get_varint();
+    if (const std::string_view rest = write_set.substr(in.position()); rest.starts_with(static_cast<char>(WriteOp::kSeen))) {
+        RegionHeader seen = header;
+        static_cast<void>(in.get_u8());
+        ByteReader frontier{in.get_string()};
+        const bool valid = get_frontier(frontier, seen.seen);
+        NORNIC_CHECK(valid && in.ok(), "what a transaction had seen cannot be read");
+        put_header(seen, out);
+    } else {
+        put_header(header, out);
+    }
+    if (in.ok()) {
+        out.put_varint(database);
+    }
+    out.put_raw(write_set.substr(in.position()));
     return bytes;
 }
 

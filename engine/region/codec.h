@@ -21,6 +21,7 @@ namespace nornic::engine {
 
 inline constexpr std::uint8_t kStampedFormat = 2;
 inline constexpr std::uint8_t kRegionBatchFormat = 3;
+inline constexpr DatabaseId kSystemDatabase{2};  // what belongs to no graph is written there
 
 /// The first byte of an entry's payload; 0 if it is empty.
 inline std::uint8_t write_set_format(std::string_view payload) noexcept {

@@ -34,7 +34,9 @@ std::string_view kind_name(ConflictKind kind) {
     return "";
 }
 
-Value side_row(const Conflict::Side& side, const std::function<std::string(RegionNumber)>& region_name) {
+Value side_row(const Conflict::Side& side,
+               const std::function<std::string(RegionNumber)>& region_name,
+               const std::function<Value(const Stamp&)>& metadata) {
     std::string bytes;
     ByteWriter out{bytes};
     encode_value(side.value, out);
@@ -44,6 +46,9 @@ Value side_row(const Conflict::Side& side, const std::function<std::string(Regio
     row.set("region", Value{region_name(side.stamp.region)});
     row.set("time", Value{static_cast<std::int64_t>(side.stamp.time)});
     row.set("rank", Value{static_cast<std::int64_t>(side.stamp.rank)});
+    if (Value known = metadata(side.stamp); !known.is_null()) {
+        row.set("metadata", std::move(known));
+    }
     return Value{std::move(row)};
 }
 
@@ -54,11 +59,17 @@ std::string conflict_key(const Conflict& conflict) {
     ByteWriter out{bytes};
     out.put_string(conflict.database);
     out.put_u8(conflict.entity ? static_cast<std::uint8_t>(*conflict.entity) + 1 : 0);
-    out.put_u64(conflict.id);
+    const bool unique = conflict.kind == ConflictKind::kUnique;
+    out.put_u64(unique ? static_cast<std::uint64_t>(std::min(conflict.winner.value.as_integer(), conflict.loser.value.as_integer())) : conflict.id);
     out.put_u8(conflict.kind == ConflictKind::kLabel ? 1 : 0);  // a label may have the name of a key
     out.put_string(conflict.cell);
-    put_stamp(std::min(conflict.winner.stamp, conflict.loser.stamp), out);
-    put_stamp(std::max(conflict.winner.stamp, conflict.loser.stamp), out);
+    if (unique) {
+        // One may be in conflict with many, and stamps of creations expire.
+        out.put_u64(static_cast<std::uint64_t>(std::max(conflict.winner.value.as_integer(), conflict.loser.value.as_integer())));
+    } else {
+        put_stamp(std::min(conflict.winner.stamp, conflict.loser.stamp), out);
+        put_stamp(std::max(conflict.winner.stamp, conflict.loser.stamp), out);
+    }
     return fmt::format("{}{:016x}-{:016x}",
                        kConflictPrefix,
                        std::max(conflict.winner.stamp.time, conflict.loser.stamp.time),
@@ -67,7 +78,8 @@ std::string conflict_key(const Conflict& conflict) {
 
 Value conflict_row(const Conflict& conflict,
                    std::uint64_t at,
-                   const std::function<std::string(RegionNumber)>& region_name) {
+                   const std::function<std::string(RegionNumber)>& region_name,
+                   const std::function<Value(const Stamp&)>& metadata) {
     Map row;
     row.set("kind", Value{kind_name(conflict.kind)});
     row.set("database", Value{conflict.database});
@@ -75,8 +87,8 @@ Value conflict_row(const Conflict& conflict,
             conflict.entity ? Value{*conflict.entity == EntityKind::kNode ? "node" : "relationship"} : Value{});
     row.set("id", conflict.entity ? Value{static_cast<std::int64_t>(conflict.id)} : Value{});
     row.set("cell", Value{conflict.cell});
-    row.set("winner", side_row(conflict.winner, region_name));
-    row.set("loser", side_row(conflict.loser, region_name));
+    row.set("winner", side_row(conflict.winner, region_name, metadata));
+    row.set("loser", side_row(conflict.loser, region_name, metadata));
     row.set("at", Value{static_cast<std::int64_t>(at)});
     row.set("state", Value{conflict.open ? "open" : "resolved"});
     return Value{std::move(row)};

@@ -35,8 +35,11 @@ struct Conflict {
 
 /// Names it alike in all regions: time of the later write, and a hash over what it is of and both stamps.
 std::string conflict_key(const Conflict& conflict);
-/// `region_name` gives a region's name by its number.
-Value conflict_row(const Conflict& conflict, std::uint64_t at, const std::function<std::string(RegionNumber)>& region_name);
+/// `region_name` gives a region's name by its number, `metadata` what is known of a write's transaction; null: nothing.
+Value conflict_row(const Conflict& conflict,
+                   std::uint64_t at,
+                   const std::function<std::string(RegionNumber)>& region_name,
+                   const std::function<Value(const Stamp&)>& metadata);
 
 class ConflictLog {
 public:

@@ -3,6 +3,7 @@
 #include "engine/region/codec.h"
 #include "engine/region/seed.h"
 #include "engine/region/translate.h"
+#include "graph/codec.h"
 
 #include <fmt/format.h>
 
@@ -161,6 +162,17 @@ Result<> Localizer::check(const WriteOperation& operation, bool seed) const {
             }
             return malformed("they change what is not theirs to change");
         }
+        case WriteOp::kMetadata: {
+            std::string bytes;
+            ByteWriter out{bytes};
+            encode_value(operation.value, out);
+            if (bytes.size() > kMetadataBytesMax) {
+                return malformed(fmt::format("{} bytes of metadata, at most {} are taken", bytes.size(), kMetadataBytesMax));
+            }
+            return success();
+        }
+        case WriteOp::kSeen:
+            return malformed("an operation that stands before a write has its header");
         case WriteOp::kMergeNode:
         case WriteOp::kMergeRelationship:
             if (!seed) {
@@ -274,6 +286,7 @@ Result<> RegionFeed::ship(const LogEntry& entry, RegionWrites& out) const {
             continue;
         }
         ships = true;
+        out.closed = out.closed || operation.op == WriteOp::kCreateDatabase;
         if (operation.op == WriteOp::kCreateToken) {
             if (entry.index > engine.applied_index()) {
                 announced_.push_back(

@@ -11,6 +11,9 @@ void MergeScope::begin(const Stamp& write_stamp, const RegionHeader& write_heade
     small = write_stamp;
     small.rank = static_cast<std::uint16_t>(
         std::min<std::uint64_t>(write_header.epoch, std::numeric_limits<std::uint16_t>::max()));
+    if (is_seed && write_header.author != 0) {
+        small.region = write_header.author;
+    }
     header = &write_header;
     seed = is_seed;
     state.rank = std::max(state.rank, write_header.rank);
@@ -50,10 +53,11 @@ void MergeScope::note(Conflict conflict) {
         engine_.put_catalog(*victim, std::nullopt);
     }
     conflict.open = conflict.open || header->manual;
-    engine_.put_catalog(key, conflict_row(conflict, time_, [&](RegionNumber number) {
-                            const RegionRow* const row = state.find(number);
-                            return row != nullptr && !row->name.empty() ? row->name : fmt::format("{}", number);
-                        }));
+    const auto name_of = [&](RegionNumber number) {
+        const RegionRow* const row = state.find(number);
+        return row != nullptr && !row->name.empty() ? row->name : fmt::format("{}", number);
+    };
+    engine_.put_catalog(key, conflict_row(conflict, time_, name_of, [&](const Stamp& of) { return engine_.regions_.metadata(of); }));
 }
 
 }  // namespace nornic::engine

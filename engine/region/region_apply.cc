@@ -51,6 +51,9 @@ Result<> RegionApplier::batch() {
     if (batch.origin == scope_.state.self) {
         return success();  // what came home is here already
     }
+    if (const RegionRow* const known = scope_.state.find(batch.origin); known != nullptr && known->dropped) {
+        return success();  // from here on others get of it what was here when it was dropped
+    }
     for (const StampedWrite& stamped : batch.writes) {
         // Each is applied once, however often it is sent; parts of a seed have no index and may be repeated.
         if (stamped.index.value != 0 && stamped.index <= row(batch.origin).cursor) {
@@ -61,6 +64,8 @@ Result<> RegionApplier::batch() {
             RegionRow& origin = row(batch.origin);
             origin.cursor = stamped.index;
             origin.cursor_time = std::max(origin.cursor_time, stamped.time);
+        } else {
+            row(batch.origin).partial = true;  // until kMerged
         }
     }
     RegionRow& origin = row(batch.origin);
@@ -98,6 +103,9 @@ Result<> RegionApplier::write(const StampedWrite& stamped, RegionNumber origin) 
             case WriteOp::kCreateDatabase:
                 engine_.add_database(DatabaseInfo{
                     DatabaseId{static_cast<std::uint32_t>(op.id)}, std::string{op.text}, std::string{op.text2}});
+                break;
+            case WriteOp::kMetadata:
+                engine_.regions_.note_metadata(scope_.stamp, op.value);
                 break;
             case WriteOp::kRegion: {
                 NORNIC_TRY(change_region(op.text, origin == scope_.state.self));
@@ -211,8 +219,14 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
             state.watermark = std::max(state.watermark, change.time);
             engine_.regions_.forget_small(state.watermark);
             return success();
-        case Kind::kCursor: {
+        case Kind::kCursor:
+        case Kind::kMerged: {
             RegionRow& origin = row(change.number);
+            if (change.time == kAllTime) {
+                origin.settled = origin.dropped;
+                engine_.regions_.caught_up(change.number, kAllTime);
+                return success();
+            }
             if (change.cursor >= origin.cursor) {
                 origin.cursor = change.cursor;
                 origin.cursor_time = std::max(origin.cursor_time, change.time);
@@ -223,11 +237,17 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
             }
             origin.acked = std::max(origin.acked, change.acked);
             engine_.regions_.caught_up(change.number, origin.cursor_time);
+            if (change.kind == Kind::kMerged && known_of(change.frontier, 0) == 0) {
+                origin.partial = false;
+            }
             scope_.saw(Stamp{.time = change.time});
             return success();
         }
         case Kind::kDrop:
-            row(change.number).dropped = true;
+            if (RegionRow& lost = row(change.number); !lost.dropped) {
+                lost.dropped = true;
+                lost.reported.clear();
+            }
             return success();
         case Kind::kHistory:
             row(change.number).history = change.history;

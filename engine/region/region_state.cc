@@ -2,6 +2,7 @@
 
 #include "engine/region/codec.h"
 #include "engine/store/keys.h"
+#include "graph/codec.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +12,7 @@
 namespace nornic::engine {
 namespace {
 
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kFormat = 2;  // 1: without metadata of transactions
 
 std::string state_key() {
     return text_key(KeyKind::kMeta, "regions");
@@ -72,6 +73,7 @@ void RegionStore::set_small(const std::string& name, const Stamp& stamp) {
 
 void RegionStore::forget_small(std::uint64_t watermark) {
     std::erase_if(small_, [&](const auto& row) { return row.second.time <= watermark; });
+    metadata_.erase(metadata_.begin(), metadata_.upper_bound({watermark, kRegionNumberMax}));
     changed_ = true;
 }
 
@@ -119,6 +121,19 @@ Result<std::vector<Remains>> RegionStore::expired(std::uint64_t watermark, std::
     // Whoever asks lets go of those that are given.
     oldest_ = std::move(next);
     return out;
+}
+
+void RegionStore::note_metadata(const Stamp& stamp, const Value& metadata) {
+    metadata_.insert_or_assign({stamp.time, stamp.region}, metadata);
+    if (metadata_.size() > kMetadataMax) {
+        metadata_.erase(metadata_.begin());
+    }
+    changed_ = true;
+}
+
+Value RegionStore::metadata(const Stamp& stamp) const {
+    const auto at = metadata_.find({stamp.time, stamp.region});
+    return at == metadata_.end() ? Value{} : at->second;
 }
 
 void RegionStore::note_ahead(RegionNumber region, std::uint64_t time, RegionNumber other, std::uint64_t seen) {
@@ -193,8 +208,9 @@ Result<> RegionStore::load() {
         return success();
     }
     ByteReader in{*stored};
-    if (const std::uint8_t format = in.get_u8(); format != kFormat) {
-        return damaged(fmt::format("format {} is unknown, expected {}", format, kFormat));
+    const std::uint8_t format = in.get_u8();
+    if (format == 0 || format > kFormat) {
+        return damaged(fmt::format("format {} is unknown, expected {} at most", format, kFormat));
     }
     NORNIC_TRY(auto state, decode_region_state(in.get_string()));
     const std::uint64_t count = in.get_varint();
@@ -219,6 +235,12 @@ Result<> RegionStore::load() {
             const std::uint64_t time = in.get_varint();
             ahead.push_back(Ahead{time, in.get_varint()});
         }
+    }
+    const std::uint64_t noted = format >= 2 ? in.get_varint() : 0;
+    for (std::uint64_t i = 0; i < noted && in.ok(); ++i) {
+        const std::uint64_t time = in.get_varint();
+        const RegionNumber region = in.get_u8();
+        metadata_.insert_or_assign({time, region}, decode_value(in));
     }
     if (!in.ok() || !in.at_end()) {
         return damaged("its length is wrong");
@@ -251,6 +273,12 @@ void RegionStore::begin_checkpoint() {
                 out.put_varint(step.time);
                 out.put_varint(step.seen);
             }
+        }
+        out.put_varint(metadata_.size());
+        for (const auto& [stamp, metadata] : metadata_) {
+            out.put_varint(stamp.first);
+            out.put_u8(stamp.second);
+            encode_value(metadata, out);
         }
         changed_ = false;
     }

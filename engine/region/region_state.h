@@ -12,6 +12,7 @@
 #include "engine/region/rows.h"
 #include "engine/region/stamps.h"
 #include "engine/schema.h"
+#include "graph/value.h"
 
 #include <atomic>
 #include <compare>
@@ -60,6 +61,10 @@ public:
     Result<std::vector<Remains>> expired(std::uint64_t watermark, std::size_t max);
     [[nodiscard]] std::uint64_t remains_count() const noexcept { return remains_count_; }
 
+    // Metadata of transactions, by the stamps of their writes: of the newest ones, until they expire.
+    void note_metadata(const Stamp& stamp, const Value& metadata);
+    [[nodiscard]] Value metadata(const Stamp& stamp) const;
+
     // A region's writes may come before those of a third one that it had seen: what meets those is no conflict.
     /// `region`'s write of `time` was made with all of `other` up to `seen`, which is not all here.
     void note_ahead(RegionNumber region, std::uint64_t time, RegionNumber other, std::uint64_t seen);
@@ -92,7 +97,9 @@ private:
     };
     static constexpr std::size_t kAheadMax = 1024;  // of a pair; beyond it some are taken for conflicts that are none
     std::map<std::pair<RegionNumber, RegionNumber>, std::vector<Ahead>> ahead_;  // by writer and seen; both ascend
-    bool changed_ = false;  // state_, small_ or ahead_
+    static constexpr std::size_t kMetadataMax = 1000;
+    std::map<std::pair<std::uint64_t, RegionNumber>, Value> metadata_;  // by time
+    bool changed_ = false;  // state_, small_, ahead_ or metadata_
     std::string writing_;   // they, of the checkpoint that is under way; empty: they had not changed
     RowSet remains_;
     RowSet waiting_;

@@ -63,23 +63,22 @@ RegionSeed::~RegionSeed() {
     engine_.snapshots_.release(at_);
 }
 
-/// A stamp names time and epoch of the write that these are a part of.
+/// A stamp names time, epoch and author of the write that these are a part of.
 void RegionSeed::add_small_thing(const Stamp& stamp, const SeedOperations& operations) {
-    small_.writes.push_back(RegionWrite{LogIndex{}, stamp.time, payload(operations, stamp.rank)});
+    small_.writes.push_back(RegionWrite{LogIndex{}, stamp.time, payload(operations, stamp.rank, stamp.region)});
 }
 
 Result<> RegionSeed::take_small_things() {
-    small_.origin = state_->self;
+    made_.origin = small_.origin = state_->self;
     const RegionStore& regions = engine_.regions_;
-    const DatabaseId system = databases_.back()->info.id;
     for (const auto& database : databases_) {
-        SeedOperations made{system};
+        SeedOperations made{kSystemDatabase};
         made.writer().create_database(database->info.id, database->info.name, database->info.uuid);
-        add_small_thing(Stamp{}, made);
+        made_.writes.push_back(RegionWrite{LogIndex{}, 0, payload(made, 0)});
     }
     for (const auto& [key, value] : engine_.catalog_.range("")) {
         if (!key.starts_with(kConflictPrefix)) {
-            SeedOperations put{system};
+            SeedOperations put{kSystemDatabase};
             put.writer().put_catalog(key, value);
             add_small_thing(regions.small(small_catalog(key)), put);
         }
@@ -120,7 +119,7 @@ void RegionSeed::take_gone_things() {
         if (name.starts_with(row)) {
             const std::string key = name.substr(row.size());
             if (!key.starts_with(kConflictPrefix) && !engine_.catalog_.get(key)) {
-                SeedOperations erased{databases_.back()->info.id};
+                SeedOperations erased{kSystemDatabase};
                 erased.writer().erase_catalog(key);
                 add_small_thing(stamp, erased);
             }
@@ -143,11 +142,11 @@ void RegionSeed::take_gone_things() {
     }
 }
 
-std::string RegionSeed::payload(const SeedOperations& operations, std::uint64_t epoch) const {
+std::string RegionSeed::payload(const SeedOperations& operations, std::uint64_t epoch, RegionNumber author) const {
     std::string write_set;
     const WriteSetWriter head{write_set, operations.database()};
     write_set.append(operations.view());
-    return stamp_write_set(RegionHeader{.epoch = epoch, .seen = state_->frontier()}, write_set);
+    return stamp_write_set(RegionHeader{.epoch = epoch, .seen = state_->frontier(), .author = author}, write_set);
 }
 
 template <class Store>
@@ -193,8 +192,10 @@ Result<bool> RegionSeed::read_page(std::size_t bytes, RegionWrites& out, SeedOpe
 
 Result<std::optional<RegionWrites>> RegionSeed::next(std::size_t bytes) {
     NORNIC_TRY(Result<>{small_failed_});
-    if (!small_.writes.empty()) {
-        return std::optional{std::exchange(small_, {})};
+    for (RegionWrites* const part : {&made_, &small_}) {
+        if (!part->writes.empty()) {
+            return std::optional{std::exchange(*part, {})};
+        }
     }
     const std::int64_t bytes_max = engine_.cache_.bytes_max;
     if (engine_.cache_.bytes.load(std::memory_order_relaxed) > bytes_max + std::max(bytes_max, kExcessBytesMin)) {

@@ -56,14 +56,15 @@ private:
     Result<bool> read_page(std::size_t bytes, RegionWrites& out, SeedOperations& operations);
     template <class Store>
     Result<bool> read_page_of(Store& store, std::size_t bytes, RegionWrites& out, SeedOperations& operations);
-    [[nodiscard]] std::string payload(const SeedOperations& operations, std::uint64_t epoch) const;
+    [[nodiscard]] std::string payload(const SeedOperations& operations, std::uint64_t epoch, RegionNumber author = 0) const;
 
     const std::shared_ptr<const void> keep_alive_;
     EngineImpl& engine_;
     std::shared_ptr<const RegionState> state_;
     std::vector<std::shared_ptr<Database>> databases_;
     LogIndex at_;
-    RegionWrites small_;  // not given yet
+    RegionWrites made_;   // databases, which must be there before anything is written to them; not given yet
+    RegionWrites small_;  // the same
     Result<> small_failed_ = success();
     std::uint64_t read_ = 0;
     std::uint64_t estimate_ = 0;

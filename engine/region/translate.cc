@@ -192,6 +192,10 @@ void write_operation(const WriteOperation& operation, WriteSetWriter& out) {
                 DatabaseId{static_cast<std::uint32_t>(operation.id)}, operation.text, operation.text2);
         case WriteOp::kRegion:
             return out.change_region(operation.text);
+        case WriteOp::kMetadata:
+            return out.note_metadata(operation.value);
+        case WriteOp::kSeen:
+            return out.note_seen(operation.text);
         case WriteOp::kMergeNode:
             return out.merge_node(node, operation.node);
         case WriteOp::kMergeRelationship:

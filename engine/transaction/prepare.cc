@@ -2,11 +2,17 @@
 // WriteSet, and letting go.
 #include "engine/transaction/transaction_impl.h"
 
+#include "engine/region/codec.h"
+#include "graph/codec.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 
 namespace nornic::engine {
+namespace {
+constexpr std::size_t kMapHeadBytes = 16;  // of a map's encoding, at most
+}  // namespace
 
 TransactionImpl::TransactionImpl(EngineImpl& engine,
                                  std::shared_ptr<const void> keep_alive,
@@ -20,6 +26,7 @@ TransactionImpl::TransactionImpl(EngineImpl& engine,
       mode_{options.mode},
       deadline_{options.deadline},
       deadline_by_client_{options.deadline_by_client},
+      metadata_{options.metadata},
       locks_{engine.locks(), id} {
     open_snapshot();
 }
@@ -39,6 +46,7 @@ void TransactionImpl::open_snapshot() {
         version = database_->schema.version();
         schema_ = database_->schema.schema();
         indexes_ = database_->indexes();
+        seen_ = mode_ == AccessMode::kWrite ? engine_.region_state() : nullptr;  // before the snapshot: never more than that has
         snapshot_ = engine_.snapshots().acquire();
     } while (database_->schema.version() != version);
 }
@@ -124,8 +132,37 @@ Result<> TransactionImpl::check_deleted_nodes() {
     return success();
 }
 
+/// Its entries, in their order, that fit into what regions take from each other.
+Value TransactionImpl::bounded_metadata() const {
+    Map kept;
+    if (metadata_.is_map()) {
+        std::string bytes;
+        ByteWriter out{bytes};
+        for (const auto& [key, value] : metadata_.as_map()) {
+            const std::size_t before = bytes.size();
+            out.put_string(key);
+            encode_value(value, out);
+            if (bytes.size() + kMapHeadBytes > kMetadataBytesMax) {
+                bytes.resize(before);
+            } else {
+                kept.set(key, value);
+            }
+        }
+    }
+    return kept.empty() ? Value{} : Value{std::move(kept)};
+}
+
 void TransactionImpl::encode(std::string& out) {
     WriteSetWriter writer{out, database_->info.id};
+    if (seen_ != nullptr && seen_->self != 0) {
+        std::string seen;
+        ByteWriter frontier{seen};
+        put_frontier(seen_->frontier(), frontier);
+        writer.note_seen(seen);
+        if (const Value metadata = bounded_metadata(); !metadata.is_null()) {
+            writer.note_metadata(metadata);
+        }
+    }
     for (const auto& [kind, id] : new_tokens_) {
         writer.create_token(kind, id, database_->tokens.name(kind, id));
     }

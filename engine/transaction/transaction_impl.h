@@ -175,6 +175,7 @@ private:
     Result<> check_deleted_nodes();
     Result<> check_all_required();
     void encode(std::string& out);
+    [[nodiscard]] Value bounded_metadata() const;
 
     const std::shared_ptr<const void> keep_alive_;  // first, so that it is let go of last
     EngineImpl& engine_;
@@ -183,6 +184,8 @@ private:
     const AccessMode mode_;
     const Deadline deadline_;
     const bool deadline_by_client_;
+    const Value metadata_;
+    std::shared_ptr<const RegionState> seen_;  // of other regions, by the snapshot; null: there are none
     LogIndex snapshot_;
     std::shared_ptr<const Schema> schema_;
     std::shared_ptr<const IndexSet> indexes_;

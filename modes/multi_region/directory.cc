@@ -84,6 +84,11 @@ void MultiRegion::say_status(const NodeName& to) {
     for (const std::uint64_t time : state_->frontier()) {
         status.add_frontier(time);
     }
+    for (const auto& row : state_->regions) {
+        if (row.settled) {
+            status.set_frontier(row.number, row.cursor_time);  // for settle_dropped(): what it got of it itself
+        }
+    }
     if (const auto* row = row_of(to)) {
         status.set_cursor(row->cursor.value);
     }
@@ -394,25 +399,17 @@ void MultiRegion::watch_directory() {
 
 /// Everything of every region up to this hybrid time is applied in every region, as far as it is known here.
 std::uint64_t MultiRegion::known_everywhere() const {
-    std::uint64_t out = UINT64_MAX;
+    // One that was given up counts as any other until all have what there is of it (settle_dropped()): it comes by its stamps.
+    std::uint64_t out = state_->time;
     const Frontier here = state_->frontier();
     for (const auto& origin : state_->regions) {
-        std::uint64_t least = UINT64_MAX;
-        std::uint64_t most = 0;
         for (const auto& holder : state_->regions) {
             if (!holder.dropped && holder.number != origin.number) {
-                const Frontier& frontier = holder.number == state_->self ? here : holder.reported;
-                least = std::min(least, engine::known_of(frontier, origin.number));
-                most = std::max(most, engine::known_of(frontier, origin.number));
+                out = std::min(out, engine::known_of(holder.number == state_->self ? here : holder.reported, origin.number));
             }
         }
-        // What one alone has of a region that was given up is still to come to the others (inherit_of_dropped()), by its
-        // stamps. Once all have the same, it holds nothing back.
-        if (!origin.dropped || least != most) {
-            out = std::min(out, least);
-        }
     }
-    return out == UINT64_MAX ? 0 : out;
+    return out;
 }
 
 /// Three things that each take a place among the writes under way, of which there may be only one: in turns, so that none of
@@ -455,7 +452,7 @@ void MultiRegion::mark_time() {
     std::string nothing;
     const engine::WriteSetWriter begin{nothing, DatabaseId{2}};  // of no graph: the system database
     static_cast<void>(begin);
-    if (propose_own(engine::stamp_write_set(header(), nothing), Own{})) {
+    if (propose_own(engine::stamp_write_set(header_, nothing), Own{})) {
         marked_time_ = state_->time;
     }
 }

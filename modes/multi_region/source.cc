@@ -154,7 +154,7 @@ bool MultiRegion::send_batch(RegionNumber number, OutboundStream& out) {
     writes.origin = state_->self;
     std::size_t bytes = 0;
     bool waits = false;
-    while (!waits && out.scanned < committed && bytes < settings_.batch_bytes_max && writes.writes.size() < settings_.batch_entries_max) {
+    while (!waits && !writes.closed && out.scanned < committed && bytes < settings_.batch_bytes_max && writes.writes.size() < settings_.batch_entries_max) {
         const LogIndex from{out.scanned.value + 1};
         const LogIndex to = std::min(committed, LogIndex{out.scanned.value + settings_.batch_entries_max - writes.writes.size()});
         auto entries = start_.log->read(from, to, std::min(kScanBytes, settings_.batch_bytes_max));
@@ -179,6 +179,9 @@ bool MultiRegion::send_batch(RegionNumber number, OutboundStream& out) {
             }
             bytes += entry.payload.size();
             out.scanned = entry.index;
+            if (writes.closed) {
+                break;
+            }
         }
     }
     if (!writes.writes.empty()) {

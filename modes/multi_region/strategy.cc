@@ -15,9 +15,10 @@ MultiRegion::MultiRegion(const StrategyStart& start, MultiRegionSettings setting
       settings_{std::move(settings)},
       local_{local(start)},
       data_{start.regions},
-      state_{start.regions->region_state()},
       history_{start.history},
-      applied_{start.applied} {}
+      applied_{start.applied} {
+    refresh();
+}
 
 std::unique_ptr<Strategy> make_multi_region(const StrategyStart& start,
                                             const MultiRegionSettings& settings,
@@ -33,7 +34,17 @@ void MultiRegion::say(const NodeName& to, Lane lane, ClusterMessage message) {
 }
 
 void MultiRegion::refresh() {
-    state_ = data_->region_state();
+    auto now = data_->region_state();
+    if (now == state_) {
+        return;
+    }
+    state_ = std::move(now);
+    header_.rank = settings_.primary_only
+                       ? static_cast<std::uint16_t>(std::max<std::uint64_t>(state_->rank, std::min<std::uint64_t>(state_->epoch, UINT16_MAX)))
+                       : state_->rank;
+    header_.epoch = state_->epoch;
+    header_.manual = settings_.manual;
+    header_.seen = state_->frontier();
 }
 
 std::string_view MultiRegion::region_of(const NodeName& peer) const {
@@ -105,6 +116,9 @@ void MultiRegion::stopped_leading() {
         }
     }
     own_.clear();
+    // One that was deposed without knowing hears that others have writes which are not here: its successor's. What it proposed
+    // because of that cannot be committed, as those are.
+    set_back_ = false;
     held_up_to_ = LogIndex{0};
     degraded_ = false;
 }
@@ -183,17 +197,6 @@ Term MultiRegion::write_term() const {
     return local_->write_term();
 }
 
-engine::RegionHeader MultiRegion::header() const {
-    engine::RegionHeader out;
-    out.rank = settings_.primary_only
-                   ? static_cast<std::uint16_t>(std::max<std::uint64_t>(state_->rank, std::min<std::uint64_t>(state_->epoch, UINT16_MAX)))
-                   : state_->rank;
-    out.epoch = state_->epoch;
-    out.manual = settings_.manual;
-    out.seen = state_->frontier();
-    return out;
-}
-
 Result<> MultiRegion::propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) {
     if (!formed()) {
         return fail(ErrorCode::kDatabaseUnavailable,
@@ -217,7 +220,7 @@ Result<> MultiRegion::propose(ProposalId id, std::string write_set, std::uint64_
                     "no other region confirms writes, and NORNICDB_CLUSTER_CROSS_REGION_FALLBACK=refuse takes none without");
     }
     proposed_time_ = std::max(proposed_time_, hybrid_time);
-    return local_->propose(id, engine::stamp_write_set(header(), write_set), hybrid_time);
+    return local_->propose(id, engine::stamp_write_set(header_, write_set), hybrid_time);
 }
 
 std::optional<ProposalId> MultiRegion::propose_own(std::string write_set, Own own, std::uint64_t latest) {
@@ -237,7 +240,7 @@ bool MultiRegion::propose_change(const RegionChange& change, std::optional<std::
     Own own;
     own.command = command;
     own.done = std::move(done);
-    return propose_own(engine::region_change_write_set(header(), change), std::move(own)).has_value();
+    return propose_own(engine::region_change_write_set(header_, change), std::move(own)).has_value();
 }
 
 bool MultiRegion::change_pending() const {
@@ -344,14 +347,6 @@ Result<> MultiRegion::command(std::uint64_t id, const Command& command) {
         if (row->dropped) {
             answers_.push_back({id, fmt::format("region '{}' was dropped already", row->name)});
             return success();
-        }
-        // Half of a state may hold writes of the lost region that no cursor tells of: the others could not ask for them.
-        for (const auto& [number, in] : inbound_) {
-            if (in.seeding && in.stream != 0) {
-                const auto* from = state_->find(number);
-                return fail(ErrorCode::kBusy, fmt::format("this region is merging the state of '{}': ask again once it has it",
-                                                          from == nullptr ? "?" : from->name));
-            }
         }
         change.kind = RegionChange::Kind::kDrop;
         change.number = row->number;

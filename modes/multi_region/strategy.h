@@ -98,6 +98,7 @@ private:
         std::uint64_t next_sequence = 1;
         std::uint64_t heard_tick = 0;
         bool seeding = false;
+        std::vector<RegionNumber> dropped;  // by it and by us, before its state was asked for
         std::uint64_t seed_entities = 0;
         std::uint64_t seed_estimate = 0;
         std::deque<std::shared_ptr<const ClusterMessage>> waiting;  // batches in order, not proposed yet
@@ -107,7 +108,6 @@ private:
         LogIndex durable;
         LogIndex source_last;
         std::uint64_t acked_sequence = 0;  // what it was told
-        LogIndex acked_applied;
         bool parked = false;
         std::string refused;          // why there is no stream; kept until one begins
         std::uint64_t retry_tick = 0;
@@ -149,7 +149,6 @@ private:
     void event(std::string text) { events_.push_back(std::move(text)); }
     void say(const NodeName& to, Lane lane, ClusterMessage message);
     void refresh();
-    [[nodiscard]] engine::RegionHeader header() const;
     /// Proposes to the local strategy; nullopt: it takes nothing now.
     /// `latest`: of what is in it.
     std::optional<ProposalId> propose_own(std::string write_set, Own own, std::uint64_t latest = 0);
@@ -205,7 +204,9 @@ private:
 
     // target.cc
     void watch_streams();
-    void inherit_of_dropped();
+    void settle_dropped();
+    /// Whether `row`'s state is to be merged, since it has, or may have, more of a dropped region; nullopt: it cannot be said now.
+    [[nodiscard]] std::optional<bool> has_more_of(const engine::RegionRow& dropped, const engine::RegionRow& row) const;
     void pull(const engine::RegionRow& row, Inbound& in, const NodeName& source);
     void end_stream(Inbound& in, std::string why);
     void on_batch(const NodeName& from, std::shared_ptr<const ClusterMessage> message);
@@ -233,6 +234,7 @@ private:
     const std::unique_ptr<Strategy> local_;
     engine::RegionData* const data_;
     std::shared_ptr<const RegionState> state_;
+    engine::RegionHeader header_;  // of what is written under state_
     std::string history_;
     LogIndex applied_;
     std::uint64_t tick_ = 0;

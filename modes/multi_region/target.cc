@@ -19,6 +19,11 @@ Frontier frontier_of(const google::protobuf::RepeatedField<std::uint64_t>& times
     return {times.begin(), times.begin() + count};
 }
 
+bool knows_as_dropped(const transport::RegionStatus& status, RegionNumber number) {
+    return std::any_of(status.regions().begin(), status.regions().end(),
+                       [&](const auto& row) { return row.number() == number && row.dropped(); });
+}
+
 Result<RegionWrites> unpack(const transport::RegionBatch& batch) {
     RegionWrites out;
     out.origin = static_cast<RegionNumber>(batch.origin());
@@ -93,34 +98,54 @@ void MultiRegion::watch_streams() {
         begun = true;
         pull(row, in, leader->info.id);
     }
-    inherit_of_dropped();
+    settle_dropped();
     advance_acks();
 }
 
-/// Of a region that was given up one may have got more than another, and it sends no more: what is missing here comes with
-/// the state of who has it.
-void MultiRegion::inherit_of_dropped() {
-    const Frontier here = state_->frontier();
+/// Of a region that was given up one may have got more than another, and it sends no more: what is missing here comes with the
+/// states of those that have it (docs/decisions/0007-after-a-drop.md). Once that is done, everything of it is here.
+void MultiRegion::settle_dropped() {
+    if (awaits_first_seed()) {
+        return;
+    }
     for (const auto& row : state_->regions) {
-        if (!row.dropped) {
+        if (!row.dropped || row.settled) {
             continue;
         }
-        for (const auto& [id, peer] : peers_) {
-            const auto* from = row_of(id);
-            if (from == nullptr || from->dropped || peer.heard_tick == 0 || !peer.status.leads()) {
+        bool settled = true;
+        for (const auto& from : state_->regions) {
+            if (from.number == state_->self || from.dropped || engine::known_of(row.reported, from.number) != 0) {
                 continue;
             }
-            Inbound& in = inbound_[from->number];
-            if (in.stream != 0 && !in.seeding && in.source == id &&
-                engine::known_of(frontier_of(peer.status.frontier()), row.number) > engine::known_of(here, row.number)) {
-                event(fmt::format("Region '{}' has more of the dropped region '{}': its state is asked for and merged.", from->name, row.name));
+            const std::optional<bool> more = has_more_of(row, from);
+            settled = settled && more == false;
+            Inbound& in = inbound_[from.number];
+            if (more == true && in.stream != 0 && !in.seeding) {
+                event(fmt::format("Region '{}' may have more of the dropped region '{}': its state is asked for and merged.", from.name, row.name));
                 end_stream(in, "");
                 in.seeding = true;
                 in.retry_tick = tick_;
-                return;
             }
         }
+        if (settled && !change_pending()) {
+            RegionChange change;
+            change.kind = RegionChange::Kind::kCursor;
+            change.number = row.number;
+            change.cursor = row.cursor;
+            change.time = engine::kAllTime;
+            propose_change(change);
+            return;
+        }
     }
+}
+
+std::optional<bool> MultiRegion::has_more_of(const engine::RegionRow& dropped, const engine::RegionRow& row) const {
+    const Peer* leader = leader_of(row.name);
+    if (leader == nullptr || !knows_as_dropped(leader->status, dropped.number)) {
+        return std::nullopt;  // it may still get some
+    }
+    const Frontier there = frontier_of(leader->status.frontier());
+    return engine::known_of(there, 0) != 0 || engine::known_of(there, dropped.number) > dropped.cursor_time;
 }
 
 void MultiRegion::pull(const engine::RegionRow& row, Inbound& in, const NodeName& source) {
@@ -136,6 +161,11 @@ void MultiRegion::pull(const engine::RegionRow& row, Inbound& in, const NodeName
     in.heard_tick = tick_;
     in.durable = row.cursor;
     in.through = row.cursor;
+    for (const auto& other : state_->regions) {
+        if (seeding && other.dropped && knows_as_dropped(peers_.at(source).status, other.number)) {
+            in.dropped.push_back(other.number);
+        }
+    }
     ClusterMessage message;
     auto& request = *message.mutable_region_pull();
     request.set_stream(in.stream);
@@ -224,6 +254,9 @@ bool MultiRegion::take_batch(RegionNumber number, Inbound& in, const transport::
     arrived.through = LogIndex{batch.through()};
     if (!writes.value().writes.empty()) {
         auto localized = data_->localize(writes.value(), settings_.manual);
+        if (!localized && localized.error().code() == ErrorCode::kDatabaseNotFound && (!in.arrived.empty() || applied_ < local_->committed())) {
+            return false;  // it may be among what is not applied yet
+        }
         if (!localized) {
             event(fmt::format("A batch of region {} cannot be merged: {}. The stream is begun again.", number, localized.error().message()));
             end_stream(in, localized.error().message());
@@ -274,21 +307,32 @@ void MultiRegion::finish_seed(RegionNumber number, Inbound& in, const transport:
         end_stream(in, "this region was set back too far");
         return;
     }
-    const auto add_cursor = [&](RegionNumber which, LogIndex cursor, std::uint64_t time, Frontier frontier) {
+    const auto add_cursor = [&](RegionNumber which, LogIndex cursor, std::uint64_t time, Frontier frontier,
+                                RegionChange::Kind kind = RegionChange::Kind::kCursor) {
         RegionChange change;
-        change.kind = RegionChange::Kind::kCursor;
+        change.kind = kind;
         change.number = which;
         change.cursor = cursor;
         change.time = time;
         change.frontier = std::move(frontier);
         in.finishing.push_back(std::move(change));
     };
+    const Frontier frontier = frontier_of(batch.frontier());
     // What it holds of third regions need not come from them any more, and must not: it may be deleted and forgotten there.
     for (const auto& cursor : batch.cursors()) {
         const auto* row = state_->find(static_cast<RegionNumber>(cursor.number()));
-        if (row != nullptr && row->number != state_->self && row->number != number &&
-            (cursor.index() > row->cursor.value || cursor.hybrid_time() > row->cursor_time)) {
+        if (row == nullptr || row->number == state_->self || row->number == number) {
+            continue;
+        }
+        if (std::find(in.dropped.begin(), in.dropped.end(), row->number) != in.dropped.end()) {
+            Frontier from(number + std::size_t{1});
+            from[number] = 1;
+            add_cursor(row->number, std::max(LogIndex{cursor.index()}, row->cursor), cursor.hybrid_time(), std::move(from));
+        } else if (cursor.index() > row->cursor.value || cursor.hybrid_time() > row->cursor_time) {
             add_cursor(row->number, LogIndex{cursor.index()}, cursor.hybrid_time(), {});
+        }
+        if (row->dropped && engine::known_of(frontier, row->number) == engine::kAllTime) {
+            add_cursor(row->number, row->cursor, engine::kAllTime, {});
         }
     }
     if (batch.watermark() > state_->watermark) {
@@ -317,7 +361,7 @@ void MultiRegion::finish_seed(RegionNumber number, Inbound& in, const transport:
             in.finishing.push_back(std::move(change));
         }
     }
-    add_cursor(number, LogIndex{batch.through()}, batch.through_time(), frontier_of(batch.frontier()));
+    add_cursor(number, LogIndex{batch.through()}, batch.through_time(), frontier, RegionChange::Kind::kMerged);
     if (awaits_first_seed()) {
         add_cursor(state_->self, LogIndex{1}, 0, {});
     }
@@ -350,19 +394,15 @@ void MultiRegion::advance_acks() {
             in.durable = std::max(in.durable, in.arrived.front().through);
             in.arrived.pop_front();
         }
-        const auto* row = state_->find(number);
-        const LogIndex applied = row == nullptr ? LogIndex{0} : row->cursor;
-        if (in.durable_sequence == in.acked_sequence && applied <= in.acked_applied) {
+        if (in.durable_sequence == in.acked_sequence) {
             continue;
         }
         in.acked_sequence = in.durable_sequence;
-        in.acked_applied = applied;
         ClusterMessage message;
         auto& ack = *message.mutable_region_ack();
         ack.set_stream(in.stream);
         ack.set_sequence(in.durable_sequence);
         ack.set_durable(in.durable.value);
-        ack.set_applied(applied.value);
         say(in.source, Lane::LANE_LOG, std::move(message));
         take_waiting(number, in);
     }

@@ -13,6 +13,8 @@ RegionRow row(RegionNumber number) {
     out.name = "region-" + std::to_string(number);
     out.history = "uuid-" + std::to_string(number);
     out.dropped = number == 2;
+    out.settled = number == 2;
+    out.partial = number == 31;
     out.cursor = LogIndex{number * 1000ULL};
     out.cursor_time = number * 77ULL << 40;
     out.reported = Frontier(number, 5);
@@ -103,7 +105,7 @@ TEST(RegionCodec, AStateIsReadBackAndNothingElseIsBelieved) {
 
 TEST(RegionCodec, AChangeIsReadBackAndNothingElseIsBelieved) {
     RegionChange change;
-    change.kind = RegionChange::Kind::kSetBack;  // the last of them
+    change.kind = RegionChange::Kind::kMerged;  // the last of them
     change.number = 7;
     change.regions = {row(3)};
     change.epoch = 4;
@@ -214,9 +216,11 @@ TEST(RegionState, ItsFrontierIsItsOwnTimeAndTheCursorsOfOthers) {
     const Frontier frontier = state().frontier();
     ASSERT_EQ(frontier.size(), 32U);
     EXPECT_EQ(known_of(frontier, 1), 8U);
-    EXPECT_EQ(known_of(frontier, 2), 2 * 77ULL << 40);
+    EXPECT_EQ(known_of(frontier, 2), kAllTime);  // nothing of it is to come
     EXPECT_EQ(known_of(frontier, 31), 31 * 77ULL << 40);
     EXPECT_EQ(known_of(frontier, 9), 0U);
+    EXPECT_EQ(known_of(frontier, 0), 1U);  // there may be more, of states that were merged by half
+    EXPECT_EQ(known_of(RegionState{.self = 1, .time = 8, .regions = {RegionRow{.number = 1}}}.frontier(), 0), 0U);
 }
 
 }  // namespace

@@ -368,10 +368,47 @@ TEST_F(RegionSeedTest, RowsAndRulesThatAreGoneGoInTheOtherRegionToo) {
     EXPECT_EQ(two.begin(AccessMode::kRead)->schema()->indexes.size(), rules - 1);
 }
 
+TEST_F(RegionSeedTest, ADatabaseIsThereBeforeAnythingIsWrittenToIt) {
+    constexpr DatabaseId kThird{9};
+    std::string create;
+    WriteSetWriter{create, DatabaseId{2}}.create_database(kThird, "third", "uuid of third");
+    expect_ok(one.write(create));
+    std::string fill;
+    WriteSetWriter writer{fill, kThird};
+    writer.create_token(TokenKind::kLabel, 0, "A");
+    writer.create_token(TokenKind::kPropertyKey, 0, "k");
+    IndexRule index;
+    index.id = SchemaRuleId{1};
+    index.name = "third_a";
+    index.tokens = {0};
+    index.properties = {PropertyKeyId{0}};
+    std::string encoded;
+    ByteWriter bytes{encoded};
+    encode_rule(index, bytes);
+    writer.put_rule(WriteOp::kPutIndex, encoded);
+    writer.create_node(NodeId{id_of(1, 1)}, NodeData{.labels = {LabelId{0}}, .properties = {{PropertyKeyId{0}, Value{5}}}});
+    expect_ok(one.write(fill));
+
+    // Of a stream nothing is added to what holds a new database.
+    RegionWrites writes;
+    expect_ok(one->regions()->ship(one.log[one.log.size() - 2], writes));
+    EXPECT_TRUE(writes.closed);
+
+    two.take_seed(*one->regions()->begin_seed().value());
+    BeginOptions options;
+    options.database = "third";
+    options.mode = AccessMode::kRead;
+    auto there = two->begin(options);
+    ASSERT_TRUE(there) << there.error().message();
+    EXPECT_NE(there.value()->node(NodeId{id_of(1, 1)}), nullptr);
+    EXPECT_NE(there.value()->schema()->index_named("third_a"), nullptr);
+}
+
 TEST_F(RegionSeedTest, ASeedOfAStateThatWasReplacedSaysSo) {
     fill();
     auto seed = one->regions()->begin_seed().value();
-    ASSERT_TRUE(seed->next(1));
+    ASSERT_TRUE(seed->next(1));  // databases
+    ASSERT_TRUE(seed->next(1));  // rows and rules
     expect_ok(one->reload());
     const auto next = seed->next(1);
     ASSERT_FALSE(next);

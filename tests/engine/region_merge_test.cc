@@ -406,6 +406,112 @@ TEST_F(RegionMerge, AConflictHasOneNameAndBothValuesInAllRegions) {
     }
 }
 
+TEST_F(RegionMerge, AConflictTellsTheMetadataOfBothTransactionsInAllRegions) {
+    const auto written_by = [](std::string_view app) {
+        return [=](WriteSetWriter& w) {
+            w.note_metadata(Value{Map{{"app", Value{app}}}});
+            w.set_property(NodeId{0}, kKey, Value{app});
+        };
+    };
+    write(1, written_by("one"));
+    write(2, written_by("two"));
+    deliver(1, 3);
+    ASSERT_TRUE((*this)[3]->checkpoint());
+    (*this)[3].restart();
+    cross();
+    settle();
+    for (const int at : {1, 2, 3, 4}) {
+        const auto rows = conflicts(at);
+        ASSERT_EQ(rows.size(), 1U) << at;
+        EXPECT_EQ(to_cypher_text(*side(rows.front().second, "winner").find("metadata")), "{app: 'two'}") << at;
+        EXPECT_EQ(to_cypher_text(*side(rows.front().second, "loser").find("metadata")), "{app: 'one'}") << at;
+    }
+}
+
+TEST_F(RegionMerge, MetadataGoesAlongAsFarAsItsPlaceReaches) {
+    BeginOptions options;
+    options.metadata = Value{Map{{"app", Value{"one"}}, {"text", Value{std::string(2000, 'x')}}, {"job", Value{std::int64_t{7}}}}};
+    auto transaction = (*this)[1]->begin(options).value();
+    ASSERT_TRUE(transaction->set_property(NodeId{0}, kKey, number(1)));
+    const std::string bytes = transaction->prepare().value();
+    EXPECT_LT(bytes.size(), kMetadataBytesMax);
+    WriteSetReader reader = WriteSetReader::open(bytes).value();
+    WriteOperation operation;
+    ASSERT_TRUE(reader.next(operation).value());
+    EXPECT_EQ(operation.op, WriteOp::kSeen);
+    ASSERT_TRUE(reader.next(operation).value());
+    EXPECT_EQ(operation.op, WriteOp::kMetadata);
+    EXPECT_EQ(to_cypher_text(operation.value), "{app: 'one', job: 7}");
+}
+
+// ---- Dropped regions, states that are merged by half
+
+TEST_F(RegionMerge, WhatComesOfADroppedRegionIsAsIfItHadNotCome) {
+    write(1, [](auto& w) { w.set_property(NodeId{0}, kKey, number(1)); });
+    const LogIndex cursor = (*this)[2].cursor_of((*this)[1]);
+    const auto under_way = (*this)[2]->regions()->localize((*this)[1].ship(LogIndex{cursor.value + 1}, (*this)[1].last(), 2), false).value();
+    RegionChange drop;
+    drop.kind = RegionChange::Kind::kDrop;
+    drop.number = 1;
+    (*this)[2].change(drop);
+    expect_ok((*this)[2].apply(under_way, (*this)[2].now() + 1000));
+    EXPECT_EQ(value(2, NodeId{0}).as_integer(), 0);
+    EXPECT_EQ((*this)[2].cursor_of((*this)[1]), cursor);
+    EXPECT_TRUE((*this)[2].state()->find(RegionNumber{1})->reported.empty());
+}
+
+TEST_F(RegionMerge, ThereMayBeMoreThanTheFrontierSaysUntilAWholeStateIsMerged) {
+    const auto may_be_more = [&] { return known_of((*this)[2].state()->frontier(), 0) == 1; };
+    const auto seed = (*this)[1]->regions()->begin_seed().value();
+    expect_ok((*this)[2].take(*seed->next(4096).value()));
+    EXPECT_TRUE(may_be_more());
+    ASSERT_TRUE((*this)[2]->checkpoint());
+    (*this)[2].restart();
+    EXPECT_TRUE(may_be_more());
+    (*this)[2].take_seed(*(*this)[1]->regions()->begin_seed().value());
+    EXPECT_FALSE(may_be_more());
+
+    RegionChange drop;
+    drop.kind = RegionChange::Kind::kDrop;
+    drop.number = 3;
+    (*this)[2].change(drop);
+    RegionChange settled;
+    settled.kind = RegionChange::Kind::kCursor;
+    settled.number = 3;
+    settled.time = kAllTime;
+    const std::uint64_t time = (*this)[2].state()->time;
+    (*this)[2].change(settled);
+    EXPECT_EQ(known_of((*this)[2].state()->frontier(), 3), kAllTime);
+    EXPECT_LT((*this)[2].state()->time, time + 1000);  // its clock stays
+}
+
+TEST_F(RegionMerge, ATransactionHasSeenWhatItsSnapshotHad) {
+    auto open = (*this)[2].begin();
+    ASSERT_TRUE(open->set_property(NodeId{0}, kKey, number(2)));
+    write(1, [](auto& w) { w.set_property(NodeId{0}, kKey, number(1)); });
+    deliver(1, 2);  // before the transaction ends, and behind its snapshot
+    tick += 100;
+    expect_ok((*this)[2].write(open->prepare().value()));
+    open->finish();
+    settle();
+    for (const int at : {1, 2, 3, 4}) {
+        EXPECT_EQ(value(at, NodeId{0}).as_integer(), 2) << at;
+        ASSERT_EQ(conflicts(at).size(), 1U) << at;
+        EXPECT_EQ(side(conflicts(at).front().second, "loser").find("value")->as_integer(), 1) << at;
+    }
+}
+
+TEST_F(RegionMerge, ARowInASeedIsOfTheRegionThatWroteIt) {
+    write(1, [](auto& w) { w.put_catalog("row", number(1)); });
+    deliver(1, 2);
+    deliver(1, 4);
+    (*this)[3].take_seed(*(*this)[2]->regions()->begin_seed().value());
+    write(4, [](auto& w) { w.put_catalog("row", number(2)); });  // it had seen what 1 wrote, and 2 wrote nothing
+    deliver(4, 3);
+    EXPECT_EQ((*this)[3]->catalog("row")->as_integer(), 2);
+    EXPECT_TRUE(conflicts(3).empty());
+}
+
 TEST_F(RegionMerge, WhatTheWriterHadSeenAndWhatIsEqualIsNoConflict) {
     write(1, [](auto& w) { w.set_property(NodeId{0}, kKey, number(1)); });
     deliver(1, 2);

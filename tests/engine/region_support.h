@@ -154,13 +154,14 @@ public:
             }
             expect_ok(take(*part.value()));
         }
-        const auto note = [&](RegionNumber which, LogIndex cursor, std::uint64_t time, Frontier frontier) {
+        using Kind = RegionChange::Kind;
+        const auto note = [&](Kind kind, RegionNumber which, LogIndex cursor, std::uint64_t time, Frontier frontier) {
             const RegionRow* row = state()->find(which);
-            if (row == nullptr || which == number_ || row->cursor >= cursor) {
+            if (row == nullptr || which == number_ || (kind == Kind::kCursor && row->cursor >= cursor)) {
                 return;
             }
             RegionChange change;
-            change.kind = RegionChange::Kind::kCursor;
+            change.kind = kind;
             change.number = which;
             change.cursor = cursor;
             change.time = time;
@@ -169,10 +170,10 @@ public:
         };
         for (const RegionRow& row : of.regions) {
             if (row.number != of.self) {
-                note(row.number, row.cursor, row.cursor_time, {});
+                note(Kind::kCursor, row.number, row.cursor, row.cursor_time, {});
             }
         }
-        note(of.self, seed.index(), known_of(of.frontier(), of.self), of.frontier());
+        note(Kind::kMerged, of.self, seed.index(), known_of(of.frontier(), of.self), of.frontier());
     }
 
     std::vector<LogEntry> log;

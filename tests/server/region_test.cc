@@ -252,6 +252,18 @@ TEST_F(ConflictsTest, AreShownNewestFirstWithBothValues) {
     EXPECT_NE(run("CALL db.conflicts.list(-1)").error.find("0 or more"), std::string::npos);
 }
 
+TEST_F(ConflictsTest, TellTheMetadataOfTheTransactionsThatHadSome) {
+    found_sum();
+    EXPECT_EQ(text("SHOW CONFLICTS YIELD metadata RETURN metadata"), "null");
+    const std::string key = std::string{engine::kConflictPrefix} + "a";
+    Map row = member.instance->engine().catalog(key)->as_map();
+    Map loser = row.find("loser")->as_map();
+    loser.set("metadata", Value{Map{{"app", Value{"ledger"}}}});
+    row.set("loser", Value{std::move(loser)});
+    ASSERT_TRUE(member.instance->commit_catalog(key, Value{std::move(row)}));
+    EXPECT_EQ(text("SHOW CONFLICTS YIELD metadata RETURN metadata"), "{loser: {app: 'ledger'}}");
+}
+
 TEST_F(ConflictsTest, AreResolvedByAWriteThatClosesThem) {
     found_sum();
     EXPECT_EQ(text("CALL db.conflicts.resolve('a', 'loser') YIELD state, value RETURN [state, value] AS done"), "['resolved', 11]");

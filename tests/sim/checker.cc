@@ -18,8 +18,11 @@ std::uint64_t hash_of(const engine::LogEntry& entry, std::uint64_t payload) {
     return (payload ^ static_cast<std::uint64_t>(entry.kind) << 56 ^ entry.hybrid_time) * 0x9E3779B97F4A7C15ULL;
 }
 
-/// Without what a region's strategy puts before it.
+/// Without what goes into the header that a region's strategy puts before it.
 std::string as_proposed(const std::string& payload) {
+    if (engine::write_set_format(payload) == engine::WriteSetWriter::kFormat) {
+        return as_proposed(engine::stamp_write_set({}, payload));
+    }
     if (engine::write_set_format(payload) != engine::kStampedFormat) {
         return payload;
     }
@@ -267,7 +270,7 @@ void Checker::check_views() {
 }
 
 std::uint64_t Checker::proposed(std::string_view write_set) {
-    const std::uint64_t payload = fnv1a(write_set);
+    const std::uint64_t payload = fnv1a(as_proposed(std::string{write_set}));
     ++proposals_[payload].times;
     return payload;
 }

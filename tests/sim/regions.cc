@@ -140,6 +140,12 @@ void Ledger::ended(const Draft& draft, std::size_t region, const Answer& answer)
                 if (index && effect.seen != 0 && !lost) {
                     story.overwritten.insert_or_assign(effect.seen, region);
                 }
+                if (effect.seen != 0) {
+                    story.perhaps_overwritten.insert(effect.seen);
+                }
+                if (index && effect.value != 0) {
+                    story.acknowledged.insert_or_assign(effect.value, region);
+                }
                 break;
         }
     }
@@ -496,15 +502,6 @@ void Regions::lose_one() {
     if (world.lost || std::ranges::none_of(all_, formed_elsewhere)) {
         return;
     }
-    // A state of it that was merged by half is not told from one that was not: what came of it stays where it is.
-    const auto merges = [](Node* node) {
-        return !node->witness() && node->running() && std::ranges::any_of(node->replica().view().regions, [](const modes::RegionView& region) {
-                   return region.name == name_of(1) && region.state == "seeding";
-               });
-    };
-    if (std::ranges::any_of(all_, merges)) {
-        return;
-    }
     world.mark("regions: one is lost");
     world.trace("all of {} is lost", name_of(1));
     world.lost = true;
@@ -579,6 +576,7 @@ void Regions::judge(const std::vector<Node*>& leaders) {
         }
     }
     const auto wrong = [&](std::int64_t name, std::string_view what) { world.violate(fmt::format("node {} {}", name, what)); };
+    std::map<std::int64_t, std::int64_t> shared;
     for (const auto& [name, story] : ledger.stories) {
         const auto there = dump.nodes.find(name);
         if (there == dump.nodes.end()) {
@@ -615,10 +613,12 @@ void Regions::judge(const std::vector<Node*>& leaders) {
         if (value == 0 ? !story.perhaps_removed && story.created.has_value() : !story.shared.contains(value)) {
             return wrong(name, fmt::format("has {} in the property that all write, which nobody wrote", value));
         }
+        shared[name] = value;
         if (story.overwritten.contains(value)) {
             return wrong(name, fmt::format("has {} in the property that all write, and somebody who had seen that wrote another", value));
         }
     }
+    judge_conflicts(leaders, shared);
 }
 
 }  // namespace nornic::sim

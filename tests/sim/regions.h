@@ -39,6 +39,8 @@ public:
         std::map<std::size_t, std::vector<Write>> own;     // by region: of the property that only it writes
         std::set<std::int64_t> shared;                     // ever written to the one that all write
         std::map<std::int64_t, std::size_t> overwritten;   // of these: by a region where it had been seen
+        std::set<std::int64_t> perhaps_overwritten;        // … if that write came to be
+        std::map<std::int64_t, std::size_t> acknowledged;  // of these: by which region
         bool perhaps_removed = false;
     };
     [[nodiscard]] std::int64_t draw() { return next_++; }
@@ -90,6 +92,8 @@ private:
     [[nodiscard]] std::uint64_t cursors() const;
     [[nodiscard]] bool all_equal(const std::vector<Node*>& leaders);
     void judge(const std::vector<Node*>& leaders);
+    /// `shared`: what the property that all write has in the end, by the names of nodes.
+    void judge_conflicts(const std::vector<Node*>& leaders, const std::map<std::int64_t, std::int64_t>& shared);
 
     Duration days_{};              // that went by on all wall clocks
     std::vector<Duration> skews_;  // of each member's

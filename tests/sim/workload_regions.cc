@@ -44,13 +44,19 @@ private:
     Ledger& ledger() { return world_.regions->ledger; }
 
     Result<bool> change(Transaction& tx, Ledger::Draft& draft) {
+        if (world_.region == 0 && tx.schema()->constraint_named("one") == nullptr && world_.random.one_in(4)) {
+            return make_rule(tx);
+        }
         const auto nodes = nodes_of(tx, "N");
         const std::uint64_t choice = world_.random.below(100);
         if (nodes.size() < 4 || (choice < 15 && nodes.size() < kNodesMax)) {
             return create(tx, draft);
         }
-        if (choice >= 94) {
+        if (choice >= 96) {
             return turn_pair(tx);
+        }
+        if (choice >= 92) {
+            return turn_key(tx);
         }
         const NodeId id = nodes[world_.random.below(nodes.size())];
         const std::int64_t name = integer_of(tx, id, "name");
@@ -118,6 +124,36 @@ private:
             NORNIC_TRY(tx.delete_relationship(one.relationship));
         }
         NORNIC_TRY(tx.delete_node(id));
+        return true;
+    }
+
+    Result<bool> make_rule(Transaction& tx) {
+        engine::ConstraintDefinition rule;
+        rule.name = "one";
+        rule.type = engine::ConstraintType::kUnique;
+        rule.entity = engine::EntityKind::kNode;
+        rule.token = "Key";
+        rule.properties = {"key"};
+        NORNIC_TRY(tx.create_constraint(rule));
+        return true;
+    }
+
+    /// Nodes of which there is one of each key, as far as this region knows.
+    Result<bool> turn_key(Transaction& tx) {
+        if (tx.schema()->constraint_named("one") == nullptr) {
+            return turn_pair(tx);
+        }
+        constexpr std::uint64_t kKeys = 4;
+        const auto key = static_cast<std::int64_t>(world_.random.below(kKeys));
+        const auto nodes = nodes_of(tx, "Key");
+        const auto there = std::ranges::find_if(nodes, [&](NodeId id) { return integer_of(tx, id, "key") == key; });
+        if (there == nodes.end()) {
+            NORNIC_TRY(create_node(tx, "Key", {{"key", key}}));
+        } else if (world_.random.one_in(2)) {
+            NORNIC_TRY(tx.delete_node(*there));
+        } else {
+            NORNIC_TRY(set_integer(tx, *there, "key", static_cast<std::int64_t>(world_.random.below(kKeys))));
+        }
         return true;
     }
 

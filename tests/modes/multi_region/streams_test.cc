@@ -314,6 +314,79 @@ TEST_F(Regions, ADroppedRegionHoldsNothingBackAndIsRefused) {
     world->heal();
     EXPECT_TRUE(world->run_until([&] { return !world->view("c").accepts_writes; }));
     EXPECT_FALSE(world->write("c", [](Transaction& t) { create(t, "L", 9); }));
+    for (const std::string name : {"a", "b"}) {  // both had the same of it
+        EXPECT_THAT(world->events(name), ::testing::Not(Contains(HasSubstr("its state is asked for"))));
+    }
+}
+
+/// A few batches of the state of `from` come to `to`, which its log does not reach back for any more.
+void merge_by_half(World& world, const std::string& from, const std::string& to) {
+    world.cut_log(from);
+    world.cut_after(from, to, 3);
+    world.heal(from, to);
+    ASSERT_TRUE(world.run_until([&] { return world.is_cut(from, to); }));
+}
+
+World::Options quick_and_small() {
+    World::Options options = quick();
+    options.settings.batch_bytes_max = 300;
+    return options;
+}
+
+TEST_F(Regions, WhatCameByHalfOfAStateTheOthersGetOnceItsRegionIsDropped) {
+    begin({"a", "b", "c"}, quick_and_small());
+    ASSERT_TRUE(world->write("a", [](Transaction& t) { create(t, "L", 1000); }));
+    world->run(100);
+    world->cut("a", "c");
+    world->cut("b", "c");
+    for (int i = 1; i <= 60; ++i) {
+        ASSERT_TRUE(world->write("c", [&](Transaction& t) { create(t, "L", i); }));
+    }
+    ASSERT_TRUE(world->write("c", [](Transaction& t) { ASSERT_TRUE(t.delete_node(find(t, 1000).value())); }));
+    world->run(10);
+    merge_by_half(*world, "c", "a");
+    const auto lines = std::ranges::count(world->dump_of("a"), '\n');
+    ASSERT_GT(lines, 2);
+    ASSERT_LT(lines, 60);
+    world->crash("c");
+    const auto dropped = world->command("b", {.kind = Command::Kind::kDropRegion, .target = "c"});
+    ASSERT_TRUE(dropped) << dropped.error().message();
+    EXPECT_TRUE(world->run_until([&] { return world->dump_of("a") == world->dump_of("b"); }));
+    EXPECT_EQ(std::ranges::count(world->dump_of("a"), '\n'), lines);
+    // Nothing is kept for it any more, and nothing asked for again and again.
+    ASSERT_TRUE(world->write("a", [](Transaction& t) { ASSERT_TRUE(t.delete_node(find(t, 1).value())); }));
+    EXPECT_TRUE(world->run_until([&] { return world->state("a")->tombstones == 0 && world->state("b")->tombstones == 0; }));
+    world->run(300);
+    const LogIndex a = world->engine("a").applied_index();
+    const LogIndex b = world->engine("b").applied_index();
+    world->run(1000);
+    EXPECT_EQ(world->engine("a").applied_index(), a);
+    EXPECT_EQ(world->engine("b").applied_index(), b);
+}
+
+TEST_F(Regions, WhatCameByHalfOfAStateGoesOnByHalfOfAnotherOne) {
+    begin({"a", "b", "c", "d"}, quick_and_small());
+    world->run(100);
+    for (const std::string name : {"a", "b", "d"}) {
+        world->cut(name, "c");
+    }
+    for (int i = 1; i <= 60; ++i) {
+        ASSERT_TRUE(world->write("c", [&](Transaction& t) { create(t, "L", i); }));
+    }
+    world->run(10);
+    merge_by_half(*world, "c", "b");
+    world->crash("c");
+    for (const std::string name : {"a", "d"}) {
+        world->cut(name, "b");
+    }
+    ASSERT_TRUE(world->command("b", {.kind = Command::Kind::kDropRegion, .target = "c"}));
+    merge_by_half(*world, "b", "a");
+    ASSERT_GT(std::ranges::count(world->dump_of("a"), '\n'), 1);
+    world->crash("b");
+    EXPECT_EQ(world->dump_of("d"), "\n");
+    ASSERT_TRUE(world->command("d", {.kind = Command::Kind::kDropRegion, .target = "b"}));
+    EXPECT_TRUE(world->run_until([&] { return world->dump_of("a") == world->dump_of("d"); }));
+    EXPECT_GT(std::ranges::count(world->dump_of("d"), '\n'), 1);
 }
 
 TEST_F(Regions, WhatOneAloneHasOfADroppedRegionTheOthersGetFromIt) {

@@ -242,6 +242,11 @@ bool World::deliver() {
         m.strategy->now(hybrid_time_of(wall_ms(next.to)));
         m.strategy->step(next.from + "/n", *next.message);
         pump(next.to);
+        const auto limit = cut_after_.find({next.from, next.to});
+        if (limit != cut_after_.end() && next.message->has_region_batch() && --limit->second == 0) {
+            cut_after_.erase(limit);
+            cut(next.from, next.to);
+        }
     }
     return true;
 }

@@ -39,7 +39,11 @@ public:
     /// Its disk is replaced by an older copy. Only where no checkpoint was made since.
     void set_back(const std::string& region, LogIndex to);
     void cut(const std::string& a, const std::string& b) { cut_.insert({a, b}), cut_.insert({b, a}), disconnect(); }
+    /// Once so many more batches of `from` have come to `to`.
+    void cut_after(const std::string& from, const std::string& to, std::uint64_t batches) { cut_after_[{from, to}] = batches; }
+    [[nodiscard]] bool is_cut(const std::string& a, const std::string& b) const { return cut_.contains({a, b}); }
     void heal() { cut_.clear(); }
+    void heal(const std::string& a, const std::string& b) { cut_.erase({a, b}), cut_.erase({b, a}); }
     void run(std::uint64_t ticks);
     bool run_until(const std::function<bool()>& done, std::uint64_t ticks = 3000);
     /// Until every region has what every other has.
@@ -90,6 +94,7 @@ private:
     std::uint64_t tick_ = 0;
     std::map<std::string, Member> members_;
     std::set<std::pair<std::string, std::string>> cut_;
+    std::map<std::pair<std::string, std::string>, std::uint64_t> cut_after_;
     struct Message {
         std::string from;
         std::string to;
