@@ -203,10 +203,11 @@ Conversation::Step Conversation::finished(Result<Running>& result) {
     }
     const Running& running = result.value();
     const bool database = !in_transaction && !names_database_ && dialect_.has_server_side_routing();
+    const bool numbered = in_transaction && !dialect_.is_legacy();
     framer_.begin();
     Packer out{out_, dialect_};
     out.structure(kSuccess, 1);
-    out.map(std::size_t{2} + (in_transaction ? 1 : 0) + (database ? 1 : 0));
+    out.map(std::size_t{2} + (numbered ? 1 : 0) + (database ? 1 : 0));
     out.string("t_first");
     out.integer(running.available_after_ms);
     out.string("fields");
@@ -214,7 +215,7 @@ Conversation::Step Conversation::finished(Result<Running>& result) {
     for (const std::string& field : running.fields) {
         out.string(field);
     }
-    if (in_transaction) {
+    if (numbered) {
         out.string("qid");
         out.integer(running.statement_id);
     }
@@ -265,9 +266,14 @@ Conversation::Step Conversation::finished(Result<std::string>& result) {
     framer_.begin();
     Packer out{out_, dialect_};
     out.structure(kSuccess, 1);
-    out.map(1);
+    const std::int64_t version = dialect_.is_legacy() ? 0 : session_->data_version();
+    out.map(std::size_t{1} + (version > 0 ? 1 : 0));
     out.string("bookmark");
     out.string(result.value());
+    if (version > 0) {
+        out.string("data_version");
+        out.integer(version);
+    }
     framer_.end();
     return Step::kNext;
 }
@@ -320,6 +326,7 @@ Conversation::Step Conversation::finished(Result<Pulled>& result) {
     context.filter = filter_;
     if (state_ == State::kAutoCommit) {
         context.bookmark = pulled.bookmark;
+        context.data_version = session_->data_version();
     }
     framer_.begin();
     Packer out{out_, dialect_};

@@ -142,6 +142,9 @@ public:
     /// Statements of the open transaction that still have records, or the autocommit one.
     [[nodiscard]] virtual bool has_open_statement() const = 0;
 
+    /// The version of the data as of the last answer that had a bookmark; it grows with each change. 0: not told.
+    [[nodiscard]] virtual std::int64_t data_version() const { return 0; }
+
     virtual void route(Value context,
                        std::vector<std::string> bookmarks,
                        std::string database,

@@ -592,7 +592,7 @@ void Connection::sweep(Deadline now) {
             give_up = give_up || now - last_progress_ >= settings.slow_reader_timeout;
         }
         if (!give_up && authenticated && !closing_ && nothing_waits() &&
-            settings.keep_alive.count() > 0) {
+            conversation->takes_noops() && settings.keep_alive.count() > 0) {
             const std::int64_t busy_ns = conversation->busy_since();
             const Deadline busy{Duration{busy_ns}};
             if (busy_ns != 0 && now - std::max(busy, last_noop_) >= settings.keep_alive) {

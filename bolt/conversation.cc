@@ -32,6 +32,7 @@ Conversation::Conversation(Backend& backend,
       metrics_{metrics},
       transport_{transport},
       by_manifest_{by_manifest},
+      takes_noops_{dialect.has_noop()},
       dialect_{dialect},
       info_{std::move(info)} {
     info_.protocol_version = dialect.version.to_text();

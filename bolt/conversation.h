@@ -88,6 +88,8 @@ public:
     /// statement takes long. Any thread.
     void flush_soon() noexcept { flush_wanted_.store(true, std::memory_order_relaxed); }
 
+    /// Whether the peer's version knows keep-alives. Any thread.
+    [[nodiscard]] bool takes_noops() const noexcept { return takes_noops_; }
     [[nodiscard]] bool authenticated() const noexcept {
         return authenticated_.load(std::memory_order_relaxed);
     }
@@ -198,6 +200,7 @@ private:
     Metrics& metrics_;
     Transport& transport_;
     const bool by_manifest_;
+    const bool takes_noops_;
 
     // Of the working thread alone.
     Dialect dialect_;
@@ -211,6 +214,7 @@ private:
     NotificationFilter filter_;
     std::vector<Stream> streams_;
     bool names_database_ = false;  // the client did, in the RUN or BEGIN under work
+    std::string repeated_;         // what an empty statement stands for (legacy)
     StreamLimit limit_;
     std::int64_t sunk_ = 0;  // records of the pull under work
     std::int64_t counted_ =

@@ -12,7 +12,7 @@ constexpr std::string_view kMagic{"\x60\x60\xB0\x17", 4};
 constexpr std::size_t kProposals = 4;
 constexpr std::size_t kRequestBytes = 4 + 4 * kProposals;
 constexpr std::string_view kManifest{"\x00\x00\x01\xFF", 4};
-// Three ranges, newest last: 4.4 to 4.0, 5.4 to 5.0, 5.8 to 5.6; no capabilities.
+// Three ranges, newest last: 4.4 to 4.0, 5.4 to 5.0, 5.8 to 5.6; no capabilities. Who knows the manifest has no use for 3.
 constexpr std::string_view kOffer{
     "\x00\x00\x01\xFF\x03\x00\x04\x04\x04\x00\x04\x04\x05\x00\x02\x08\x05\x00", 18};
 // A capability mask is a varint of 64 bits.
@@ -35,6 +35,9 @@ std::optional<Version> best_of(std::string_view proposal) {
 }  // namespace
 
 bool is_supported(Version version) noexcept {
+    if (version.major_number == 3) {
+        return version.minor_number == 0;
+    }
     if (version.major_number == 4) {
         return version.minor_number <= 4;
     }

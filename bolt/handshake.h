@@ -34,7 +34,7 @@ private:
     Version version_{};
 };
 
-/// 4.0 to 4.4 and 5.0 to 5.8. 5.5 never existed outside of a draft.
+/// 3, 4.0 to 4.4 and 5.0 to 5.8. 5.5 never existed outside of a draft.
 bool is_supported(Version version) noexcept;
 
 }  // namespace nornic::bolt

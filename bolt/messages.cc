@@ -157,8 +157,8 @@ bool read_options(Fields& fields, const Dialect& dialect, TransactionOptions& ou
     }
     std::string mode;
     if (!fields.texts("bookmarks", out.bookmarks) ||
-        !fields.map_or_null("tx_metadata", out.metadata) || !fields.text("db", out.database) ||
-        !fields.text("mode", mode)) {
+        !fields.map_or_null("tx_metadata", out.metadata) ||
+        (!dialect.is_legacy() && !fields.text("db", out.database)) || !fields.text("mode", mode)) {
         return false;
     }
     if (mode == "r") {
@@ -223,7 +223,10 @@ bool read_hello(Unpacker& in, const Dialect& dialect, HelloRequest& out) {
     return dialect.has_logon() || read_auth(fields, out.auth);
 }
 
-bool read_limit(Unpacker& in, StreamLimit& out) {
+bool read_limit(Unpacker& in, const Dialect& dialect, StreamLimit& out) {
+    if (dialect.is_legacy()) {
+        return true;
+    }
     Map meta;
     if (!in.map(meta)) {
         in.add_field("meta");
@@ -366,9 +369,10 @@ int field_count(std::uint8_t tag, const Dialect& dialect) {
     switch (static_cast<MessageTag>(tag)) {
         case MessageTag::kHello:
         case MessageTag::kBegin:
+            return 1;
         case MessageTag::kDiscard:
         case MessageTag::kPull:
-            return 1;
+            return dialect.is_legacy() ? 0 : 1;  // PULL_ALL, DISCARD_ALL
         case MessageTag::kGoodbye:
         case MessageTag::kReset:
         case MessageTag::kCommit:
@@ -434,10 +438,10 @@ void decode_request(std::string_view message, const Dialect& dialect, Decoded& o
                 out.request.emplace<RollbackRequest>();
                 break;
             case MessageTag::kDiscard:
-                good = read_limit(in, out.request.emplace<DiscardRequest>());
+                good = read_limit(in, dialect, out.request.emplace<DiscardRequest>());
                 break;
             case MessageTag::kPull:
-                good = read_limit(in, out.request.emplace<PullRequest>());
+                good = read_limit(in, dialect, out.request.emplace<PullRequest>());
                 break;
             case MessageTag::kTelemetry:
                 good = read_telemetry(in, out.request.emplace<TelemetryRequest>(), own);

@@ -173,6 +173,14 @@ Conversation::Step Conversation::on(ResetRequest&) {
 }
 
 Conversation::Step Conversation::on(RunRequest& request) {
+    if (dialect_.is_legacy()) {
+        // Drivers of that age send a statement that they repeat only once.
+        if (request.query.empty()) {
+            request.query = repeated_;
+        } else {
+            repeated_ = request.query;
+        }
+    }
     if (state_ == State::kInTransaction) {
         return call<Running>(Call::kRunInTransaction, [&](Completion<Running> done) {
             session_->run_in_transaction(

@@ -23,7 +23,7 @@ std::string_view type_text(StatementType type) {
     return "r";
 }
 
-void pack_stats(Packer& out, const UpdateCounters& c) {
+void pack_stats(Packer& out, const Dialect& dialect, const UpdateCounters& c) {
     const std::array<std::pair<std::string_view, std::int64_t>, 12> counters{{
         {"nodes-created", c.nodes_created},
         {"nodes-deleted", c.nodes_deleted},
@@ -46,7 +46,9 @@ void pack_stats(Packer& out, const UpdateCounters& c) {
             contains_updates = contains_updates || i + 1 < counters.size();
         }
     }
-    const bool contains_system = c.system_updates != 0;
+    // Drivers of that age work it out themselves, and some break at a key they do not know.
+    contains_updates = contains_updates && !dialect.is_legacy();
+    const bool contains_system = c.system_updates != 0 && !dialect.is_legacy();
     out.map(size + (contains_updates ? 1 : 0) + (contains_system ? 1 : 0));
     for (const auto& [name, count] : counters) {
         if (count != 0) {
@@ -224,21 +226,29 @@ void pack_summary(Packer& out,
     const bool stats = summary.counters.contains_updates() || summary.counters.system_updates != 0;
     const bool plan = !summary.plan.is_null() || !summary.profile.is_null();
     const bool remarks = dialect.has_statuses() || !notifications.empty();
-    out.map(3 + (context.bookmark.empty() ? 0 : 1) + (stats ? 1 : 0) + (plan ? 1 : 0) +
+    const bool database = !dialect.is_legacy();
+    const bool version = context.data_version > 0 && !dialect.is_legacy();
+    out.map(std::size_t{2} + (database ? 1 : 0) + (context.bookmark.empty() ? 0 : 1) + (version ? 1 : 0) + (stats ? 1 : 0) + (plan ? 1 : 0) +
             (remarks ? 1 : 0));
     if (!context.bookmark.empty()) {
         out.string("bookmark");
         out.string(context.bookmark);
     }
+    if (version) {
+        out.string("data_version");
+        out.integer(context.data_version);
+    }
     out.string("type");
     out.string(type_text(summary.type));
     out.string("t_last");
     out.integer(summary.result_consumed_after_ms);
-    out.string("db");
-    out.string(summary.database);
+    if (database) {
+        out.string("db");
+        out.string(summary.database);
+    }
     if (stats) {
         out.string("stats");
-        pack_stats(out, summary.counters);
+        pack_stats(out, dialect, summary.counters);
     }
     if (plan) {
         const bool profiled = !summary.profile.is_null();

@@ -13,12 +13,13 @@ namespace nornic::bolt {
 
 struct SummaryContext {
     std::string_view bookmark;  // empty: none is sent (inside a transaction)
+    std::int64_t data_version = 0;  // 0: not told
     bool has_fields = false;    // the statement returns columns
     std::int64_t records = 0;   // that were handed out or thrown away
     NotificationFilter filter;
 };
 
-/// Packs {bookmark, type, t_last, db, stats, plan or profile, notifications or statuses}.
+/// Packs {bookmark, data_version, type, t_last, db, stats, plan or profile, notifications or statuses}.
 void pack_summary(Packer& out,
                   const Dialect& dialect,
                   const StatementSummary& summary,

@@ -24,6 +24,9 @@ struct Dialect {
     [[nodiscard]] constexpr bool at_least(std::uint8_t major_n, std::uint8_t minor_n) const {
         return version >= Version{major_n, minor_n};
     }
+    /// 3 knows one database, PULL_ALL and DISCARD_ALL; an empty statement is the last one again.
+    [[nodiscard]] constexpr bool is_legacy() const { return !at_least(4, 0); }
+    [[nodiscard]] constexpr bool has_noop() const { return at_least(4, 1); }
     [[nodiscard]] constexpr bool utc_date_times() const { return utc_patch || at_least(5, 0); }
     [[nodiscard]] constexpr bool element_ids() const { return at_least(5, 0); }
     [[nodiscard]] constexpr bool has_route() const { return at_least(4, 3); }

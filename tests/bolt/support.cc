@@ -95,8 +95,16 @@ void ConversationTest::start(Version version, bool by_manifest) {
     ON_CALL(backend_, advertised_address()).WillByDefault(Return("localhost:7687"));
     ON_CALL(backend_, open_session(_)).WillByDefault(Invoke([this](const ConnectionInfo& info) {
         info_seen_ = info;
-        auto session = std::make_unique<NiceMock<MockSession>>();
-        session_ = session.get();
+        struct Opened final : NiceMock<MockSession> {
+            explicit Opened(NiceMock<MockSession>*& opened) : self{opened} { self = this; }
+            ~Opened() override {
+                if (self == this) {
+                    self = nullptr;
+                }
+            }
+            NiceMock<MockSession>*& self;
+        };
+        auto session = std::make_unique<Opened>(session_);
         play_working_session(*session);
         return std::unique_ptr<Session>{std::move(session)};
     }));

@@ -136,9 +136,8 @@ protected:
     ConversationSettings settings_;
     Metrics metrics_;
     BufferTransport transport_;
+    ::testing::NiceMock<MockSession>* session_ = nullptr;  // from HELLO to the end of the connection
     std::unique_ptr<Conversation> conversation_;
-    ::testing::NiceMock<MockSession>* session_ = nullptr;  // once HELLO was sent
-    bool session_gone_ = false;
     ConnectionInfo info_seen_;
     std::vector<List> rows_;
     std::size_t next_row_ = 0;
