@@ -50,7 +50,7 @@ std::shared_ptr<PreparedQuery> prepare_fresh(std::string_view text,
     info.in_transactions = planned.in_transactions;
     info.schema = std::holds_alternative<CreateIndexCommand>(statement.body) ||
                   std::holds_alternative<CreateConstraintCommand>(statement.body) ||
-                  std::holds_alternative<DropSchemaCommand>(statement.body);
+                  std::holds_alternative<DropSchemaCommand>(statement.body) || planned.schema;
     const auto* show = std::get_if<ShowCommand>(&statement.body);
     info.administration = std::holds_alternative<AdminCommand>(statement.body) ||
                           (show != nullptr && show->what.find("USER") != std::string::npos);

@@ -359,13 +359,19 @@ ExprPtr Parser::parse_number(bool negative) {
 
 std::unique_ptr<Parameter> Parser::parse_parameter() {
     const auto where = position();
-    expect(TokenKind::kDollar);
+    const bool braces = accept(TokenKind::kLeftBrace);
+    if (!braces) {
+        expect(TokenKind::kDollar);
+    }
     std::string name;
     if (current().kind == TokenKind::kInteger) {
         name = std::string{text_of(current())};
         ++i_;
     } else {
         name = expect_name("a parameter name");
+    }
+    if (braces) {
+        expect(TokenKind::kRightBrace);
     }
     if (parameters_seen_.insert(name).second) {
         statement_->parameters.push_back(name);
@@ -393,7 +399,7 @@ ExprPtr Parser::parse_atom() {
             e = parse_list();
             break;
         case TokenKind::kLeftBrace:
-            e = parse_map();
+            e = at_braced_parameter() ? ExprPtr{parse_parameter()} : parse_map();
             break;
         case TokenKind::kLeftParen: {
             std::size_t after = 0;
@@ -676,6 +682,12 @@ ExprPtr Parser::parse_list() {
     bar_ends_ = bar;
     expect(TokenKind::kRightBracket);
     return out;
+}
+
+/// {name}, as Cypher wrote $name up to Neo4j 3.5: drivers of that age still ask for a routing table so.
+bool Parser::at_braced_parameter() const {
+    return current().kind == TokenKind::kLeftBrace && ahead(2).kind == TokenKind::kRightBrace &&
+           (is_name(ahead(1)) || ahead(1).kind == TokenKind::kInteger);
 }
 
 ExprPtr Parser::parse_map() {

@@ -161,6 +161,7 @@ private:
     ExprPtr parse_keyword_atom(bool& matched);
     ExprPtr parse_number(bool negative);
     ExprPtr parse_list();
+    [[nodiscard]] bool at_braced_parameter() const;
     ExprPtr parse_map();
     ExprPtr parse_map_projection(ExprPtr base);
     ExprPtr parse_function(std::size_t name_tokens);

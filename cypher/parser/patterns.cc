@@ -154,6 +154,9 @@ NodePattern Parser::parse_node() {
 }
 
 ExprPtr Parser::parse_properties() {
+    if (current().kind == TokenKind::kDollar || at_braced_parameter()) {
+        return parse_parameter();
+    }
     if (current().kind == TokenKind::kLeftBrace) {
         const unsigned outer = child_height_;
         child_height_ = 0;
@@ -161,9 +164,6 @@ ExprPtr Parser::parse_properties() {
         map = set_height(std::move(map), child_height_);
         child_height_ = std::max<unsigned>(outer, map->height);
         return map;
-    }
-    if (current().kind == TokenKind::kDollar) {
-        return parse_parameter();
     }
     if (recording_ && i_ == record_at_) {
         note("'{'");

@@ -150,13 +150,15 @@ void Planner::plan_call(const CallClause& call, Line& line) {
         procedure_writes_ = true;
         line.writes = true;
     }
+    procedure_schema_ = procedure_schema_ || procedure->mode == ProcedureMode::kSchema;
+    in_transactions_ = in_transactions_ || procedure->own_transactions;
     std::size_t required = 0;
     for (const ProcedureField& f : procedure->arguments) {
         required += f.default_value ? 0 : 1;
     }
     if (call.arguments) {
         if (call.arguments->size() < required ||
-            call.arguments->size() > procedure->arguments.size()) {
+            (call.arguments->size() > procedure->arguments.size() && !procedure->variadic)) {
             throw QueryError{ErrorCode::kSyntaxError,
                              fmt::format("Procedure call does not provide the required number of "
                                          "arguments: got {} expected {}: procedure {}",

@@ -17,7 +17,8 @@ struct PlanResult {
     std::vector<std::string> columns;
     bool writes = false;
     bool in_transactions = false;
-    bool dbms = false;  // a procedure of mode DBMS: type "s"
+    bool dbms = false;    // a procedure of mode DBMS: type "s"
+    bool schema = false;  // a procedure of mode SCHEMA
 };
 
 /// Throws QueryError: kProcedureNotFound, kSyntaxError for what only the planner knows.

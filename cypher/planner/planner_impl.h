@@ -214,6 +214,7 @@ private:
     bool in_transactions_ = false;
     bool dbms_ = false;
     bool procedure_writes_ = false;
+    bool procedure_schema_ = false;
 };
 
 template <class Node>

@@ -226,6 +226,7 @@ void add_graph_procedures(ProcedureRegistry& registry, GraphProcedureHooks hooks
     add_token_procedures(registry);
     add_schema_procedures(registry);
     add_index_procedures(registry, std::move(hooks));
+    add_tugraph_procedures(registry);
     add_show_schema(registry);
     add_show_callables(registry);
 }

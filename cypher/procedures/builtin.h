@@ -34,6 +34,7 @@ Value text_list(const std::vector<std::string>& items);
 void add_token_procedures(ProcedureRegistry& registry);
 void add_schema_procedures(ProcedureRegistry& registry);
 void add_index_procedures(ProcedureRegistry& registry, GraphProcedureHooks hooks);
+void add_tugraph_procedures(ProcedureRegistry& registry);
 void add_show_schema(ProcedureRegistry& registry);
 void add_show_callables(ProcedureRegistry& registry);
 

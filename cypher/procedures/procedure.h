@@ -37,6 +37,8 @@ struct Caller {
     Value routing_context;  // map or null
 };
 
+struct ExecutionServices;
+
 using EmitRow = std::function<bool(std::vector<Value>)>;  // false: the consumer has enough
 
 struct ProcedureCall {
@@ -44,6 +46,8 @@ struct ProcedureCall {
     const Caller& caller;
     std::span<const Value> arguments;
     const EmitRow& emit;
+    /// For those with transactions of their own; null in unit tests of others.
+    const ExecutionServices* services = nullptr;
 };
 
 struct Procedure {
@@ -56,6 +60,8 @@ struct Procedure {
     bool works_on_system = true;
     bool deprecated = false;
     std::function<Result<>(ProcedureCall&)> run;
+    bool variadic = false;          // the last argument may come any number of times
+    bool own_transactions = false;  // commits as it goes, as CALL { … } IN TRANSACTIONS: autocommit only
 };
 
 /// Filled at start, then only read. Lookup ignores case.

@@ -436,7 +436,7 @@ void Analyser::analyse_call(CallClause& c, SourcePosition where) {
                                signature_of(*p),
                                expectation_of(*p, required));
         };
-        if (given > p->arguments.size()) {
+        if (given > p->arguments.size() && !p->variadic) {
             fail(where,
                  full_name(fmt::format(
                      "Procedure call provides too many arguments: got {} expected {}.",
@@ -459,7 +459,8 @@ void Analyser::analyse_call(CallClause& c, SourcePosition where) {
                 std::make_unique<Literal>(where, *p->arguments[i].default_value));
         }
         for (std::size_t i = 0; i < given; ++i) {
-            TypeSet accepted = p->arguments[i].types;
+            const ProcedureField& formal = p->arguments[std::min(i, p->arguments.size() - 1)];
+            TypeSet accepted = formal.types;
             accepted |= (accepted & types::kFloat) != 0 ? types::kInteger : 0;
             accepted |= (accepted & types::kInteger) != 0 && (accepted & types::kFloat) != 0
                             ? types::kFloat
@@ -467,7 +468,7 @@ void Analyser::analyse_call(CallClause& c, SourcePosition where) {
             const StaticType t = check((*c.arguments)[i]);
             if (!t.may_be(accepted)) {
                 mismatch(
-                    *(*c.arguments)[i], type_set_text(p->arguments[i].types), t, "22G03>22N27");
+                    *(*c.arguments)[i], type_set_text(formal.types), t, "22G03>22N27");
             }
         }
         if (!c.standalone && !c.has_yield && !p->results.empty()) {

@@ -64,6 +64,8 @@ TEST(ParserExpressions, TakesEveryForm) {
         {"'it\\'s' + \"a\\tb\" + '\\u00e9\\U0001F600'", "'it\\'s' + 'a\\tb' + 'é😀'"},
         {"`a b`.`c``d`", "`a b`.`c``d`"},
         {"$p + $`q r` + $0", "$p + $`q r` + $`0`"},
+        {"{p} + { `q r` } + {0}", "$p + $`q r` + $`0`"},
+        {"n {p} + {p: {p}}", "n{p} + {p: $p}"},
         {"count(*) + count(DISTINCT n.x)", "count(*) + count(DISTINCT n.x)"},
         {"duration.between(a, b)", "duration.between(a, b)"},
         {"n:A:B", "n:A&B"},

@@ -35,7 +35,7 @@ private:
             context_.check_killed();
             return true;
         };
-        ProcedureCall call{context_, context_.services->caller, arguments, emit};
+        ProcedureCall call{context_, context_.services->caller, arguments, emit, context_.services};
         if (auto done = plan_.procedure->run(call); !done) {
             throw QueryError{std::move(done).error()};
         }
