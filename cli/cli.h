@@ -10,6 +10,10 @@ namespace nornic::cli {
 
 /// `nornicdb shell …`: returns the exit code. arguments: what follows the subcommand.
 int shell(const std::vector<std::string>& arguments);
+/// `nornicdb status …`, `nornicdb peers …`, `nornicdb check …`: likewise.
+int status(const std::vector<std::string>& arguments);
+int peers(const std::vector<std::string>& arguments);
+int check(const std::vector<std::string>& arguments);
 
 /// The help of `nornicdb` and of `nornicdb serve`, made from the table of settings.
 std::string general_help();

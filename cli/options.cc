@@ -1,24 +1,18 @@
 // Flags of `serve` and the help texts, all from the table of settings.
 #include "cli/cli.h"
+#include "cli/command_line.h"
 
 #include <fmt/format.h>
 
 namespace nornic::cli {
 
 std::string general_help() {
-    return R"(nornicdb: a replicated property-graph database that Neo4j drivers use.
-
-Usage: nornicdb [command] [options]
-
-Commands:
-  serve      start a server (also what no command means)
-  shell      run Cypher against a server
-  settings   print the settings and their defaults
-  recover    begin a Raft group anew from one member, when its majority is lost for good
-  version    print the version
-
-`nornicdb <command> --help` says more about each.
-)";
+    std::string out = "nornicdb: a replicated property-graph database that Neo4j drivers use.\n\n"
+                      "Usage: nornicdb [command] [options]\n\nCommands:\n";
+    for (const CommandInfo& command : all_commands()) {
+        out += fmt::format("  {:<11}{}{}\n", command.name, command.summary, command.name == "serve" ? " (also what no command means)" : "");
+    }
+    return out + "\n`nornicdb <command> --help` says more about each.\n";
 }
 
 std::string recover_help() {

@@ -1,6 +1,7 @@
 #include "cli/shell/shell.h"
 
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/shell/interrupt_watch.h"
 #include "cli/shell/splitter.h"
 
@@ -405,18 +406,22 @@ Result<Format> read_format(const std::string& text, bool interactive) {
 
 }  // namespace
 
-int shell(const std::vector<std::string>& arguments) {
-    namespace po = boost::program_options;
+namespace {
+
+struct ShellArguments {
     std::string address;
     std::string format;
     std::string file;
     std::vector<std::string> parameters;
-    std::vector<std::string> statements;
-    ShellSettings settings;
+};
+
+/// Reads into both.
+boost::program_options::options_description describe_options(ShellSettings& settings, ShellArguments& given) {
+    namespace po = boost::program_options;
     po::options_description options{"Options"};
     auto add = options.add_options();
     add("address,a",
-        po::value(&address)->default_value("bolt://127.0.0.1:7687"),
+        po::value(&given.address)->default_value("bolt://127.0.0.1:7687"),
         "server to connect to");
     add("username,u", po::value(&settings.connection.user), "user to log in as");
     add("password,p", po::value(&settings.connection.password), "its password");
@@ -424,10 +429,10 @@ int shell(const std::vector<std::string>& arguments) {
         po::value(&settings.database),
         "database to use; by default the user's home database");
     add("format",
-        po::value(&format)->default_value("auto"),
+        po::value(&given.format)->default_value("auto"),
         "auto, plain, table, json or csv; auto is table on a terminal, else plain");
-    add("param,P", po::value(&parameters), "'name => expression'; may be repeated");
-    add("file,f", po::value(&file), "run the statements of this file and exit");
+    add("param,P", po::value(&given.parameters), "'name => expression'; may be repeated");
+    add("file,f", po::value(&given.file), "run the statements of this file and exit");
     add("fail-fast", "exit at the first error of a script (default)");
     add("fail-at-end", "go on after errors and exit with 1 at the end");
     add("non-interactive", "never prompt, also on a terminal");
@@ -435,6 +440,40 @@ int shell(const std::vector<std::string>& arguments) {
         po::value(&settings.connection.tls_ca_file),
         "PEM file of the authorities to trust (bolt+s://)");
     add("help,h", "this text");
+    return options;
+}
+
+}  // namespace
+
+std::vector<Option> shell_options() {
+    namespace po = boost::program_options;
+    ShellSettings settings;
+    ShellArguments given;
+    const po::options_description described = describe_options(settings, given);
+    std::vector<Option> out;
+    for (const auto& option : described.options()) {
+        const std::string& name = option->long_name();
+        const std::string short_name = option->canonical_display_name(po::command_line_style::allow_dash_for_short);
+        out.push_back({name,
+                       short_name.size() == 2 ? short_name[1] : '\0',
+                       option->semantic()->max_tokens() > 0 ? "VALUE" : "",
+                       option->description(),
+                       false,
+                       name == "file" || name == "tls-ca"});
+    }
+    return out;
+}
+
+int shell(const std::vector<std::string>& arguments) {
+    namespace po = boost::program_options;
+    ShellArguments asked;
+    std::vector<std::string> statements;
+    ShellSettings settings;
+    const po::options_description options = describe_options(settings, asked);
+    const std::string& address = asked.address;
+    const std::string& format = asked.format;
+    const std::string& file = asked.file;
+    const std::vector<std::string>& parameters = asked.parameters;
     po::options_description hidden;
     hidden.add_options()("statement", po::value(&statements));
     po::options_description all;

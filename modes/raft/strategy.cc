@@ -49,6 +49,8 @@ raft::Start core_start(const StrategyStart& start, const RaftSettings& settings)
     }
     if (!membership.empty()) {
         out.configuration = raft::Configuration::decode_checked(membership, "on this disk");
+    } else {
+        out.configuration_index = LogIndex{0};  // it was let go of its cluster (nornicdb unbind), or never had one
     }
     return out;
 }

@@ -269,5 +269,19 @@ TEST(JsonValues, PlainValuesReadAsPeopleExpect) {
               R"({"$type":"Integer","_value":"5"})");
 }
 
+TEST_F(QueryApi, LoadBalancersAskWithoutAPassword) {
+    password.clear();
+    EXPECT_CALL(backend, leader_probe).Times(2).WillRepeatedly(Return(Document{503, "{}"}));
+    EXPECT_CALL(backend, replica_probe).WillOnce(Return(Document{200, "{}"}));
+    EXPECT_CALL(backend, health).WillOnce(Return(Document{200, "{}"}));
+    EXPECT_EQ(send("GET", "/leader").status, 503);
+    EXPECT_EQ(send("HEAD", "/primary").status, 503);
+    EXPECT_EQ(send("GET", "/replica").status, 200);
+    EXPECT_EQ(send("GET", "/live").status, 200);
+    EXPECT_EQ(send("POST", "/leader").status, 405);
+    EXPECT_EQ(send("GET", "/leader/x").status, 404);
+    EXPECT_EQ(send("GET", "/info/peers").status, 401);
+}
+
 }  // namespace
 }  // namespace nornic::http

@@ -1,14 +1,17 @@
-# Writes OUTPUT, a header that names the commit of SOURCE, unless it says the same already.
+# Writes OUTPUT, a header that names the commit of SOURCE in NAMESPACE, unless it says the same already. COMMIT names it where
+# there is no git, as in an image's build.
 find_program(GIT git)
 set(commit unknown)
-if(GIT)
+if(COMMIT)
+    set(commit ${COMMIT})
+elseif(GIT)
     execute_process(COMMAND ${GIT} -C ${SOURCE} describe --always --dirty --abbrev=10
                     OUTPUT_VARIABLE described OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed ERROR_QUIET)
     if(NOT failed)
         set(commit ${described})
     endif()
 endif()
-set(text "#pragma once\n#include <string_view>\nnamespace nornic::sim {\ninline constexpr std::string_view kCommit = \"${commit}\";\n}\n")
+set(text "#pragma once\n#include <string_view>\nnamespace ${NAMESPACE} {\ninline constexpr std::string_view kCommit = \"${commit}\";\n}\n")
 set(present "")
 if(EXISTS ${OUTPUT})
     file(READ ${OUTPUT} present)

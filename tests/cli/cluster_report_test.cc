@@ -1,0 +1,194 @@
+// `nornicdb status` over answers that are written here: who is asked, what is found to be wrong.
+#include "cli/status/cluster.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <mutex>
+
+namespace nornic::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+/// Three members of a Raft group whose answers a test may change.
+class StatusTest : public ::testing::Test {
+protected:
+    struct Says {
+        std::string role = "follower";
+        std::string state = "ready";
+        std::string leader = "n1";
+        int term = 3;
+        bool writes = false;
+        int ready = 200;
+        std::string reason;
+        bool up = true;
+    };
+    StatusTest() {
+        says["n1"] = {.role = "leader", .writes = true};
+        says["n2"] = {};
+        says["n3"] = {};
+    }
+    std::string member(const std::string& id) const {
+        return fmt::format(R"({{"id":"{0}","address":"{0}:7688","state":"{1}","healthy":{2},"bolt_address":"{0}:7687",)"
+                           R"("http_address":"{0}:7474","lag_seconds":{3}}})",
+                           id, says.at(id).role, says.at(id).up, lag.contains(id) ? lag.at(id) : 0);
+    }
+    Result<http::Answer> answer(const http::Site& site, std::string_view target) {
+        const std::lock_guard lock{mutex};
+        asked.push_back(site.host + std::string{target});
+        const auto at = says.find(site.host);
+        if (at == says.end() || !at->second.up || unreachable == site.host) {
+            return fail(ErrorCode::kIo, site.url() + " cannot be reached");
+        }
+        const Says& s = at->second;
+        if (target == "/ready") {
+            return http::Answer{s.ready, fmt::format(R"({{"status":"x","reason":"{}"}})", s.reason), {}};
+        }
+        if (target == "/admin/cluster/history") {
+            return http::Answer{200, R"({"since":"2026-11-28T15:00:00.000Z","reason":"'n2' was silent","changes":[]})", {}};
+        }
+        if (status != 200) {
+            return http::Answer{status, "{}", {}};
+        }
+        return http::Answer{200,
+                            fmt::format(R"({{"cluster_id":"c","mode":"raft","node_id":"{}","role":"{}","state":"{}","reason":"{}","term":{},)"
+                                        R"("accepts_writes":{},"leader":{},"members":[{},{},{}]{}}})",
+                                        site.host, s.role, s.state, s.reason, s.term, s.writes,
+                                        s.leader.empty() ? "null" : fmt::format(R"({{"id":"{}"}})", s.leader),
+                                        member("n1"), member("n2"), member("n3"),
+                                        s.leader.empty() ? R"(,"how_to":"start the members that are missing")" : ""),
+                            {}};
+    }
+    Result<ClusterReport> look(const std::vector<std::string>& hosts) {
+        std::vector<http::Site> sites;
+        for (const std::string& host : hosts) {
+            http::Site site;
+            site.host = host;
+            sites.push_back(site);
+        }
+        return look_at_cluster(sites, [this](const http::Site& site, std::string_view target) { return answer(site, target); });
+    }
+    static std::string problems(const ClusterReport& report) {
+        std::string out;
+        for (const Problem& p : report.problems) {
+            out += p.what + " | " + p.todo + "\n";
+        }
+        return out;
+    }
+
+    std::mutex mutex;
+    std::map<std::string, Says> says;
+    std::map<std::string, int> lag;
+    std::string unreachable;
+    std::vector<std::string> asked;
+    int status = 200;
+};
+
+TEST_F(StatusTest, AHealthyClusterLooksTheSameFromEveryMember) {
+    std::string first;
+    for (const char* host : {"n1", "n2", "n3"}) {
+        const auto report = look({host});
+        ASSERT_TRUE(report);
+        EXPECT_TRUE(report.value().healthy()) << problems(report.value());
+        EXPECT_EQ(report.value().leader, "n1");
+        EXPECT_EQ(report.value().leader_since, "2026-11-28T15:00:00.000Z");
+        EXPECT_EQ(report.value().members.size(), 3U);
+        const std::string text = to_text(report.value());
+        EXPECT_TRUE(first.empty() || text == first) << text;
+        first = text;
+    }
+    EXPECT_THAT(first, HasSubstr("healthy: 3 members"));
+    EXPECT_THAT(first, HasSubstr("n1:7687"));
+}
+
+TEST_F(StatusTest, TheFirstThatAnswersIsAsked) {
+    const auto report = look({"nowhere", "n2"});
+    ASSERT_TRUE(report);
+    EXPECT_EQ(report.value().asked, "http://n2:7474");
+    const auto none = look({"nowhere", "elsewhere"});
+    ASSERT_FALSE(none);
+    EXPECT_THAT(none.error().message(), testing::AllOf(HasSubstr("nowhere"), HasSubstr("elsewhere")));
+}
+
+TEST_F(StatusTest, AWrongPasswordIsSaid) {
+    status = 401;
+    const auto report = look({"n1", "n2"});
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().code(), ErrorCode::kUnauthorized);
+    EXPECT_EQ(asked.size(), 1U) << "a wrong password is tried once";
+}
+
+TEST_F(StatusTest, AMemberThatIsDownIsNamedWithWhatToDo) {
+    says["n3"].up = false;
+    const ClusterReport report = look({"n1"}).value();
+    EXPECT_FALSE(report.healthy());
+    EXPECT_THAT(problems(report), HasSubstr("n3 is down"));
+    EXPECT_THAT(problems(report), HasSubstr("nornicdb peers remove n3"));
+    EXPECT_THAT(problems(report), HasSubstr("2 of 3 voters are up: one more loss stops all writes"));
+    EXPECT_EQ(report.members[2].health, "down");
+    EXPECT_EQ(report.members[2].state, "unknown");
+}
+
+TEST_F(StatusTest, OneThatPeersHearIsNotCalledDown) {
+    unreachable = "n3";
+    const ClusterReport report = look({"n1"}).value();
+    EXPECT_EQ(report.members[2].health, "unreachable");
+    EXPECT_THAT(problems(report), HasSubstr("NORNICDB_HTTP_ADVERTISE_ADDR"));
+    EXPECT_THAT(problems(report), testing::Not(HasSubstr("down")));
+}
+
+TEST_F(StatusTest, WithoutALeaderThatComesFirst) {
+    says["n1"].up = false;
+    for (const char* host : {"n2", "n3"}) {
+        says[host] = {.role = "candidate", .state = "no_quorum", .leader = "", .ready = 503, .reason = "only 1 of 3 is reached"};
+    }
+    const ClusterReport report = look({"n2"}).value();
+    ASSERT_FALSE(report.healthy());
+    EXPECT_EQ(report.problems.front().what, "nobody takes writes: only 1 of 3 is reached");
+    EXPECT_EQ(report.problems.front().todo, "start the members that are missing");
+    EXPECT_THAT(to_text(report), HasSubstr("no leader"));
+}
+
+TEST_F(StatusTest, TwoThatTakeWritesAreFound) {
+    says["n2"] = {.role = "leader", .leader = "n2", .term = 4, .writes = true};
+    const ClusterReport report = look({"n3"}).value();
+    EXPECT_THAT(problems(report), HasSubstr("2 members say that they take writes | n1 is of the older term"));
+}
+
+TEST_F(StatusTest, LagAndWhatIsNotReadyAreFound) {
+    says["n2"] = {.state = "catching_up", .ready = 503, .reason = "a snapshot is on its way"};
+    lag["n3"] = 9;
+    const ClusterReport report = look({"n1"}).value();
+    EXPECT_THAT(problems(report), HasSubstr("n2 is catching_up: a snapshot is on its way | wait"));
+    EXPECT_THAT(problems(report), HasSubstr("n3 is 9.0 s behind"));
+}
+
+TEST_F(StatusTest, JsonHasAllOfIt) {
+    says["n3"].up = false;
+    const boost::json::object out = to_json(look({"n1"}).value());
+    EXPECT_FALSE(out.at("healthy").as_bool());
+    EXPECT_EQ(out.at("leader").at("id"), "n1");
+    EXPECT_EQ(out.at("members").as_array().size(), 3U);
+    EXPECT_EQ(out.at("members").at(2).at("health"), "down");
+    EXPECT_GE(out.at("problems").as_array().size(), 1U);
+}
+
+TEST_F(StatusTest, NonsenseOfAServerIsAnError) {
+    const auto nonsense = [](const std::string& body) {
+        return look_at_cluster({http::Site{}}, [&](const http::Site&, std::string_view) -> Result<http::Answer> {
+            return http::Answer{200, body, {}};
+        });
+    };
+    EXPECT_FALSE(nonsense("<html>"));
+    EXPECT_FALSE(nonsense("[]"));
+    // What is there but of another kind is passed over.
+    EXPECT_TRUE(nonsense(R"({"mode":7,"members":[1,{"id":{}},null],"leader":"x","regions":{"a":1}})"));
+}
+
+}  // namespace
+}  // namespace nornic::cli
