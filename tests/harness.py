@@ -51,8 +51,8 @@ def binary():
 
 
 def work_folder():
-    """Where test data goes: the build folder, so that it is a real disk and `make clean` removes it."""
-    folder = os.path.join(TOP, "build", "test-data")
+    """Where test data goes: the build folder, so that it is a real disk and `make clean` removes it; or NORNICDB_TEST_DATA."""
+    folder = os.environ.get("NORNICDB_TEST_DATA") or os.path.join(TOP, "build", "test-data")
     os.makedirs(folder, exist_ok=True)
     return folder
 
@@ -132,7 +132,7 @@ class Server:
 
     def spawn(self):
         """Starts the process and returns at once."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("NORNICDB_")}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("NORNICDB_", "OTEL_"))}
         environment.update(NORNICDB_DATA_DIR=self.data_dir, NORNICDB_ADDRESS=self.host, NORNICDB_AUTH=f"{USER}/{PASSWORD}",
                            NORNICDB_BOLT_PORT=str(self._wanted_ports["BOLT"]),
                            NORNICDB_HTTP_PORT=str(self._wanted_ports["HTTP"]), **self._environment)
