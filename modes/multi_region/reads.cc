@@ -96,9 +96,25 @@ void MultiRegion::answer_read(const Asked& asked, std::optional<LogIndex> index)
     say(asked.from, Lane::LANE_CONTROL, std::move(message));
 }
 
+/// Only what is for the region that asks counts there: it hears at once of writes, and of the rest now and then. So its answer
+/// waits until what it is sent was looked through as far as that.
+void MultiRegion::answer_asked() {
+    std::erase_if(confirmed_reads_, [&](const auto& confirmed) {
+        const auto& [asked, index] = confirmed;
+        const auto* row = row_of(asked.from);
+        const auto out = row == nullptr ? outbound_.end() : outbound_.find(row->number);
+        const bool streams = out != outbound_.end() && out->second.stream != 0 && !out->second.seed;
+        if (streams && out->second.scanned < index) {
+            return false;
+        }
+        answer_read(asked, streams ? std::min(index, out->second.last_write) : index);
+        return true;
+    });
+}
+
 void MultiRegion::on_read_request(const NodeName& from, const transport::RegionReadRequest& request) {
     const ReadId id{kOwnId | next_id_++};
-    if (!leads() || asked_reads_.size() >= kCrossReadsMax || !local_->read(id, ReadConsistency::kQuorum)) {
+    if (!leads() || asked_reads_.size() + confirmed_reads_.size() >= kCrossReadsMax || !local_->read(id, ReadConsistency::kQuorum)) {
         answer_read({from, request.context()}, std::nullopt);
         return;
     }
@@ -117,7 +133,7 @@ void MultiRegion::take_reads(Ready& ready) {
     std::erase_if(ready.reads, [&](const ReadPoint& point) {
         if ((point.id.value & kOwnId) != 0) {
             if (auto asked = asked_reads_.extract(point.id)) {
-                answer_read(asked.mapped(), point.index);
+                confirmed_reads_.emplace_back(std::move(asked.mapped()), point.index);
             }
             return true;
         }
@@ -138,6 +154,7 @@ void MultiRegion::take_reads(Ready& ready) {
         }
         return true;
     });
+    answer_asked();
     watch_reads(ready);
 }
 

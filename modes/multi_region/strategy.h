@@ -224,6 +224,7 @@ private:
     [[nodiscard]] std::size_t others_needed(ReadConsistency level) const;
     [[nodiscard]] Result<std::vector<const Peer*>> leaders_for(ReadConsistency level) const;
     void answer_read(const Asked& asked, std::optional<LogIndex> index);
+    void answer_asked();
     void on_read_request(const NodeName& from, const transport::RegionReadRequest& request);
     void on_read_response(const NodeName& from, const transport::RegionReadResponse& response);
     void take_reads(Ready& ready);
@@ -276,6 +277,7 @@ private:
     };
     std::map<ReadId, CrossRead> cross_reads_;
     std::map<ReadId, Asked> asked_reads_;  // of other regions, in the local strategy's hands
+    std::vector<std::pair<Asked, LogIndex>> confirmed_reads_;  // of other regions, and how far this log was committed
 
     std::vector<std::string> local_dial_;
     std::vector<std::string> dialed_;

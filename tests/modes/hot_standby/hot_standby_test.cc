@@ -109,6 +109,26 @@ TEST(HotStandby, SyncAcknowledgesOnlyWhatTheStandbyPersisted) {
     EXPECT_EQ(pair["a"].committed.size(), 1U);
 }
 
+TEST(HotStandby, AWriteOfALevelKnowsWhenTheStandbyHasItOnDisk) {
+    Pair pair{with(SyncMode::kAsync)};
+    form(pair);
+    ASSERT_TRUE(pair.strategy("a").expect(ReadConsistency::kQuorum));
+    pair["b"].frozen_disk = true;
+    EXPECT_TRUE(pair.write("a", "x")) << "async asks the standby for nothing";
+    const LogIndex index = pair["a"].disk.last_index();
+    EXPECT_GE(pair.strategy("a").acknowledged(ReadConsistency::kOne), index);
+    EXPECT_LT(pair.strategy("a").acknowledged(ReadConsistency::kAll), index);
+    pair["b"].frozen_disk = false;
+    pair.settle();
+    EXPECT_GE(pair.strategy("a").acknowledged(ReadConsistency::kAll), index) << "it says so as soon as it is on disk";
+    pair.cut("a", "b");
+    pair.ticks(6);
+    EXPECT_TRUE(pair.strategy("a").expect(ReadConsistency::kLocalOne));
+    const auto refused = pair.strategy("a").expect(ReadConsistency::kQuorum);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kDatabaseUnavailable);
+}
+
 TEST(HotStandby, SyncRefusesWritesWhileTheStandbyIsGoneAndTakesThemWhenItIsBack) {
     Pair pair{with(SyncMode::kSync)};
     form(pair);

@@ -275,6 +275,72 @@ TEST(Thesis6_4, LeadershipThatIsLostAnswersNoRead) {
     EXPECT_EQ(solo.refused[0].id, ReadId{1});
 }
 
+TEST(Levels, AReadOfEveryoneWaitsUntilAllMembersHoldWhatItSees) {
+    Solo solo;
+    solo.lead();
+    solo.core().peer_up("2");
+    solo.core().peer_up("3");
+    solo.acknowledge("2", 2);
+    ASSERT_TRUE(solo.core().read_index(ReadId{1}, HeldBy::kEveryone));
+    solo.carry();
+    const std::uint64_t round = solo.said<Heartbeat>().back().second.round;
+    solo.hear("2", HeartbeatResponse{.term = solo.core().term(), .round = round});
+    EXPECT_TRUE(solo.reads.empty()) << "3 does not hold it";
+    EXPECT_LT(solo.core().held_by_everyone().value, 2U);
+    solo.hear("3", ReadIndexRequest{7, true});
+    solo.hear("3", ReadIndexRequest{8, false});
+    // The second one shares the round that begins once the first is confirmed.
+    for (int i = 0; i < 2; ++i) {
+        const auto round_now = solo.said<Heartbeat>();
+        ASSERT_FALSE(round_now.empty());
+        solo.hear("2", HeartbeatResponse{.term = solo.core().term(), .round = round_now.back().second.round});
+    }
+    auto answered = solo.said<ReadIndexResponse>();
+    ASSERT_EQ(answered.size(), 1U) << "a majority will do for the other one";
+    EXPECT_EQ(answered[0].second.context, 8U);
+    solo.forget();
+    solo.acknowledge("3", 2);
+    ASSERT_EQ(solo.reads.size(), 1U);
+    EXPECT_EQ(solo.reads[0].index.value, 2U);
+    EXPECT_EQ(solo.core().held_by_everyone().value, 2U);
+    answered = solo.said<ReadIndexResponse>();
+    ASSERT_EQ(answered.size(), 1U);
+    EXPECT_EQ(answered[0].second.context, 7U);
+    EXPECT_TRUE(answered[0].second.granted);
+}
+
+TEST(Levels, AReadOfEveryoneIsRefusedWhileAMemberIsNotHeard) {
+    Solo solo;
+    solo.lead();
+    solo.core().peer_up("2");
+    solo.acknowledge("2", 2);
+    EXPECT_EQ(solo.core().missing_member(), "3");
+    const auto refused = solo.core().read_index(ReadId{1}, HeldBy::kEveryone);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), ErrorCode::kDatabaseUnavailable);
+    solo.forget();
+    solo.hear("2", ReadIndexRequest{7, true});
+    const auto answered = solo.said<ReadIndexResponse>();
+    ASSERT_EQ(answered.size(), 1U);
+    EXPECT_FALSE(answered[0].second.granted);
+    EXPECT_TRUE(solo.core().read_index(ReadId{2}));
+}
+
+TEST(Levels, LeadershipThatIsLostAnswersNoReadThatWaitsForEveryone) {
+    Solo solo;
+    solo.lead();
+    solo.core().peer_up("2");
+    solo.core().peer_up("3");
+    solo.acknowledge("2", 2);
+    ASSERT_TRUE(solo.core().read_index(ReadId{1}, HeldBy::kEveryone));
+    solo.carry();
+    solo.hear("2", HeartbeatResponse{.term = solo.core().term(), .round = solo.said<Heartbeat>().back().second.round});
+    solo.hear("3", append(9, 1, 1));
+    EXPECT_TRUE(solo.reads.empty());
+    ASSERT_EQ(solo.refused.size(), 1U);
+    EXPECT_EQ(solo.refused[0].id, ReadId{1});
+}
+
 // ---- 9.6: pre-votes ----
 
 TEST(Thesis9_6, APreVoteRaisesNoTermAndIsWrittenNowhere) {
