@@ -395,6 +395,10 @@ private:
 
 }  // namespace
 
+std::string plan_text(const PreparedQuery& query) {
+    return plan_to_line(*query.root);
+}
+
 Result<std::unique_ptr<Execution>> start(std::shared_ptr<const PreparedQuery> query,
                                          ExecutionServices services,
                                          Map parameters) {

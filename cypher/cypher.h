@@ -40,6 +40,8 @@ struct PreparedInfo {
     std::string use_graph;  // USE …; empty: none
 };
 const PreparedInfo& info(const PreparedQuery& query) noexcept;
+/// Its operators in one line, for logs: "ProduceResults(n) < Filter(n.x > 1) < NodeByLabelScan(n:Person)".
+std::string plan_text(const PreparedQuery& query);
 
 /// What EXPLAIN, planning and the cache look at, cheaply readable from any transaction.
 struct PlanCacheSettings {

@@ -148,7 +148,8 @@ std::optional<std::vector<std::pair<std::string, std::string>>> parse_pairs(std:
     std::vector<std::pair<std::string, std::string>> out;
     for (const std::string& part : split_list(text)) {
         const std::size_t equals = part.find('=');
-        if (equals == std::string::npos || equals == 0) {
+        const auto is_odd = [](char c) { return c <= ' ' || c > '~' || c == ':'; };
+        if (equals == std::string::npos || equals == 0 || std::any_of(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(equals), is_odd)) {
             return std::nullopt;
         }
         std::string value;

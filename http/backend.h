@@ -33,6 +33,7 @@ struct AdminRequest {
     std::string path;  // decoded, without the query string
     std::string body;
     std::string user;
+    std::string client_address;
 };
 
 struct Credentials {
@@ -49,6 +50,7 @@ struct QueryRequest {
     std::vector<std::string> bookmarks;
     bool include_counters = false;
     std::optional<std::string> impersonated_user;
+    std::string trace_parent;  // the request's header; empty: none
 };
 
 struct QueryAnswer {

@@ -257,6 +257,7 @@ void handle_query(Backend& backend,
         return;
     }
     auto asked = std::make_shared<Parsed>(std::move(parsed).value());
+    asked->request.trace_parent = request.trace_parent;
     const auto answer = [asked, respond](Result<QueryAnswer> result) {
         if (!result) {
             respond(error_response(result.error()));
@@ -410,7 +411,7 @@ void handle(Backend& backend, ApiRequest request, Respond respond) {
             "The request's body has {} bytes; this path takes at most {}.", request.body.size(), kAdminBodyBytesMax))));
         return;
     }
-    backend.admin({request.method, request.path, std::move(request.body), std::move(user).value()},
+    backend.admin({request.method, request.path, std::move(request.body), std::move(user).value(), std::move(request.client_address)},
                   [respond = std::move(respond)](Result<Document> answer) {
                       if (!answer) {
                           respond(error_response(answer.error()));

@@ -17,6 +17,8 @@ struct ApiRequest {
     std::string accept;
     std::string body;
     std::string host;
+    std::string client_address;
+    std::string trace_parent;  // W3C trace context
     Credentials credentials;
 };
 

@@ -267,6 +267,11 @@ private:
         request.accept = std::string{message[beast::http::field::accept]};
         request.host = host_of(message[beast::http::field::host]);
         request.credentials = credentials_of(message[beast::http::field::authorization]);
+        request.trace_parent = std::string{message["traceparent"]};
+        ErrorCodeAsio gone;
+        if (const auto client = beast::get_lowest_layer(stream_).socket().remote_endpoint(gone); !gone) {
+            request.client_address = fmt::format("{}:{}", client.address().to_string(), client.port());
+        }
         request.body = std::move(parser_->get().body());
         server_->metrics_.requests.fetch_add(1, std::memory_order_relaxed);
         beast::get_lowest_layer(stream_).expires_never();

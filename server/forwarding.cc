@@ -2,6 +2,7 @@
 
 #include "observability/log.h"
 #include "server/bookmark.h"
+#include "server/session_log.h"
 #include "server/version.h"
 
 #include <fmt/format.h>
@@ -215,6 +216,12 @@ bolt::RunOptions ForwardingSession::options_there(const bolt::TransactionOptions
     out.database = options.database;
     out.bookmarks = options.bookmarks;
     out.metadata = options.metadata;
+    if (instance_.tracer() != nullptr && (passing_ || !trace_parent(options.metadata))) {
+        // Whether it is traced is decided once.
+        Map metadata = as_map(options.metadata);
+        metadata.set("traceparent", Value{(passing_ ? passing_.context() : Tracer::not_sampled()).traceparent()});
+        out.metadata = Value{std::move(metadata)};
+    }
     out.impersonated_user = options.impersonated_user;
     if (options.timeout) {
         // What is left of it; 0 would mean none at all.
@@ -312,6 +319,30 @@ void ForwardingSession::count(const Result<>& outcome) {
     }
 }
 
+void ForwardingSession::begin_trace(std::string_view name, const bolt::TransactionOptions& options) {
+    Tracer* const tracer = instance_.tracer();
+    if (tracer == nullptr) {
+        return;
+    }
+    trace_ = tracer->root(name, SpanKind::kServer, trace_parent(options.metadata));
+    trace_.set("enduser.id", token_.principal);
+    trace_.set("client.address", info_.client_address);
+    trace_.set("nornicdb.connection", info_.connection_id);
+    passing_ = tracer->child("forward", trace_.context(), SpanKind::kClient);
+}
+
+void ForwardingSession::end_trace(const Error* error) {
+    if (hop_) {
+        passing_.set("server.address", hop_->address());
+    }
+    if (error != nullptr) {
+        passing_.set_failed(error->message());
+        trace_.set_failed(error->message());
+    }
+    passing_.end();
+    trace_.end();
+}
+
 // ---- Login ----
 
 void ForwardingSession::login(const bolt::AuthToken& token, bolt::Completion<bolt::Login> done) {
@@ -361,6 +392,7 @@ void ForwardingSession::run(std::string query,
     // Where nobody is known it is refused here, in the words that say why.
     if (auto member = what.needs == Needs::kReader ? std::nullopt : member_for(what.needs)) {
         const Deadline began = instance_.clock().now();
+        begin_trace("RUN", options);
         const auto await = what.in_parts ? Hop::Await::kStart : Hop::Await::kFirstRecord;
         auto ran = at_leader<bolt::Running>(what.needs, std::move(member), options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<bolt::Running> {
             auto running = hop.run(query, as_map(parameters), there, await);
@@ -372,6 +404,7 @@ void ForwardingSession::run(std::string query,
         if (ran) {
             Result<bolt::Running>& running = *ran;
             if (!running) {
+                end_trace(&running.error());
                 count(running.error());
                 done(running.error());
                 return;
@@ -385,6 +418,7 @@ void ForwardingSession::run(std::string query,
             done(std::move(running));
             return;
         }
+        end_trace(nullptr);
     }
     done = after_writes(options, std::move(done));
     local_.run(std::move(query), std::move(parameters), std::move(options), transient(std::move(done)));
@@ -420,6 +454,7 @@ void ForwardingSession::pull_there(std::int64_t statement_id,
         const Error error = ended_there(pulled.error(), autocommit);
         if (autocommit) {
             place_ = Place::kHere;
+            end_trace(&error);
         }
         count(error);
         done(error);
@@ -429,6 +464,7 @@ void ForwardingSession::pull_there(std::int64_t statement_id,
         pulled.value().summary.database = database_;
         if (autocommit) {
             place_ = Place::kHere;
+            end_trace(nullptr);
             bookmark_ = pulled.value().bookmark;
             count(success());
         }
@@ -441,12 +477,14 @@ void ForwardingSession::pull_there(std::int64_t statement_id,
 void ForwardingSession::begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) {
     const bool elsewhere = options.mode == AccessMode::kWrite && !taken_here(Needs::kWriter);
     if (auto member = elsewhere ? member_for(Needs::kWriter) : std::nullopt) {
+        begin_trace("transaction", options);
         auto begun = at_leader<void>(Needs::kWriter, std::move(member), options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
             Result<> there_now = hop.begin(there);
             return there_now || nothing_happened(there_now.error().code()) ? there_now : Result<>{ended_there(there_now.error(), false)};
         });
         if (begun) {
             if (!*begun) {
+                end_trace(&begun->error());
                 count(*begun);
                 done(begun->error());
                 return;
@@ -456,6 +494,7 @@ void ForwardingSession::begin(bolt::TransactionOptions options, bolt::Completion
             done(bolt::Begun{database_});
             return;
         }
+        end_trace(nullptr);
     }
     done = after_writes(options, std::move(done));
     local_.begin(std::move(options), std::move(done));
@@ -489,11 +528,13 @@ void ForwardingSession::commit(bolt::Completion<std::string> done) {
     auto bookmark = there([&] { return hop_->commit(); });
     if (!bookmark) {
         const Error error = ended_there(bookmark.error(), true);
+        end_trace(&error);
         place_ = Place::kHere;
         count(error);
         done(error);
         return;
     }
+    end_trace(nullptr);
     place_ = Place::kHere;
     bookmark_ = bookmark.value();
     count(success());
@@ -508,6 +549,7 @@ void ForwardingSession::rollback(bolt::Completion<void> done) {
     if (const Result<> ended = there([&] { return hop_->rollback(); }); !ended) {
         drop_hop();  // Then it is rolled back there by itself.
     }
+    end_trace(nullptr);
     place_ = Place::kHere;
     count(success());
     done(success());
@@ -539,6 +581,7 @@ void ForwardingSession::interrupt() {
 }
 
 void ForwardingSession::reset() {
+    end_trace(nullptr);
     if (hop_ && !hop_->is_idle()) {
         drop_hop();
     }

@@ -5,6 +5,7 @@
 
 #include "base/mutex.h"
 #include "bolt/backend.h"
+#include "observability/trace.h"
 #include "server/hop.h"
 #include "server/instance.h"
 #include "server/query_session.h"
@@ -12,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace nornic::server {
 
@@ -97,6 +99,9 @@ private:
     /// What an error of an open transaction or statement there means to the client.
     Error ended_there(Error error, bool may_have_committed);
     void count(const Result<>& outcome);
+    void begin_trace(std::string_view name, const bolt::TransactionOptions& options);
+    /// nullptr: it came through.
+    void end_trace(const Error* error);
     [[nodiscard]] std::string resolved(const std::string& database) const;
     void pull_there(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done);
     /// Makes what runs here see what was written there.
@@ -117,6 +122,8 @@ private:
     Needs needs_ = Needs::kWriter;
     std::optional<Deadline> unwanted_since_;
     std::unique_ptr<Hop> hop_;
+    Span trace_;    // of what runs there
+    Span passing_;  // its part there, which the other member's spans are children of
 
     mutable Mutex mutex_;  // interrupt() comes from another thread
     ConditionVariable woken_;

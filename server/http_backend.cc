@@ -4,6 +4,7 @@
 #include "cypher/query_error.h"
 #include "server/admin.h"
 #include "server/assembly.h"
+#include "server/session_log.h"
 #include "server/status.h"
 #include "server/version.h"
 
@@ -84,6 +85,9 @@ void HttpBackend::admin(http::AdminRequest request, http::Completion<http::Docum
             done(known.error());
             return;
         }
+    }
+    if (instance_.settings().audit_enabled) {
+        done = audited(request, std::move(done));
     }
     handle_admin(instance_.member(), request, std::move(done));
 }

@@ -6,6 +6,7 @@
 #include "observability/log.h"
 #include "server/assembly.h"
 #include "server/bookmark.h"
+#include "server/trace_exporter.h"
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
@@ -30,7 +31,8 @@ Instance::Instance(const env::Loaded& loaded, Clock& clock)
       explicit_settings_{loaded.explicit_values},
       clock_{clock},
       pool_{pool_settings(loaded.settings)},
-      transactions_{{loaded.settings.transactions_max}, clock} {}
+      transactions_{{loaded.settings.transactions_max}, clock},
+      startup_lines_{settings_.cluster.raft_peer_list.empty() ? 0 : settings_.cluster.raft_peer_list.size() + 1} {}
 
 Instance::~Instance() {
     close();
@@ -94,7 +96,11 @@ void Instance::open_users() {
 Result<> Instance::start(std::string bolt_address, std::string http_address) {
     bolt_address_ = std::move(bolt_address);
     http_address_ = std::move(http_address);
+    log::set_node(node_id_);
+    NORNIC_TRY(traces_, TraceExporter::start(settings_.trace, node_id_, metrics_, clock_));
+    tracer_ = traces_ ? &traces_->tracer() : nullptr;
     modes::ReplicaParts parts;
+    parts.tracer = tracer_;
     parts.start.self = node_id_;
     parts.start.cluster_id = settings_.cluster.raft_cluster_id;
     parts.start.bolt_address = bolt_address_;
@@ -150,7 +156,11 @@ void Instance::tend() {
         }
     }
     if (mode_->has_peers) {
-        lag_.sample(replica_->view(), replica_->stats(), clock_.now());
+        const modes::ClusterView view = replica_->view();
+        lag_.sample(view, replica_->stats(), clock_.now());
+        if (is_raft(mode_->name)) {
+            startup_lines_.look(view, engine_->applied_index(), history(), clock_.now());
+        }
     }
     if (!mode_->has_peers || !settings_.auth_enabled || replica_->term() == Term{0} || users_->any() || awaits_first_user() ||
         making_first_user_.exchange(true)) {

@@ -9,10 +9,12 @@
 #include "engine/snapshot.h"
 #include "env/settings.h"
 #include "modes/replica.h"
+#include "observability/log_limiter.h"
 #include "observability/metrics.h"
 #include "server/elastic_pool.h"
 #include "server/member.h"
 #include "server/modes_table.h"
+#include "server/startup_lines.h"
 #include "server/transactions.h"
 #include "server/users.h"
 
@@ -25,14 +27,19 @@
 #include <string_view>
 #include <vector>
 
-namespace nornic::bolt {
+namespace nornic {
+class Tracer;
+namespace bolt {
 class Server;
 }
+}  // namespace nornic
 namespace nornic::http {
 class Server;
 }
 
 namespace nornic::server {
+
+class TraceExporter;
 
 /// What SHOW DATABASES says of one.
 struct Database {
@@ -75,6 +82,10 @@ public:
     Users& users() noexcept { return *users_; }
     Transactions& transactions() noexcept { return transactions_; }
     Metrics& metrics() noexcept { return metrics_; }
+    /// nullptr: nothing is traced.
+    [[nodiscard]] Tracer* tracer() const noexcept { return tracer_; }
+    /// For lines that clients could make come by the thousand.
+    LogLimiter& log_limiter() noexcept { return log_limiter_; }
     const cypher::ProcedureRegistry& procedures() const noexcept { return procedures_; }
     /// The plans of a database as of `generation`; nullptr if the engine's state was replaced since, as plans hold
     /// ids of the state that they were made for.
@@ -142,6 +153,9 @@ private:
     Clock& clock_;
     Metrics metrics_;
     Counters counters_;
+    LogLimiter log_limiter_{clock_};
+    std::unique_ptr<TraceExporter> traces_;  // whatever may hold a span goes before it
+    Tracer* tracer_ = nullptr;
     ElasticPool pool_;
     Transactions transactions_;
     const ModeEntry* mode_ = nullptr;
@@ -151,6 +165,7 @@ private:
     transport::PeerInfo self_;                    // what it says of this member
     std::unique_ptr<modes::Replica> replica_;
     LagMeter lag_;
+    StartupLines startup_lines_;  // of tend()'s thread
     std::unique_ptr<Users> users_;
     cypher::ProcedureRegistry procedures_;
     std::mutex plans_mutex_;

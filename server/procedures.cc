@@ -5,6 +5,7 @@
 
 #include "bolt/server.h"
 #include "server/instance.h"
+#include "server/session_log.h"
 #include "server/version.h"
 
 #include <fmt/format.h>
@@ -44,6 +45,16 @@ void add(ProcedureRegistry& registry,
     procedure.run = std::move(run);
     registry.add(std::move(procedure));
 }
+
+namespace {
+
+void audit_call(const Instance& instance, const ProcedureCall& call, std::string_view action) {
+    if (instance.settings().audit_enabled) {
+        audit({call.caller.user, "", call.caller.connection_id, ""}, call.caller.database, action, nullptr);
+    }
+}
+
+}  // namespace
 
 std::vector<std::string> names_in(const ProcedureCall& call) {
     std::vector<std::string> out;
@@ -175,6 +186,7 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
                                                                : ""};
             const bool found =
                 instance.bolt_server() != nullptr && instance.bolt_server()->close_connection(id);
+            audit_call(instance, call, "dbms.killConnection " + id);
             call.emit({Value{id},
                        Value{call.caller.user},
                        Value{found ? "Connection found" : "No connection found with this id"}});
@@ -444,6 +456,7 @@ void add_transactions(ProcedureRegistry& registry, Instance& instance) {
             }
             const bool found =
                 instance.transactions().terminate(id, "Explicitly terminated by the user.");
+            audit_call(instance, call, "TERMINATE TRANSACTION " + id);
             call.emit({Value{id},
                        found ? Value{call.caller.user} : Value{},
                        Value{found ? "Transaction terminated." : "Transaction not found."}});

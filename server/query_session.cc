@@ -2,6 +2,7 @@
 
 #include "bolt/server.h"
 #include "observability/log.h"
+#include "server/session_log.h"
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
@@ -39,6 +40,7 @@ private:
 }  // namespace
 
 struct QuerySession::Statement {
+    Span trace;  // in an explicit transaction; else that of the session is the statement's
     std::int64_t id = 0;
     std::string text;
     Map parameters;
@@ -52,6 +54,7 @@ struct QuerySession::Statement {
     std::int64_t records = 0;
     Deadline started;
     Deadline last_event;
+    bool reported = false;
 };
 
 QuerySession::QuerySession(Instance& instance, bolt::ConnectionInfo info)
@@ -61,6 +64,26 @@ QuerySession::QuerySession(Instance& instance, bolt::ConnectionInfo info)
 
 QuerySession::~QuerySession() {
     close_transaction();
+}
+
+// ---- Tracing ----
+
+void QuerySession::begin_trace(std::string_view name, const bolt::TransactionOptions& options) {
+    Tracer* const tracer = instance_.tracer();
+    if (tracer == nullptr) {
+        return;
+    }
+    trace_ = tracer->root(name, SpanKind::kServer, trace_parent(options.metadata));
+    if (trace_) {
+        trace_.set("db.system.name", "nornicdb");
+        trace_.set("enduser.id", user_);
+        trace_.set("client.address", info_.client_address);
+        trace_.set("nornicdb.connection", info_.connection_id);
+    }
+}
+
+Span QuerySession::part(std::string_view name, const Statement* statement) const {
+    return child_span(instance_.tracer(), name, statement != nullptr && statement->trace ? statement->trace.context() : trace_.context());
 }
 
 // ---- Login ----
@@ -91,10 +114,13 @@ void QuerySession::login(const bolt::AuthToken& token, bolt::Completion<bolt::Lo
     }
     auto user = instance_.users().authenticate(token.principal, token.credentials);
     if (!user) {
-        log::warn("Login of user '{}' from {} was refused: {}",
-                  token.principal,
-                  info_.client_address,
-                  to_string(user.error().code()));
+        if (const auto held_back = instance_.log_limiter().allow("login/" + token.principal)) {
+            log::warn("Login of user '{}' from {} was refused: {}{}",
+                      token.principal,
+                      info_.client_address,
+                      to_string(user.error().code()),
+                      and_more(*held_back));
+        }
         done(user.error());
         return;
     }
@@ -368,6 +394,7 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
                         : "Impersonation is not supported with auth disabled.");
     }
     NORNIC_TRY(database_, instance_.resolve(options.database));
+    trace_.set("db.namespace", database_);
     options_ = options;
     explicit_ = !autocommit;
     next_statement_ = 0;
@@ -422,15 +449,22 @@ void QuerySession::close_transaction() {
         instance_.transactions().close(open);
     }
     explicit_ = false;
+    committing_.end();
+    trace_.end();
 }
 
 void QuerySession::begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) {
     auto shared = std::make_shared<bolt::TransactionOptions>(std::move(options));
+    begin_trace("transaction", *shared);
+    reading_ = part("read point");
     after_bookmarks(*shared, false, [this, shared, done = std::move(done)](Result<> ready) {
+        reading_.end();
         if (ready) {
             ready = open_transaction(*shared, false);
         }
         if (!ready) {
+            trace_.set_failed(ready.error().message());
+            trace_.end();
             done(describe(ready.error()));
             return;
         }
@@ -455,11 +489,15 @@ void QuerySession::commit(bolt::Completion<std::string> done) {
     }
     if (!ready) {
         const Error error = describe(ready.error());
+        trace_.set_failed(error.message());
         close_transaction();
         done(error);
         return;
     }
     commit_transaction([this, done = std::move(done)](Result<std::string> bookmark) {
+        if (!bookmark) {
+            trace_.set_failed(bookmark.error().message());
+        }
         close_transaction();
         if (bookmark) {
             done(bookmark.value());
@@ -505,19 +543,26 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
         }
         return;
     }
+    committing_ = part("commit");
     Result<std::string> write_set =
         fail(ErrorCode::kReadOnly,
              "No write operations are allowed on this server: NORNICDB_READ_ONLY is set.");
     if (!instance_.settings().read_only) {
         // One that timed out was let go of already and has nothing to prepare.
         if (const Result<> alive = still_alive(); alive) {
+            Span preparing = child_span(instance_.tracer(), "write set", committing_.context());
             write_set = transaction.prepare();
+            if (preparing && write_set) {
+                preparing.set("nornicdb.write_set.bytes", static_cast<std::int64_t>(write_set.value().size()));
+            }
         } else {
             write_set = alive.error();
         }
     }
     if (!write_set) {
         use.unlock();
+        committing_.set_failed(write_set.error().message());
+        committing_.end();
         done(write_set.error());
         return;
     }
@@ -527,15 +572,21 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
     instance_.replica().commit(
         std::move(write_set).value(),
         began_in_,
+        committing_.context(),
         [this, done = std::move(done)](Result<modes::Committed> committed) {
             {
                 const std::lock_guard lock{open_->use};
                 open_->transaction().finish();
             }
             if (!committed) {
+                committing_.set_failed(committed.error().message());
+                committing_.end();
                 done(committed.error());
                 return;
             }
+            committing_.set("nornicdb.log.index", static_cast<std::int64_t>(committed.value().index.value));
+            committing_.set("nornicdb.log.term", static_cast<std::int64_t>(committed.value().term.value));
+            committing_.end();
             done(instance_.bookmark(committed.value().index, committed.value().term));
         });
 }
@@ -560,9 +611,18 @@ Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(st
     if (!plans) {
         return fail(ErrorCode::kStopping, "this member's state was replaced by a copy of the primary's");
     }
-    NORNIC_TRY(statement->query,
-               plans->prepare(statement->text, statement->parameters, open_->transaction()));
+    if (explicit_) {
+        statement->trace = part("RUN");
+    }
+    {
+        const Span planning = part("plan", statement.get());
+        NORNIC_TRY(statement->query,
+                   plans->prepare(statement->text, statement->parameters, open_->transaction()));
+    }
     const cypher::PreparedInfo& info = cypher::info(*statement->query);
+    if (Span& trace = statement->trace ? statement->trace : trace_; trace) {
+        trace.set("db.query.text", shown_text(statement->text, info));
+    }
     if (!info.use_graph.empty()) {
         NORNIC_TRY(const std::string graph, instance_.resolve(info.use_graph));
         if (graph != database_) {
@@ -645,10 +705,12 @@ Result<> QuerySession::start_execution(Statement& statement) {
 }
 
 Result<> QuerySession::do_work(Statement& statement) {
+    Span working = part("execute", &statement);
     for (std::int64_t attempt = 1;; ++attempt) {
         auto worked = statement.execution->pull(0, nullptr);
         if (worked) {
             statement.worked = true;
+            working.set("nornicdb.attempts", attempt);
             return success();
         }
         const ErrorCode code = worked.error().code();
@@ -695,6 +757,7 @@ void QuerySession::run(std::string query,
                               const bolt::Completion<bolt::Running>& answer) {
         Result<> ready = open_transaction(opts, true);
         if (!ready) {
+            trace_.set_failed(ready.error().message());
             close_transaction();
             answer(describe(ready.error()));
             return;
@@ -704,6 +767,7 @@ void QuerySession::run(std::string query,
         if (!made) {
             instance_.counters().failures->add();
             const Error error = describe(made.error());
+            trace_.set_failed(error.message());
             use.unlock();
             close_transaction();
             answer(error);
@@ -732,6 +796,7 @@ void QuerySession::run(std::string query,
                 }
                 instance_.counters().failures->add();
                 const Error error = describe(current.error());
+                trace_.set_failed(error.message());
                 close_transaction();
                 answer(error);
             });
@@ -765,11 +830,13 @@ void QuerySession::run(std::string query,
             });
     };
     unconfirmed_ = false;
+    begin_trace("RUN", options);
     if (options.bookmarks.empty() && is_causal(options)) {
         start(std::move(query), std::move(parameters), options, done);
         return;
     }
     auto shared = std::make_shared<bolt::TransactionOptions>(std::move(options));
+    reading_ = part("read point");
     after_bookmarks(*shared,
                     true,
                     [this,
@@ -778,7 +845,10 @@ void QuerySession::run(std::string query,
                      text = std::move(query),
                      values = std::move(parameters),
                      done = std::move(done)](Result<> ready) {
+                        reading_.end();
                         if (!ready) {
+                            trace_.set_failed(ready.error().message());
+                            trace_.end();
                             done(describe(ready.error()));
                             return;
                         }
@@ -805,7 +875,10 @@ void QuerySession::run_in_transaction(std::string query,
         running.fields = cypher::info(*statement->query).columns;
         running.database = database_;
         if (statement->does_work_first && running.fields.empty()) {
-            NORNIC_TRY(do_work(*statement));
+            if (const Result<> worked = do_work(*statement); !worked) {
+                report(*statement, &worked.error());
+                return worked.error();
+            }
         }
         running.available_after_ms = ms_since(statement->started, instance_.clock());
         statement->last_event = instance_.clock().now();
@@ -896,6 +969,7 @@ void QuerySession::stream(Statement& statement,
                           bolt::RecordSink* sink,
                           bolt::Completion<bolt::Pulled> done) {
     bolt::Pulled pulled;
+    Span streaming = part(statement.worked ? "stream" : "execute", &statement);
     const std::uint64_t rows_max = count < 0 ? UINT64_MAX : static_cast<std::uint64_t>(count);
     Result<cypher::PullStatus> status = cypher::PullStatus::kFinished;
     {
@@ -911,6 +985,8 @@ void QuerySession::stream(Statement& statement,
             status = statement.execution->pull(rows_max, nullptr);
         }
     }
+    streaming.set("nornicdb.records", pulled.records);
+    streaming.end();
     if (!status) {
         statement_failed(statement, status.error());
         const Error error = describe(status.error());
@@ -964,31 +1040,61 @@ void QuerySession::stream(Statement& statement,
     });
 }
 
-void QuerySession::statement_failed(const Statement& statement, const Error& error) {
+void QuerySession::statement_failed(Statement& statement, const Error& error) {
     instance_.counters().failures->add();
+    (statement.trace ? statement.trace : trace_).set_failed(error.message());
+    report(statement, &error);
     if (error.code() == ErrorCode::kInternal || error.code() == ErrorCode::kCorruption ||
         error.code() == ErrorCode::kIo) {
-        log::error("Statement of user '{}' failed: {}: {}",
-                   user_,
-                   to_string(error.code()),
-                   error.message());
+        if (const auto held_back = instance_.log_limiter().allow(fmt::format("failed/{}", to_string(error.code())))) {
+            log::error("Statement of user '{}' failed: {}: {}{}", user_, to_string(error.code()), error.message(), and_more(*held_back));
+        }
     }
-    static_cast<void>(statement);
+    statement.trace.end();
 }
 
-void QuerySession::statement_ended(const Statement& statement) {
+void QuerySession::statement_ended(Statement& statement) {
     const Duration took = instance_.clock().now() - statement.started;
     instance_.counters().seconds->observe(static_cast<double>(took.count()) / 1e9);
-    const Duration threshold = instance_.settings().slow_query_threshold;
-    if (threshold.count() > 0 && took >= threshold) {
-        log::warn("Slow statement: {} ms, {} records, user '{}', database '{}', connection {}: {}",
-                  std::chrono::duration_cast<std::chrono::milliseconds>(took).count(),
-                  statement.records,
-                  user_,
-                  database_,
-                  info_.connection_id,
-                  std::string_view{statement.text}.substr(0, 2000));
+    Span& trace = statement.trace ? statement.trace : trace_;
+    trace.set("nornicdb.records", statement.records);
+    report(statement, nullptr);
+    statement.trace.end();
+}
+
+void QuerySession::report(const Statement& statement, const Error* error) {
+    if (statement.query == nullptr) {
+        return;
     }
+    const cypher::PreparedInfo& info = cypher::info(*statement.query);
+    const bool changes = info.schema || (info.administration && info.writes);
+    if (changes && !info.explain_only && instance_.settings().audit_enabled) {
+        audit({user_, info_.client_address, info_.connection_id, info_.user_agent}, database_, shown_text(statement.text, info), error);
+    }
+    const Duration took = instance_.clock().now() - statement.started;
+    const Duration threshold = instance_.settings().slow_query_threshold;
+    if (threshold.count() <= 0 || took < threshold) {
+        return;
+    }
+    const TraceContext trace = statement.trace ? statement.trace.context() : trace_.context();
+    const std::string plan = info.administration ? std::string{} : cut(cypher::plan_text(*statement.query));
+    const std::string parameters = instance_.settings().slow_query_parameters && !info.administration
+                                       ? cut(to_cypher_text(Value{statement.parameters}))
+                                       : std::string{};
+    log::event(log::Level::kWarn,
+               "slow_query",
+               "Slow statement:",
+               {{"milliseconds", std::chrono::duration_cast<std::chrono::milliseconds>(took).count()},
+                {"records", statement.records},
+                {"user", user_},
+                {"database", database_},
+                {"connection", info_.connection_id},
+                {"client", info_.client_address},
+                {"outcome", error == nullptr ? std::string_view{"done"} : to_string(error->code())},
+                {"trace_id", trace ? std::string_view{trace.trace_id_text()} : std::string_view{}},
+                {"text", shown_text(statement.text, info)},
+                {"parameters", parameters},
+                {"plan", plan}});
 }
 
 /// Errors of lower rooms in the words that Neo4j's clients know.

@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "bolt/backend.h"
 #include "cypher/cypher.h"
+#include "observability/trace.h"
 #include "server/bookmark.h"
 #include "server/instance.h"
 #include "server/transactions.h"
@@ -95,9 +96,14 @@ private:
                 bolt::RecordSink* sink,
                 bolt::Completion<bolt::Pulled> done);
     void close_transaction();
-    void statement_failed(const Statement& statement, const Error& error);
-    void statement_ended(const Statement& statement);
+    void statement_failed(Statement& statement, const Error& error);
+    void statement_ended(Statement& statement);
+    /// Lines for those who look at what was slow, and at who changed what: nullptr for one that came through.
+    void report(const Statement& statement, const Error* error);
     Error describe(Error error) const;
+    void begin_trace(std::string_view name, const bolt::TransactionOptions& options);
+    /// A span of what is done for this statement, or for the transaction.
+    [[nodiscard]] Span part(std::string_view name, const Statement* statement = nullptr) const;
 
     Instance& instance_;
     const bolt::ConnectionInfo info_;
@@ -115,6 +121,10 @@ private:
     std::int64_t next_statement_ = 0;
     std::int64_t last_statement_ = 0;
     std::vector<std::unique_ptr<Statement>> statements_;  // those with records left
+
+    Span trace_;       // from RUN or BEGIN to the end of what that opened
+    Span reading_;     // its part before a snapshot is taken: bookmarks are waited for, leadership is confirmed
+    Span committing_;  // its part from the WriteSet to the outcome
 
     mutable std::mutex open_mutex_;  // interrupt() looks at open_ from another thread
     OpenTransactionPtr open_;

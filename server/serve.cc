@@ -315,6 +315,7 @@ int serve_data(const env::Loaded& loaded, const ConnectionLimits& connections, c
     }
     log::info("Bolt enabled on {}:{}.", settings.address, bolt.value()->port());
     log::info("HTTP enabled on {}:{}.", settings.address, http.value()->port());
+    log::info("Remote interface available at {}://{}/", settings.http_tls.enabled ? "https" : "http", instance.http_address());
     log::info("Started.");
     const bool clean = wait_for_end(instance.replica(), signals, [&] {
         http_backend.expire_idle();
@@ -336,8 +337,14 @@ int serve_data(const env::Loaded& loaded, const ConnectionLimits& connections, c
 
 int serve(const env::Loaded& loaded) {
     const env::Settings& settings = loaded.settings;
-    log::configure(level_of(settings.log_level),
-                   settings.log_format == "json" ? log::Format::kJson : log::Format::kText);
+    log::Settings log_settings;
+    log_settings.level = level_of(settings.log_level);
+    log_settings.format = settings.log_format == "json" ? log::Format::kJson : log::Format::kText;
+    log_settings.directory = settings.log_directory;
+    log_settings.audit_file = settings.audit_enabled ? settings.audit_file : std::string{};
+    if (auto configured = log::configure(log_settings); !configured) {
+        return refuse(Error{ErrorCode::kIo, "NORNICDB_LOG_DIR, NORNICDB_AUDIT_FILE: " + configured.error().message()});
+    }
     std::signal(SIGPIPE, SIG_IGN);
     // As the first process of a container it inherits orphans; ignored, they leave no zombies. It starts no process itself.
     std::signal(SIGCHLD, SIG_IGN);

@@ -1,10 +1,12 @@
 #include "server/witness.h"
 
 #include "base/random.h"
+#include "observability/log.h"
 #include "server/admin.h"
 #include "server/assembly.h"
 #include "server/process_metrics.h"
 #include "server/replication_metrics.h"
+#include "server/session_log.h"
 #include "server/modes_table.h"
 #include "server/status.h"
 #include "server/version.h"
@@ -75,6 +77,9 @@ Result<> Witness::start(std::string http_address) {
         boost::asio::post(pool_.io(), std::move(work));
     };
     parts.make_strategy = mode->factory(settings_.cluster, settings.tick_interval);
+    log::set_node(node_id_);
+    NORNIC_TRY(traces_, TraceExporter::start(settings_.trace, node_id_, metrics_, clock_));
+    parts.tracer = traces_ ? &traces_->tracer() : nullptr;
     parts.log = log_.get();
     parts.bus = bus_.get();
     parts.clock = &clock_;
@@ -130,6 +135,9 @@ Result<std::string> Witness::authenticate(const http::Credentials& credentials) 
     return credentials.user;
 }
 void Witness::admin(http::AdminRequest request, http::Completion<http::Document> done) {
+    if (settings_.audit_enabled) {
+        done = audited(request, std::move(done));
+    }
     handle_admin(member(), request, std::move(done));
 }
 

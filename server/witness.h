@@ -6,6 +6,7 @@
 #include "engine/log.h"
 #include "env/settings.h"
 #include "http/backend.h"
+#include "server/trace_exporter.h"
 #include "modes/replica.h"
 #include "observability/metrics.h"
 #include "server/elastic_pool.h"
@@ -64,6 +65,7 @@ private:
     Metrics metrics_;
     ElasticPool pool_;
     std::string node_id_;
+    std::unique_ptr<TraceExporter> traces_;  // whatever may hold a span goes before it
     std::unique_ptr<engine::Log> log_;
     std::unique_ptr<transport::MessageBus> bus_;
     std::unique_ptr<modes::Replica> replica_;

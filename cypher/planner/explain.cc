@@ -176,4 +176,17 @@ Value plan_to_value(const PlanNode& root,
     return node_to_value(root, slot_names, profiled, std::move(args));
 }
 
+std::string plan_to_line(const PlanNode& root) {
+    std::string out = root.name;
+    if (!root.details.empty()) {
+        out += "(" + root.details + ")";
+    }
+    const bool several = root.children.size() > 1;
+    for (std::size_t i = 0; i < root.children.size(); ++i) {
+        out += i == 0 ? " < " : ", ";
+        out += several ? "[" + plan_to_line(*root.children[i]) + "]" : plan_to_line(*root.children[i]);
+    }
+    return out;
+}
+
 }  // namespace nornic::cypher

@@ -414,5 +414,7 @@ struct PreparedPlan;
 Value plan_to_value(const PlanNode& root,
                     const std::vector<std::string>& slot_names,
                     const ExecContext* profiled);
+/// The operators alone, in one line.
+std::string plan_to_line(const PlanNode& root);
 
 }  // namespace nornic::cypher
