@@ -143,6 +143,8 @@ SUITES = collections.OrderedDict([
     ("raft_catch_up", lambda: script("tests/cluster/raft_catch_up_test.py")),
     ("raft_upgrade", lambda: script("tests/cluster/raft_upgrade_test.py")),
     ("forward", lambda: script("tests/cluster/forward_test.py")),
+    ("log", lambda: script("tests/cluster/log_test.py")),
+    ("trace", lambda: script("tests/cluster/trace_test.py")),
     ("raft_chaos", lambda: script("tests/cluster/raft_chaos_test.py")),
     ("region", lambda: script("tests/cluster/region_test.py")),
     ("region_life", lambda: script("tests/cluster/region_life_test.py")),
