@@ -180,6 +180,7 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
         if (!given.history.empty()) {
             known.history = given.history;
         }
+        known.era = std::max(known.era, given.era);  // 1 of those that were added to others that ran
     };
     switch (change.kind) {
         case Kind::kForm: {

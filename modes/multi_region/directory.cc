@@ -124,6 +124,9 @@ void MultiRegion::on_status(const NodeName& from, const transport::RegionStatus&
                               status.region(),
                               settings_.region));
         }
+        if (leads() && row.era() > state_->find(state_->self)->era) {
+            set_back_ = true;  // or it formed alone, while others that ran already did not count on it
+        }
         consider_set_back(row.era(), LogIndex{status.cursor()}, 0);
     }
     const auto promoted = static_cast<RegionNumber>(std::min<std::uint32_t>(status.primary(), engine::kRegionNumberMax));
@@ -329,6 +332,7 @@ void MultiRegion::on_region_command(const NodeName& from, const transport::Regio
             row_to_add.number = number;
             row_to_add.name = command.region();
             row_to_add.history = command.history();
+            row_to_add.era = 1;
             change.regions.push_back(std::move(row_to_add));
             if (propose_change(change)) {
                 event(fmt::format("Region '{}' becomes number {}.", command.region(), number));
@@ -358,8 +362,8 @@ void MultiRegion::watch_directory() {
         change.number = state_->self;
         change.epoch = state_->find(state_->self)->era + 1;
         if (propose_change(change)) {
-            event("Another region has writes of this one that are not here: this region was set back to an older state. It takes no writes "
-                  "until it has their data again.");
+            event("Another region has what this one should have and has not: this region was set back to an older state, or it formed alone while "
+                  "others ran already. It takes no writes until it has their data.");
         }
         return;
     }
@@ -379,8 +383,10 @@ void MultiRegion::watch_directory() {
             const auto* known = state_->find(row.number);
             RegionChange change;
             if (known == nullptr) {
+                // One that formed without this one's knowledge may lack what was forgotten here meanwhile.
                 change.kind = RegionChange::Kind::kAdd;
                 change.regions.push_back(row);
+                change.regions.back().era = std::max<std::uint64_t>(row.era, 1);
             } else if (row.dropped && !known->dropped && known->number != state_->self) {
                 change.kind = RegionChange::Kind::kDrop;
                 change.number = row.number;

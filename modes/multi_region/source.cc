@@ -51,6 +51,11 @@ void MultiRegion::on_pull(const NodeName& from, const transport::RegionPull& pul
     if (!directory_why_.empty()) {
         return refuse(directory_why_);
     }
+    const auto& said = peers_.at(from).status.regions();
+    const auto its = std::find_if(said.begin(), said.end(), [&](const auto& known) { return known.number() == row->number; });
+    if (its == said.end() || its->era() < row->era) {
+        return refuse(fmt::format("region '{}' has to get all data anew, and does not know it yet", row->name));
+    }
     const auto* own = state_->find(state_->self);
     consider_set_back(pull.era(), LogIndex{pull.cursor()}, pull.seed() ? 0 : pull.cursor_time());
     if (set_back_ || awaits_first_seed()) {

@@ -106,6 +106,10 @@ public:
             nothing.payload.clear();
             return inner_->apply(nothing);
         }
+        if (world.prints() && world.regions != nullptr && !entry.payload.empty() && entry.kind == engine::EntryKind::kWriteSet) {
+            world.trace("{} applies entry {} of {}: {}", seam_.node().id(), entry.index.value, entry.hybrid_time,
+                        engine::describe_write_set(entry.payload));
+        }
         NORNIC_TRY(inner_->apply(entry));
         world.checker->applied(seam_.node(), *inner_, entry);
         return seam_.at("engine: applied");

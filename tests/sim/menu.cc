@@ -303,6 +303,9 @@ std::vector<Menu> draw_regions(std::uint64_t seed, Mutation mutation) {
     settings.batch_entries_max = one_in(3) ? 1 + below(4) : 1024;
     settings.batch_bytes_max = one_in(4) ? 64 + below(2048) : std::size_t{512} << 10;
     settings.window_batches = one_in(3) ? 1 + below(3) : 8;
+    if (settings.window_batches * settings.batch_entries_max < 4) {
+        settings.window_batches = 4;  // one entry on a long way there and back takes longer than anybody waits for a long log
+    }
     settings.retry_ticks = static_cast<std::uint32_t>(20 + below(150));
     settings.primary_only = one_in(6);
     between.late = one_in(5);

@@ -70,6 +70,7 @@ public:
         }
     }
     [[nodiscard]] bool traces() const { return tracing_.keep || tracing_.print; }
+    [[nodiscard]] bool prints() const { return tracing_.print; }
     void mark(std::string_view name) {
         auto at = marks_.find(name);
         if (at == marks_.end()) {

@@ -205,6 +205,26 @@ TEST_F(Regions, OneMoreIsTakenInAndHasEverythingBeforeItWrites) {
     EXPECT_EQ(std::ranges::count(world->dump_of("a"), '\n'), 20);
 }
 
+TEST_F(Regions, OneThatFormedAloneAndWasNotCountedOnGetsAllDataBeforeItGoesOn) {
+    begin({"a", "b"});
+    ASSERT_TRUE(world->write("a", [](Transaction& t) { create(t, "L", 7); }));
+    ASSERT_TRUE(world->converge());
+    ASSERT_TRUE(world->write("b", [](Transaction& t) { ASSERT_TRUE(t.delete_node(find(t, 7).value())); }));
+    ASSERT_TRUE(world->run_until([&] { return world->state("a")->tombstones == 0 && world->state("b")->tombstones == 0 && world->dump_of("a") == "\n"; }));
+    world->cut_log("b");  // a's tells of the creation, nothing of the deletion
+    world->cut("a", "c");
+    world->cut("b", "c");
+    world->add("c", {"a", "b"});
+    ASSERT_TRUE(world->run_until([&] { return world->state("c")->self == 3; }));
+    ASSERT_TRUE(world->write("c", [](Transaction& t) { create(t, "L", 8); }));
+    world->heal();
+    ASSERT_TRUE(world->run_until([&] { return world->state("c")->find(std::string_view{"c"})->era == 1; }));
+    ASSERT_TRUE(world->run_until([&] { return world->view("c").accepts_writes; }));
+    ASSERT_TRUE(world->run_until([&] { return world->dump_of("a") == world->dump_of("c") && world->dump_of("b") == world->dump_of("c"); }));
+    EXPECT_EQ(std::ranges::count(world->dump_of("c"), '\n'), 1);
+    EXPECT_THAT(world->dump_of("c"), HasSubstr("x=8"));
+}
+
 TEST_F(Regions, OneThatWasSetBackGetsWhatItLostAndDrawsNoIdTwice) {
     begin({"a", "b"});
     for (int i = 0; i < 5; ++i) {
