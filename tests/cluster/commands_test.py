@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness import (Checks, HotStandby, MultiRegion, PASSWORD, RaftCluster, Server, USER, binary, free_port, wait_for,  # noqa: E402
                      work_folder)
 from raw_bolt import Connection  # noqa: E402
+from tls_common import cluster_tls, have_openssl, make_certificates  # noqa: E402
 
 
 def run(*arguments, environment=None, stdin=""):
@@ -67,26 +68,12 @@ def offline(checks):
         checks.check(subprocess.run(["fish", "-n"], input=run("completion", "fish")[1], text=True).returncode == 0, "fish reads its script")
 
 
-def certificates(folder):
-    """An authority, a good certificate, one that ends soon and one of another authority: names of PEM files by what they are."""
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-    for ca in ("ca", "other"):
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{ca}.key", "-out", f"{ca}.crt", "-days", "400", "-subj", f"/CN={ca}")
-    with open(os.path.join(folder, "names"), "w", encoding="ascii") as file:
-        file.write("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    for name, ca, days in (("good", "ca", 365), ("soon", "ca", 5), ("strange", "other", 365)):
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", "/CN=localhost")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.crt", "-CAkey", f"{ca}.key", "-CAcreateserial", "-days", str(days),
-                "-extfile", "names", "-out", f"{name}.crt")
-
-
 def tls(checks):
-    if not shutil.which("openssl"):
+    if not have_openssl():
         checks.skip("no openssl to make certificates with")
         return
     with tempfile.TemporaryDirectory(dir=work_folder()) as folder:
-        certificates(folder)
+        make_certificates(folder)
 
         def file(name):
             return os.path.join(folder, name)
@@ -98,18 +85,13 @@ def tls(checks):
                                     "NORNICDB_CLUSTER_ADVERTISE_ADDR": "127.0.0.1:7688", "NORNICDB_CLUSTER_RAFT_BOOTSTRAP": "true"})
             return run("check", environment={**environment, **settings})
 
-        def cluster_tls(name, key=None):
-            return {"NORNICDB_CLUSTER_TLS_ENABLED": "true", "NORNICDB_CLUSTER_TLS_CERT_FILE": file(name + ".crt"),
-                    "NORNICDB_CLUSTER_TLS_KEY_FILE": file((key or name) + ".key"), "NORNICDB_CLUSTER_TLS_CA_FILE": file("ca.crt"),
-                    "NORNICDB_CLUSTER_TLS_VERIFY_CLIENT": "true"}
-
-        code, out, _ = check(True, **cluster_tls("good"))
+        code, out, _ = check(True, **cluster_tls(folder, "good"))
         checks.check(code == 0 and "ok       cluster TLS" in out, f"check: a good certificate ({code}): {out if code else ''}")
-        code, out, _ = check(True, **cluster_tls("soon"))
+        code, out, _ = check(True, **cluster_tls(folder, "soon"))
         checks.check(code == 0 and "expires on" in out, "check: one that ends soon is a warning")
-        code, out, _ = check(True, **cluster_tls("good", key="soon"))
+        code, out, _ = check(True, **cluster_tls(folder, "good", key="soon"))
         checks.check(code == 1 and "does not belong to the certificate" in out, "check: a key of another certificate is a problem")
-        code, out, _ = check(True, **cluster_tls("strange"))
+        code, out, _ = check(True, **cluster_tls(folder, "strange"))
         checks.check(code == 1 and "refuse" in out, "check: a certificate that peers do not believe is a problem")
         http = {"NORNICDB_HTTP_TLS_ENABLED": "true", "NORNICDB_HTTP_TLS_CERT": file("good.crt"), "NORNICDB_HTTP_TLS_KEY": file("good.key"),
                 "NORNICDB_HTTP_TLS_REQUIRE": "true"}

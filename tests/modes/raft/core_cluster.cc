@@ -278,6 +278,7 @@ void CoreCluster::pump(const NodeName& name) {
         for (const std::string& event : out.events) {
             note(fmt::format("{}: {}", name, event));
         }
+        n.leader_changes.insert(n.leader_changes.end(), out.leader_changes.begin(), out.leader_changes.end());
         for (const ReadPoint& read : out.reads) {
             n.reads[read.id.value] = read.index;
             note(fmt::format("{}: read {} at {}", name, read.id.value, read.index.value));

@@ -62,6 +62,7 @@ struct Node {
     std::map<std::uint64_t, LogIndex> reads;        // answered
     std::map<std::uint64_t, std::string> refused_reads;
     std::vector<LogIndex> dropped;
+    std::vector<LeaderChange> leader_changes;
     std::string shown;           // state as it was last traced
 };
 
