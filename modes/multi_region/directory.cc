@@ -440,7 +440,13 @@ void MultiRegion::watch_watermark() {
     }
 }
 
+/// A state that is on its way may be older than deletes that would be forgotten now, and bring back what they deleted: it is
+/// good as long as no more is forgotten than when it was asked for.
 void MultiRegion::advance_watermark() {
+    const bool seeding = std::any_of(inbound_.begin(), inbound_.end(), [](const auto& in) { return in.second.seeding && in.second.stream != 0; });
+    if (seeding) {
+        return;
+    }
     const std::uint64_t everywhere = known_everywhere();
     if (everywhere > state_->watermark && state_->tombstones > 0) {
         RegionChange change;

@@ -342,6 +342,11 @@ void MultiRegion::finish_seed(RegionNumber number, Inbound& in, const transport:
         change.kind = RegionChange::Kind::kWatermark;
         change.time = batch.watermark();
         in.finishing.push_back(std::move(change));
+        for (auto& [other, its] : inbound_) {
+            if (other != number && its.seeding && its.stream != 0) {
+                end_stream(its, "its state was asked for before deletes were forgotten (advance_watermark())");
+            }
+        }
     }
     const auto* row = state_->find(number);
     const auto leader = peers_.find(in.source);
