@@ -68,7 +68,7 @@ def difference(world, seconds=5):
 def conflicts(member, where="true"):
     """Rows of the conflict log as maps, the newest first."""
     names = ("id", "kind", "state", "entity", "elementId", "key", "winner", "winnerRegion", "loser", "loserRegion", "at", "resolution",
-             "resolvedBy")
+             "resolvedBy", "metadata")
     rows, _ = run(member, f"SHOW CONFLICTS YIELD {', '.join(names)} WHERE {where}")
     return [dict(zip(names, row)) for row in rows]
 

@@ -67,7 +67,8 @@ def write_apart(world):
     """While the regions do not hear each other: the same nodes on both sides, each once."""
     for name, value in (("east", "from east"), ("west", "from west")):
         def both(name=name, value=value):
-            run(world[name].leader(), "MATCH (n:Shared) SET n.v = $v + ' ' + n.k, n[$own] = true", {"v": value, "own": name})
+            run(world[name].leader(), "MATCH (n:Shared) SET n.v = $v + ' ' + n.k, n[$own] = true", {"v": value, "own": name},
+                tx_metadata={"app": name})
         take_over(both)
         take_over(lambda name=name: run(world[name].leader(), "MERGE (c:Code {code: 1}) SET c.of = $r", {"r": name}))
     take_over(lambda: run(world["east"].leader(), "MATCH (n:Doomed) DETACH DELETE n"))
@@ -86,6 +87,9 @@ def check_conflicts(checks, world):
     wrong = [c for c in shared["east"].values()
              if by_suffix.get(c["winner"].rsplit(" ", 1)[1]) != c["winner"] or {c["winnerRegion"], c["loserRegion"]} != {"east", "west"}]
     checks.check(not wrong, f"what the log names as winner is what the graph shows {wrong[:2] or ''}")
+    wrong = [c for log in shared.values() for c in log.values()
+             if c["metadata"] != {side: {"app": c[side + "Region"]} for side in ("winner", "loser")}]
+    checks.check(not wrong, f"and tells the metadata of both transactions {wrong[:2] or ''}")
     rows = run(world["east"].leader(), "MATCH (n:Shared) WHERE n.east AND n.west RETURN count(*)")[0]
     checks.check(rows == [[SHARED]], f"what each side set beside it is there from both {rows}")
     for kind in ("endpoint_deleted", "deleted"):

@@ -53,6 +53,7 @@ constexpr std::array<std::pair<Mutation, std::string_view>, 42> kMutations{{
     {Mutation::kRegionTimeChanged, "region_time_changed"},
     {Mutation::kRegionCursorRaised, "region_cursor_raised"},
     {Mutation::kRegionFrontierRaised, "region_frontier_raised"},
+    {Mutation::kRegionSeenRaised, "region_seen_raised"},
 }};
 
 /// After everything else was drawn, so that the other modes' seeds stay what they are.

@@ -61,6 +61,7 @@ enum class Mutation : std::uint8_t {
     kRegionTimeChanged,     // writes arrive as of a second before
     kRegionCursorRaised,    // a batch says that it reaches further than it does
     kRegionFrontierRaised,  // … and that its sender had more of others than it had
+    kRegionSeenRaised,      // a write says that its writer had seen everything
 };
 std::string_view to_string(Mutation mutation);
 /// kNone for "none"; false: no such mutation.

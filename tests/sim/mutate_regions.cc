@@ -1,6 +1,7 @@
 // Harm to what regions send to each other.
 #include "base/check.h"
 #include "base/compress.h"
+#include "engine/region/codec.h"
 #include "tests/sim/network.h"
 
 #include <algorithm>
@@ -47,6 +48,20 @@ bool harm_regions(World& world, ClusterMessage& message) {
                        }
                        return true;
                    });
+        case Mutation::kRegionSeenRaised:
+            return harm_writes(batch, [](transport::RegionWrites& writes) {
+                for (auto& entry : *writes.mutable_entries()) {
+                    const auto stamped = engine::decode_stamped(entry.payload());
+                    NORNIC_CHECK(stamped, "a write that cannot be read");
+                    engine::RegionHeader header = stamped.value().header;
+                    std::ranges::fill(header.seen, engine::kAllTime);
+                    std::string write_set;
+                    const engine::WriteSetWriter begin{write_set, stamped.value().database};
+                    write_set.append(stamped.value().operations);
+                    entry.set_payload(engine::stamp_write_set(header, write_set));
+                }
+                return true;
+            });
         case Mutation::kRegionCursorRaised:
             if (batch.through() == 0 || batch.seeding() || !world.random.one_in(5)) {
                 return false;

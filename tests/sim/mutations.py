@@ -56,6 +56,7 @@ MUTATIONS = {
         "region_time_changed": "writes arrive in another region as of a second before",
         "region_cursor_raised": "a batch says that it reaches further than it does",
         "region_frontier_raised": "what one region has of others is said to be more",
+        "region_seen_raised": "a write says that whoever wrote it had seen all of others",
         "apply_skipped": "a member takes an entry in and changes nothing",
         "entry_dropped": "an entry on its way is left out and those behind it move up",
     },
