@@ -58,6 +58,8 @@ struct NotificationFilter {
 struct TransactionOptions {
     std::string database;  // empty: the user's home database
     AccessMode mode = AccessMode::kWrite;
+    /// The client does not say its mode (Bolt 3 drivers never do): it may write, and reads as one that only reads.
+    bool mode_unsaid = false;
     std::vector<std::string> bookmarks;
     /// nullopt: the server's default; 0: no time-out.
     std::optional<Duration> timeout;

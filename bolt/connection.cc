@@ -279,9 +279,6 @@ bool Connection::take_handshake(std::string_view bytes) {
         owned_->receive(bytes);
     }
     conversation_.store(owned_.get(), std::memory_order_release);
-    if (host_->stopping.load(std::memory_order_relaxed)) {
-        owned_->close_when_idle();
-    }
     return true;
 }
 
@@ -554,6 +551,16 @@ void Connection::terminate() {
     } else {
         abort();
     }
+}
+
+bool Connection::authenticated() const {
+    const Conversation* const conversation = conversation_.load(std::memory_order_acquire);
+    return conversation != nullptr && conversation->authenticated();
+}
+
+std::optional<std::uint64_t> Connection::idle_after_turns() const {
+    const Conversation* const conversation = conversation_.load(std::memory_order_acquire);
+    return conversation == nullptr || conversation->busy_since() != 0 ? std::nullopt : std::optional{conversation->turns()};
 }
 
 void Connection::close_when_idle() {

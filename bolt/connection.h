@@ -57,6 +57,9 @@ public:
     void start();
     /// Time-outs and keep-alives; called now and then by the server.
     void sweep(Deadline now);
+    [[nodiscard]] bool authenticated() const;
+    /// While no request is in work: how many times there were some. nullopt: there are.
+    [[nodiscard]] std::optional<std::uint64_t> idle_after_turns() const;
     /// The server stops: ends as soon as nothing runs.
     void close_when_idle();
     /// Interrupts what runs, then ends.

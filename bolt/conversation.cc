@@ -123,6 +123,7 @@ void Conversation::loop() {
 void Conversation::run_loop(Scope& scope) {
     if (busy_since_.load(std::memory_order_relaxed) == 0) {
         busy_since_.store(steady_now(), std::memory_order_relaxed);
+        turns_.fetch_add(1, std::memory_order_relaxed);
         metrics_.connections_running.fetch_add(1, std::memory_order_relaxed);
     }
     while (true) {

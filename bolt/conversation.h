@@ -93,6 +93,8 @@ public:
     [[nodiscard]] bool authenticated() const noexcept {
         return authenticated_.load(std::memory_order_relaxed);
     }
+    /// How often it had something to do by now.
+    [[nodiscard]] std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }
     /// Nanoseconds of system_clock() since when requests are being worked on; 0: none is.
     [[nodiscard]] std::int64_t busy_since() const noexcept {
         return busy_since_.load(std::memory_order_relaxed);
@@ -249,6 +251,7 @@ private:
     std::atomic<bool> flush_wanted_{false};
     std::atomic<bool> authenticated_{false};
     std::atomic<std::int64_t> busy_since_{0};
+    std::atomic<std::uint64_t> turns_{0};
 };
 
 }  // namespace nornic::bolt

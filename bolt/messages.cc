@@ -152,6 +152,7 @@ bool read_auth(Fields& fields, AuthToken& out) {
 }
 
 bool read_options(Fields& fields, const Dialect& dialect, TransactionOptions& out) {
+    out.mode_unsaid = dialect.is_legacy() && fields.find("mode") == nullptr;
     if (fields.empty()) {
         return true;
     }

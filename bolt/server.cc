@@ -5,6 +5,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <unordered_map>
 
@@ -18,6 +19,10 @@ using boost::system::error_code;
 // After the deadline of a stop: for interrupted requests to notice, then for sockets to close.
 constexpr std::chrono::seconds kInterruptGrace{5};
 constexpr std::chrono::seconds kAbortGrace{2};
+constexpr std::chrono::milliseconds kJoinGrace{250};
+// In a stop: how long a client with an open transaction may think between two requests.
+constexpr std::chrono::seconds kIdleGrace{1};
+constexpr std::chrono::milliseconds kIdleLook{100};
 constexpr std::chrono::milliseconds kAcceptRetry{100};
 constexpr std::chrono::seconds kRefusalLogInterval{10};
 
@@ -99,10 +104,22 @@ public:
             acceptor_.close(ignored);
             retry_.cancel();
         }
+        // A client in the middle of its handshake would meet a reset, which some drivers take for an error of their own.
+        bool joining = false;
         for (const auto& connection : all()) {
-            connection->close_when_idle();
+            if (connection->authenticated()) {
+                connection->close_when_idle();
+            } else {
+                joining = true;
+            }
         }
-        if (!wait_until(deadline)) {
+        if (joining) {
+            wait_until(std::min(deadline, system_clock().now() + kJoinGrace));
+            for (const auto& connection : all()) {
+                connection->close_when_idle();
+            }
+        }
+        if (!wait_for_busy(deadline)) {
             for (const auto& connection : all()) {
                 connection->terminate();
             }
@@ -130,6 +147,35 @@ public:
     }
 
 private:
+    /// Whose client has a transaction open and thinks for long is not waited for.
+    bool wait_for_busy(Deadline deadline) {
+        struct Idle {
+            std::uint64_t turns = 0;
+            Deadline since;
+        };
+        std::unordered_map<const Connection*, Idle> idle;
+        while (!wait_until(std::min(deadline, system_clock().now() + kIdleLook))) {
+            const Deadline now = system_clock().now();
+            if (now >= deadline) {
+                return false;
+            }
+            for (const auto& connection : all()) {
+                const auto turns = connection->idle_after_turns();
+                if (!turns) {
+                    idle.erase(connection.get());
+                    continue;
+                }
+                const auto [known, is_new] = idle.try_emplace(connection.get(), Idle{*turns, now});
+                if (known->second.turns != *turns) {
+                    known->second = {*turns, now};
+                } else if (now - known->second.since >= kIdleGrace) {
+                    connection->terminate();
+                }
+            }
+        }
+        return true;
+    }
+
     bool wait_until(Deadline deadline) {
         MutexLock lock{mutex_};
         while (!connections_.empty()) {

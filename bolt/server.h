@@ -55,8 +55,8 @@ public:
     /// Ends a connection and what runs on it. False if there is none of this id.
     bool close_connection(const std::string& connection_id);
 
-    /// Stops to accept, closes idle connections, lets running requests and open transactions go on
-    /// until the deadline, then interrupts them. Blocks until all are gone; not to be called on a
+    /// Stops to accept, closes idle connections, lets running requests go on until the deadline, and open
+    /// transactions as long as their clients ask for something within a second; then interrupts them. Blocks until all are gone; not to be called on a
     /// thread that the io_context needs. Returns how many did not end even then (a few seconds
     /// past the deadline). Calling it again is harmless.
     std::size_t stop(Deadline deadline);

@@ -409,8 +409,8 @@ const std::vector<Row>& table() {
         {"NORNICDB_CLUSTER_ROUTING_POLICIES",
          "",
          "Cluster",
-         "Which members read for a driver that names a policy (neo4j://host?policy=eu): eu = tags(eu)->min(2); all() | us = tags(us); "
-         "halt(). The one named default is for drivers that name none. The same on all members.",
+         "Which members read for a driver that names a policy (neo4j://host?policy=eu): eu = tags(eu)->min(2); tags(us); all(). Several "
+         "have a vertical bar between them; the one named default is for drivers that name none. The same on all members.",
          text_field([](Settings& s) -> auto& { return s.cluster.routing_policies; }),
          false},
         {"NORNICDB_CLUSTER_LOG_RETENTION",

@@ -51,6 +51,9 @@ struct QueryRequest {
     bool include_counters = false;
     std::optional<std::string> impersonated_user;
     std::string trace_parent;  // the request's header; empty: none
+    std::optional<std::string> consistency;
+    std::optional<std::int64_t> data_version;  // no older state will do
+    Credentials credentials;                   // of whoever asks, for what another member does for them
 };
 
 struct QueryAnswer {
@@ -58,6 +61,7 @@ struct QueryAnswer {
     std::vector<std::vector<Value>> rows;  // bounded by the server's limit on a result's bytes
     StatementSummary summary;
     std::vector<std::string> bookmarks;
+    std::int64_t data_version = 0;  // 0: not told
 };
 
 /// An explicit transaction of the Query API, kept between requests.

@@ -132,6 +132,14 @@ Result<Parsed> parse_body(Backend& backend,
             }
         } else if (key == "impersonatedUser") {
             NORNIC_TRY(out.request.impersonated_user, text_of(value, key));
+        } else if (key == "consistency") {
+            NORNIC_TRY(out.request.consistency, text_of(value, key));
+        } else if (key == "dataVersion") {
+            const std::int64_t* const version = value.if_int64();
+            if (version == nullptr || *version < 0) {
+                return bad("Illegal value for field \"dataVersion\": it takes a number, as an earlier answer had it.");
+            }
+            out.request.data_version = *version;
         }
     }
     if (statement_required && out.request.statement.empty()) {
@@ -206,6 +214,9 @@ json::object answer_json(const QueryAnswer& answer, const Parsed& asked) {
             bookmarks.emplace_back(bookmark);
         }
         out["bookmarks"] = std::move(bookmarks);
+        if (answer.data_version > 0) {
+            out["dataVersion"] = answer.data_version;
+        }
     }
     return out;
 }
@@ -258,6 +269,7 @@ void handle_query(Backend& backend,
     }
     auto asked = std::make_shared<Parsed>(std::move(parsed).value());
     asked->request.trace_parent = request.trace_parent;
+    asked->request.credentials = request.credentials;
     const auto answer = [asked, respond](Result<QueryAnswer> result) {
         if (!result) {
             respond(error_response(result.error()));

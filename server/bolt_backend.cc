@@ -18,7 +18,9 @@ std::string BoltBackend::server_agent() const {
     return std::string{kBoltServerAgent};
 }
 std::string BoltBackend::advertised_address() const {
-    return instance_.bolt_address();
+    // Drivers key what they know of this member by it.
+    const std::string& single = instance_.settings().bolt_routing_address;
+    return env::parse_host_port(single) ? single : instance_.bolt_address();
 }
 
 }  // namespace nornic::server

@@ -24,6 +24,37 @@ std::optional<std::uint64_t> number(std::string_view digits) {
     }
     return out;
 }
+
+/// With its history always named.
+Result<Seen> read_one(const std::string& bookmark) {
+    std::string_view rest = bookmark;
+    if (!rest.starts_with(kPrefix)) {
+        return invalid(bookmark, "is not a bookmark of this server");
+    }
+    rest.remove_prefix(kPrefix.size());
+    const std::size_t colon = rest.find(':');
+    if (colon == std::string_view::npos) {
+        return invalid(bookmark, "has no index");
+    }
+    std::string_view digits = rest.substr(colon + 1);
+    Seen seen;
+    if (const std::size_t next = digits.find(':'); next != std::string_view::npos) {
+        const auto term = number(digits.substr(next + 1));
+        if (!term) {
+            return invalid(bookmark, "has no term");
+        }
+        seen.term = Term{*term};
+        digits = digits.substr(0, next);
+    }
+    const auto index = number(digits);
+    if (!index) {
+        return invalid(bookmark, "has no index");
+    }
+    seen.history = rest.substr(0, colon);
+    seen.index = LogIndex{*index};
+    seen.text = bookmark.substr(0, 100);
+    return seen;
+}
 }  // namespace
 
 std::string make_bookmark(std::string_view history, LogIndex index, std::optional<Term> term) {
@@ -37,41 +68,23 @@ Result<std::vector<Seen>> parse_bookmarks(const std::vector<std::string>& bookma
     std::vector<Seen> out;
     out.reserve(bookmarks.size());
     for (const std::string& bookmark : bookmarks) {
-        std::string_view rest = bookmark;
-        if (!rest.starts_with(kPrefix)) {
-            return invalid(bookmark, "is not a bookmark of this server");
+        NORNIC_TRY(Seen seen, read_one(bookmark));
+        if (seen.history == history) {
+            seen.history.clear();
+        } else if (seen.history.empty() || std::ranges::find(regions, seen.history) == regions.end()) {
+            return invalid(bookmark, "belongs to another history of this data");
         }
-        rest.remove_prefix(kPrefix.size());
-        const std::size_t colon = rest.find(':');
-        if (colon == std::string_view::npos) {
-            return invalid(bookmark, "has no index");
-        }
-        std::string_view digits = rest.substr(colon + 1);
-        Seen seen;
-        if (const std::size_t next = digits.find(':'); next != std::string_view::npos) {
-            const auto term = number(digits.substr(next + 1));
-            if (!term) {
-                return invalid(bookmark, "has no term");
-            }
-            seen.term = Term{*term};
-            digits = digits.substr(0, next);
-        }
-        const auto index = number(digits);
-        if (!index) {
-            return invalid(bookmark, "has no index");
-        }
-        if (const std::string_view named = rest.substr(0, colon); named != history) {
-            if (named.empty() || std::ranges::find(regions, named) == regions.end()) {
-                return invalid(bookmark, "belongs to another history of this data");
-            }
-            seen.history = named;
-        }
-        seen.index = LogIndex{*index};
-        seen.text = bookmark.substr(0, 100);
         out.push_back(std::move(seen));
     }
     std::ranges::sort(out, {}, &Seen::index);
     return out;
+}
+
+Result<> check_bookmarks(const std::vector<std::string>& bookmarks) {
+    for (const std::string& bookmark : bookmarks) {
+        NORNIC_TRY(read_one(bookmark));
+    }
+    return success();
 }
 
 Error foreign_bookmark(const Seen& seen) {

@@ -29,6 +29,9 @@ Result<std::vector<Seen>> parse_bookmarks(const std::vector<std::string>& bookma
                                           std::string_view history,
                                           const std::vector<std::string>& regions = {});
 
+/// kInvalidBookmark for what is no bookmark of this product, of whatever history.
+Result<> check_bookmarks(const std::vector<std::string>& bookmarks);
+
 /// kInvalidBookmark of what is of no history that is known here.
 Error foreign_bookmark(const Seen& seen);
 /// kInvalidBookmark of something that clients saw and that is not part of this history any more.

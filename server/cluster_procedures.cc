@@ -35,6 +35,7 @@ struct Shown {
     const modes::MemberView& member;
     const std::string& bolt;
     const std::string& http;
+    const std::vector<std::string>& tags;
     bool reachable;
 };
 
@@ -47,6 +48,7 @@ void each_member(Instance& instance,
         if (!row({member,
                   self && member.serves_data ? instance.bolt_address() : member.bolt_address,
                   self ? instance.http_address() : member.http_address,
+                  self ? instance.settings().cluster.server_tag_list : member.tags,
                   self || member.healthy})) {
             return;
         }
@@ -73,7 +75,7 @@ void add_overview(ProcedureRegistry& registry, Instance& instance) {
                 return call.emit({Value{m.member.id},
                                   strings({"bolt://" + m.bolt, "http://" + m.http}),
                                   Value{neo4j_role(view, m.member)},
-                                  strings({}),
+                                  strings(m.tags),
                                   Value{instance.settings().default_database}});
             });
             return success();
@@ -154,7 +156,7 @@ void add_show_servers(ProcedureRegistry& registry, Instance& instance) {
                                   tls ? Value{} : or_null(m.http),
                                   tls ? or_null(m.http) : Value{},
                                   hosting,
-                                  strings({}),
+                                  strings(m.tags),
                                   strings({}),
                                   strings({}),
                                   Value{m.member.role == modes::Role::kLearner ? "SECONDARY" : "NONE"},

@@ -2,6 +2,7 @@
 
 #include "observability/log.h"
 #include "server/bookmark.h"
+#include "server/routing.h"
 #include "server/session_log.h"
 #include "server/version.h"
 
@@ -62,9 +63,11 @@ ForwardingMetrics::ForwardingMetrics(Metrics& metrics) {
 }
 
 bool may_forward(const Instance& instance, const bolt::ConnectionInfo& info) {
-    // A driver that routes is told who takes writes, so that it goes there. So is a member that forwards: one hop is all.
-    return instance.mode().has_peers && instance.settings().follower_writes == "forward" && !instance.settings().read_only &&
-           !info.routing_context.is_map();
+    // A driver that routes is told who takes writes, so that it goes there. So is a member that forwards: one hop is all. One that
+    // is told a single address for all members can go nowhere else.
+    const env::Settings& settings = instance.settings();
+    return instance.mode().has_peers && (settings.follower_writes == "forward" || !settings.bolt_routing_address.empty()) &&
+           !settings.read_only && !goes_to_the_writer(instance, info);
 }
 
 ForwardingSession::ForwardingSession(Instance& instance, ForwardingMetrics& metrics, const bolt::ConnectionInfo& info)
@@ -108,6 +111,11 @@ std::optional<std::string> ForwardingSession::member_for(Needs needs) const {
                                                            : fmt::format("[{}]:{}", at->first, port);
     }
     return address.empty() ? std::nullopt : std::optional{std::move(address)};
+}
+
+bool ForwardingSession::leader_is_coming() const {
+    const modes::ClusterView view = instance_.replica().view();
+    return view.leader.empty() && view.state == "read_only";
 }
 
 ForwardingSession::Missing ForwardingSession::missing(const std::string& query, const Value& parameters, const std::string& database) {
@@ -154,7 +162,7 @@ Result<> ForwardingSession::reach(const std::string& address) {
     client.password = token_.credentials;
     client.user_agent = fmt::format("nornicdb-forward/{} {}", kVersion, info_.client_address);
     // A connection that routes: there it is refused, and not forwarded again, where no writes are taken.
-    client.routing = Value{Map{{"address", Value{address}}}};
+    client.routing = Value{Map{{"address", Value{address}}, {std::string{kForwardedKey}, Value{"true"}}}};
     client.tls = settings.bolt_tls.enabled;
     client.tls_ca_file = settings.cluster.tls_ca_file;
     if (!settings.bolt_tls.client_ca_file.empty()) {
@@ -247,7 +255,7 @@ std::optional<Result<T>> ForwardingSession::at_leader(Needs needs,
     unwanted_since_.reset();
     Error last{ErrorCode::kDatabaseUnavailable, "no member of the cluster is known to take writes"};
     for (bool first = true; first || pause(began + patience); first = false) {
-        if (!first) {
+        if (!first || !member) {
             if (taken_here(needs)) {
                 return std::nullopt;
             }
@@ -355,6 +363,11 @@ void ForwardingSession::login(const bolt::AuthToken& token, bolt::Completion<bol
     });
 }
 
+void ForwardingSession::login_as(std::string user, bolt::AuthToken token) {
+    token_ = std::move(token);
+    local_.login_as(std::move(user));
+}
+
 void ForwardingSession::logoff() {
     token_ = {};
     drop_hop();
@@ -389,8 +402,9 @@ void ForwardingSession::run(std::string query,
                             bolt::TransactionOptions options,
                             bolt::Completion<bolt::Running> done) {
     const Missing what = options.mode == AccessMode::kWrite ? missing(query, parameters, options.database) : Missing{};
-    // Where nobody is known it is refused here, in the words that say why.
-    if (auto member = what.needs == Needs::kReader ? std::nullopt : member_for(what.needs)) {
+    // Where nobody is known, and nobody is about to be, it is refused here, in the words that say why.
+    auto member = what.needs == Needs::kReader ? std::nullopt : member_for(what.needs);
+    if (member || (what.needs != Needs::kReader && leader_is_coming())) {
         const Deadline began = instance_.clock().now();
         begin_trace("RUN", options);
         const auto await = what.in_parts ? Hop::Await::kStart : Hop::Await::kFirstRecord;
@@ -420,6 +434,7 @@ void ForwardingSession::run(std::string query,
         }
         end_trace(nullptr);
     }
+    version_there_.reset();
     done = after_writes(options, std::move(done));
     local_.run(std::move(query), std::move(parameters), std::move(options), transient(std::move(done)));
 }
@@ -466,6 +481,7 @@ void ForwardingSession::pull_there(std::int64_t statement_id,
             place_ = Place::kHere;
             end_trace(nullptr);
             bookmark_ = pulled.value().bookmark;
+            note_version(bookmark_);
             count(success());
         }
     }
@@ -476,7 +492,8 @@ void ForwardingSession::pull_there(std::int64_t statement_id,
 
 void ForwardingSession::begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) {
     const bool elsewhere = options.mode == AccessMode::kWrite && !taken_here(Needs::kWriter);
-    if (auto member = elsewhere ? member_for(Needs::kWriter) : std::nullopt) {
+    auto member = elsewhere ? member_for(Needs::kWriter) : std::nullopt;
+    if (member || (elsewhere && leader_is_coming())) {
         begin_trace("transaction", options);
         auto begun = at_leader<void>(Needs::kWriter, std::move(member), options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
             Result<> there_now = hop.begin(there);
@@ -496,6 +513,7 @@ void ForwardingSession::begin(bolt::TransactionOptions options, bolt::Completion
         }
         end_trace(nullptr);
     }
+    version_there_.reset();
     done = after_writes(options, std::move(done));
     local_.begin(std::move(options), std::move(done));
 }
@@ -537,6 +555,7 @@ void ForwardingSession::commit(bolt::Completion<std::string> done) {
     end_trace(nullptr);
     place_ = Place::kHere;
     bookmark_ = bookmark.value();
+    note_version(bookmark_);
     count(success());
     done(std::move(bookmark));
 }
@@ -556,6 +575,16 @@ void ForwardingSession::rollback(bolt::Completion<void> done) {
 }
 
 // ---- The rest ----
+
+std::int64_t ForwardingSession::data_version() const {
+    return version_there_ ? static_cast<std::int64_t>(version_there_->value) : local_.data_version();
+}
+
+/// That of another region counts in a log of its own, and says nothing here.
+void ForwardingSession::note_version(const std::string& bookmark) {
+    const auto seen = parse_bookmarks({bookmark}, instance_.history());
+    version_there_ = seen ? seen.value().front().index : LogIndex{0};
+}
 
 bool ForwardingSession::has_open_statement() const {
     return place_ == Place::kHere ? local_.has_open_statement() : hop_ && hop_->has_open_statement();

@@ -57,6 +57,11 @@ public:
                  std::int64_t count,
                  bolt::Completion<bolt::Pulled> done) override;
     [[nodiscard]] bool has_open_statement() const override;
+    [[nodiscard]] std::int64_t data_version() const override;
+
+    /// For callers that authenticated elsewhere (HTTP); `token` is for the member that writes are passed on to.
+    void login_as(std::string user, bolt::AuthToken token);
+
     void route(Value context,
                std::vector<std::string> bookmarks,
                std::string database,
@@ -76,6 +81,8 @@ private:
     /// What the statement needs that is not to be had here.
     Missing missing(const std::string& query, const Value& parameters, const std::string& database);
     [[nodiscard]] bool taken_here(Needs needs) const;
+    /// An election is under way, among members that are a majority.
+    [[nodiscard]] bool leader_is_coming() const;
     /// The Bolt address of another member that gives this; nullopt: none is known.
     [[nodiscard]] std::optional<std::string> member_for(Needs needs) const;
 
@@ -103,6 +110,7 @@ private:
     /// nullptr: it came through.
     void end_trace(const Error* error);
     [[nodiscard]] std::string resolved(const std::string& database) const;
+    void note_version(const std::string& bookmark);
     void pull_there(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done);
     /// Makes what runs here see what was written there.
     template <class T>
@@ -117,6 +125,7 @@ private:
     Place place_ = Place::kHere;
     std::string database_;  // of what is open there
     std::string bookmark_;  // of the last write there that nothing here was behind yet
+    std::optional<LogIndex> version_there_;  // of the last answer, if it came from there
 
     // What still_wanted() looks at.
     Needs needs_ = Needs::kWriter;

@@ -4,6 +4,7 @@
 #include "cypher/query_error.h"
 #include "server/admin.h"
 #include "server/assembly.h"
+#include "server/consistency.h"
 #include "server/session_log.h"
 #include "server/status.h"
 #include "server/version.h"
@@ -14,7 +15,6 @@
 namespace nornic::server {
 namespace {
 
-constexpr std::chrono::seconds kTransactionLife{30};
 constexpr std::size_t kAnswerBytesMax = std::size_t{256} << 20;
 
 /// Keeps all records of an answer, up to a limit.
@@ -36,6 +36,28 @@ private:
     http::QueryAnswer& answer_;
 };
 
+bolt::TransactionOptions options_of(const http::QueryRequest& request) {
+    bolt::TransactionOptions out;
+    out.database = request.database;
+    out.mode = request.mode;
+    out.bookmarks = request.bookmarks;
+    out.impersonated_user = request.impersonated_user.value_or("");
+    Map metadata;
+    if (request.consistency) {
+        metadata.set(std::string{kConsistencyKey}, Value{*request.consistency});
+    }
+    if (request.data_version) {
+        metadata.set(std::string{kDataVersionKey}, Value{*request.data_version});
+    }
+    if (!request.trace_parent.empty()) {
+        metadata.set("traceparent", Value{request.trace_parent});
+    }
+    if (!metadata.empty()) {
+        out.metadata = Value{std::move(metadata)};
+    }
+    return out;
+}
+
 }  // namespace
 
 http::Document HttpBackend::discovery(const std::string& host) {
@@ -44,7 +66,9 @@ http::Document HttpBackend::discovery(const std::string& host) {
         const auto parsed = env::parse_host_port(address);
         return parsed && !host.empty() ? fmt::format("{}:{}", host, parsed->second) : address;
     };
-    const std::string bolt = instance_.settings().bolt_advertise_address.empty()
+    const std::string& single = instance_.settings().bolt_routing_address;
+    const std::string bolt = env::parse_host_port(single) ? single
+                             : instance_.settings().bolt_advertise_address.empty()
                                  ? at(instance_.bolt_address())
                                  : instance_.bolt_address();
     const std::string http = instance_.settings().http_advertise_address.empty()
@@ -142,19 +166,24 @@ Result<Value> HttpBackend::parse_temporal(std::string_view type, std::string_vie
     return fail(ErrorCode::kInvalidRequest, fmt::format("there is no type '{}'", type));
 }
 
-std::unique_ptr<QuerySession> HttpBackend::make_session(const std::string& user) {
+std::unique_ptr<bolt::Session> HttpBackend::make_session(const std::string& user, const http::Credentials& credentials) {
     bolt::ConnectionInfo info;
     {
         const std::lock_guard lock{mutex_};
         info.connection_id = fmt::format("http-{}", next_session_++);
     }
     info.server_address = instance_.http_address();
+    if (may_forward(instance_, info)) {
+        auto session = std::make_unique<ForwardingSession>(instance_, forwarding_, info);
+        session->login_as(user, {credentials.present ? "basic" : "none", credentials.user, credentials.password, {}, credentials.present});
+        return session;
+    }
     auto session = std::make_unique<QuerySession>(instance_, info);
     session->login_as(user);
     return session;
 }
 
-void HttpBackend::collect(QuerySession& session,
+void HttpBackend::collect(bolt::Session& session,
                           std::shared_ptr<http::QueryAnswer> answer,
                           Answered done) {
     auto collector = std::make_shared<Collector>(*answer);
@@ -162,7 +191,7 @@ void HttpBackend::collect(QuerySession& session,
         -1,
         -1,
         *collector,
-        [answer, collector, done = std::move(done)](Result<bolt::Pulled> pulled) {
+        [answer, collector, &session, done = std::move(done)](Result<bolt::Pulled> pulled) {
             if (!pulled) {
                 done(pulled.error());
                 return;
@@ -178,18 +207,15 @@ void HttpBackend::collect(QuerySession& session,
             answer->summary = std::move(pulled.value().summary);
             if (!pulled.value().bookmark.empty()) {
                 answer->bookmarks = {pulled.value().bookmark};
+                answer->data_version = session.data_version();
             }
             done(std::move(*answer));
         });
 }
 
 void HttpBackend::query(std::string user, http::QueryRequest request, Answered done) {
-    const std::shared_ptr<QuerySession> session = make_session(user);
-    bolt::TransactionOptions options;
-    options.database = request.database;
-    options.mode = request.mode;
-    options.bookmarks = request.bookmarks;
-    options.impersonated_user = request.impersonated_user.value_or("");
+    const std::shared_ptr<bolt::Session> session = make_session(user, request.credentials);
+    bolt::TransactionOptions options = options_of(request);
     session->run(request.statement,
                  request.parameters,
                  std::move(options),
@@ -229,13 +255,9 @@ void HttpBackend::begin(
     auto open = std::make_shared<Open>();
     open->user = user;
     open->id = make_uuid().substr(0, 8);
-    open->session = make_session(user);
+    open->session = make_session(user, request.credentials);
     open->in_use = true;
-    bolt::TransactionOptions options;
-    options.database = request.database;
-    options.mode = request.mode;
-    options.bookmarks = request.bookmarks;
-    options.impersonated_user = request.impersonated_user.value_or("");
+    bolt::TransactionOptions options = options_of(request);
     auto shared = std::make_shared<http::QueryRequest>(std::move(request));
     open->session->begin(
         std::move(options),
@@ -355,6 +377,7 @@ void HttpBackend::commit(std::string user,
                 return;
             }
             kept->bookmarks = {bookmark.value()};
+            kept->data_version = open->session->data_version();
             done(std::move(*kept));
         });
     };
@@ -397,13 +420,13 @@ void HttpBackend::rollback(std::string user, std::string transaction, http::Comp
     });
 }
 
-void HttpBackend::expire_idle() {
+void HttpBackend::expire_idle(Duration life) {
     std::vector<OpenPtr> late;
     {
         const std::lock_guard lock{mutex_};
         const Deadline now = instance_.clock().now();
         for (auto it = open_.begin(); it != open_.end();) {
-            if (!it->second->in_use && it->second->expires <= now) {
+            if (!it->second->in_use && it->second->expires - kTransactionLife + life <= now) {
                 late.push_back(it->second);
                 it = open_.erase(it);
             } else {

@@ -142,10 +142,14 @@ Result<> Instance::start(std::string bolt_address, std::string http_address) {
 /// What peers are told of the data held here. Nothing is held before the first entry: the store's history is then one that
 /// nobody has to respect.
 std::vector<std::string> Instance::features() const {
-    if (!is_raft(mode_->name) || (log_->last_index() == LogIndex{0} && engine_->applied_index() == LogIndex{0})) {
-        return {};
+    std::vector<std::string> out;
+    for (const std::string& tag : settings_.cluster.server_tag_list) {
+        out.push_back(std::string{modes::kTagFeature} + tag);
     }
-    return {std::string{modes::kRaftHistoryFeature} + history()};
+    if (is_raft(mode_->name) && (log_->last_index() != LogIndex{0} || engine_->applied_index() != LogIndex{0})) {
+        out.push_back(std::string{modes::kRaftHistoryFeature} + history());
+    }
+    return out;
 }
 
 void Instance::tend() {
@@ -284,55 +288,6 @@ std::vector<Database> Instance::databases() const {
     }
     return {{settings_.default_database, "standard", aliases, true},
             {"system", "system", {}, false}};
-}
-
-RoutingAddresses Instance::routing(const std::string& asked) const {
-    constexpr std::int64_t kClusterTtlSeconds = 10;
-    RoutingAddresses out;
-    if (!mode_->has_peers) {
-        const bool came_by =
-            settings_.bolt_advertise_address.empty() && env::parse_host_port(asked).has_value();
-        const std::string& address = came_by ? asked : bolt_address_;
-        out.writers = out.readers = out.routers = {address};
-        return out;
-    }
-    // A driver that talks to the primary of a lost branch learns of the other one when its table runs out.
-    out.ttl_seconds = kClusterTtlSeconds;
-    const modes::ClusterView view = replica_->view();
-    std::string leader;
-    std::vector<std::string> behind;  // would show a state of long ago, or none
-    for (const modes::MemberView& member : view.members) {
-        const bool self = member.id == view.self;
-        const std::string& address = self ? bolt_address_ : member.bolt_address;
-        if (address.empty() || !member.serves_data || (!self && !member.healthy)) {
-            continue;
-        }
-        out.routers.push_back(address);
-        if (member.id == view.leader) {
-            leader = address;
-            continue;
-        }
-        const bool empty = (self ? engine_->applied_index() : member.applied_index) == LogIndex{0};
-        (empty || (self && view.state == "catching_up") ? behind : out.readers).push_back(address);
-    }
-    if (!leader.empty()) {
-        // Of another member it is only known that it leads; it refuses by itself what it cannot take.
-        if (view.leader != view.self || (view.accepts_writes && !replica_->failure())) {
-            out.writers.push_back(leader);
-        }
-        // Last, as drivers that read in order spare it; without it a lone primary would have no reader.
-        out.readers.push_back(leader);
-    }
-    if (const modes::RegionView* region = writing_region(view)) {
-        out.writers.clear();
-        if (!region->leader_bolt_address.empty()) {
-            out.writers.push_back(region->leader_bolt_address);
-        }
-    }
-    if (out.readers.empty()) {
-        out.readers = std::move(behind);  // a table without readers is no table to a driver
-    }
-    return out;
 }
 
 namespace {

@@ -49,14 +49,6 @@ struct Database {
     bool is_default = false;
 };
 
-/// Where clients find the members, as ROUTE and the procedures answer it.
-struct RoutingAddresses {
-    std::vector<std::string> writers;  // none: nobody takes writes now
-    std::vector<std::string> readers;  // the writer last
-    std::vector<std::string> routers;
-    std::int64_t ttl_seconds = 300;
-};
-
 class Instance {
 public:
     /// Opens log and store. The error's text is the one line for the operator.
@@ -106,9 +98,8 @@ public:
     /// Advertised addresses.
     [[nodiscard]] const std::string& bolt_address() const noexcept { return bolt_address_; }
     [[nodiscard]] const std::string& http_address() const noexcept { return http_address_; }
-    /// `asked`: the address that the client came by; what a lone member without an advertised one answers, as that
-    /// is known to work.
-    [[nodiscard]] RoutingAddresses routing(const std::string& asked = {}) const;
+    /// The region that takes all writes (NORNICDB_CLUSTER_REGION_WRITES=primary), if it is not this one.
+    [[nodiscard]] const modes::RegionView* writing_region(const modes::ClusterView& view) const;
     /// Why no write is taken now, in the words and with the code that make drivers find who takes it: kNotLeader with
     /// the writer's address as hint, or kDatabaseUnavailable while there is none.
     [[nodiscard]] Error write_refusal() const;
@@ -145,8 +136,6 @@ private:
     [[nodiscard]] std::vector<std::string> features() const;
     /// The primary region makes the first user for all regions; only one that hears of none for a while makes its own.
     [[nodiscard]] bool awaits_first_user();
-    /// The region that takes all writes (NORNICDB_CLUSTER_REGION_WRITES=primary), if it is not this one.
-    [[nodiscard]] const modes::RegionView* writing_region(const modes::ClusterView& view) const;
 
     const env::Settings settings_;
     const std::map<std::string, std::string> explicit_settings_;

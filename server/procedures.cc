@@ -5,6 +5,7 @@
 
 #include "bolt/server.h"
 #include "server/instance.h"
+#include "server/routing.h"
 #include "server/session_log.h"
 #include "server/version.h"
 
@@ -134,7 +135,7 @@ void add_dbms(ProcedureRegistry& registry, Instance& instance) {
             return success();
         });
     const auto routing = [&instance](ProcedureCall& call) -> Result<> {
-        const RoutingAddresses addresses = instance.routing();
+        NORNIC_TRY(const RoutingAddresses addresses, routing_table(instance, call.arguments[0]));
         call.emit({Value{addresses.ttl_seconds}, routing_servers(addresses)});
         return success();
     };

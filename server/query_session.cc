@@ -2,6 +2,7 @@
 
 #include "bolt/server.h"
 #include "observability/log.h"
+#include "server/routing.h"
 #include "server/session_log.h"
 
 #include <boost/asio/post.hpp>
@@ -14,6 +15,8 @@ namespace nornic::server {
 namespace {
 
 constexpr std::chrono::seconds kBookmarkPatience{30};
+// How long a write that is committed waits for those members that its level takes besides.
+constexpr std::chrono::seconds kAcknowledgePatience{10};
 // How long an autocommit statement that keeps losing to others is run again before its client hears
 // of it.
 constexpr std::chrono::seconds kRerunPatience{30};
@@ -21,6 +24,30 @@ constexpr std::int64_t kBackOffDoublingsMax = 6;
 
 std::int64_t ms_since(Deadline start, Clock& clock) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(clock.now() - start).count();
+}
+
+/// "CALL dbms.….…(…)" and nothing more: what a member says of itself and of the others needs nobody's confirmation. Drivers of
+/// Neo4j 3.5's age get their routing table so, in a session that may write, also from a member that hears of no leader.
+bool asks_this_member(std::string_view query) {
+    constexpr std::string_view kSpace = " \t\r\n";
+    const auto starts_with = [&](std::string_view word) {
+        const bool same = query.size() >= word.size() &&
+                          std::equal(word.begin(), word.end(), query.begin(), [](char a, char b) { return a == (b | 0x20); });
+        query.remove_prefix(same ? word.size() : 0);
+        return same;
+    };
+    query.remove_prefix(std::min(query.find_first_not_of(kSpace), query.size()));
+    if (!starts_with("call") || query.find_first_not_of(kSpace) == 0) {
+        return false;
+    }
+    query.remove_prefix(std::min(query.find_first_not_of(kSpace), query.size()));
+    if (!starts_with("dbms") || !query.starts_with('.')) {
+        return false;
+    }
+    query = query.substr(0, query.find_last_not_of(" \t\r\n;") + 1);
+    const std::size_t open = query.find('(');
+    const bool plain_name = query.substr(0, open).find_first_of(kSpace) == std::string_view::npos;
+    return plain_name && (open == std::string_view::npos || query.find_first_of("()", open + 1) == query.size() - 1);
 }
 
 /// Hands rows on as records.
@@ -57,9 +84,18 @@ struct QuerySession::Statement {
     bool reported = false;
 };
 
+/// What answers a request that waits: whoever has the outcome first, or interrupt().
+struct QuerySession::Wait {
+    Wait(Done next, Error interrupted) : then{std::move(next)}, if_interrupted{std::move(interrupted)} {}
+    std::atomic<bool> over{false};
+    Done then;
+    const Error if_interrupted;
+};
+
 QuerySession::QuerySession(Instance& instance, bolt::ConnectionInfo info)
     : instance_{instance},
       info_{std::move(info)},
+      routes_{goes_to_the_writer(instance, info_)},
       random_{static_cast<std::uint64_t>(instance.clock().now().time_since_epoch().count())} {}
 
 QuerySession::~QuerySession() {
@@ -146,42 +182,98 @@ Result<> QuerySession::check_login() const {
     return success();
 }
 
-// ---- Transactions ----
-
-Result<modes::ReadConsistency> QuerySession::level_of(const bolt::TransactionOptions& options) const {
-    using Level = modes::ReadConsistency;
-    std::string_view name;
-    for (const Value* source : {&options.metadata, &info_.routing_context}) {
-        if (name.empty() && source->is_map()) {
-            if (const Value* v = source->as_map().find("consistency"); v != nullptr && v->is_string()) {
-                name = v->as_string();
-            }
-        }
-    }
-    if (name.empty()) {
-        name = instance_.settings().cluster.read_consistency;
-    }
-    if (name.empty()) {
-        return options.mode == AccessMode::kRead ? Level::kOne : instance_.mode().write_mode_reads;
-    }
-    constexpr std::pair<std::string_view, Level> kLevels[] = {{"ONE", Level::kOne},
-                                                              {"LOCAL_ONE", Level::kLocalOne},
-                                                              {"QUORUM", Level::kQuorum},
-                                                              {"LOCAL_QUORUM", Level::kLocalQuorum},
-                                                              {"ALL", Level::kAll}};
-    for (const auto& [text, level] : kLevels) {
-        if (text == name) {
-            return level;
-        }
+Result<> QuerySession::check_impersonation(const std::string& user) const {
+    if (user.empty()) {
+        return success();
     }
     return fail(ErrorCode::kArgumentError,
-                fmt::format("consistency '{}': it takes ONE, LOCAL_ONE, QUORUM, LOCAL_QUORUM or ALL",
-                            name.substr(0, 100)));
+                instance_.users().enabled() ? "Impersonation is not supported." : "Impersonation is not supported with auth disabled.");
 }
 
-bool QuerySession::is_causal(const bolt::TransactionOptions& options) const {
-    const auto level = level_of(options);
-    return level && (level.value() == modes::ReadConsistency::kOne || level.value() == modes::ReadConsistency::kLocalOne);
+bool QuerySession::is_joining() const {
+    if (!instance_.mode().has_peers) {
+        return false;
+    }
+    const modes::ClusterView view = instance_.replica().view();
+    return !view.is_leader() && view.state != "ready";
+}
+
+Result<std::string> QuerySession::resolve(const std::string& database) const {
+    auto name = instance_.resolve(database);
+    if (!name && is_joining()) {
+        // A driver that is told that there is no such database asks nobody else.
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    fmt::format("Database '{}' is not known to this member, which may not know all yet", database));
+    }
+    return name;
+}
+
+// ---- Transactions ----
+
+bool QuerySession::state_was_replaced() const {
+    return !shown_.empty() && shown_generation_ != instance_.generation();
+}
+
+bool QuerySession::needs_no_wait(const bolt::TransactionOptions& options) const {
+    return options.bookmarks.empty() && asked_.causal() && !asked_.data_version && !state_was_replaced();
+}
+
+std::string QuerySession::answered(LogIndex index, std::optional<Term> term) {
+    data_version_ = index;
+    shown_ = instance_.bookmark(index, term);
+    shown_generation_ = generation_;
+    return shown_;
+}
+
+QuerySession::Done QuerySession::interruptible(Done then, const Error& if_interrupted) {
+    auto wait = std::make_shared<Wait>(std::move(then), if_interrupted);
+    bool already = false;
+    {
+        const std::lock_guard lock{open_mutex_};
+        already = interrupted_;
+        waiting_ = wait;
+    }
+    // Once it has answered, this session may be gone.
+    Done end = [this, &instance = instance_, wait](const Result<>& outcome) {
+        // A statement may block for long; not on the thread that wakes waiters.
+        boost::asio::post(instance.pool().io(), [this, &instance, wait, outcome] { end_wait(this, instance, wait, outcome); });
+    };
+    if (already) {
+        end(if_interrupted);
+    }
+    return end;
+}
+
+void QuerySession::end_wait(QuerySession* session,
+                            Instance& instance,
+                            const std::shared_ptr<Wait>& wait,
+                            const Result<>& outcome) {
+    if (wait->over.exchange(true)) {
+        return;
+    }
+    const Done then = std::move(wait->then);
+    instance.pool().enter();
+    {
+        const std::lock_guard lock{session->open_mutex_};
+        session->waiting_.reset();
+    }
+    then(outcome);
+    instance.pool().leave();
+}
+
+void QuerySession::acknowledge(LogIndex index, Done then) {
+    if (!asked_.write) {
+        then(success());
+        return;
+    }
+    instance_.replica().await_acknowledged(
+        *asked_.write,
+        index,
+        instance_.clock().now() + kAcknowledgePatience,
+        interruptible(std::move(then),
+                      Error{ErrorCode::kUnknownCommit,
+                            "the transaction was committed as this cluster's mode promises; whether as many members hold it as its "
+                            "consistency asks for was not waited for, since the connection was reset"}));
 }
 
 namespace {
@@ -223,27 +315,39 @@ Result<> QuerySession::check_branch(const std::vector<Seen>& seen) const {
 }
 
 void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool confirm_later, Done then) {
-    const auto level = level_of(options);
-    if (!level) {
-        then(level.error());
-        return;
-    }
     auto parsed = parse_bookmarks(options.bookmarks, instance_.history(), instance_.other_histories());
     if (!parsed) {
-        const modes::ClusterView view = instance_.replica().view();
-        const bool joining = instance_.mode().has_peers && !view.is_leader() && view.state != "ready";
         // A standby that has not got the primary's data yet must not call a good bookmark a bad one.
-        then(joining ? Error{ErrorCode::kDatabaseUnavailable,
-                             "this member is being brought up to date: " + view.reason}
-                     : parsed.error());
+        then(is_joining() ? Error{ErrorCode::kDatabaseUnavailable,
+                                  "this member is being brought up to date: " + instance_.replica().view().reason}
+                          : parsed.error());
         return;
     }
     auto seen = std::make_shared<std::vector<Seen>>(std::move(parsed).value());
-    const Deadline deadline = instance_.clock().now() + kBookmarkPatience;
+    if (asked_.data_version) {
+        seen->push_back({*asked_.data_version, std::nullopt, {}, {}});
+    }
+    if (state_was_replaced()) {
+        // Not with what a client sends along: nobody told it that there was anything to send.
+        auto shown = parse_bookmarks({shown_}, instance_.history());
+        if (!shown || !check_branch(shown.value())) {
+            shown_.clear();
+            then(fail(ErrorCode::kDatabaseUnavailable,
+                      "what this connection was shown before was taken back on this member: another one leads, without it"));
+            return;
+        }
+        seen->push_back(std::move(shown.value().front()));
+    }
+    Duration patience = kBookmarkPatience;
+    if (options.timeout && options.timeout->count() > 0) {
+        patience = std::min(patience, *options.timeout);
+    }
+    const Deadline deadline = instance_.clock().now() + patience;
+    const AccessMode mode = options.mode;
     if (std::vector<Seen> others = take_others(*seen); !others.empty()) {
-        then = [this, others = std::move(others), deadline, then = std::move(then)](Result<> ready) {
+        then = [this, others = std::move(others), mode, deadline, then = std::move(then)](Result<> ready) {
             if (ready) {
-                after_regions(others, deadline, then);
+                after_regions(others, mode, deadline, then);
             } else {
                 then(ready);
             }
@@ -253,11 +357,14 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
         then(fine.error());
         return;
     }
-    LogIndex latest = seen->empty() ? LogIndex{0} : seen->back().index;
-    const bool causal =
-        level.value() == modes::ReadConsistency::kOne || level.value() == modes::ReadConsistency::kLocalOne;
-    // That this member led says nothing of what other regions acknowledged.
-    const bool crosses = instance_.mode().name == "multi_region" && level.value() != modes::ReadConsistency::kLocalQuorum;
+    LogIndex latest;
+    for (const Seen& one : *seen) {
+        latest = std::max(latest, one.index);
+    }
+    const bool causal = asked_.causal();
+    // That this member led says nothing of what other regions acknowledged, or of what all members hold.
+    const bool crosses = asked_.read == modes::ReadConsistency::kAll ||
+                         (instance_.mode().name == "multi_region" && asked_.read != modes::ReadConsistency::kLocalQuorum);
     unconfirmed_ = !causal && !crosses && confirm_later && confirms_later(options);
     if (unconfirmed_) {
         // What is committed may have been shown by others before it is applied here.
@@ -267,22 +374,24 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
         then(success());
         return;
     }
-    instance_.replica().read_point(
-        unconfirmed_ ? modes::ReadConsistency::kOne : level.value(),
-        latest == LogIndex{0} ? std::nullopt : std::optional{latest},
-        deadline,
-        [this, &instance = instance_, seen, then = std::move(then)](Result<LogIndex> point) {
-            // A statement may block for long; not on the thread that wakes waiters. Once `then` has answered, this
-            // session may be gone.
-            boost::asio::post(instance.pool().io(), [this, &instance, seen, then, point] {
-                instance.pool().enter();
-                then(point ? check_branch(*seen) : not_reached(point.error()));
-                instance.pool().leave();
-            });
-        });
+    const Done reached = interruptible(
+        [this, seen, mode, then = std::move(then)](const Result<>& point) {
+            then(point ? check_branch(*seen) : Result<>{not_reached(point.error(), mode)});
+        },
+        terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
+    instance_.replica().read_point(unconfirmed_ ? modes::ReadConsistency::kOne : asked_.read,
+                                   latest == LogIndex{0} ? std::nullopt : std::optional{latest},
+                                   deadline,
+                                   [reached](Result<LogIndex> point) {
+                                       reached(point ? Result<>{success()} : Result<>{point.error()});
+                                   });
 }
 
-Error QuerySession::not_reached(const Error& error) const {
+Error QuerySession::not_reached(const Error& error, AccessMode mode) const {
+    if (error.code() == ErrorCode::kNotLeader && mode == AccessMode::kRead) {
+        // Drivers take the other code for that of a write in a session that only reads, and give up.
+        return {ErrorCode::kDatabaseUnavailable, error.message()};
+    }
     if (error.code() != ErrorCode::kBookmarkTimeout) {
         return error;
     }
@@ -291,28 +400,25 @@ Error QuerySession::not_reached(const Error& error) const {
 }
 
 /// One region after the other: it takes as long as the slowest.
-void QuerySession::after_regions(std::vector<Seen> seen, Deadline deadline, Done then) {
+void QuerySession::after_regions(std::vector<Seen> seen, AccessMode mode, Deadline deadline, Done then) {
     if (seen.empty()) {
         then(success());
         return;
     }
     const Seen next = std::move(seen.back());
     seen.pop_back();
-    instance_.replica().region_point(
-        next.history,
-        next.index,
-        deadline,
-        [this, &instance = instance_, next, seen = std::move(seen), deadline, then = std::move(then)](Result<LogIndex> point) {
-            boost::asio::post(instance.pool().io(), [this, &instance, next, seen, deadline, then, point] {
-                instance.pool().enter();
-                if (point) {
-                    after_regions(seen, deadline, then);
-                } else {
-                    then(point.error().code() == ErrorCode::kNotFound ? foreign_bookmark(next) : not_reached(point.error()));
-                }
-                instance.pool().leave();
-            });
-        });
+    const Done reached = interruptible(
+        [this, next, seen = std::move(seen), mode, deadline, then = std::move(then)](const Result<>& point) {
+            if (point) {
+                after_regions(seen, mode, deadline, then);
+            } else {
+                then(point.error().code() == ErrorCode::kNotFound ? foreign_bookmark(next) : not_reached(point.error(), mode));
+            }
+        },
+        terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
+    instance_.replica().region_point(next.history, next.index, deadline, [reached](Result<LogIndex> point) {
+        reached(point ? Result<>{success()} : Result<>{point.error()});
+    });
 }
 
 bool QuerySession::confirms_later(const bolt::TransactionOptions& options) const {
@@ -322,23 +428,23 @@ bool QuerySession::confirms_later(const bolt::TransactionOptions& options) const
 /// All that this leader knew to be committed is in the snapshot already. That no other member led before it was taken is
 /// confirmed afterwards: by the commit itself, if there is one, else here.
 void QuerySession::confirm(Done then) {
-    instance_.replica().read_point(
-        modes::ReadConsistency::kLocalQuorum,
-        std::nullopt,
-        instance_.clock().now() + kBookmarkPatience,
-        [this, &instance = instance_, then = std::move(then)](Result<LogIndex> point) {
-            boost::asio::post(instance.pool().io(), [this, &instance, then, point] {
-                instance.pool().enter();
-                if (!point) {
-                    then(point.error());
-                } else if (began_in_ == Term{0} || instance.replica().term() != began_in_) {
-                    then(fail(ErrorCode::kDatabaseUnavailable, "leadership changed while the statement ran"));
-                } else {
-                    then(success());
-                }
-                instance.pool().leave();
-            });
-        });
+    const Done confirmed = interruptible(
+        [this, then = std::move(then)](const Result<>& point) {
+            if (!point) {
+                then(point.error());
+            } else if (began_in_ == Term{0} || instance_.replica().term() != began_in_) {
+                then(fail(ErrorCode::kDatabaseUnavailable, "leadership changed while the statement ran"));
+            } else {
+                then(success());
+            }
+        },
+        terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
+    instance_.replica().read_point(modes::ReadConsistency::kLocalQuorum,
+                                   std::nullopt,
+                                   instance_.clock().now() + kBookmarkPatience,
+                                   [confirmed](Result<LogIndex> point) {
+                                       confirmed(point ? Result<>{success()} : Result<>{point.error()});
+                                   });
 }
 
 Error QuerySession::send_away() {
@@ -382,18 +488,14 @@ Result<std::unique_ptr<engine::Transaction>> QuerySession::begin_engine_transact
     } else if (!options_.timeout && instance_.settings().transaction_timeout.count() > 0) {
         begin.deadline = instance_.clock().now() + instance_.settings().transaction_timeout;
     }
+    begin.metadata = options_.metadata;
     return instance_.engine().begin(begin);
 }
 
 Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options, bool autocommit) {
     NORNIC_TRY(check_login());
-    if (!options.impersonated_user.empty()) {
-        return fail(ErrorCode::kArgumentError,
-                    instance_.users().enabled()
-                        ? "Impersonation is not supported."
-                        : "Impersonation is not supported with auth disabled.");
-    }
-    NORNIC_TRY(database_, instance_.resolve(options.database));
+    NORNIC_TRY(check_impersonation(options.impersonated_user));
+    NORNIC_TRY(database_, resolve(options.database));
     trace_.set("db.namespace", database_);
     options_ = options;
     explicit_ = !autocommit;
@@ -401,15 +503,15 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
     // Before the snapshot is taken: whoever led since has seen all of it.
     began_in_ = instance_.replica().term();
     generation_ = instance_.generation();
-    const bool routes = info_.routing_context.is_map();
-    if (routes && options.mode == AccessMode::kWrite && began_in_ == Term{0} && instance_.mode().has_peers) {
+    wrote_parts_ = false;
+    if (routes_ && options.mode == AccessMode::kWrite && began_in_ == Term{0} && instance_.mode().has_peers) {
         // Its driver asked for the writer; on bolt:// every session is of this mode, and may read here.
         return send_away();
     }
     if (options.mode == AccessMode::kWrite) {
         sent_away_ = 0;
     }
-    if (routes && instance_.mode().has_peers && instance_.engine().applied_index() == LogIndex{0}) {
+    if (routes_ && instance_.mode().has_peers && instance_.engine().applied_index() == LogIndex{0}) {
         return fail(ErrorCode::kDatabaseUnavailable, "this member has not got the data of its cluster yet");
     }
     NORNIC_TRY(auto transaction, begin_engine_transaction());
@@ -454,6 +556,12 @@ void QuerySession::close_transaction() {
 }
 
 void QuerySession::begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) {
+    auto asked = asked_of(options, info_.routing_context, instance_.settings(), instance_.mode());
+    if (!asked) {
+        done(asked.error());
+        return;
+    }
+    asked_ = asked.value();
     auto shared = std::make_shared<bolt::TransactionOptions>(std::move(options));
     begin_trace("transaction", *shared);
     reading_ = part("read point");
@@ -534,12 +642,18 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
         use.unlock();
         if (!alive) {
             done(alive.error());
+        } else if (wrote_parts_) {
+            // Its own commits were this member's as leader; that it could not be told must not look as if nothing had happened.
+            unconfirmed_ = false;
+            acknowledge(seen, [this, seen, done = std::move(done)](const Result<>& held) {
+                done(held ? answered(seen, std::nullopt) : Result<std::string>{held.error()});
+            });
         } else if (std::exchange(unconfirmed_, false)) {
             confirm([this, seen, done = std::move(done)](const Result<>& current) {
-                done(current ? instance_.bookmark(seen) : Result<std::string>{current.error()});
+                done(current ? answered(seen, std::nullopt) : Result<std::string>{current.error()});
             });
         } else {
-            done(instance_.bookmark(seen));
+            done(answered(seen, std::nullopt));
         }
         return;
     }
@@ -549,14 +663,18 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
              "No write operations are allowed on this server: NORNICDB_READ_ONLY is set.");
     if (!instance_.settings().read_only) {
         // One that timed out was let go of already and has nothing to prepare.
-        if (const Result<> alive = still_alive(); alive) {
+        Result<> ready = still_alive();
+        if (ready && asked_.write) {
+            ready = instance_.replica().expect(*asked_.write);
+        }
+        if (ready) {
             Span preparing = child_span(instance_.tracer(), "write set", committing_.context());
             write_set = transaction.prepare();
             if (preparing && write_set) {
                 preparing.set("nornicdb.write_set.bytes", static_cast<std::int64_t>(write_set.value().size()));
             }
         } else {
-            write_set = alive.error();
+            write_set = ready.error();
         }
     }
     if (!write_set) {
@@ -587,7 +705,10 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
             committing_.set("nornicdb.log.index", static_cast<std::int64_t>(committed.value().index.value));
             committing_.set("nornicdb.log.term", static_cast<std::int64_t>(committed.value().term.value));
             committing_.end();
-            done(instance_.bookmark(committed.value().index, committed.value().term));
+            const std::string bookmark = answered(committed.value().index, committed.value().term);
+            acknowledge(committed.value().index, [bookmark, done](const Result<>& held) {
+                done(held ? bookmark : Result<std::string>{held.error()});
+            });
         });
 }
 
@@ -665,6 +786,9 @@ Result<std::unique_ptr<QuerySession::Statement>> QuerySession::make_statement(st
     }
     if (writes && !info.explain_only && instance_.mode().has_peers) {
         NORNIC_TRY(may_write());
+        if (asked_.write) {
+            NORNIC_TRY(instance_.replica().expect(*asked_.write));
+        }
         if (auto refusal = info.schema || info.administration ? instance_.primary_refusal() : std::nullopt) {
             return *refusal;
         }
@@ -695,6 +819,7 @@ Result<> QuerySession::start_execution(Statement& statement) {
         if (inner.has_writes()) {
             NORNIC_TRY(auto write_set, inner.prepare());
             NORNIC_TRY(instance_.replica().commit_and_wait(std::move(write_set), began_in_));
+            wrote_parts_ = true;
         }
         inner.finish();
         return success();
@@ -710,6 +835,8 @@ Result<> QuerySession::do_work(Statement& statement) {
         auto worked = statement.execution->pull(0, nullptr);
         if (worked) {
             statement.worked = true;
+            const cypher::PreparedInfo& info = cypher::info(*statement.query);
+            wrote_parts_ = wrote_parts_ || (info.administration && info.writes);  // by procedures, each by itself
             working.set("nornicdb.attempts", attempt);
             return success();
         }
@@ -829,9 +956,15 @@ void QuerySession::run(std::string query,
                 answer(std::move(running));
             });
     };
+    auto asked = asked_of(options, info_.routing_context, instance_.settings(), instance_.mode());
+    if (!asked) {
+        done(asked.error());
+        return;
+    }
+    asked_ = asked.value();
     unconfirmed_ = false;
     begin_trace("RUN", options);
-    if (options.bookmarks.empty() && is_causal(options)) {
+    if (needs_no_wait(options) || (options.bookmarks.empty() && asks_this_member(query))) {
         start(std::move(query), std::move(parameters), options, done);
         return;
     }
@@ -1099,6 +1232,21 @@ void QuerySession::report(const Statement& statement, const Error* error) {
 
 /// Errors of lower rooms in the words that Neo4j's clients know.
 Error QuerySession::describe(Error error) const {
+    if (wrote_parts_ && error.code() != ErrorCode::kUnknownCommit) {
+        switch (error.code()) {
+            case ErrorCode::kNotLeader:
+            case ErrorCode::kBusy:
+            case ErrorCode::kStopping:
+            case ErrorCode::kDatabaseUnavailable:
+            case ErrorCode::kConflict:
+            case ErrorCode::kTimedOut:
+                // Each of them says that nothing happened, and that it may be run again.
+                return Error{ErrorCode::kUnknownCommit,
+                             "some of the statement's own transactions were committed before it failed: " + error.message()};
+            default:
+                return error;
+        }
+    }
     switch (error.code()) {
         case ErrorCode::kNotLeader:
             return instance_.write_refusal();
@@ -1118,34 +1266,69 @@ void QuerySession::route(Value context,
                          std::string database,
                          std::string impersonated_user,
                          bolt::Completion<bolt::RoutingTable> done) {
-    static_cast<void>(impersonated_user);
-    // Not waited for: where the databases are does not depend on what was written to them, and a member that cannot
-    // catch up must still tell where the others are.
-    if (const auto parsed = parse_bookmarks(bookmarks, instance_.history()); !parsed && !instance_.mode().has_peers) {
-        done(parsed.error());
-        return;
+    Result<> fine = check_login();
+    if (fine) {
+        fine = check_impersonation(impersonated_user);
     }
-    auto resolved = instance_.resolve(database);
-    if (!resolved) {
-        done(fail(ErrorCode::kDatabaseNotFound,
-                  fmt::format("Unable to get a routing table for database '{}' because this "
-                              "database does not exist",
-                              database)));
-        return;
+    if (fine) {
+        fine = check_bookmarks(bookmarks);
     }
-    std::string asked;
-    if (context.is_map()) {
-        if (const Value* own = context.as_map().find("address"); own != nullptr && own->is_string()) {
-            asked = own->as_string();
+    // Of another region, or of a history that this member has not got yet, a bookmark may be a good one.
+    if (fine && !is_joining() && instance_.mode().name != "multi_region") {
+        if (const auto parsed = parse_bookmarks(bookmarks, instance_.history()); !parsed) {
+            fine = parsed.error();
         }
     }
-    RoutingAddresses addresses = instance_.routing(asked);
+    if (!fine) {
+        done(fine.error());
+        return;
+    }
+    // Otherwise not waited for: where the databases are does not depend on what was written to them, and a member that
+    // cannot catch up must still tell where the others are.
+    if (instance_.resolve(database) || bookmarks.empty() || !instance_.mode().has_peers) {
+        answer_route(context, database, done);
+        return;
+    }
+    bolt::TransactionOptions options;
+    options.mode = AccessMode::kRead;
+    options.bookmarks = std::move(bookmarks);
+    asked_ = Asked{};
+    after_bookmarks(options, false, [this, context = std::move(context), database = std::move(database), done = std::move(done)](Result<> ready) {
+        if (ready) {
+            answer_route(context, database, done);
+        } else {
+            done(Error{ErrorCode::kDatabaseUnavailable,
+                       fmt::format("Database '{}' is not known to this member, which has not got what the bookmark names: {}",
+                                   database,
+                                   ready.error().message())});
+        }
+    });
+}
+
+void QuerySession::answer_route(const Value& context,
+                                const std::string& database,
+                                const bolt::Completion<bolt::RoutingTable>& done) {
+    auto resolved = resolve(database);
+    if (!resolved) {
+        done(resolved.error().code() != ErrorCode::kDatabaseNotFound
+                 ? resolved.error()
+                 : Error{ErrorCode::kDatabaseNotFound,
+                         fmt::format("Unable to get a routing table for database '{}' because this database does not exist",
+                                     database)});
+        return;
+    }
+    auto addresses = routing_table(instance_, context.is_map() ? context : info_.routing_context);
+    if (!addresses) {
+        done(addresses.error());
+        return;
+    }
     bolt::RoutingTable table;
-    table.ttl_seconds = addresses.ttl_seconds;
-    table.database = resolved.value();
-    table.servers = {{"WRITE", std::move(addresses.writers)},
-                     {"READ", std::move(addresses.readers)},
-                     {"ROUTE", std::move(addresses.routers)}};
+    table.ttl_seconds = addresses.value().ttl_seconds;
+    // Drivers look for a table under the name that they asked for, also where that is an alias.
+    table.database = database.empty() ? std::move(resolved).value() : database;
+    table.servers = {{"WRITE", std::move(addresses.value().writers)},
+                     {"READ", std::move(addresses.value().readers)},
+                     {"ROUTE", std::move(addresses.value().routers)}};
     done(std::move(table));
 }
 
@@ -1154,6 +1337,11 @@ void QuerySession::interrupt() {
     interrupted_ = true;
     if (open_) {
         open_->terminate(terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
+    }
+    if (waiting_) {
+        boost::asio::post(instance_.pool().io(), [this, &instance = instance_, wait = waiting_] {
+            end_wait(this, instance, wait, wait->if_interrupted);
+        });
     }
 }
 

@@ -7,6 +7,7 @@
 #include "cypher/cypher.h"
 #include "observability/trace.h"
 #include "server/bookmark.h"
+#include "server/consistency.h"
 #include "server/instance.h"
 #include "server/transactions.h"
 
@@ -50,14 +51,23 @@ public:
     void interrupt() override;
     void reset() override;
 
+    [[nodiscard]] std::int64_t data_version() const override { return static_cast<std::int64_t>(data_version_.value); }
+
     /// For callers that authenticated elsewhere (HTTP).
     void login_as(std::string user);
 
 private:
     struct Statement;
+    struct Wait;
     using Done = std::function<void(Result<>)>;
 
     Result<> check_login() const;
+    Result<> check_impersonation(const std::string& user) const;
+    /// Its canonical name. kDatabaseNotFound; kDatabaseUnavailable where this member may lack what others know.
+    Result<std::string> resolve(const std::string& database) const;
+    /// It has not got, or not yet caught up with, the data of its cluster.
+    [[nodiscard]] bool is_joining() const;
+    void answer_route(const Value& context, const std::string& database, const bolt::Completion<bolt::RoutingTable>& done);
     /// Waits until a read here is as fresh as bookmarks and level ask, then calls `then` on this thread or another.
     /// `confirm_later`: where it can be confirmed afterwards that this member led, that is left to the caller, and
     /// unconfirmed_ says so.
@@ -65,12 +75,21 @@ private:
     [[nodiscard]] bool confirms_later(const bolt::TransactionOptions& options) const;
     /// Calls `then` once it is known that this member has led since the open transaction began.
     void confirm(Done then);
-    /// The level of the transaction, the connection or the settings; the mode's own where none of them says one.
-    Result<modes::ReadConsistency> level_of(const bolt::TransactionOptions& options) const;
-    [[nodiscard]] bool is_causal(const bolt::TransactionOptions& options) const;
+    /// What is applied here now will do for a transaction with these options and asked_.
+    [[nodiscard]] bool needs_no_wait(const bolt::TransactionOptions& options) const;
+    /// The state here was taken back or replaced since this connection was last shown any.
+    [[nodiscard]] bool state_was_replaced() const;
+    /// `then` for others to call, on any thread; it runs in the pool, unless interrupt() comes first, which calls it with
+    /// `if_interrupted`.
+    Done interruptible(Done then, const Error& if_interrupted);
+    static void end_wait(QuerySession* session, Instance& instance, const std::shared_ptr<Wait>& wait, const Result<>& outcome);
+    /// Calls `then` once so many members hold the log up to `index` as was asked for.
+    void acknowledge(LogIndex index, Done then);
+    /// The bookmark of what is answered now, which this connection will see again.
+    std::string answered(LogIndex index, std::optional<Term> term);
     /// The same for bookmarks of other regions.
-    void after_regions(std::vector<Seen> seen, Deadline deadline, Done then);
-    [[nodiscard]] Error not_reached(const Error& error) const;
+    void after_regions(std::vector<Seen> seen, AccessMode mode, Deadline deadline, Done then);
+    [[nodiscard]] Error not_reached(const Error& error, AccessMode mode) const;
     /// What these bookmarks name is part of this member's history as far as it goes, or not there yet.
     Result<> check_branch(const std::vector<Seen>& seen) const;
     /// The refusal of a routing driver's transaction of mode WRITE.
@@ -107,12 +126,18 @@ private:
 
     Instance& instance_;
     const bolt::ConnectionInfo info_;
+    const bool routes_;  // the driver goes by routing tables, and to the writer by itself
     Random random_;     // for waits alone
     std::string user_;  // empty: not logged in
     bool credentials_expired_ = false;
     int sent_away_ = 0;  // how often in a row this connection's driver was told that another member is the writer
 
     bool explicit_ = false;
+    Asked asked_;
+    bool wrote_parts_ = false;  // of the open transaction's statement some is committed already
+    LogIndex data_version_;     // of the last answer that had a bookmark
+    std::string shown_;         // the bookmark of the newest state that this connection was shown
+    std::uint64_t shown_generation_ = 0;
     bolt::TransactionOptions options_;
     std::string database_;
     bool unconfirmed_ = false;      // that this member led when the statement began is still to be confirmed
@@ -126,8 +151,9 @@ private:
     Span reading_;     // its part before a snapshot is taken: bookmarks are waited for, leadership is confirmed
     Span committing_;  // its part from the WriteSet to the outcome
 
-    mutable std::mutex open_mutex_;  // interrupt() looks at open_ from another thread
+    mutable std::mutex open_mutex_;  // interrupt() looks at open_ and waiting_ from another thread
     OpenTransactionPtr open_;
+    std::shared_ptr<Wait> waiting_;
     bool interrupted_ = false;
 };
 

@@ -255,7 +255,16 @@ void stop(const env::Settings& settings,
          http::Server& http) {
     const Deadline deadline = system_clock().now() + settings.shutdown_timeout;
     instance.replica().leave(deadline);
-    std::thread last_call{[&instance, deadline] {
+    std::thread last_call{[&instance, &http_backend, deadline] {
+        // As connections do (bolt::Server::stop()): a client that thinks for longer is not waited for.
+        constexpr std::chrono::seconds kIdleGrace{1};
+        constexpr std::chrono::milliseconds kIdleLook{100};
+        for (Deadline now = system_clock().now(); now < deadline; now = system_clock().now()) {
+            if (instance.transactions().wait_until_idle(std::min(deadline, now + kIdleLook))) {
+                return;
+            }
+            http_backend.expire_idle(kIdleGrace);
+        }
         if (!instance.transactions().wait_until_idle(deadline)) {
             log::warn("{} transactions did not end in time and are rolled back.",
                       instance.transactions().count());

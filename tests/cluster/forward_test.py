@@ -126,6 +126,32 @@ def monotonic(checks, what, asked):
     checks.check(done and done >= 300, f"{what}: {done} statements were counted as forwarded")
 
 
+def over_http(checks, what, asked, leader):
+    """The Query API asks one member and cannot be told of another."""
+    def query(statement, path="/db/neo4j/query/v2", **more):
+        return asked.http("POST", path, {"statement": statement, **more}, seconds=30)
+
+    status, said = query("CREATE (n:Http {n: 1}) RETURN n.n", includeCounters=True)
+    read = query("MATCH (n:Http) RETURN count(n)", accessMode="READ", bookmarks=said["bookmarks"])
+    checks.check(status == 202 and said["data"]["values"] == [[1]] and said["counters"]["nodesCreated"] == 1 and
+                 read[1]["data"]["values"] == [[1]], f"{what}: over HTTP a write answers with its rows, counters and a bookmark {status} {said}")
+    status, begun = query("CREATE (:Http {n: 2})", "/db/neo4j/query/v2/tx")
+    path = f"/db/neo4j/query/v2/tx/{begun['transaction']['id']}"
+    inside = query("MATCH (n:Http) RETURN count(n)", path)[1]["data"]["values"]
+    with connect(leader) as boss, boss.session() as look:
+        outside = look.run("MATCH (n:Http) RETURN count(n)").single()[0]
+    status, done = asked.http("POST", path + "/commit", {})
+    seen = query("MATCH (n:Http) RETURN count(n)", bookmarks=done["bookmarks"])[1]["data"]["values"]
+    _, other = query("CREATE (:Http {n: 3})", "/db/neo4j/query/v2/tx")
+    asked.http("DELETE", f"/db/neo4j/query/v2/tx/{other['transaction']['id']}")
+    left = query("MATCH (n:Http) RETURN count(n)")[1]["data"]["values"]
+    checks.check(inside == [[2]] and outside == 1 and status == 202 and seen == left == [[2]],
+                 f"{what}: and an explicit transaction is committed or rolled back there {inside} {outside} {seen} {left}")
+    status, said = query("CREATE (:Http {n: 1 / 0})")
+    checks.check(status == 400 and said["errors"][0]["code"] == "Neo.ClientError.Statement.ArithmeticError",
+                 f"{what}: over HTTP, too, errors of the leader keep their codes {status}")
+
+
 class Managed(Clients):
     """Threads of transaction functions over bolt:// to one member; what each was told in the end."""
 
@@ -208,6 +234,7 @@ def raft(checks):
     with RaftCluster(3, election="500ms", heartbeat="50ms", environment=FORWARD) as cluster:
         asked = cluster.followers()[0]
         statements(checks, "Raft", asked, cluster.leader())
+        over_http(checks, "Raft", asked, cluster.leader())
 
         def leader():
             found = cluster.leader()
@@ -240,6 +267,7 @@ def standby(checks):
     with HotStandby(environment=FORWARD, witness=True) as pair:
         asked = pair.standby()
         statements(checks, "hot standby", asked, pair.primary())
+        over_http(checks, "hot standby", asked, pair.primary())
         prepare(asked)
         ledger = Ledger()
         with DirectWriter([asked], ledger, 1), Managed(asked, ledger, 1, 10):
