@@ -151,7 +151,8 @@ SUITES = collections.OrderedDict([
     ("wire", lambda: script("tests/cluster/wire_test.py")),
     ("metrics", lambda: script("tests/cluster/metrics_test.py")),
     ("compose", lambda: script("tests/cluster/compose_test.py")),
-    ("driver_faults", lambda: script("tests/cluster/driver_faults_test.py")),
+    ("situations", lambda: script("tests/cluster/situations_test.py")),
+    ("spec_programs", lambda: script("tests/cluster/spec_programs_test.py")),
 ])
 # Suites that only run when they are named.
 EXTRA = {

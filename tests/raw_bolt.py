@@ -1,5 +1,5 @@
-"""A small Bolt 5.4 client of the tests' own, standard library only: several times cheaper than a full driver, and
-it can break the rules on purpose. Values: None, bool, int, float, str, bytes, list, dict; structures come as Structure.
+"""A small Bolt client of the tests' own (5.4, or another version), standard library only: several times cheaper than a full
+driver, and it can break the rules on purpose. Values: None, bool, int, float, str, bytes, list, dict; structures come as Structure.
 """
 import collections
 import socket
@@ -135,22 +135,28 @@ def _entries(data, at, count):
 
 
 class Connection:
-    def __init__(self, port, host="127.0.0.1", user="admin", password="admin", timeout=60):
+    def __init__(self, port, host="127.0.0.1", user="admin", password="admin", timeout=60, version=(5, 4), **hello):
+        """`hello` are further entries of HELLO, as routing={"address": "…"}."""
         self._buffer = bytearray()
         try:
             self._socket = socket.create_connection((host, port), timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket.sendall(bytes.fromhex("6060B017 00040405 00000000 00000000 00000000"))
-            version = self._take(4)
+            wanted = bytes((0, 0, version[1], version[0]))
+            self._socket.sendall(bytes.fromhex("6060B017") + wanted + bytes(12))
+            agreed = self._take(4)
         except OSError as error:
             raise Disconnected(str(error)) from error
-        if version != b"\0\0\x04\x05":
-            raise Disconnected(f"no common Bolt version: {version.hex()}")
-        self.send(HELLO, {"user_agent": "nornicdb-tests/1", "bolt_agent": {"product": "nornicdb-tests/1"}})
-        self.send(LOGON, {"scheme": "basic", "principal": user, "credentials": password})
+        if agreed != wanted:
+            raise Disconnected(f"no common Bolt version: {agreed.hex()}")
+        hello.update(user_agent="nornicdb-tests/1", bolt_agent={"product": "nornicdb-tests/1"})
+        login = {"scheme": "basic", "principal": user, "credentials": password}
+        separate = version >= (5, 1)
+        self.send(HELLO, hello if separate else {**hello, **login})
+        if separate:
+            self.send(LOGON, login)
         self.flush()
         self.hello = self.answer()
-        self.answer()
+        self.logon = self.answer() if separate else {}
 
     def close(self):
         try:
@@ -218,7 +224,8 @@ class Connection:
             elif message.tag == SUCCESS:
                 return message.fields[0]
             elif message.tag == FAILURE:
-                raise BoltError(message.fields[0]["code"], message.fields[0]["message"])
+                said = message.fields[0]
+                raise BoltError(said.get("code") or said["neo4j_code"], said["message"])
             else:
                 raise BoltError("IGNORED", "the server ignored the request")
 

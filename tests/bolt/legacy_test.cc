@@ -77,6 +77,23 @@ TEST_F(LegacyTest, RunWithMetadataThenPullAllAsBytes) {
                   framed("B170 A3 88" + ascii("bookmark") + "87" + ascii("FB:kcw=") + "84" + ascii("type") + "8172 86" + ascii("t_last") + "00"));
 }
 
+TEST_F(LegacyTest, AModeThatIsNotSaidIsKnownToBeSo) {
+    std::vector<bool> unsaid;
+    const auto take = [&](const TransactionOptions& options, Completion<Begun> done) {
+        EXPECT_EQ(options.mode, unsaid.size() == 1 ? AccessMode::kRead : AccessMode::kWrite);
+        unsaid.push_back(options.mode_unsaid);
+        done(Begun{"neo4j"});
+    };
+    log_in();
+    ON_CALL(*session_, begin(_, _)).WillByDefault(Invoke(take));
+    send({begin(), rollback(), begin(map_of({{"mode", "r"}})), rollback()});
+    start({4, 0});
+    log_in();
+    ON_CALL(*session_, begin(_, _)).WillByDefault(Invoke(take));
+    send({begin(), rollback()});
+    EXPECT_THAT(unsaid, ElementsAre(true, false, false));
+}
+
 TEST_F(LegacyTest, StatementsOfATransactionHaveNoNumbers) {
     log_in();
     rows_ = {{1}, {2}};
