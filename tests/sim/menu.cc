@@ -10,7 +10,7 @@
 namespace nornic::sim {
 namespace {
 
-constexpr std::array<std::pair<Mutation, std::string_view>, 42> kMutations{{
+constexpr std::array<std::pair<Mutation, std::string_view>, 43> kMutations{{
     {Mutation::kNone, "none"},
     {Mutation::kSyncLies, "sync_lies"},
     {Mutation::kHardStateForgotten, "hard_state_forgotten"},
