@@ -14,6 +14,7 @@ namespace json = boost::json;
 
 constexpr double kLagSecondsMax = 5;
 constexpr int kOk = 200;
+constexpr std::size_t kListedMax = 64;  // members or regions of one answer that are believed
 
 std::string text(const json::object& from, std::string_view name) {
     const json::value* v = from.if_contains(name);
@@ -30,11 +31,19 @@ std::optional<double> number(const json::object& from, std::string_view name) {
     return v != nullptr && v->is_number() ? std::optional{v->to_number<double>()} : std::nullopt;
 }
 
+std::uint64_t whole_number(const json::object& from, std::string_view name) {
+    const json::value* v = from.if_contains(name);
+    if (v == nullptr) {
+        return 0;
+    }
+    return v->is_uint64() ? v->get_uint64() : v->is_int64() && v->get_int64() > 0 ? static_cast<std::uint64_t>(v->get_int64()) : 0;
+}
+
 std::vector<json::object> objects(const json::object& from, std::string_view name) {
     std::vector<json::object> out;
     if (const json::value* v = from.if_contains(name); v != nullptr && v->is_array()) {
         for (const json::value& item : v->get_array()) {
-            if (item.is_object()) {
+            if (item.is_object() && out.size() < kListedMax) {
                 out.push_back(item.get_object());
             }
         }
@@ -129,10 +138,10 @@ Group ask_group(const http::Site& site, json::object status, const Fetch& fetch)
         out.voices.emplace(id, voice.get());
     }
     out.view = out.asked;
-    double newest = -1;
+    std::uint64_t newest = 0;
     for (const auto& [id, voice] : out.voices) {
-        if (voice.status && truth(*voice.status, "accepts_writes") && number(*voice.status, "term").value_or(0) > newest) {
-            newest = number(*voice.status, "term").value_or(0);
+        if (voice.status && truth(*voice.status, "accepts_writes") && whole_number(*voice.status, "term") > newest) {
+            newest = whole_number(*voice.status, "term");
             out.view = *voice.status;
         }
     }
@@ -162,7 +171,7 @@ MemberRow row_of(const Group& group, const json::object& seen) {
     row.takes_writes = truth(said, "accepts_writes");
     row.health = voice->second.ready_status == kOk ? "ok" : "not ready";
     row.reason = voice->second.ready_status == kOk ? text(said, "reason") : text(voice->second.ready, "reason");
-    row.term = static_cast<std::uint64_t>(number(said, "term").value_or(0));
+    row.term = whole_number(said, "term");
     for (const json::object& own : objects(said, "members")) {
         if (text(own, "id") == row.id && !row.lag_seconds) {
             row.lag_seconds = number(own, "lag_seconds");

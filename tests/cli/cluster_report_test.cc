@@ -186,6 +186,11 @@ TEST_F(StatusTest, NonsenseOfAServerIsAnError) {
     };
     EXPECT_FALSE(nonsense("<html>"));
     EXPECT_FALSE(nonsense("[]"));
+    std::string many = R"({"mode":"raft","members":[)";
+    for (int i = 0; i < 10'000; ++i) {
+        many += fmt::format(R"({}{{"id":"n{}","http_address":"h{}"}})", i == 0 ? "" : ",", i, i);
+    }
+    EXPECT_LE(nonsense(many + "]}").value().members.size(), 64U);
     // What is there but of another kind is passed over.
     EXPECT_TRUE(nonsense(R"({"mode":7,"members":[1,{"id":{}},null],"leader":"x","regions":{"a":1}})"));
 }

@@ -146,6 +146,8 @@ def raft(checks):
         checks.check(ask(checks, leader, "POST", "/admin/cluster/remove", {"node_id": "learner-1"})[0] == 200, "and removed")
         cluster["learner-1"].kill()
         del cluster.members["learner-1"]
+        status, said = ask(checks, follower, "POST", "/admin/transfer-leadership")
+        checks.check(status == 409, "a follower has no leadership to hand over")
         target = follower.name
         status, said = ask(checks, leader, "POST", "/admin/raft/transfer-leadership", {"target": target})
         checks.check(status == 200 and said["transferred"] is True, "leadership is handed over")

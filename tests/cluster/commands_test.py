@@ -247,7 +247,7 @@ def check_command(checks):
         code, out, _ = run("check", "--bolt-port", str(server.bolt_port), environment=good)
         checks.check(code == 1 and "NORNICDB_BOLT_PORT" in out, "a port that is taken")
         code, out, _ = run("check", "--bolt-port", "x", "--log-level", "y", environment=good)
-        checks.check(code == 1 and out.count("PROBLEM") == 2, "all settings that are wrong")
+        checks.check(code == 1 and out.count("PROBLEM  settings") == 2, "all settings that are wrong")
         code, out, _ = run("check", environment={**good, "NORNICDB_CLUSTER_MODE": "raft", "NORNICDB_CLUSTER_BIND_ADDR": f"127.0.0.1:{free_port()}",
                                                  "NORNICDB_CLUSTER_RAFT_PEERS": "b:no-such-host.invalid:7688,c:127.0.0.1:1"})
         checks.check("cannot be resolved" in out and "does not answer" in out, "peers that are not there are warnings")

@@ -288,8 +288,9 @@ def raft(checks):
         # Two of three disks are new: that is a lost majority, of which nobody can tell whether it acknowledged more than the backup
         # has. As the page has it, the cluster says so and waits; one line more says that the backup is meant.
         cluster.start()
-        checks.check(wait_for(lambda: "recover" in nodes[0].replication().get("how_to", "") or None, 10, "the restored member's word"),
-                     "4. restored as on the page, it does not lead, and says how it would")
+        said = wait_for(lambda: (r := nodes[0].replication())["state"] == "no_quorum" and "lost their disks" in r["reason"] and r, 10,
+                        "the restored member's word")
+        checks.check("recover" in said["how_to"], f"4. restored as on the page, it does not lead, and says why and how it would: {said['reason']}")
         for node in nodes:
             node.stop()
         for node in nodes[1:]:

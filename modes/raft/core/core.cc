@@ -317,6 +317,14 @@ void Core::step(const NodeName& from, const Message& message) {
     if (from == start_.self) {
         return;
     }
+    if (leader_.empty()) {
+        const Member* member = configuration().find(from);
+        if (member != nullptr && member->directory.value != 0 && member->directory != message.directory) {
+            new_disks_.insert(from);
+        } else {
+            new_disks_.erase(from);
+        }
+    }
     if (const auto* vote = std::get_if<VoteRequest>(&message.body)) {
         on_vote_request(from, *vote);
         return;
@@ -602,7 +610,7 @@ bool Core::is_heard(const NodeName& peer) const {
 }
 
 bool Core::has_reachable_majority() const {
-    return configuration().has_quorum([&](const NodeName& id) { return id == start_.self || up_.contains(id); });
+    return configuration().has_quorum([&](const NodeName& id) { return id == start_.self || (up_.contains(id) && !new_disks_.contains(id)); });
 }
 
 std::string Core::why_no_leader() const {
@@ -613,12 +621,15 @@ std::string Core::why_no_leader() const {
         return "this member was taken out of the group";
     }
     std::string missing;
+    std::string wiped;
     std::size_t connected = is_member() ? 1 : 0;
     for (const auto& [id, member] : configuration().members) {
         if (id == start_.self || !member.votes()) {
             continue;
         }
-        if (up_.contains(id)) {
+        if (up_.contains(id) && new_disks_.contains(id)) {
+            wiped += fmt::format("{}'{}'", wiped.empty() ? "" : ", ", id);
+        } else if (up_.contains(id)) {
             ++connected;
         } else {
             missing += fmt::format("{}'{}' ({})", missing.empty() ? "" : ", ", id, member.address);
@@ -626,10 +637,13 @@ std::string Core::why_no_leader() const {
     }
     const std::size_t voters = configuration().voters();
     if (connected <= voters / 2) {
-        return fmt::format("a majority of {} members is needed and {} can be reached; start or reconnect {}",
+        return fmt::format("a majority of {} members is needed and {} can be reached{}{}{}{}",
                            voters,
                            connected,
-                           missing);
+                           missing.empty() ? "" : "; start or reconnect ",
+                           missing,
+                           wiped.empty() ? "" : "; these lost their disks, and do not count before there is a leader: ",
+                           wiped);
     }
     return "an election is under way";
 }

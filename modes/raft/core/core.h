@@ -334,6 +334,7 @@ private:
     std::deque<std::pair<LogIndex, Configuration>> configurations_;
     std::set<NodeName> up_;    // a connection is there
     std::set<NodeName> down_;  // it was and is not
+    std::set<NodeName> new_disks_;  // without a leader: heard of with another disk than the group counts on
 
     // As follower.
     std::uint64_t leader_heard_tick_ = 0; // or a vote was given

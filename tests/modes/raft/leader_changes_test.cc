@@ -87,5 +87,23 @@ TEST_F(RaftLeaderChanges, WithoutAChangeNothingIsNoted) {
     }
 }
 
+TEST_F(RaftLeaderChanges, WithoutAMajorityOfTheDisksThatCountItIsSaidWhichAreNew) {
+    for (const char* name : {"2", "3"}) {
+        cluster.crash(name);
+        cluster.wipe(name);
+    }
+    cluster.crash("1");
+    for (const char* name : {"1", "2", "3"}) {
+        cluster.start(name);
+    }
+    for (const char* name : {"2", "3"}) {
+        cluster.with("1", [&](Core& core) { core.peer_up(name); });
+    }
+    cluster.run(200);
+    EXPECT_EQ(cluster.leader(), "");
+    EXPECT_FALSE(cluster.core("1").has_reachable_majority());
+    EXPECT_THAT(cluster.core("1").why_no_leader(), HasSubstr("1 can be reached; these lost their disks, and do not count before there is a leader: '2', '3'"));
+}
+
 }  // namespace
 }  // namespace nornic::raft::testing
