@@ -254,9 +254,12 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
             row(change.number).history = change.history;
             return success();
         case Kind::kSetBack:
-            if (change.epoch > row(change.number).era) {
-                row(change.number).era = change.epoch;
-                row(change.number).cursor = LogIndex{0};
+            if (RegionRow& back = row(change.number); change.epoch > back.era) {
+                back.era = change.epoch;
+                back.cursor = LogIndex{0};
+                if (change.number == state.self) {
+                    back.reported = state.frontier();  // what it had of others before it began to get their data anew
+                }
             }
             return success();
     }

@@ -299,8 +299,9 @@ bool MultiRegion::take_batch(RegionNumber number, Inbound& in, const transport::
 /// unless the last one is there.
 void MultiRegion::finish_seed(RegionNumber number, Inbound& in, const transport::RegionBatch& batch) {
     const auto* own = state_->find(state_->self);
-    const bool had_others = std::any_of(state_->regions.begin(), state_->regions.end(),
-                                        [&](const auto& row) { return row.number != state_->self && row.cursor.value != 0; });
+    const bool had_others = std::any_of(state_->regions.begin(), state_->regions.end(), [&](const auto& row) {
+        return row.number != state_->self && engine::known_of(own->reported, row.number) != 0;
+    });
     if (awaits_first_seed() && own->era > 0 && had_others && batch.watermark() > state_->watermark) {
         // The others forgot deletes that this region has not, since it had them before it was set back.
         beyond_repair_ = true;

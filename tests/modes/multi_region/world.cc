@@ -128,7 +128,10 @@ void World::start(const std::string& region) {
     for (const std::string& remote : m.remotes) {
         settings.remotes.push_back({remote, {remote + ":7688"}});
     }
-    m.strategy = make_multi_region(start, settings, [](const StrategyStart& s) { return make_standalone(s); });
+    m.strategy = make_multi_region(start, settings, [&](const StrategyStart& s) {
+        auto local = make_standalone(s);
+        return options_.around ? options_.around(region, std::move(local)) : std::move(local);
+    });
 }
 
 void World::crash(const std::string& region) {

@@ -27,6 +27,8 @@ public:
     struct Options {
         MultiRegionSettings settings;  // region and remotes are filled in
         std::map<std::string, std::int64_t> clock_offset_ms;
+        /// Around a region's own strategy, if anything.
+        std::function<std::unique_ptr<Strategy>(const std::string& region, std::unique_ptr<Strategy>)> around;
     };
     World(const std::vector<std::string>& regions, Options options);
     ~World();

@@ -1,0 +1,73 @@
+// A leader that was deposed and does not know it hears of its successor's writes from other regions.
+#include "tests/modes/multi_region/world.h"
+
+#include "graph/value.h"
+
+namespace nornic::modes::regions {
+namespace {
+
+/// What became of the leader of a group.
+struct Fate {
+    Term term{1};
+    std::optional<LogIndex> deposed_at;  // it still leads, as far as it knows, and commits nothing behind this
+};
+
+class Mortal final : public Strategy {
+public:
+    Mortal(std::unique_ptr<Strategy> local, const Fate& fate) : local_{std::move(local)}, fate_{fate} {}
+    [[nodiscard]] std::string_view name() const noexcept override { return local_->name(); }
+    Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override {
+        if (fate_.deposed_at) {
+            return fail(ErrorCode::kBusy, "nobody acknowledges anything");
+        }
+        return local_->propose(id, std::move(write_set), hybrid_time);
+    }
+    Result<> read(ReadId id, ReadConsistency level) override { return local_->read(id, level); }
+    Ready take_ready() override { return local_->take_ready(); }
+    void persisted(LogIndex last) override { local_->persisted(last); }
+    void not_persisted(LogIndex first) override { local_->not_persisted(first); }
+    void applied(LogIndex last) override { local_->applied(last); }
+    [[nodiscard]] Term write_term() const override { return fate_.term; }
+    [[nodiscard]] ClusterView view() const override {
+        ClusterView out = local_->view();
+        out.commit_index = std::min(out.commit_index, fate_.deposed_at.value_or(out.commit_index));
+        return out;
+    }
+
+private:
+    const std::unique_ptr<Strategy> local_;
+    const Fate& fate_;
+};
+
+TEST(RegionsDeposed, TheWritesOfASuccessorAreNoSignOfHavingBeenSetBack) {
+    Fate fate;
+    World::Options options;
+    options.settings.form_ticks = 20;
+    options.settings.status_ticks = 5;
+    options.around = [&](const std::string& region, std::unique_ptr<Strategy> local) -> std::unique_ptr<Strategy> {
+        return region == "a" ? std::make_unique<Mortal>(std::move(local), fate) : std::move(local);
+    };
+    World world{{"a", "b"}, options};
+    ASSERT_TRUE(world.run_until([&] { return world.state("a")->self != 0 && world.state("b")->self != 0; }));
+    const LogIndex then = world.last_index("a");
+    const auto create = [](engine::Transaction& t) {
+        const LabelId label = t.label_or_create("L").value();
+        ASSERT_TRUE(t.create_node(std::span{&label, 1}, {}));
+    };
+    ASSERT_TRUE(world.write("a", create));
+    ASSERT_TRUE(world.write("a", create));
+    ASSERT_TRUE(world.converge());
+
+    fate.deposed_at = then;
+    world.run(50);
+    EXPECT_FALSE(world.view("a").accepts_writes);  // it may have been set back, for all it knows
+    fate = Fate{.term = Term{0}, .deposed_at = std::nullopt};
+    world.run(5);
+    fate.term = Term{3};
+    world.run(50);
+    EXPECT_TRUE(world.view("a").accepts_writes);
+    EXPECT_EQ(world.state("a")->find(std::string_view{"a"})->era, 0U);
+}
+
+}  // namespace
+}  // namespace nornic::modes::regions
