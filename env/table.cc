@@ -83,8 +83,8 @@ const std::vector<Row>& table() {
         {"NORNICDB_FOLLOWER_WRITES",
          "forward",
          "General",
-         "What a member that takes no writes does with one that came over bolt://: run it at the leader, or refuse it with the "
-         "leader's address.",
+         "What a member that takes no writes does with one that came over bolt://: run it at the leader, or refuse it in the "
+         "words of Neo4j 3.5.",
          choice_field(
              {"forward", "reject"}, false, [](Settings& s) -> auto& { return s.follower_writes; }),
          false},

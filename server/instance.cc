@@ -371,10 +371,10 @@ Error Instance::write_refusal() const {
             writer = member.bolt_address;
         }
     }
+    // To the letter: shells show it, and clients look for it.
     return Error{ErrorCode::kNotLeader,
-                 fmt::format("No write operations are allowed directly on this database. Writes must pass through the "
-                             "leader. The role of this server is: FOLLOWER{}",
-                             writer.empty() ? "" : " (the leader is at " + writer + ")"),
+                 "No write operations are allowed directly on this database. Writes must pass through the leader. The role of this "
+                 "server is: FOLLOWER",
                  writer};
 }
 

@@ -77,6 +77,14 @@ TEST_F(LegacyTest, RunWithMetadataThenPullAllAsBytes) {
                   framed("B170 A3 88" + ascii("bookmark") + "87" + ascii("FB:kcw=") + "84" + ascii("type") + "8172 86" + ascii("t_last") + "00"));
 }
 
+TEST_F(LegacyTest, KeepAlivesAreSentFromFourOneOnOnly) {
+    for (const auto& [version, taken] : {std::pair{Version{3, 0}, false}, std::pair{Version{4, 0}, false}, std::pair{Version{4, 1}, true},
+                                         std::pair{Version{5, 8}, true}}) {
+        start(version);
+        EXPECT_EQ(conversation_->takes_noops(), taken) << version.to_text();
+    }
+}
+
 TEST_F(LegacyTest, AModeThatIsNotSaidIsKnownToBeSo) {
     std::vector<bool> unsaid;
     const auto take = [&](const TransactionOptions& options, Completion<Begun> done) {

@@ -13,7 +13,7 @@ from harness import Checks, RaftCluster, Server, wait_for  # noqa: E402
 from raw_bolt import (BEGIN, COMMIT, Connection, DISCARD, Disconnected, FAILURE, GOODBYE, IGNORED, LOGON, PULL, RECORD,  # noqa: E402
                       RESET, ROLLBACK, ROUTE, RUN, SUCCESS, BoltError)
 
-LOGOFF = 0x6B
+LOGOFF, TELEMETRY = 0x6B, 0x54
 KINDS = {SUCCESS: "SUCCESS", FAILURE: "FAILURE", IGNORED: "IGNORED"}
 VERSIONS = [(3, 0), (4, 0), (4, 1), (4, 2), (4, 3), (4, 4), (5, 0), (5, 1), (5, 2), (5, 3), (5, 4), (5, 6), (5, 7), (5, 8)]
 ENDLESS = "UNWIND range(1, 1000000000) AS x UNWIND range(1, 1000) AS y WITH x WHERE x % 7 = 8 RETURN count(x)"
@@ -170,6 +170,22 @@ def endless_ones(server):
     with wire(server) as other:
         return other.say(run("SHOW TRANSACTIONS YIELD currentQuery WHERE currentQuery STARTS WITH 'UNWIND range(1, 1000000000)' RETURN count(*)"),
                          (PULL, ALL))[1][2][0][0]
+
+
+def summaries(checks, server):
+    with wire(server) as c:
+        kinds = {"RETURN 1": "r", "CREATE (:Kind)": "w", "CREATE (n:Kind) RETURN n": "rw", "CREATE INDEX kind IF NOT EXISTS FOR (n:Kind) ON (n.k)": "s"}
+        said = {text: c.say(run(text), (PULL, ALL))[1][1] for text in kinds}
+        checks.check({text: s["type"] for text, s in said.items()} == kinds, f"a summary tells of which type its statement is {said}")
+        updates = {text: s.get("stats", {}).get("contains-updates", False) for text, s in said.items()}
+        checks.check(updates == {text: kind != "r" for text, kind in kinds.items()}, f"and what it changed, if anything {updates}")
+        said = c.say(run("EXPLAIN MATCH (n:Kind) RETURN n"), (PULL, ALL), run("PROFILE MATCH (n:Kind) RETURN n"), (PULL, ALL))
+        checks.check("plan" in said[1][1] and said[1][2] == [] and "profile" in said[3][1] and len(said[3][2]) == 2, "a plan, a profile")
+        said = c.say((BEGIN, {"mode": "r"}), run("MATCH (n:Kind) RETURN n"), (PULL, ALL), (COMMIT,), run("RETURN 1", mode="r"), (PULL, ALL))
+        checks.check("bookmark" not in said[2][1] and said[3][1].get("bookmark") == said[5][1].get("bookmark") is not None,
+                     f"transactions that only read have a bookmark, statements in them have none {said}")
+    with wire(server) as c:
+        checks.check(c.kinds(*[(TELEMETRY, api) for api in range(4)]) == ["SUCCESS"] * 4 and c.works(), "telemetry of each interface is taken")
 
 
 def interrupted(checks, server):
@@ -346,6 +362,22 @@ def routing(checks, cluster):
         checks.check(said[2][2] == [[1]], "causal chaining: a reader shows what the bookmark is of")
 
 
+def server_side_routing(checks, cluster):
+    """HELLO without `routing`: the member that is asked sees to it that a write gets where it belongs."""
+    follower = cluster.followers()[0]
+    for version in ((3, 0), (4, 4), (5, 8)):
+        pull = (PULL,) if version < (4, 0) else (PULL, ALL)
+        with wire(follower, version) as c:
+            said = c.kinds(run("CREATE (:Passed)"), pull, (BEGIN, {}), run("CREATE (:Passed)"), pull, (COMMIT,))
+            checks.check(said == ["SUCCESS"] * 6, f"server-side routing, Bolt {version[0]}.{version[1]}: a follower passes writes on: {said}")
+            seen = c.say(run("MATCH (n:Passed) RETURN count(n)"), pull)[1][2][0][0]
+            checks.check(seen == 2, f"and the same connection sees them: {seen}")
+            c.say(run("MATCH (n:Passed) DELETE n"), pull)
+    with wire(follower, (5, 8), routing={}) as c:
+        said = c.kinds(run("CREATE (:Passed)"), (PULL, ALL))
+        checks.check(said == ["Neo.ClientError.Cluster.NotALeader", "IGNORED"], f"a driver that routes is told who writes: {said}")
+
+
 def step_down(checks, cluster):
     """Each of these is a code that drivers retry, on a connection that stays."""
     leader = cluster.leader()
@@ -395,7 +427,7 @@ def minority(checks, cluster):
 def main():
     checks = Checks()
     with Server() as server:
-        for part in (versions, legacy, databases, access_modes, failures, results, interrupted, lost, deadlock, authentication, notifications):
+        for part in (versions, legacy, databases, access_modes, failures, results, summaries, interrupted, lost, deadlock, authentication, notifications):
             try:
                 part(checks, server)
             except (BoltError, Disconnected, LookupError, TypeError) as error:
@@ -404,8 +436,8 @@ def main():
     with Server(environment={"NORNICDB_READ_ONLY": "true"}) as server, wire(server, (3, 0)) as c:
         table = c.say(run("CALL dbms.cluster.routing.getRoutingTable({context})", {"context": {}}), (PULL,))
         checks.check(table[1][0] == "SUCCESS" and len(table[1][2]) == 1, "Bolt 3: a server that only reads gives its table, too")
-    with RaftCluster(3) as cluster:
-        for part in (routing, step_down, minority):
+    with RaftCluster(3, environment={"NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
+        for part in (routing, server_side_routing, step_down, minority):
             try:
                 part(checks, cluster)
             except (BoltError, Disconnected, LookupError, TypeError) as error:
