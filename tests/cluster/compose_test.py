@@ -223,6 +223,7 @@ def kills(up, mode, driver, written, checks):
         up.wait_until_ready()
         if len(services) == 1:
             checks.check(True, f"{mode}: killed and started again in {time.monotonic() - began:.1f} s")
+    wait_for(lambda: count(driver, mode) >= written, 10, f"all of {written} writes in {mode}")
     checks.check(count(driver, mode) == written, f"{mode}: all {written} acknowledged writes are there")
     return written
 
@@ -241,7 +242,9 @@ def one_mode(up, mode, checks):
             with neo4j.GraphDatabase.driver(f"bolt://localhost:{port}", auth=(USER, PASSWORD)) as direct, direct.session() as session:
                 session.run(WRITE, mode=mode).consume()
                 written += 1
-        checks.check(count(driver, mode) == written, f"{mode}: neo4j:// from the host, and bolt:// to each of {bolt}, write and read")
+        # Followers show what others wrote a moment later.
+        wait_for(lambda: count(driver, mode) == written, 10, f"all of {written} writes in {mode}")
+        checks.check(True, f"{mode}: neo4j:// from the host, and bolt:// to each of {bolt}, write and read")
         kills(up, mode, driver, written, checks)
 
 
