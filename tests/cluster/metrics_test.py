@@ -87,8 +87,9 @@ def scraped_modes(doc, checks):
     every, data, peers = doc["Every member"], doc["With data"], doc["With peers"]
     tls, raft = doc["With TLS"], doc["Raft"]
     guide = {}
-    with Server(bolt_port=free_port()) as server:
-        texts["standalone"], values = compare("standalone", server, [every, data], checks)
+    # A collector that nobody has: traces wait for it, and are counted.
+    with Server(bolt_port=free_port(), environment={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}) as server:
+        texts["standalone"], values = compare("standalone", server, [every, data, doc["Tracing"]], checks)
         checks.check(values['nornicdb_replication_mode{mode="standalone"}'] == 1 and values["nornicdb_replication_is_leader"] == 1
                      and values["nornicdb_replication_ready"] == 1, "standalone: it leads and is ready")
         for _ in range(5):
@@ -178,6 +179,8 @@ def main():
     doc = promised()
     known = {name for section in doc.values() for name in section}
     checks.check(set(GUIDE) <= known, "docs/metrics.md has all names of the clustering guide")
+    checks.check(set(doc) == {"Every member", "With data", "Tracing", "With peers", "Hot standby", "Raft", "Several regions", "With TLS"},
+                 "each of its sections is for members that are scraped here")
     for path in ("compose/prometheus/alerts.yml", "compose/prometheus/alerts_test.yml", "compose/grafana/dashboards/nornicdb.json"):
         strange = asked_for(path) - known
         checks.check(not strange, f"{path} asks for documented metrics alone {sorted(strange) or ''}")
