@@ -46,7 +46,8 @@ void TransactionImpl::open_snapshot() {
         version = database_->schema.version();
         schema_ = database_->schema.schema();
         indexes_ = database_->indexes();
-        seen_ = mode_ == AccessMode::kWrite ? engine_.region_state() : nullptr;  // before the snapshot: never more than that has
+        // Before the snapshot: never more than that has.
+        seen_ = mode_ == AccessMode::kWrite && engine_.region() != 0 ? engine_.region_state() : nullptr;
         snapshot_ = engine_.snapshots().acquire();
     } while (database_->schema.version() != version);
 }

@@ -185,7 +185,7 @@ private:
     const Deadline deadline_;
     const bool deadline_by_client_;
     const Value metadata_;
-    std::shared_ptr<const RegionState> seen_;  // of other regions, by the snapshot; null: there are none
+    std::shared_ptr<const RegionState> seen_;  // of other regions, by the snapshot; null: there are none, or it only reads
     LogIndex snapshot_;
     std::shared_ptr<const Schema> schema_;
     std::shared_ptr<const IndexSet> indexes_;

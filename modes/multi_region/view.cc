@@ -107,6 +107,7 @@ ClusterView MultiRegion::view() const {
         }
         if (row.dropped) {
             region.state = "dropped";
+            region.reason = row.settled ? "" : "what others got of it is still to come, or they have not heard that it was dropped";
         } else if (!region.connected) {
             region.state = "silent";
             region.reason = "nothing was heard of it";
