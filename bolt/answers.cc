@@ -16,6 +16,9 @@ constexpr std::uint8_t kFailure = static_cast<std::uint8_t>(MessageTag::kFailure
 }  // namespace
 
 bool Conversation::record(std::span<const Value> values) {
+    if (holding_) {
+        take_back();
+    }
     framer_.begin();
     Packer out{out_, dialect_};
     out.structure(kRecord, 1);
@@ -102,6 +105,9 @@ Conversation::Step Conversation::too_large() {
 }
 
 Conversation::Step Conversation::on_result() {
+    if (holding_) {
+        take_back();
+    }
     CallResult result = std::move(result_);
     result_ = std::monostate{};
     return std::visit(

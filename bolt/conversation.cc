@@ -210,6 +210,27 @@ void Conversation::flush() {
     }
 }
 
+void Conversation::hold() {
+    const MutexLock lock{held_mutex_};
+    held_.swap(out_);
+    holding_ = true;
+}
+
+void Conversation::take_back() {
+    const MutexLock lock{held_mutex_};
+    held_.swap(out_);
+    holding_ = false;
+}
+
+void Conversation::flush_soon() {
+    flush_wanted_.store(true, std::memory_order_relaxed);
+    // Under the mutex, so that nothing overtakes it.
+    const MutexLock lock{held_mutex_};
+    if (!held_.empty()) {
+        transport_.write(held_);
+    }
+}
+
 /// Sends what is there. False if the peer must read first: on_writable() then goes on at `where`.
 bool Conversation::park(Parked where) {
     flush();
@@ -316,6 +337,9 @@ void Conversation::close_when_idle() {
 /// The last turn of work.
 void Conversation::finish(Scope& scope) {
     state_ = State::kDefunct;
+    if (holding_) {
+        take_back();
+    }
     flush();
     std::shared_ptr<Session> session;
     {

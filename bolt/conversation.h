@@ -84,9 +84,9 @@ public:
     /// Ends as soon as nothing runs and no statement or transaction is open.
     void close_when_idle();
 
-    /// Records that are ready leave soon, though their pull goes on: called now and then while a
-    /// statement takes long. Any thread.
-    void flush_soon() noexcept { flush_wanted_.store(true, std::memory_order_relaxed); }
+    /// Answers to what came before the request under work leave, and records that are ready leave soon, though
+    /// their pull goes on: called now and then while a statement takes long. Any thread.
+    void flush_soon();
 
     /// Whether the peer's version knows keep-alives. Any thread.
     [[nodiscard]] bool takes_noops() const noexcept { return takes_noops_; }
@@ -141,6 +141,8 @@ private:
     bool park(Parked where);
     void finish(Scope& scope);
     void flush();
+    void hold();
+    void take_back();
     void resume();
     [[nodiscard]] bool must_end() const noexcept;
     [[nodiscard]] bool more_is_queued();
@@ -209,6 +211,7 @@ private:
     State state_ = State::kNegotiation;
     std::string out_;
     MessageFramer framer_{out_};
+    bool holding_ = false;  // held_ may have something
     MessageBatch current_;
     std::size_t next_ = 0;
     Decoded decoded_;
@@ -229,6 +232,10 @@ private:
     Call call_ = Call::kNone;
     CallResult result_;
     std::shared_ptr<void> keep_;
+
+    // Answers that wait for the end of the call under work, to leave in one write with its own.
+    Mutex held_mutex_;
+    std::string held_ GUARDED_BY(held_mutex_);
 
     mutable Mutex mutex_;
     ChunkReader reader_ GUARDED_BY(mutex_);

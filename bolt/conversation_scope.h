@@ -34,6 +34,9 @@ private:
 
 template <class T, class Start>
 Conversation::Step Conversation::call(Call kind, Start start) {
+    if (!out_.empty()) {
+        hold();
+    }
     call_ = kind;
     call_state_.store(0, std::memory_order_relaxed);
     // The completion may outlive the socket; a raw `this` fits std::function without allocation.

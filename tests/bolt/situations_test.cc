@@ -89,6 +89,33 @@ TEST_F(SituationsTest, AResetThatFollowsAFailureBeforeItsAnswersAreRead) {
     EXPECT_THAT(send({pull(), reset(), begin()}), ElementsAre("IGNORED", "SUCCESS {}", StartsWith("SUCCESS")));
 }
 
+TEST_F(SituationsTest, WhatIsAnsweredLeavesThoughTheNextRequestOfThePipelineTakesLong) {
+    log_in();
+    transport_.writes = 0;
+    Completion<Pulled> running;
+    EXPECT_CALL(*session_, pull(_, _, _, _)).WillOnce(Invoke([&](auto, auto, RecordSink&, Completion<Pulled> done) { running = std::move(done); }));
+    EXPECT_EQ(send({begin(), run(), pull()}), Answers{});
+    conversation_->flush_soon();
+    EXPECT_THAT(take_answers(), ElementsAre(StartsWith("SUCCESS"), StartsWith("SUCCESS {t_first")));
+    conversation_->flush_soon();
+    running(Pulled{});
+    transport_.run_tasks();
+    EXPECT_THAT(take_answers(), ElementsAre(StartsWith("SUCCESS {type")));
+    EXPECT_EQ(transport_.writes, 2);
+}
+
+TEST_F(SituationsTest, WhatIsAnsweredLeavesWhereTheConnectionEndsInTheMiddleOfAPipeline) {
+    log_in();
+    Completion<Pulled> running;
+    EXPECT_CALL(*session_, pull(_, _, _, _)).WillOnce(Invoke([&](auto, auto, RecordSink&, Completion<Pulled> done) { running = std::move(done); }));
+    EXPECT_EQ(send({run(), pull()}), Answers{});
+    conversation_->terminate(true);
+    running(fail(ErrorCode::kTerminated, {}));
+    transport_.run_tasks();
+    EXPECT_THAT(take_answers(), ElementsAre(StartsWith("SUCCESS {t_first"), HasSubstr("Terminated")));
+    EXPECT_TRUE(transport_.closed);
+}
+
 // ---- Renewable authentication ----
 
 TEST_F(SituationsTest, ReauthenticationIsPipelinedWithTheNextTransaction) {
