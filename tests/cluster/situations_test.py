@@ -9,7 +9,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, RaftCluster, Server, wait_for  # noqa: E402
+from harness import Checks, HotStandby, RaftCluster, Server, wait_for  # noqa: E402
 from raw_bolt import (BEGIN, COMMIT, Connection, DISCARD, Disconnected, FAILURE, GOODBYE, IGNORED, LOGON, PULL, RECORD,  # noqa: E402
                       RESET, ROLLBACK, ROUTE, RUN, SUCCESS, BoltError)
 
@@ -114,7 +114,8 @@ def databases(checks, server):
                               ("RUN", run("RETURN 1", db="nowhere"))):
             said = c.kinds(request, run("RETURN 1"), (PULL, ALL))
             checks.check(said == [wanted, "IGNORED", "IGNORED"] and c.works(), f"unknown database in {what}: {said}, then it goes on")
-        for what, request in (("BEGIN", (BEGIN, {"imp_user": "bob"})), ("RUN", run("RETURN 1", imp_user="bob"))):
+        for what, request in (("BEGIN", (BEGIN, {"imp_user": "bob"})), ("RUN", run("RETURN 1", imp_user="bob")),
+                              ("ROUTE", (ROUTE, {}, [], {"imp_user": "bob"}))):
             said = c.kinds(request)[0]
             checks.check(said.startswith("Neo.ClientError.") and c.works(), f"impersonation in {what} is refused, not passed over: {said}")
         wanted = "Neo.ClientError.Transaction.InvalidBookmark"
@@ -332,22 +333,33 @@ def asked_in_each_way(member):
     return {version: table_of(servers) for version, servers in out.items()}
 
 
-def routing(checks, cluster):
-    address = {m.name: f"{m.host}:{m._wanted_ports['BOLT']}" for m in cluster.data_members()}
-    leader = cluster.leader()
-    for member in cluster.data_members():
+def tables_agree(checks, names, members, writer):
+    """Each member, whatever its role, tells each generation of drivers the same."""
+    address = {id(m): f"{m.host}:{m._wanted_ports['BOLT']}" for m in members}
+    for name, member in names.items():
+        if member not in members:
+            continue
         tables = {}
 
-        def good(member=member):
+        def good(member=member, tables=tables):
             tables.update(asked_in_each_way(member))
-            return all(len(t) == 3 and t["WRITE"] == [address[leader.name]] and set(t["ROUTE"]) == set(address.values())
-                       and set(t["READ"]) >= set(address.values()) - {address[leader.name]} for t in tables.values())
+            return all(len(t) == 3 and t["WRITE"] == [address[id(writer)]] and set(t["ROUTE"]) == set(address.values())
+                       and set(t["READ"]) >= set(address.values()) - {address[id(writer)]} for t in tables.values())
         try:
             wait_for(good, 10, "a table with all members")
-            checks.check(True, f"routing: {member.name} tells each generation of drivers the same")
+            checks.check(True, f"routing: {name} tells each generation of drivers the same")
         except TimeoutError:
-            checks.check(False, f"routing: {member.name} tells each generation of drivers the same: {tables}")
-    follower = cluster.followers()[0]
+            checks.check(False, f"routing: {name} tells each generation of drivers the same: {tables}")
+
+
+def voter_that_follows(cluster):
+    return next(m for m in cluster.followers() if m.name.startswith("node"))
+
+
+def routing(checks, cluster):
+    leader = cluster.leader()
+    tables_agree(checks, cluster.members, cluster.data_members(), leader)
+    follower = voter_that_follows(cluster)
     with wire(follower, (5, 8), routing={"address": "x:1"}) as c:
         said = c.say(run(PERSON), (PULL, ALL))
         checks.check(code_of(said[0]) == "Neo.ClientError.Cluster.NotALeader" and said[0][1]["diagnostic_record"].get("_idempotent") is True,
@@ -366,7 +378,7 @@ def routing(checks, cluster):
 
 def server_side_routing(checks, cluster):
     """HELLO without `routing`: the member that is asked sees to it that a write gets where it belongs."""
-    follower = cluster.followers()[0]
+    follower = voter_that_follows(cluster)
     for version in ((3, 0), (4, 4), (5, 8)):
         pull = (PULL,) if version < (4, 0) else (PULL, ALL)
         with wire(follower, version) as c:
@@ -388,7 +400,7 @@ def step_down(checks, cluster):
     for name in transactions:
         open_ones[name] = wire(leader, (5, 8), routing={"address": "x:1"})
         open_ones[name].say((BEGIN, {}), run("CREATE (:Late)"), (PULL, ALL))
-    target = cluster.followers()[0]
+    target = voter_that_follows(cluster)
     cluster.transfer(target.name)
     wait_for(lambda: cluster.leader() is not leader, 20, "another leader")
     for name, connection in open_ones.items():
@@ -404,7 +416,7 @@ def step_down(checks, cluster):
 
 
 def minority(checks, cluster):
-    left = cluster.followers()[0]
+    left = voter_that_follows(cluster)
     for member in cluster.data_members():
         if member is not left:
             member.kill()
@@ -438,7 +450,9 @@ def main():
     with Server(environment={"NORNICDB_READ_ONLY": "true"}) as server, wire(server, (3, 0)) as c:
         table = c.say(run("CALL dbms.cluster.routing.getRoutingTable({context})", {"context": {}}), (PULL,))
         checks.check(table[1][0] == "SUCCESS" and len(table[1][2]) == 1, "Bolt 3: a server that only reads gives its table, too")
-    with RaftCluster(3, environment={"NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
+    with HotStandby() as pair:
+        tables_agree(checks, pair.members, pair.data_members(), pair.primary())
+    with RaftCluster(3, learners=1, environment={"NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
         for part in (routing, server_side_routing, step_down, minority):
             try:
                 part(checks, cluster)
