@@ -77,4 +77,19 @@ Result<std::vector<http::Site>> sites_of(const Arguments& arguments, const std::
     return out;
 }
 
+std::vector<http::Site> doors_of(const http::Site& asked, std::string_view http_address, std::string_view cluster_address) {
+    std::vector<http::Site> out;
+    if (auto shown = http::parse_site(http_address, asked)) {
+        out.push_back(std::move(shown).value());
+    }
+    if (const auto cluster = env::parse_host_port(cluster_address)) {
+        http::Site beside = asked;
+        beside.host = cluster->first;
+        if (out.empty() || out.front().url() != beside.url()) {
+            out.push_back(std::move(beside));
+        }
+    }
+    return out;
+}
+
 }  // namespace nornic::cli

@@ -7,11 +7,16 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nornic::cli {
 
 /// In the order in which they are tried. `environment`: NORNICDB_* names. kInvalidArgument.
 Result<std::vector<http::Site>> sites_of(const Arguments& arguments, const std::map<std::string, std::string>& environment);
+
+/// Where a member may be that the one at `asked` names: at the HTTP address that clients are shown, or beside its cluster address at the
+/// port that was asked (within a network of containers, whose shown addresses are the host's). An answer tells whether it is there.
+std::vector<http::Site> doors_of(const http::Site& asked, std::string_view http_address, std::string_view cluster_address);
 
 }  // namespace nornic::cli

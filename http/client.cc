@@ -69,7 +69,7 @@ public:
 
 private:
     template <class Begin>
-    Result<> step(std::string_view doing, Begin begin) {
+    Result<> step(std::string_view doing, Begin begin, ErrorCode code = ErrorCode::kIo) {
         ErrorCodeAsio outcome = asio::error::would_block;
         begin([&outcome](ErrorCodeAsio error) { outcome = error; });
         io_.restart();
@@ -82,11 +82,11 @@ private:
             resolver_.cancel();
             io_.restart();
             io_.run_for(std::chrono::milliseconds{100});
-            return fail(ErrorCode::kTimedOut,
+            return fail(code,
                         fmt::format("{} does not answer within {} ms ({} it)", what_, site_.timeout.count(), doing));
         }
         if (outcome) {
-            return fail(ErrorCode::kIo, fmt::format("{} cannot be reached: {} it: {}", what_, doing, outcome.message()));
+            return fail(code, fmt::format("{} cannot be reached: {} it: {}", what_, doing, outcome.message()));
         }
         return success();
     }
@@ -128,13 +128,13 @@ private:
     Result<Answer> exchange(Stream& stream, beast::http::request<beast::http::string_body>& request) {
         NORNIC_TRY(step("asking", [&](auto done) {
             beast::http::async_write(stream, request, [done](ErrorCodeAsio error, std::size_t) { done(error); });
-        }));
+        }, ErrorCode::kUnknownCommit));
         beast::flat_buffer buffer;
         beast::http::response_parser<beast::http::string_body> parser;
         parser.body_limit(kAnswerBytesMax);
         NORNIC_TRY(step("hearing", [&](auto done) {
             beast::http::async_read(stream, buffer, parser, [done](ErrorCodeAsio error, std::size_t) { done(error); });
-        }));
+        }, ErrorCode::kUnknownCommit));
         auto& response = parser.get();
         Answer out;
         out.status = static_cast<int>(response.result_int());

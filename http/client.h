@@ -41,7 +41,8 @@ struct Answer {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-/// kIo with a sentence where nobody answers, kTimedOut where the answer takes too long. An answer has at most 64 MiB.
+/// kIo with a sentence where nobody is reached: nothing was asked. kUnknownCommit where it was asked and no whole answer came in time.
+/// An answer has at most 64 MiB.
 /// `headers` take the place of those that are sent anyway (JSON is spoken).
 Result<Answer> fetch(const Site& site,
                      std::string_view method,

@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstdio>
 #include <optional>
+#include <set>
 
 namespace nornic::cli {
 namespace {
@@ -20,7 +21,7 @@ namespace json = boost::json;
 constexpr int kDone = 0;
 constexpr int kRefused = 1;
 constexpr int kUnreachable = 2;
-constexpr int kHopsMax = 3;  // to the leader, and to its successor
+constexpr int kAskedMax = 8;  // the sites that were given, the leader, its successor; each by two doors
 
 struct Request {
     std::string method = "GET";
@@ -142,17 +143,30 @@ struct Outcome {
     std::string text;  // as it came
 };
 
+std::string text_of(const json::object& from, std::string_view name) {
+    const json::value* v = from.if_contains(name);
+    if (v == nullptr || v->is_null()) {
+        return "-";
+    }
+    return v->is_string() ? std::string{v->get_string()} : json::serialize(*v);
+}
+
 /// The first of the sites that answers; where only the leader can do it and is named, the leader.
 Result<Outcome> send(std::vector<http::Site> sites, const Request& request) {
     std::string errors;
-    for (int hop = 0; hop < kHopsMax && !sites.empty();) {
+    std::optional<Outcome> refused;  // by one that is not the leader
+    std::set<std::string> asked;
+    for (int i = 0; i < kAskedMax && !sites.empty(); ++i) {
         const http::Site site = sites.front();
         sites.erase(sites.begin());
+        if (!asked.insert(site.url()).second) {
+            continue;
+        }
         const auto answer = http::fetch(
             site, request.method, request.path, request.method == "POST" ? json::serialize(request.body) : std::string{});
         if (!answer) {
             errors += (errors.empty() ? "" : "; ") + answer.error().message();
-            if (answer.error().code() == ErrorCode::kTimedOut && request.method == "POST") {
+            if (answer.error().code() == ErrorCode::kUnknownCommit && request.method == "POST") {
                 // It may still come: nobody else is asked for the same.
                 return Error{ErrorCode::kIo, errors + "; it may still be carried out, look at nornicdb status"};
             }
@@ -167,24 +181,17 @@ Result<Outcome> send(std::vector<http::Site> sites, const Request& request) {
         }
         const json::value* leader = out.body.if_contains("leader_http_address");
         if (out.status == 409 && !request.of_this_member && leader != nullptr && leader->is_string()) {
-            if (auto there = http::parse_site(std::string{leader->get_string()}, site)) {
-                there.value().tls = site.tls;
-                sites.insert(sites.begin(), std::move(there).value());
-                ++hop;
-                continue;
-            }
+            const std::vector<http::Site> doors = doors_of(site, text_of(out.body, "leader_http_address"), text_of(out.body, "leader_address"));
+            sites.insert(sites.begin(), doors.begin(), doors.end());
+            refused = std::move(out);
+            continue;
         }
         return out;
     }
-    return Error{ErrorCode::kIo, errors.empty() ? std::string{"the leader changes; ask again"} : errors};
-}
-
-std::string text_of(const json::object& from, std::string_view name) {
-    const json::value* v = from.if_contains(name);
-    if (v == nullptr || v->is_null()) {
-        return "-";
+    if (refused) {
+        return std::move(*refused);
     }
-    return v->is_string() ? std::string{v->get_string()} : json::serialize(*v);
+    return Error{ErrorCode::kIo, errors};
 }
 
 void print_rows(const json::object& body, std::string_view list, const std::vector<std::pair<const char*, const char*>>& columns) {

@@ -1,5 +1,7 @@
 #include "cli/status/cluster.h"
 
+#include "cli/connection.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -92,16 +94,22 @@ void ask_ready(Voice& voice, const Fetch& fetch) {
     }
 }
 
-Voice ask(const http::Site& site, const Fetch& fetch) {
+/// Behind which of the doors this member is.
+Voice ask(const std::string& id, const std::vector<http::Site>& doors, const Fetch& fetch) {
     Voice out;
-    out.site = site;
-    auto status = ask_status(site, fetch);
-    if (!status) {
-        out.error = status.error().message();
-        return out;
+    for (const http::Site& door : doors) {
+        auto status = ask_status(door, fetch);
+        std::string error = !status                                ? status.error().message()
+                            : text(status.value(), "node_id") != id ? fmt::format("{} is '{}'", door.url(), text(status.value(), "node_id"))
+                                                                    : std::string{};
+        if (error.empty()) {
+            out.site = door;
+            out.status = std::move(status).value();
+            ask_ready(out, fetch);
+            return out;
+        }
+        out.error = out.error.empty() ? std::move(error) : out.error;
     }
-    out.status = std::move(status).value();
-    ask_ready(out, fetch);
     return out;
 }
 
@@ -125,9 +133,9 @@ Group ask_group(const http::Site& site, json::object status, const Fetch& fetch)
             continue;
         }
         // Its members are all served the same way, with TLS or without.
-        if (auto there = http::parse_site(text(member, "http_address"), site)) {
-            asking.emplace_back(id, std::async(std::launch::async, [there = there.value(), &fetch] { return ask(there, fetch); }));
-        }
+        asking.emplace_back(id, std::async(std::launch::async, [id, doors = doors_of(site, text(member, "http_address"), text(member, "address")), &fetch] {
+                                return ask(id, doors, fetch);
+                            }));
     }
     Voice own;
     own.site = site;
@@ -204,7 +212,8 @@ void judge_member(ClusterReport& report, const MemberRow& row) {
         report.problems.push_back({fmt::format("{} cannot be asked from here, though its peers hear it: {}",
                                                in_region(row),
                                                row.reason.empty() ? std::string{"its HTTP address is not known"} : row.reason),
-                                   "set NORNICDB_HTTP_ADVERTISE_ADDR to an address that is reached from here, or ask from a machine that reaches it"});
+                                   "set NORNICDB_HTTP_ADVERTISE_ADDR to an address that is reached from here, or ask from a machine that reaches it",
+                                   true});
     } else if (row.health == "not ready" || row.state != "ready") {
         const bool waits = row.state == "catching_up" || row.state == "starting";
         report.problems.push_back({fmt::format("{} is {}: {}", in_region(row), row.state == "ready" ? "not ready" : row.state,
@@ -285,9 +294,10 @@ void add_regions(ClusterReport& report, const Group& home, const http::Site& sit
             report.problems.push_back({fmt::format("region {}'s writes arrive {:.1f} s late", row.name, *row.lag_seconds), ""});
         }
         if (!row.self && row.state != "dropped") {
-            if (auto there = http::parse_site(text(r, "leader_http_address"), site)) {
-                if (auto status = ask_status(there.value(), fetch)) {
-                    add_group(report, ask_group(there.value(), std::move(status).value(), fetch));
+            for (const http::Site& door : doors_of(site, text(r, "leader_http_address"), text(r, "leader_address"))) {
+                if (auto status = ask_status(door, fetch); status && text(status.value(), "region") == row.name) {
+                    add_group(report, ask_group(door, std::move(status).value(), fetch));
+                    break;
                 }
             }
         }
@@ -392,8 +402,9 @@ json::object to_json(const ClusterReport& report) {
         members.push_back(std::move(one));
     }
     json::array problems;
+    json::array notes;
     for (const Problem& p : report.problems) {
-        problems.push_back(json::object{{"what", p.what}, {"todo", p.todo}});
+        (p.is_note ? notes : problems).push_back(json::object{{"what", p.what}, {"todo", p.todo}});
     }
     json::object out{{"healthy", report.healthy()},
                      {"asked", report.asked},
@@ -419,6 +430,7 @@ json::object to_json(const ClusterReport& report) {
         out["regions"] = std::move(regions);
     }
     out["problems"] = std::move(problems);
+    out["notes"] = std::move(notes);
     return out;
 }
 
@@ -452,12 +464,11 @@ std::string to_text(const ClusterReport& report) {
         out += "\n" + table(lines);
     }
     out += "\n";
-    if (report.healthy()) {
-        return out + fmt::format("healthy: {} member{}\n", report.members.size(), report.members.size() == 1 ? "" : "s");
-    }
-    out += fmt::format("DEGRADED: {} thing{} wrong\n", report.problems.size(), report.problems.size() == 1 ? " is" : "s are");
+    const auto wrong = std::count_if(report.problems.begin(), report.problems.end(), [](const Problem& p) { return !p.is_note; });
+    out += report.healthy() ? fmt::format("healthy: {} member{}\n", report.members.size(), report.members.size() == 1 ? "" : "s")
+                            : fmt::format("DEGRADED: {} thing{} wrong\n", wrong, wrong == 1 ? " is" : "s are");
     for (const Problem& p : report.problems) {
-        out += fmt::format("- {}.{}\n", p.what, p.todo.empty() ? "" : "\n  What to do: " + p.todo + ".");
+        out += fmt::format("- {}{}.{}\n", p.is_note ? "note: " : "", p.what, p.todo.empty() ? "" : "\n  What to do: " + p.todo + ".");
     }
     return out;
 }

@@ -6,6 +6,7 @@
 
 #include <boost/json.hpp>
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <string>
@@ -47,6 +48,7 @@ struct RegionRow {
 struct Problem {
     std::string what;  // a sentence without a full stop
     std::string todo;  // likewise; may be empty
+    bool is_note = false;  // worth knowing, and no fault of the cluster
 };
 
 struct ClusterReport {
@@ -59,7 +61,9 @@ struct ClusterReport {
     std::vector<MemberRow> members;
     std::vector<RegionRow> regions;
     std::vector<Problem> problems;
-    [[nodiscard]] bool healthy() const noexcept { return problems.empty(); }
+    [[nodiscard]] bool healthy() const noexcept {
+        return std::all_of(problems.begin(), problems.end(), [](const Problem& p) { return p.is_note; });
+    }
 };
 
 /// Asks the first of `sites` that answers, then everybody it names. kIo if none answers, kUnauthorized.

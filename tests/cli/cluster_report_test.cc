@@ -35,8 +35,9 @@ protected:
     }
     std::string member(const std::string& id) const {
         return fmt::format(R"({{"id":"{0}","address":"{0}:7688","state":"{1}","healthy":{2},"bolt_address":"{0}:7687",)"
-                           R"("http_address":"{0}:7474","lag_seconds":{3}}})",
-                           id, says.at(id).role, says.at(id).up, lag.contains(id) ? lag.at(id) : 0);
+                           R"("http_address":"{4}","lag_seconds":{3}}})",
+                           id, says.at(id).role, says.at(id).up, lag.contains(id) ? lag.at(id) : 0,
+                           shown.empty() ? id + ":7474" : shown + id.back());
     }
     Result<http::Answer> answer(const http::Site& site, std::string_view target) {
         const std::lock_guard lock{mutex};
@@ -85,6 +86,7 @@ protected:
     std::map<std::string, Says> says;
     std::map<std::string, int> lag;
     std::string unreachable;
+    std::string shown;  // what HTTP addresses begin with; empty: their names
     std::vector<std::string> asked;
     int status = 200;
 };
@@ -140,6 +142,26 @@ TEST_F(StatusTest, OneThatPeersHearIsNotCalledDown) {
     EXPECT_EQ(report.members[2].health, "unreachable");
     EXPECT_THAT(problems(report), HasSubstr("NORNICDB_HTTP_ADVERTISE_ADDR"));
     EXPECT_THAT(problems(report), testing::Not(HasSubstr("down")));
+    EXPECT_TRUE(report.healthy()) << "the cluster is: the leader vouches for it";
+    EXPECT_THAT(to_text(report), HasSubstr("note: n3 cannot be asked from here"));
+    EXPECT_EQ(to_json(report).at("notes").as_array().size(), 1U);
+    EXPECT_TRUE(to_json(report).at("problems").as_array().empty());
+}
+
+TEST_F(StatusTest, WhereShownAddressesAreNotReachedTheMembersNetworkIs) {
+    shown = "localhost:747";  // n1 at localhost:7471, as a host of containers maps them
+    const ClusterReport report = look({"n2"}).value();
+    EXPECT_TRUE(report.healthy()) << problems(report);
+    EXPECT_THAT(to_text(report), HasSubstr("healthy: 3 members"));
+    EXPECT_THAT(asked, testing::Contains("n3/ready"));
+}
+
+TEST_F(StatusTest, AnotherMemberBehindAnAddressIsNotTakenForIt) {
+    says["localhost"] = says["n2"];  // inside a container, what the host calls so is the container itself
+    shown = "localhost:747";
+    const ClusterReport report = look({"n2"}).value();
+    EXPECT_EQ(report.members[0].role, "leader");
+    EXPECT_TRUE(report.healthy()) << problems(report);
 }
 
 TEST_F(StatusTest, WithoutALeaderThatComesFirst) {

@@ -165,6 +165,16 @@ def raft(checks):
                      f"without a majority: {said['problems'][0]}")
 
 
+    # Addresses for clients that this machine does not reach, as those of a host of containers within them.
+    with RaftCluster(3, environment={"NORNICDB_HTTP_ADVERTISE_ADDR": "127.0.0.1:1"}) as cluster:
+        follower = cluster.followers()[0]
+        code, said = status(follower)
+        checks.check(code == 0 and len(said["notes"]) == 2 and sorted(m["health"] for m in said["members"]) == ["ok", "unreachable", "unreachable"],
+                     f"members that cannot be asked from here are notes: {said['notes'][:1]}")
+        code, _, err = at(follower, "peers", "remove", "node-9")
+        checks.check(code == 1 and "leads" in err, f"where the leader is not reached, what the follower said is shown: {err.strip()!r}")
+
+
 def hot_standby(checks):
     with HotStandby() as pair:
         code, said = status(pair.standby())
