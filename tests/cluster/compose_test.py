@@ -125,7 +125,8 @@ def the_image(image, checks):
     size = int(docker("image", "inspect", "-f", "{{.Size}}", image))
     checks.check(size < 120 * MIB, f"the image has {size / MIB:.1f} MiB, less than 120")
     took = []
-    container = docker("create", "-p", "127.0.0.1:7474:7474", image)
+    # As Kubernetes would run it: nothing of it can be written but /data, and it has no rights.
+    container = docker("create", "-p", "127.0.0.1:7474:7474", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", image)
     try:
         for _ in range(5):
             docker("start", container)
@@ -266,6 +267,10 @@ def scenarios(command, image, checks):
         if wanted("raft"):
             with Up(command, folder, image, "raft") as up:
                 one_mode(up, "raft", checks)
+                recipes = (["ping", "-c", "1", "node2"], ["env"], ["iperf3", "--version"], ["nornicdb", "version"])
+                said = [docker("exec", "nornicdb-node1", *recipe) for recipe in recipes]
+                checks.check(" 1 received" in said[0] and "NORNICDB_CLUSTER_RAFT_PEERS" in said[1] and "iperf" in said[2] and said[3],
+                             "raft: the guide's recipes find ping, env and iperf3 inside")
                 with urllib.request.urlopen("http://localhost:7474/metrics", timeout=5) as answer:
                     checks.check(b"nornicdb_cluster_tls_certificate_expiry_timestamp_seconds 1" in answer.read(),
                                  "raft: with make-secrets --tls members talk TLS")
