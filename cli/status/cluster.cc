@@ -53,6 +53,11 @@ std::vector<json::object> objects(const json::object& from, std::string_view nam
     return out;
 }
 
+std::string leader_of(const json::object& status) {
+    const json::value* leader = status.if_contains("leader");
+    return leader != nullptr && leader->is_object() ? text(leader->get_object(), "id") : std::string{};
+}
+
 Result<json::object> object_of(const http::Site& site, const http::Answer& answer) {
     boost::system::error_code error;
     json::value parsed = json::parse(answer.body, error);
@@ -185,9 +190,7 @@ MemberRow row_of(const Group& group, const json::object& seen) {
             row.lag_seconds = number(own, "lag_seconds");
         }
     }
-    if (const json::value* leader = said.if_contains("leader"); leader != nullptr && leader->is_object()) {
-        row.leader = text(leader->get_object(), "id");
-    }
+    row.leader = leader_of(said);
     return row;
 }
 
@@ -240,7 +243,10 @@ void judge_group(ClusterReport& report, const Group& group, const std::vector<Me
                                    fmt::format("{} is of the older term and steps down as soon as it hears the others; restart it if it does not",
                                                old->id)});
     }
-    const bool leads = truth(group.view, "accepts_writes") || (!group.region.empty() && text(group.view, "role") == "leader");
+    const std::string leader = leader_of(group.asked);
+    const auto voice = group.voices.find(leader);
+    const bool only_heard_of = !leader.empty() && (voice == group.voices.end() || !voice->second.status);
+    const bool leads = only_heard_of || truth(group.view, "accepts_writes") || (!group.region.empty() && text(group.view, "role") == "leader");
     if (!leads) {
         const std::string how_to = text(group.asked, "how_to");
         const std::string reason = text(group.asked, "reason");
@@ -306,9 +312,7 @@ void add_regions(ClusterReport& report, const Group& home, const http::Site& sit
 }
 
 void add_leader(ClusterReport& report, const Group& home, const Fetch& fetch) {
-    if (const json::value* leader = home.view.if_contains("leader"); leader != nullptr && leader->is_object()) {
-        report.leader = text(leader->get_object(), "id");
-    }
+    report.leader = leader_of(home.view);
     const auto voice = home.voices.find(report.leader.empty() ? text(home.asked, "node_id") : report.leader);
     if (voice == home.voices.end() || !voice->second.status) {
         return;

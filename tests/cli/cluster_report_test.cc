@@ -145,6 +145,8 @@ TEST_F(StatusTest, OneThatPeersHearIsNotCalledDown) {
     EXPECT_TRUE(report.healthy()) << "the cluster is: the leader vouches for it";
     EXPECT_THAT(to_text(report), HasSubstr("note: n3 cannot be asked from here"));
     EXPECT_EQ(to_json(report).at("notes").as_array().size(), 1U);
+    unreachable = "n1";
+    EXPECT_TRUE(look({"n2"}).value().healthy()) << "so does a follower for a leader";
     EXPECT_TRUE(to_json(report).at("problems").as_array().empty());
 }
 
