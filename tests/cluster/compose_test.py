@@ -5,7 +5,7 @@ healthy, drivers on the host reach it by neo4j://, and `docker kill` of each ser
 Runs where a docker engine answers and has docker compose (or docker-compose 1.29), and says so where not. NORNICDB_DOCKERD=1 starts
 an engine for the test (root, dockerd and iptables installed). NORNICDB_IMAGE names a finished image; without it one is made of the package
 of build/release/nornicdb, on debian:bookworm-slim or, where that cannot be pulled, on what debootstrap makes. NORNICDB_ONLY=image,raft
-picks of image, standalone, ha, raft, regions.
+picks of image, standalone, ha, raft, regions, kubernetes.
 """
 import calendar
 import glob
@@ -281,6 +281,42 @@ def scenarios(command, image, checks):
                 each_others_writes(checks)
 
 
+def kubernetes(image, checks):
+    """The StatefulSet's container three times, as a kubelet would start it: a pod's name, its DNS name, its secret, its rights."""
+    text = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)"
+    try:
+        # The machine's Python, which has yaml where it has docker-compose; the drivers' one has not.
+        pod = json.loads(run("/usr/bin/python3", "-c", text, os.path.join(TOP, "compose/kubernetes/statefulset.yaml")))["spec"]["template"]["spec"]
+    except (RuntimeError, OSError):
+        checks.skip("kubernetes: /usr/bin/python3 has no yaml (Debian's python3-yaml)")
+        return
+    spec = pod["containers"][0]
+    secrets = tempfile.mkdtemp(prefix="secret-", dir=work_folder())
+    os.chmod(secrets, 0o755)
+    with open(os.path.join(secrets, "replication-secret"), "w", encoding="ascii") as file:
+        file.write("a secret of the tests, longer than 32 characters")
+    names = [f"nornicdb-{n}" for n in range(3)]
+    docker("network", "create", "nornicdb-test-pods")
+    try:
+        for n, name in enumerate(names):
+            environment = []
+            for one in spec["env"]:
+                value = one.get("value") or {"POD_NAME": name, "NORNICDB_AUTH": f"{USER}/{PASSWORD}"}[one["name"]]
+                environment += ["-e", f"{one['name']}={value.replace('$(POD_NAME)', name)}"]
+            docker("run", "-d", "--name", name, "--network", "nornicdb-test-pods", "--network-alias", f"{name}.nornicdb-members",
+                   "-p", f"127.0.0.1:{7474 + n}:7474", "--read-only", "--cap-drop", "ALL", "--user", str(pod["securityContext"]["runAsUser"]),
+                   "-v", f"{secrets}:/secrets:ro", *environment, "--entrypoint", spec["command"][0], image, *spec["command"][1:], *spec["args"])
+        path = spec["readinessProbe"]["httpGet"]["path"]
+        wait_for(lambda: all(status_of(7474 + n, path) == 200 for n in range(3)), 60, "three pods that are ready")
+        checks.check(True, "kubernetes: three pods of the StatefulSet form a cluster and become ready")
+        first = docker("exec", names[0], "ps", "-o", "pid,args")
+        checks.check(re.search(r"^ *1 nornicdb serve", first, re.MULTILINE), "kubernetes: the server is the pod's first process")
+    finally:
+        docker("rm", "-fv", *names, check=False)
+        docker("network", "rm", "nornicdb-test-pods")
+        shutil.rmtree(secrets)
+
+
 def each_others_writes(checks):
     regions = {"us-east": 7687, "eu-west": 7690}
     drivers = {name: neo4j.GraphDatabase.driver(f"neo4j://localhost:{port}", auth=(USER, PASSWORD)) for name, port in regions.items()}
@@ -324,6 +360,8 @@ def main():
         if wanted("image"):
             the_image(image, checks)
         scenarios(command, image, checks)
+        if wanted("kubernetes"):
+            kubernetes(image, checks)
     return checks.close()
 
 
