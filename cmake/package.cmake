@@ -8,6 +8,19 @@ install(FILES NOTICE README.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/nornicdb
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/nornicdb FILES_MATCHING PATTERN "*.md")
 install(FILES compose/prometheus/alerts.yml compose/grafana/dashboards/nornicdb.json
         DESTINATION ${CMAKE_INSTALL_DATADIR}/nornicdb)
+# The program prints its completions itself.
+install(CODE [[
+    set(share "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share")
+    foreach(file bash:bash-completion/completions/nornicdb zsh:zsh/vendor-completions/_nornicdb
+                 fish:fish/vendor_completions.d/nornicdb.fish)
+        string(REPLACE ":" ";" file ${file})
+        list(GET file 0 shell)
+        list(GET file 1 path)
+        cmake_path(GET path PARENT_PATH folder)
+        file(MAKE_DIRECTORY ${share}/${folder})
+        execute_process(COMMAND $<TARGET_FILE:nornicdb> completion ${shell} OUTPUT_FILE ${share}/${path} COMMAND_ERROR_IS_FATAL ANY)
+    endforeach()
+]])
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME nornicdb)
