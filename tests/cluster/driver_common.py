@@ -96,8 +96,11 @@ class Client:
             self._process.stdin.flush()
         except OSError:
             pass
-        self.ended = time.time()
-        return self._done.wait(seconds) and self._process.wait(seconds) == 0
+        self.ended = self.ended or time.time()
+        try:
+            return self._done.wait(seconds) and self._process.wait(10) == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def kill(self):
         self._process.kill()
@@ -124,8 +127,9 @@ def contents(member):
 
 
 def longest(times, began, ended):
+    """The longest time without any of these, and when it began."""
     times = sorted(t for t in times if began <= t <= ended)
-    return max((b - a for a, b in zip([began, *times], [*times, ended])), default=ended - began)
+    return max((b - a, a) for a, b in zip([began, *times], [*times, ended]))
 
 
 class Judge:
@@ -142,16 +146,16 @@ class Judge:
             self._round(r)
         self._ledger()
         for worker in range(client.workers):
-            gap = longest((r["ended"] for r in client.rounds if r["worker"] == worker), client.began, client.ended)
+            gap, _ = longest((r["ended"] for r in client.rounds if r["worker"] == worker), client.began, client.ended)
             if gap > STALL_SECONDS:
                 self.problems["stalls"].append(f"worker {worker} for {gap:.1f} s")
 
     def figures(self):
         rounds = self._client.rounds
-        good = [r["ended"] for r in rounds if not r["write"] and not r["read"]]
+        gap, since = longest((r["ended"] for r in rounds if not r["write"] and not r["read"]), self._client.began, self._client.ended)
         return (f"{self._client.name:18} {sum(not r['write'] for r in rounds):6} writes, {sum(not r['read'] for r in rounds):6} reads, "
                 f"{sum(r['attempts'] > 1 for r in rounds):4} called again, {self.twice} twice by the driver, "
-                f"longest gap {longest(good, self._client.began, self._client.ended):5.2f} s, "
+                f"longest gap {gap:5.2f} s at {time.strftime('%H:%M:%S', time.gmtime(since))}, "
                 f"longest round {max((r['ended'] - r['began'] for r in rounds), default=0):5.2f} s, errors {dict(self.errors)}")
 
     def _during(self, r, kills_only):
