@@ -8,7 +8,7 @@ namespace nornic::server {
 namespace {
 
 constexpr std::chrono::seconds kWaitingInterval{10};
-constexpr std::chrono::seconds kCatchupInterval{1};
+constexpr std::chrono::seconds kCatchupInterval{5};
 
 }  // namespace
 

@@ -80,7 +80,7 @@ TEST(StartupLines, SayWhatOperatorsWaitForOnce) {
     view.members.push_back(self);
     Deadline now{std::chrono::seconds{100}};
     const auto look = [&](std::uint64_t applied, const std::string& history) {
-        now += std::chrono::seconds{2};
+        now += std::chrono::seconds{6};
         return errors_of([&] { lines.look(view, LogIndex{applied}, history, now); });
     };
     EXPECT_NE(look(0, "").find("Waiting for a total of 3 core members..."), std::string::npos);
