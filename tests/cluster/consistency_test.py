@@ -65,7 +65,7 @@ class Later:
 
 
 def raft(checks):
-    with RaftCluster(3, links=True, election="500ms", heartbeat="50ms") as cluster:
+    with RaftCluster(3, links=True) as cluster:
         leader = cluster.leader()
         near, far = cluster.followers()
         calm = {level: write(leader, level, "calm " + level)[0] for level in LEVELS}

@@ -103,7 +103,7 @@ def in_parts(checks, cluster):
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        wait_for(lambda: connect_count(leader) > 100, 30, "some parts")
+        wait_for(lambda: connect_count(leader) > 20, 60, "some parts")
         step_down(cluster, leader)
         thread.join(60)
     left = connect_count(cluster.leader())
@@ -163,7 +163,7 @@ def thinkers(checks, cluster):
             stopping.join(30)
             took = time.monotonic() - began
             gone = code_of(one.commit)
-        checks.check(took < 8 and gone == "disconnected" and status == 202 and answered > 5 and ended is None,
+        checks.check(took < 15 and gone == "disconnected" and status == 202 and answered > 2 and ended is None,
                      f"stop: {what} ends after {took:.1f} s of 20, though transactions are open; one that is used goes on ({answered}) {gone} {status} {ended}")
         member.start()
         cluster.wait_until_ready()
@@ -186,7 +186,7 @@ def alone(checks):
 def main():
     checks = Checks()
     alone(checks)
-    with RaftCluster(3, election="500ms", heartbeat="50ms", environment={"NORNICDB_SHUTDOWN_TIMEOUT": "20s",
+    with RaftCluster(3, environment={"NORNICDB_SHUTDOWN_TIMEOUT": "20s",
                                                                         "NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
         roles(checks, cluster)
         waits(checks, cluster)

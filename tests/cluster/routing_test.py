@@ -45,7 +45,7 @@ def names(cluster, addresses):
 
 
 def raft(checks):
-    with RaftCluster(3, links=True, learners=1, election="500ms", heartbeat="50ms", start=False,
+    with RaftCluster(3, links=True, learners=1, start=False,
                      environment={"NORNICDB_CLUSTER_ROUTING_POLICIES": POLICIES}) as cluster:
         for name, tags in (("node-1", "eu"), ("node-2", "eu,ssd"), ("node-3", "us"), ("learner-1", "us")):
             cluster[name]._environment["NORNICDB_CLUSTER_SERVER_TAGS"] = tags
@@ -179,7 +179,7 @@ def single_address(checks):
     port = free_port()
     one = f"127.0.0.1:{port}"
     from proxy import Proxy  # pylint: disable=import-outside-toplevel
-    with RaftCluster(3, election="500ms", heartbeat="50ms", environment={"NORNICDB_BOLT_ROUTING_ADDRESS": one}) as cluster:
+    with RaftCluster(3, environment={"NORNICDB_BOLT_ROUTING_ADDRESS": one}) as cluster:
         tables = [route(m) for m in cluster.members.values()]
         checks.check(all(t["WRITE"] == t["READ"] == t["ROUTE"] == [one] for t in tables), f"one address: it has every role, on every member {tables[0]}")
         balancer = Proxy(cluster.followers()[0].bolt_port, port=port)
@@ -201,7 +201,7 @@ def single_address(checks):
             balancer.close()
         hops = sum(m.metric('nornicdb_forwarded_statements_total{outcome="done"}') or 0 for m in cluster.members.values())
         checks.check(hops >= 2, f"one address: {hops:.0f} writes went on to the leader, none in a circle")
-    with RaftCluster(3, election="500ms", heartbeat="50ms", environment={"NORNICDB_BOLT_ROUTING_ADDRESS": "client"}) as cluster:
+    with RaftCluster(3, environment={"NORNICDB_BOLT_ROUTING_ADDRESS": "client"}) as cluster:
         table = route(cluster.followers()[0], {"address": "graph.example:7687"})
         checks.check(table["WRITE"] == table["READ"] == table["ROUTE"] == ["graph.example:7687"], f"client: the address that it came by {table}")
 
