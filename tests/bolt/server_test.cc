@@ -600,6 +600,31 @@ TEST_F(BoltServerTest, AStopClosesIdleConnectionsAndInterruptsTheRestAtTheDeadli
     EXPECT_TRUE(waiter.error());
 }
 
+TEST_F(BoltServerTest, AStopLetsAHandshakeThatHasBegunEndInOrder) {
+    serve();
+    auto socket = raw();
+    asio::write(socket, asio::buffer(bytes_of("6060B017 00000805 00000000 00000000 00000000")));
+    std::string version(4, '\0');
+    asio::read(socket, asio::buffer(version));
+    Joined stop{[&] { EXPECT_EQ(server_->stop(system_clock().now() + 5s), 0U); }};
+    const asio::ip::tcp::endpoint address{asio::ip::make_address("127.0.0.1"), server_->port()};
+    EXPECT_TRUE(eventually([&] {
+        boost::system::error_code refused;
+        asio::ip::tcp::socket{io_}.connect(address, refused);
+        return refused.failed();
+    }));
+    asio::write(socket,
+                asio::buffer(request(MessageTag::kHello,
+                                     {map_of({{"user_agent", "x"}, {"bolt_agent", map_of({{"product", "x"}})}})}) +
+                             request(MessageTag::kLogon,
+                                     {map_of({{"scheme", "basic"}, {"principal", "n"}, {"credentials", "secret"}})})));
+    std::string answers;
+    boost::system::error_code end;
+    asio::read(socket, asio::dynamic_buffer(answers), asio::transfer_all(), end);
+    EXPECT_EQ(end, asio::error::eof);
+    EXPECT_NE(answers.find("server"), std::string::npos);
+}
+
 TEST_F(BoltServerTest, ManyClientsAtOnce) {
     serve();
     std::vector<Joined> clients;
