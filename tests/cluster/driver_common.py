@@ -8,10 +8,11 @@ An application that works with transaction functions may see two errors, both of
 | Go | ConnectivityError with CommitFailedDeadError inside | the same |
 | JavaScript, Java | none: the function is called again, and the write may be there twice | the same |
 
-Of the Python driver there is a third: it asks a new socket for its peer and lets the OSError out (ENOTCONN) when a member that was killed
-has just reset it. Nothing was sent by then, but nobody calls the function again.
+Two drivers let a third out if a member is killed at the moment in which they connect to it. Nothing was sent by then, but they do not call
+the function again: Python asks the new socket for its peer (OSError, ENOTCONN), JavaScript takes a connection that is lost during login for a
+ProtocolError.
 
-The first is taken for a fact where a server was killed at that time and nowhere else: a server that is stopped, paused, cut off from
+The first, and this, is taken for a fact where a server was killed at that time and nowhere else: a server that is stopped, paused, cut off from
 its peers or hands over keeps its clients' connections until it has answered. Everything else is for the driver to hide within its
 retry time (30 s by default), so everything else is an error here.
 """
@@ -32,7 +33,8 @@ from raft_common import local_read  # noqa: E402
 
 SOURCES = os.path.join(TESTS, "drivers", "faults")
 LOST_IN_COMMIT = {"python": "IncompleteCommit", "go": "ConnectivityError CommitFailedDeadError"}
-NOT_CONNECTED = f"OSError : [Errno {errno.ENOTCONN}]"  # Of the Python driver.
+LOST_IN_LOGIN = {"python": (f"OSError : [Errno {errno.ENOTCONN}]",),
+                 "javascript": ("Neo4jError ProtocolError: Failed to connect to server.", "Neo4jError ProtocolError: Connection was closed by server")}
 CALLS_AGAIN = ("javascript", "java")  # Also where the connection was lost in COMMIT.
 UNKNOWN_CODE = "Neo.DatabaseError.Transaction.TransactionCommitFailed"
 STALL_SECONDS = 30
@@ -132,6 +134,10 @@ def longest(times, began, ended):
     return max((b - a, a) for a, b in zip([began, *times], [*times, ended]))
 
 
+def clock(moment):
+    return time.strftime("%H:%M:%S", time.gmtime(moment))
+
+
 class Judge:
     """Compares what one client was told with what was broken and what is there."""
 
@@ -155,7 +161,7 @@ class Judge:
         gap, since = longest((r["ended"] for r in rounds if not r["write"] and not r["read"]), self._client.began, self._client.ended)
         return (f"{self._client.name:18} {sum(not r['write'] for r in rounds):6} writes, {sum(not r['read'] for r in rounds):6} reads, "
                 f"{sum(r['attempts'] > 1 for r in rounds):4} called again, {self.twice} twice by the driver, "
-                f"longest gap {gap:5.2f} s at {time.strftime('%H:%M:%S', time.gmtime(since))}, "
+                f"longest gap {gap:5.2f} s at {clock(since)}, "
                 f"longest round {max((r['ended'] - r['began'] for r in rounds), default=0):5.2f} s, errors {dict(self.errors)}")
 
     def _during(self, r, kills_only):
@@ -168,13 +174,13 @@ class Judge:
         if r["read"]:
             self._error(r["read"])
             if not self._own_fault(r, "read"):
-                self.problems["errors that a driver hides"].append(f"{key}, read: {r['read']}")
+                self.problems["errors that a driver hides"].append(f"{key}, {clock(r['began'])}, read: {r['read']}")
         elif r["count"] < r["acknowledged"] or (not r["write"] and r["there"] < 1):
             self.problems["reads that miss their writes"].append(str(r))
         if r["write"]:
             self._error(r["write"])
             if not self._documented(r):
-                self.problems["errors that a driver hides"].append(f"{key}, {r['ended'] - r['began']:.1f} s: {r['write']}")
+                self.problems["errors that a driver hides"].append(f"{key}, {clock(r['began'])} for {r['ended'] - r['began']:.1f} s: {r['write']}")
         elif not there:
             self.problems["writes that are lost"].append(str(r))
         if len(there) > 1:
@@ -193,7 +199,8 @@ class Judge:
         return what.endswith(UNKNOWN_CODE) and self._during(r, False) or self._own_fault(r, "write")
 
     def _own_fault(self, r, what):
-        return self._client.language == "python" and r[what].startswith(NOT_CONNECTED) and self._during(r, True)
+        own = LOST_IN_LOGIN.get(self._client.language)
+        return bool(own) and r[what].startswith(own) and self._during(r, True)
 
     def _ledger(self):
         mine = {key: attempts for key, attempts in self._written.items() if key.startswith(self._client.name + "-")}
