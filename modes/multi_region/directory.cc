@@ -124,6 +124,17 @@ void MultiRegion::on_status(const NodeName& from, const transport::RegionStatus&
                               status.region(),
                               settings_.region));
         }
+        // It formed alone, as it heard nobody. After a recovery a group has a new history, but what it had of others is there.
+        const auto* own = state_->find(state_->self);
+        const auto* speaker = row_of(from);
+        if (!stranger_ && !row.history().empty() && row.history() != history_ && row.history() != own->history && speaker != nullptr &&
+            speaker->cursor.value == 0) {
+            stranger_ = true;
+            event(fmt::format("Region '{}' knows this one otherwise: {}.", status.region(), kStranger));
+        }
+        if (stranger_) {
+            continue;
+        }
         if (leads() && row.era() > state_->find(state_->self)->era) {
             set_back_ = true;  // or it formed alone, while others that ran already did not count on it
         }

@@ -48,6 +48,9 @@ void MultiRegion::on_pull(const NodeName& from, const transport::RegionPull& pul
     if (dropped_here_) {
         return refuse(fmt::format("region '{}' was dropped itself", settings_.region));
     }
+    if (stranger_) {
+        return refuse(std::string{kStranger});
+    }
     if (!directory_why_.empty()) {
         return refuse(directory_why_);
     }

@@ -187,7 +187,7 @@ void MultiRegion::step(const NodeName& from, const ClusterMessage& message) {
 // ---- Proposals ----
 
 Term MultiRegion::write_term() const {
-    if (!formed() || dropped_here_ || set_back_ || awaits_first_seed()) {
+    if (!formed() || dropped_here_ || stranger_ || set_back_ || awaits_first_seed()) {
         return Term{0};
     }
     // Whoever heard of a newer promotion writes no more, before its own log says so.
@@ -205,6 +205,9 @@ Result<> MultiRegion::propose(ProposalId id, std::string write_set, std::uint64_
     if (dropped_here_) {
         return fail(ErrorCode::kDatabaseUnavailable,
                     "this region was dropped by the others: empty its members' data directories and start it anew");
+    }
+    if (stranger_) {
+        return fail(ErrorCode::kDatabaseUnavailable, std::string{kStranger});
     }
     if (set_back_ || awaits_first_seed()) {
         return fail(ErrorCode::kDatabaseUnavailable, "this region has not received the data of the others yet");

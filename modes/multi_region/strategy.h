@@ -259,6 +259,7 @@ private:
     std::uint64_t asked_tick_ = 0;
     bool dropped_here_ = false;      // others say that this region was given up
     std::string directory_why_;      // how another region's directory differs
+    bool stranger_ = false;          // another group was this region before, and nobody dropped it
     bool beyond_repair_ = false;     // it was set back to before what the others still know
     bool set_back_ = false;          // others have writes of this region that are not here; its log does not say so yet
 
@@ -289,6 +290,9 @@ private:
 /// Hides other regions from the local strategy of a member without data.
 std::unique_ptr<Strategy> make_region_witness(std::unique_ptr<Strategy> local);
 
+inline constexpr std::string_view kStranger =
+    "a region of this name with other data was here before, and its ids must not be drawn again: drop that one at another region (POST "
+    "/admin/region/drop), empty this one's members' data directories and start it anew";
 inline constexpr std::uint64_t kOwnId = std::uint64_t{1} << 63;
 inline constexpr std::size_t kUnpackedMax = std::size_t{64} << 20;
 

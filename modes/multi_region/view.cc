@@ -45,6 +45,9 @@ ClusterView MultiRegion::view() const {
         if (dropped_here_) {
             out.state = "read_only";
             out.reason = "this region was dropped by the others: empty its members' data directories and start it anew";
+        } else if (stranger_) {
+            out.state = "read_only";
+            out.reason = kStranger;
         } else if (!directory_why_.empty()) {
             out.state = "degraded";
             out.reason = directory_why_;

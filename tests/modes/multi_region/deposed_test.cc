@@ -69,5 +69,32 @@ TEST(RegionsDeposed, TheWritesOfASuccessorAreNoSignOfHavingBeenSetBack) {
     EXPECT_EQ(world.state("a")->find(std::string_view{"a"})->era, 0U);
 }
 
+TEST(RegionsBegunAnew, OneThatFormsAloneInThePlaceOfAnotherIsTold) {
+    World::Options options;
+    options.settings.form_ticks = 20;
+    options.settings.status_ticks = 5;
+    World world{{"a", "b"}, options};
+    ASSERT_TRUE(world.run_until([&] { return world.state("a")->self != 0 && world.state("b")->self != 0; }));
+    const auto create = [](engine::Transaction& t) {
+        const LabelId label = t.label_or_create("L").value();
+        ASSERT_TRUE(t.create_node(std::span{&label, 1}, {}));
+    };
+    ASSERT_TRUE(world.write("b", create));
+    ASSERT_TRUE(world.converge());
+    const std::string before = world.dump_of("a");
+    world.cut("a", "b");
+    world.wipe("b");
+    ASSERT_TRUE(world.run_until([&] { return world.state("b")->self != 0; }));
+    ASSERT_TRUE(world.write("b", create));  // it draws the id of what the other one had
+    world.heal();
+    ASSERT_TRUE(world.run_until([&] { return !world.view("b").accepts_writes; }));
+    EXPECT_EQ(world.view("b").state, "read_only");
+    EXPECT_NE(world.view("b").reason.find("drop that one"), std::string::npos);
+    EXPECT_FALSE(world.write("b", create));
+    world.run(200);
+    EXPECT_EQ(world.dump_of("a"), before);
+    EXPECT_TRUE(world.command("a", {.kind = Command::Kind::kDropRegion, .target = "b"}));
+}
+
 }  // namespace
 }  // namespace nornic::modes::regions

@@ -13,10 +13,10 @@ namespace {
 constexpr std::uint64_t kTickMs = 10;
 constexpr std::uint64_t kBeganMs = 1'700'000'000'000;
 
-engine::Settings engine_settings(const std::string& region) {
+engine::Settings engine_settings(const std::string& region, std::uint64_t disk) {
     engine::Settings settings;
     settings.background = false;
-    settings.seed = fnv1a(region);
+    settings.seed = fnv1a(region) + disk;
     settings.checkpoint_log_bytes = std::uint64_t{1} << 40;
     settings.checkpoint_interval = std::chrono::hours{1};
     return settings;
@@ -103,7 +103,7 @@ std::uint64_t World::wall_ms(const std::string& region) const {
 
 void World::start(const std::string& region) {
     Member& m = members_.at(region);
-    m.engine = engine::open_engine_host(engine::lend_kv_home(*m.home), engine_settings(region), system_clock()).value();
+    m.engine = engine::open_engine_host(engine::lend_kv_home(*m.home), engine_settings(region, m.disks), system_clock()).value();
     m.clock = HybridClock{};
     for (LogIndex at{m.engine->applied_index().value + 1}; at <= m.log.last_index(); ++at) {
         const auto applied = m.engine->apply(*m.log.find(at));
@@ -155,6 +155,15 @@ void World::crash(const std::string& region) {
 void World::set_back(const std::string& region, LogIndex to) {
     crash(region);
     members_.at(region).log.drop_after(to);
+    start(region);
+}
+
+void World::wipe(const std::string& region) {
+    crash(region);
+    Member& m = members_.at(region);
+    m.home = engine::make_memory_kv_home();
+    m.log = conformance::MemoryLog{};
+    ++m.disks;
     start(region);
 }
 

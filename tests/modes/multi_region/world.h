@@ -40,6 +40,8 @@ public:
     [[nodiscard]] LogIndex last_index(const std::string& region) { return members_.at(region).log.last_index(); }
     /// Its disk is replaced by an older copy. Only where no checkpoint was made since.
     void set_back(const std::string& region, LogIndex to);
+    /// Its disk is replaced by an empty one.
+    void wipe(const std::string& region);
     void cut(const std::string& a, const std::string& b) { cut_.insert({a, b}), cut_.insert({b, a}), disconnect(); }
     /// Once so many more batches of `from` have come to `to`.
     void cut_after(const std::string& from, const std::string& to, std::uint64_t batches) { cut_after_[{from, to}] = batches; }
@@ -72,6 +74,7 @@ private:
     struct Member {
         std::vector<std::string> remotes;
         std::unique_ptr<engine::KvHome> home;
+        std::uint64_t disks = 0;  // before this one
         std::unique_ptr<engine::EngineHost> engine;
         conformance::MemoryLog log;
         std::unique_ptr<Strategy> strategy;
