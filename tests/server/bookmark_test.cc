@@ -63,5 +63,15 @@ TEST(Bookmark, WhatIsNoneOfOursIsInvalidNotWaitedFor) {
     }
 }
 
+TEST(Bookmark, WhatIsNoBookmarkOfThisProductIsRefusedWhateverHistoryItIsOf) {
+    EXPECT_TRUE(check_bookmarks({}));
+    EXPECT_TRUE(check_bookmarks({make_bookmark("somebody-else", LogIndex{7}, Term{2}), make_bookmark("h", LogIndex{1}, std::nullopt)}));
+    for (const char* bad : {"", "rubbish", "neo4j:bookmark:v1:tx42", "nb1:", "nb1:h", "nb1:h:", "nb1:h:x", "nb1:h:1:", "nb1:h:1:2:3"}) {
+        const auto refused = check_bookmarks({bad});
+        ASSERT_FALSE(refused) << bad;
+        EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidBookmark) << bad;
+    }
+}
+
 }  // namespace
 }  // namespace nornic::server
