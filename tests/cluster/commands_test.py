@@ -107,8 +107,8 @@ def tls(checks):
 def raft(checks):
     with RaftCluster(3) as cluster:
         leader, (follower, other) = cluster.leader(), cluster.followers()
-        code, said = status(follower)
-        checks.check(code == 0 and said["healthy"] and said["leader"]["id"] == leader.name and said["leader"]["since"],
+        code, said = wait_for(lambda: (s := status(follower))[0] == 0 and s, 20, "a cluster that is content")
+        checks.check(said["healthy"] and said["leader"]["id"] == leader.name and said["leader"]["since"],
                      f"healthy is 0: {said['problems']}")
         checks.check([(m["id"], m["health"], m["state"], m["lag_seconds"]) for m in said["members"]]
                      == [(f"node-{n}", "ok", "ready", 0) for n in (1, 2, 3)] and sum(m["takes_writes"] for m in said["members"]) == 1,
@@ -168,8 +168,8 @@ def raft(checks):
     # Addresses for clients that this machine does not reach, as those of a host of containers within them.
     with RaftCluster(3, environment={"NORNICDB_HTTP_ADVERTISE_ADDR": "127.0.0.1:1"}) as cluster:
         follower = cluster.followers()[0]
-        code, said = status(follower)
-        checks.check(code == 0 and len(said["notes"]) == 2 and sorted(m["health"] for m in said["members"]) == ["ok", "unreachable", "unreachable"],
+        code, said = wait_for(lambda: (s := status(follower))[0] == 0 and s, 20, "a cluster that is content")
+        checks.check(len(said["notes"]) == 2 and sorted(m["health"] for m in said["members"]) == ["ok", "unreachable", "unreachable"],
                      f"members that cannot be asked from here are notes: {said['notes'][:1]}")
         code, _, err = at(follower, "peers", "remove", "node-9")
         checks.check(code == 1 and "leads" in err, f"where the leader is not reached, what the follower said is shown: {err.strip()!r}")
@@ -177,8 +177,8 @@ def raft(checks):
 
 def hot_standby(checks):
     with HotStandby() as pair:
-        code, said = status(pair.standby())
-        checks.check(code == 0 and {m["role"] for m in said["members"]} == {"primary", "standby"}, f"a pair: {said['problems']}")
+        code, said = wait_for(lambda: (s := status(pair.standby()))[0] == 0 and s, 20, "a pair that is content")
+        checks.check({m["role"] for m in said["members"]} == {"primary", "standby"}, f"a pair: {said['problems']}")
         code, out, err = at(pair.standby(), "peers", "promote")
         checks.check(code == 0, f"peers promote of the standby: {out or err}")
         pair.wait_until_synced()
