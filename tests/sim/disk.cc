@@ -270,7 +270,7 @@ void Disk::crash(bool power_lost) {
     if (sectors_) {
         using Lost = engine::SimulatedDisk::Lost;
         sectors_->crash(!power_lost ? Lost::kNothing : world_.random.one_in(2) ? Lost::kSomeSectors : Lost::kEverything);
-        if (world_.chance(world_.menu.rot_per_million)) {
+        if (world_.chance(world_.menu.rot_per_million) && !rotten_) {  // one at a time: a copy of it is kept for the operator
             rot();
         }
     } else {
