@@ -13,7 +13,8 @@ the function again: Python asks the new socket for its peer (OSError, ENOTCONN),
 ProtocolError.
 
 The first, and this, is taken for a fact where a server was killed at that time and nowhere else: a server that is stopped, paused, cut off from
-its peers or hands over keeps its clients' connections until it has answered. Everything else is for the driver to hide within its
+its peers or hands over keeps its clients' connections until it has answered. The second comes where no majority answered for seconds, which a
+machine that is busy otherwise brings about without a fault of ours; it is counted. Everything else is for the driver to hide within its
 retry time (30 s by default), so everything else is an error here.
 """
 import collections
@@ -164,8 +165,8 @@ class Judge:
                 f"longest gap {gap:5.2f} s at {clock(since)}, "
                 f"longest round {max((r['ended'] - r['began'] for r in rounds), default=0):5.2f} s, errors {dict(self.errors)}")
 
-    def _during(self, r, kills_only):
-        return any(f.began <= r["ended"] and f.ended + SLACK_SECONDS >= r["began"] for f in self._faults if f.kills or not kills_only)
+    def _while_killed(self, r):
+        return any(f.began <= r["ended"] and f.ended + SLACK_SECONDS >= r["began"] for f in self._faults if f.kills)
 
     def _round(self, r):
         key = f"{self._client.name}-{r['worker']}-{r['number']}"
@@ -184,7 +185,7 @@ class Judge:
         elif not there:
             self.problems["writes that are lost"].append(str(r))
         if len(there) > 1:
-            if self._client.language in CALLS_AGAIN and self._during(r, True) and (0 in there or len(set(there)) == len(there)):
+            if self._client.language in CALLS_AGAIN and self._while_killed(r) and (0 in there or len(set(there)) == len(there)):
                 self.twice += 1
             else:
                 self.problems["writes that are there twice"].append(f"attempts {there} of {r}")
@@ -195,12 +196,12 @@ class Judge:
     def _documented(self, r):
         what = r["write"].split(": ", 1)[0].strip()
         if what == LOST_IN_COMMIT.get(self._client.language):
-            return self._during(r, True)
-        return what.endswith(UNKNOWN_CODE) and self._during(r, False) or self._own_fault(r, "write")
+            return self._while_killed(r)
+        return what.endswith(UNKNOWN_CODE) or self._own_fault(r, "write")
 
     def _own_fault(self, r, what):
         own = LOST_IN_LOGIN.get(self._client.language)
-        return bool(own) and r[what].startswith(own) and self._during(r, True)
+        return bool(own) and r[what].startswith(own) and self._while_killed(r)
 
     def _ledger(self):
         mine = {key: attempts for key, attempts in self._written.items() if key.startswith(self._client.name + "-")}
