@@ -1,5 +1,7 @@
 #include "observability/log.h"
 
+#include "base/mutex.h"
+
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/rotating_file_sink.h>
@@ -7,6 +9,7 @@
 #include <spdlog/spdlog.h>
 
 #include <atomic>
+#include <forward_list>
 #include <memory>
 
 namespace nornic::log {
@@ -224,7 +227,12 @@ void configure(Level level, Format format) {
 }
 
 void set_node(std::string_view id) {
-    node.store(new std::string{id}, std::memory_order_release);
+    // Other threads may be reading the last one, at the process' very end, too.
+    static Mutex mutex;
+    static auto& names = *new std::forward_list<std::string>;
+    MutexLock lock{mutex};
+    names.emplace_front(id);
+    node.store(&names.front(), std::memory_order_release);
 }
 
 bool enabled(Level level) noexcept {

@@ -126,10 +126,15 @@ def raft(checks):
                          "the first that answers is asked; the password is in a file")
         code, _, err = run("status", "-a", leader.http_url, "-u", "admin:wrong")
         checks.check(code == 2 and "refuses 'admin'" in err, f"a wrong password is 2: {err.strip()!r}")
-        watch = subprocess.Popen([binary(), "status", "-a", leader.http_url, "--watch", "0.1"], stdout=subprocess.PIPE, text=True)
-        seen = [watch.stdout.readline() for _ in range(20)]
-        watch.send_signal(signal.SIGINT)
-        watch.wait(10)
+        # Who runs this in the background has SIGINT ignored, and a child inherits that.
+        watch = subprocess.Popen([binary(), "status", "-a", leader.http_url, "--watch", "0.1"], stdout=subprocess.PIPE, text=True,
+                                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        try:
+            seen = [watch.stdout.readline() for _ in range(20)]
+            watch.send_signal(signal.SIGINT)
+            watch.wait(10)
+        finally:
+            watch.kill()
         checks.check(sum("raft, cluster" in line for line in seen) >= 2, "--watch looks again")
 
         code, out, _ = at(follower, "peers", "list")
