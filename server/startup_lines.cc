@@ -36,7 +36,12 @@ void StartupLines::look(const modes::ClusterView& view, LogIndex applied, const 
     }
     const std::uint64_t behind = view.commit_index.value - std::min(view.commit_index.value, applied.value);
     const bool caught_up = behind == 0 && bound_ && view.state == "ready";
-    if (caught_up || now >= next_) {
+    if (!caught_up && behind == 0 && !view.reason.empty()) {
+        if (now >= next_) {  // it waits for something else, and for somebody
+            log::warn("Not ready yet: {}.", view.reason);
+            next_ = now + kWaitingInterval;
+        }
+    } else if (caught_up || now >= next_) {
         log::info("Waiting to catchup with leader... we are {} entries behind leader at {}.", behind, view.commit_index.value);
         next_ = now + kCatchupInterval;
     }

@@ -99,6 +99,12 @@ TEST(StartupLines, SayWhatOperatorsWaitForOnce) {
     EXPECT_NE(behind.find("Bound to cluster with id c5daed30\n"), std::string::npos) << behind;
     EXPECT_NE(behind.find("Waiting to catchup with leader... we are 3 entries behind leader at 5."), std::string::npos) << behind;
 
+    view.state = "starting";
+    view.reason = "another region has its name";
+    EXPECT_NE(look(5, "c5daed30").find("Not ready yet: another region has its name.\n"), std::string::npos);
+    EXPECT_EQ(look(5, "c5daed30"), "");
+    view.reason.clear();
+
     view.state = "ready";
     const std::string joined = look(5, "c5daed30");
     EXPECT_NE(joined.find("we are 0 entries behind leader at 5."), std::string::npos) << joined;
