@@ -299,9 +299,32 @@ def semi_sync(checks):
         checks.check(not differs, f"both are equal {differs}")
 
 
+def wiped_without_a_word(checks):
+    """All of a region is lost and it is begun anew under its name while the others still count on it: they must not end different."""
+    with MultiRegion(size=1) as world:
+        east, west = world["east-1"], world["west-1"]
+        for member in (east, west):
+            run(member, "UNWIND range(1, 3) AS i CREATE (:From {region: $r, i: i})", {"r": member.name})
+        world.wait_until_caught_up()
+        east.kill()
+        east.wipe()
+        east.start()
+        said = wait_for(lambda: (lambda r: r if r and "/admin/region/drop" in r["reason"] else None)(east.replication()), 30, "it to say so")
+        checks.check(write(east)[0].startswith("Neo.TransientError."), f"a wiped region takes no writes and says why: {said['reason']}")
+        status, _ = west.http("POST", "/admin/region/promote")
+        dropped, _ = west.http("POST", "/admin/region/drop", {"region": "east", "confirm": "east"})
+        checks.check((status, dropped) == (200, 200), "the lost one is dropped at the other")
+        world.wait_until_caught_up()
+        run(east, "CREATE (:From {region: 'east-1', i: 4})")
+        world.wait_until_caught_up()
+        differs = difference(world, 20)
+        checks.check(not differs and run(east, "MATCH (n:From) RETURN count(n)")[0] == [[7]], f"then it is taken in with all data of before {differs}")
+
+
 def main():
     checks = Checks()
-    scenes = {f.__name__: f for f in (from_one_to_many, raft_becomes_a_region, three_in_a_row, two_regions, one_writer, semi_sync)}
+    scenes = {f.__name__: f for f in (from_one_to_many, wiped_without_a_word, raft_becomes_a_region, three_in_a_row, two_regions, one_writer,
+                                      semi_sync)}
     for name in sys.argv[1:] or scenes:
         began = time.monotonic()
         try:
