@@ -74,11 +74,9 @@ const MultiRegion::Peer* MultiRegion::leader_of(std::string_view region) const {
 void MultiRegion::tick() {
     ++tick_;
     local_->tick();
+    notice_deposed();
     const Term term = local_->write_term();
     const bool leading = term.value != 0;
-    if (led_ && term != led_in_) {
-        stopped_leading();  // also where it leads again already: nothing is known of what it proposed before
-    }
     if (leading && term != led_in_) {
         leads_since_tick_ = tick_;
     }
@@ -86,9 +84,7 @@ void MultiRegion::tick() {
     const bool tell = led_ != leading || tick_ % settings_.status_ticks == 0;
     led_ = leading;
     if (tell) {
-        for (const auto& [id, peer] : peers_) {
-            say_status(id);
-        }
+        tell_all();
     }
     if (!leading) {
         return;
@@ -102,6 +98,22 @@ void MultiRegion::tick() {
     watch_watermark();
     watch_degradation();
     pump_sources();
+}
+
+/// At once, not with the next tick: a successor's word may commit places of the log at which this member's disk still has what it
+/// proposed itself. Also where it leads again already: nothing is known of what it proposed before.
+void MultiRegion::notice_deposed() {
+    if (led_ && local_->write_term() != led_in_) {
+        led_ = false;
+        stopped_leading();
+        tell_all();
+    }
+}
+
+void MultiRegion::tell_all() {
+    for (const auto& [id, peer] : peers_) {
+        say_status(id);
+    }
 }
 
 void MultiRegion::stopped_leading() {
@@ -135,6 +147,7 @@ void MultiRegion::peer_up(const PeerInfo& peer) {
 void MultiRegion::peer_down(const NodeName& peer, transport::LostReason reason) {
     if (region_of(peer).empty()) {
         local_->peer_down(peer, reason);
+        notice_deposed();
         return;
     }
     peers_.erase(peer);
@@ -149,6 +162,7 @@ void MultiRegion::peer_down(const NodeName& peer, transport::LostReason reason) 
 void MultiRegion::step(const NodeName& from, const ClusterMessage& message) {
     if (region_of(from).empty()) {
         local_->step(from, message);
+        notice_deposed();
         if (led_ && formed()) {
             advance_acks();  // a majority may have it now
             pump_sources();
@@ -416,6 +430,7 @@ std::optional<std::vector<std::string>> MultiRegion::dial() {
 
 void MultiRegion::persisted(LogIndex last) {
     local_->persisted(last);
+    notice_deposed();
     if (led_ && formed()) {
         advance_acks();
         pump_sources();
@@ -441,6 +456,7 @@ void MultiRegion::not_persisted(LogIndex first) {
 
 void MultiRegion::applied(LogIndex last) {
     local_->applied(last);
+    notice_deposed();
     applied_ = last;
     const RegionNumber self = state_->self;
     refresh();

@@ -162,7 +162,9 @@ private:
     [[nodiscard]] bool change_pending() const;
     void take_own(Ready& ready);
     void finish_own();
+    void notice_deposed();
     void stopped_leading();
+    void tell_all();
     [[nodiscard]] std::string_view region_of(const NodeName& peer) const;
     [[nodiscard]] const engine::RegionRow* row_of(const NodeName& peer) const;
     /// The member of that region that leads there and is connected.
