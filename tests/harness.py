@@ -34,6 +34,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.request
 
@@ -125,8 +126,8 @@ class Server:
     def __exit__(self, kind, error, traceback):
         if self.running():
             self.kill()
-        if kind is not None and self.log:
-            print("--- the server's last lines\n" + self.log_tail() + "\n---", flush=True)
+        if kind is not None:
+            self.print_log()
         if self._own_data:
             shutil.rmtree(self.data_dir, ignore_errors=True)
 
@@ -229,6 +230,10 @@ class Server:
     def log_tail(self, lines=40):
         return "\n".join(self.log[-lines:])
 
+    def print_log(self):
+        if self.log:
+            print("--- the server's last lines\n" + self.log_tail() + "\n---", flush=True)
+
     def http(self, method, path, body=None, seconds=10):
         """Status and answer (JSON where it is JSON) of a request as the first user."""
         data = None if body is None else json.dumps(body).encode()
@@ -311,6 +316,11 @@ class Cluster:
 
     def __getitem__(self, name):
         return self.members[name]
+
+    def print_log(self):
+        for name, member in self.members.items():
+            print(f"=== member {name}", flush=True)
+            member.print_log()
 
     def begin(self):
         raise NotImplementedError
@@ -762,5 +772,30 @@ class Checks:
         print("skipped " + why, flush=True)
 
     def close(self):
+        if not self.passed + self.failed + self.skipped:
+            self.check(False, "nothing was checked; do the names on the command line and in NORNICDB_ONLY exist?")
         print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped", flush=True)
         return 1 if self.failed else 0
+
+
+def run_scenes(checks, scenes, *arguments):
+    """Calls each scene with checks and the arguments; true if these were all. `scenes` are functions, or functions by name.
+
+    The command line or else NORNICDB_ONLY (with commas) picks some by name. One that raises is a failed check, and the next one
+    begins. Servers and clusters print their last lines as an error leaves their `with`; those among the arguments, which stay, here.
+    """
+    if not isinstance(scenes, dict):
+        scenes = {scene.__name__: scene for scene in scenes}
+    only = sys.argv[1:] or [name for name in os.environ.get("NORNICDB_ONLY", "").split(",") if name]
+    for name in [name for name in only if name in scenes] if only else scenes:
+        began = time.monotonic()
+        try:
+            scenes[name](checks, *arguments)
+        except Exception as error:  # pylint: disable=broad-except
+            traceback.print_exc()
+            for each in arguments:
+                if isinstance(each, (Server, Cluster)):
+                    each.print_log()
+            checks.check(False, f"{name}: {type(error).__name__}: {str(error)[:2000]}")
+        print(f"        {name} took {time.monotonic() - began:.1f} s", flush=True)
+    return not only

@@ -6,11 +6,10 @@ Environment: NORNICDB_ONLY=standalone,hot_standby,raft,multi_region picks modes.
 """
 import os
 import sys
-import time
 from datetime import datetime, timezone
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, HotStandby, MultiRegion, RaftCluster, Server, wait_for  # noqa: E402
+from harness import Checks, HotStandby, MultiRegion, RaftCluster, Server, run_scenes, wait_for  # noqa: E402
 from openapi import OpenApi  # noqa: E402
 
 API = OpenApi()
@@ -201,18 +200,9 @@ def multi_region(checks):
         checks.check(ask(checks, west, "POST", "/admin/region/drop", {"region": "east"})[0] == 400, "a drop wants the name twice")
 
 
-MODES = {"standalone": standalone, "hot_standby": hot_standby, "raft": raft, "multi_region": multi_region}
-
-
 def main():
     checks = Checks()
-    only = os.environ.get("NORNICDB_ONLY")
-    chosen = only.split(",") if only else list(MODES)
-    for name in chosen:
-        began = time.monotonic()
-        MODES[name](checks)
-        print(f"{name} took {time.monotonic() - began:.1f} s", flush=True)
-    if not only:
+    if run_scenes(checks, (standalone, hot_standby, raft, multi_region)):
         missing = API.operations() - {(method, template) for method, template, _ in API.seen}
         missing -= {operation for operation in missing if "/query/" in operation[1]}  # The drivers' suites and tests/http have these.
         checks.check(not missing, f"every operation of the document was met{': not ' + str(sorted(missing)) if missing else ''}")
