@@ -18,7 +18,9 @@ machine that is busy otherwise brings about without a fault of ours; it is count
 retry time (30 s by default), so everything else is an error here.
 """
 import collections
+import datetime
 import errno
+import glob
 import json
 import os
 import subprocess
@@ -40,6 +42,7 @@ CALLS_AGAIN = ("javascript", "java")  # Also where the connection was lost in CO
 UNKNOWN_CODE = "Neo.DatabaseError.Transaction.TransactionCommitFailed"
 STALL_SECONDS = 30
 SLACK_SECONDS = 1  # Between a kill and the client that notices.
+AROUND_SECONDS = 2  # What members said so long before and after is kept with an error.
 
 
 def _python():
@@ -63,8 +66,8 @@ def _java():
 
 PREPARE = {"python": _python, "javascript": _javascript, "go": _go, "java": _java}
 
-# What was broken from when to when (time.time()); kills: whether a process ended without a word.
-Fault = collections.namedtuple("Fault", "kind who began ended kills")
+# What was broken from when to when, and whole again when (time.time()); kills: whether a process ended without a word.
+Fault = collections.namedtuple("Fault", "kind who began ended healed kills")
 
 
 class Client:
@@ -136,7 +139,22 @@ def longest(times, began, ended):
 
 
 def clock(moment):
-    return time.strftime("%H:%M:%S", time.gmtime(moment))
+    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).strftime("%H:%M:%S.%f")[:-3]
+
+
+def logged_between(folder, began, ended):
+    """What the members whose logs lie here said from then to then, in the order of time, each line with its member's name."""
+    def stamp(moment):
+        return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    found = []
+    for path in glob.glob(os.path.join(folder, "*.log")):
+        at = ""
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                at = line[:23] if line[:2] == "20" else at  # Else it goes on with what the line before it said.
+                if stamp(began) <= at <= stamp(ended):
+                    found.append((at, os.path.basename(path)[:-4], line))
+    return [f"{name:10} {line}" for _, name, line in sorted(found, key=lambda entry: entry[:2])]
 
 
 class Judge:
@@ -146,6 +164,7 @@ class Judge:
         self._client, self._faults = client, faults
         self._written, self._counters = written, counters
         self.errors = collections.Counter()
+        self.unexpected = []  # (round, "write" or "read") of each error that the driver should have hidden.
         self.twice = 0  # By the driver, as it says it may.
         self.problems = collections.defaultdict(list)
         self._told = set()
@@ -165,6 +184,19 @@ class Judge:
                 f"longest gap {gap:5.2f} s at {clock(since)}, "
                 f"longest round {max((r['ended'] - r['began'] for r in rounds), default=0):5.2f} s, errors {dict(self.errors)}")
 
+    def tell(self, r, what, folder):
+        """All that is known of an error: for the test's output, and with what the members said at that time in a file."""
+        key = f"{self._client.name}-{r['worker']}-{r['number']}"
+        under_way = [f for f in self._faults if f.began <= r["ended"] and f.healed >= r["began"]]
+        lines = [f"{self._client.language} driver, {key}, {what}, begun {clock(r['began'])}, ended {clock(r['ended'])}, called {r['attempts']} times",
+                 f"    {r[what]}",
+                 *(f"    fault: {f.kind} {f.who}, {clock(f.began)} to {clock(f.ended)}, whole at {clock(f.healed)}" for f in under_way)]
+        path = os.path.join(folder, f"error-{key}-{what}.txt")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\n".join([*lines, json.dumps(r), "", ""]))
+            file.writelines(logged_between(folder, r["began"] - AROUND_SECONDS, r["ended"] + AROUND_SECONDS))
+        return "\n".join([*lines, f"    members' logs: {path}"])
+
     def _while_killed(self, r):
         return any(f.began <= r["ended"] and f.ended + SLACK_SECONDS >= r["began"] for f in self._faults if f.kills)
 
@@ -175,13 +207,13 @@ class Judge:
         if r["read"]:
             self._error(r["read"])
             if not self._own_fault(r, "read"):
-                self.problems["errors that a driver hides"].append(f"{key}, {clock(r['began'])}, read: {r['read']}")
+                self.unexpected.append((r, "read"))
         elif r["count"] < r["acknowledged"] or (not r["write"] and r["there"] < 1):
             self.problems["reads that miss their writes"].append(str(r))
         if r["write"]:
             self._error(r["write"])
             if not self._documented(r):
-                self.problems["errors that a driver hides"].append(f"{key}, {clock(r['began'])} for {r['ended'] - r['began']:.1f} s: {r['write']}")
+                self.unexpected.append((r, "write"))
         elif not there:
             self.problems["writes that are lost"].append(str(r))
         if len(there) > 1:

@@ -16,7 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from driver_common import PREPARE, Client, Fault, Judge, contents, drivers  # noqa: E402
+from driver_common import PREPARE, Client, Fault, Judge, clock, contents, drivers  # noqa: E402
 from harness import Checks, HotStandby, MultiRegion, RaftCluster, ServerFailed, wait_for, work_folder  # noqa: E402
 from raft_common import local_read, write  # noqa: E402
 
@@ -40,10 +40,10 @@ class Faults:
     def strike(self, kind):
         began = time.time()
         who, kills = getattr(self, kind)()
-        self.done.append(Fault(kind, who, began, time.time(), kills))
+        ended = time.time()
         self.heal()
-        print(f"        {time.strftime('%H:%M:%S', time.gmtime(began))} {kind} {who}, {self.done[-1].ended - began:.1f} s, "
-              f"whole {time.time() - self.done[-1].ended:.1f} s later", flush=True)
+        self.done.append(Fault(kind, who, began, ended, time.time(), kills))
+        print(f"        {clock(began)} {kind} {who}, {ended - began:.1f} s, whole {self.done[-1].healed - ended:.1f} s later", flush=True)
 
     def name(self, member):
         return next(name for name, other in self.cluster.members.items() if other is member)
@@ -238,7 +238,12 @@ def work_through(checks, mode, faults, clients, data_members):
     print("\n".join("        " + judge.figures() for judge in judges), flush=True)
     kinds = {kind: sum(f.kind == kind for f in faults.done) for kind in faults.KINDS}
     print(f"        faults: {kinds}", flush=True)
-    for what in ("errors that a driver hides", "writes that are lost", "writes that are there twice", "reads that miss their writes",
+    folder = logs_folder(mode)
+    unexpected = [judge.tell(r, what, folder) for judge in judges for r, what in judge.unexpected]
+    for text in unexpected:
+        print("        " + text.replace("\n", "\n        "), flush=True)
+    checks.check(not unexpected, f"{mode}: no errors that a driver hides" + (f": {len(unexpected)}, above" if unexpected else ""))
+    for what in ("writes that are lost", "writes that are there twice", "reads that miss their writes",
                  "writes that nobody was told of", "transactions that are there in part", "stalls"):
         found = [f"{judge._client.name}: {text}" for judge in judges for text in judge.problems[what]]
         checks.check(not found, f"{mode}: no {what}" + (f": {len(found)}, as " + "\n            ".join(["", *found[:10]]) if found else ""))
@@ -246,9 +251,13 @@ def work_through(checks, mode, faults, clients, data_members):
     checks.check(rounds > 20 * len(clients), f"{mode}: clients got through {rounds} rounds")
 
 
+def logs_folder(mode):
+    return os.path.join(work_folder(), "driver-faults-logs", mode)
+
+
 def logged(cluster, mode):
     """Logs of all starts, by member, for whoever looks for what went wrong."""
-    folder = os.path.join(work_folder(), "driver-faults-logs", mode)
+    folder = logs_folder(mode)
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     for name, member in cluster.members.items():

@@ -44,9 +44,10 @@ public final class Client {
         System.out.flush();
     }
 
-    private static String named(Exception error) {
+    private static String named(Throwable error) {
         String code = error instanceof Neo4jException failed ? failed.code() : "";
-        return error.getClass().getSimpleName() + " " + code + ": " + error.getMessage();
+        String out = error.getClass().getSimpleName() + " " + code + ": " + error.getMessage();
+        return error.getCause() == null ? out : out + " <- " + named(error.getCause());
     }
 
     private static String quoted(String text) {

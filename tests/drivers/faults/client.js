@@ -17,7 +17,7 @@ const driver = neo4j.driver('neo4j://cluster:7687', neo4j.auth.basic(process.env
 let stopped = false
 
 const say = line => process.stdout.write(JSON.stringify(line) + '\n')
-const named = error => `${error.name} ${error.code || ''}: ${error.message}`
+const named = error => `${error.name} ${error.code || ''}: ${error.message}` + (error.cause ? ` <- ${named(error.cause)}` : '')
 const now = () => Date.now() / 1000
 
 class Worker {

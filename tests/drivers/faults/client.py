@@ -25,7 +25,9 @@ def say(line):
 
 
 def named(error):
-    return f"{type(error).__name__} {getattr(error, 'code', None) or ''}: {error}"
+    """With what it came from, for people; up to the first colon is its kind."""
+    out = f"{type(error).__name__} {getattr(error, 'code', None) or ''}: {error}"
+    return f"{out} <- {named(error.__cause__)}" if error.__cause__ else out
 
 
 class Worker:
