@@ -10,11 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import (Checks, HotStandby, MultiRegion, PASSWORD, RaftCluster, Server, USER, binary, free_port, wait_for,  # noqa: E402
-                     work_folder)
+from harness import (Checks, HotStandby, MultiRegion, PASSWORD, RaftCluster, Server, USER, binary, free_port,  # noqa: E402
+                     run_scenes, wait_for, work_folder)
 from raw_bolt import Connection  # noqa: E402
 from tls_common import cluster_tls, have_openssl, make_certificates  # noqa: E402
 
@@ -268,16 +267,10 @@ def check_command(checks):
         checks.check("cannot be resolved" in out and "does not answer" in out, "peers that are not there are warnings")
 
 
-PARTS = {"offline": offline, "check": check_command, "tls": tls, "raft": raft, "hot_standby": hot_standby, "multi_region": multi_region,
-         "unbind": unbind}
-
-
 def main():
     checks = Checks()
-    for name in (os.environ.get("NORNICDB_ONLY") or ",".join(PARTS)).split(","):
-        began = time.monotonic()
-        PARTS[name](checks)
-        print(f"{name} took {time.monotonic() - began:.1f} s", flush=True)
+    run_scenes(checks, {"offline": offline, "check": check_command, "tls": tls, "raft": raft, "hot_standby": hot_standby,
+                        "multi_region": multi_region, "unbind": unbind})
     return checks.close()
 
 

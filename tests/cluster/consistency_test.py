@@ -11,7 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, HotStandby, MultiRegion, RaftCluster, wait_for  # noqa: E402
+from harness import Checks, HotStandby, MultiRegion, RaftCluster, run_scenes, wait_for  # noqa: E402
 from ha_common import UNKNOWN_CODES  # noqa: E402
 from raw_bolt import PULL, RESET, RUN, BoltError, Connection  # noqa: E402
 
@@ -269,9 +269,7 @@ def regions(checks):
 
 def main():
     checks = Checks()
-    raft(checks)
-    hot_standby(checks)
-    regions(checks)
+    run_scenes(checks, (raft, hot_standby, regions))
     return checks.close()
 
 

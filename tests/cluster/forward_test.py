@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, Clients, HotStandby, MultiRegion, PASSWORD, RaftCluster, USER, driver_python, wait_for  # noqa: E402
+from harness import Checks, Clients, HotStandby, MultiRegion, PASSWORD, RaftCluster, USER, driver_python, run_scenes, wait_for  # noqa: E402
 from ha_common import DirectWriter, Ledger, UNKNOWN_CODES, numbers, prepare  # noqa: E402
 from raw_bolt import BoltError, Connection  # noqa: E402
 
@@ -305,9 +305,7 @@ def regions(checks):
 
 def main():
     checks = Checks()
-    raft(checks)
-    standby(checks)
-    regions(checks)
+    run_scenes(checks, (raft, standby, regions))
     return checks.close()
 
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, HotStandby, MultiRegion, PASSWORD, RaftCluster, Server, ServerFailed, USER, binary, free_port, wait_for, work_folder  # noqa: E402
+from harness import Checks, HotStandby, MultiRegion, PASSWORD, RaftCluster, Server, ServerFailed, USER, binary, free_port, run_scenes, wait_for, work_folder  # noqa: E402
 from raw_bolt import Connection  # noqa: E402
 from tls_common import cluster_tls, have_openssl, make_certificates  # noqa: E402
 
@@ -349,18 +349,12 @@ def multi_region(checks):
         checks.check(world["us-east"].leader().replication()["cross_region_mode"] == "semi_sync", "semi_sync between regions, manual conflicts")
 
 
-MODES = {"hot_standby": hot_standby, "raft": raft, "multi_region": multi_region}
-
-
 def main():
     checks = Checks()
     if not shutil.which("curl") or not shutil.which("jq"):
         checks.skip("no curl or no jq, which the guide's commands are")
         return checks.close()
-    for name in (os.environ.get("NORNICDB_ONLY") or ",".join(MODES)).split(","):
-        began = time.monotonic()
-        MODES[name](checks)
-        print(f"{name} took {time.monotonic() - began:.1f} s", flush=True)
+    run_scenes(checks, (hot_standby, raft, multi_region))
     return checks.close()
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, HotStandby, wait_for  # noqa: E402
+from harness import Checks, HotStandby, run_scenes, wait_for  # noqa: E402
 from ha_common import DirectWriter, Ledger, equal, numbers, prepare  # noqa: E402
 from raw_bolt import BoltError, Connection  # noqa: E402
 
@@ -185,13 +185,8 @@ def witness_standby_isolated(checks):
 
 def main():
     checks = Checks()
-    available(checks, "cut")
-    available(checks, "stall")
-    sync_available(checks)
-    strict(checks)
-    witness_link(checks)
-    witness_primary_isolated(checks)
-    witness_standby_isolated(checks)
+    run_scenes(checks, {"available_cut": lambda c: available(c, "cut"), "available_stall": lambda c: available(c, "stall"),
+                        **{f.__name__: f for f in (sync_available, strict, witness_link, witness_primary_isolated, witness_standby_isolated)}})
     return checks.close()
 
 

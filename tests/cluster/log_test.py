@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, RaftCluster, Server, wait_for, work_folder  # noqa: E402
+from harness import Checks, RaftCluster, Server, run_scenes, wait_for, work_folder  # noqa: E402
 from raw_bolt import BoltError, Connection  # noqa: E402
 
 SLOW = "UNWIND range(1, 300000) AS i WITH i WHERE i % 2 = $rest RETURN sum(i) AS s"
@@ -111,9 +111,7 @@ def audit(checks):
 
 def main():
     checks = Checks()
-    start_of_a_group(checks)
-    slow_statements(checks)
-    audit(checks)
+    run_scenes(checks, (start_of_a_group, slow_statements, audit))
     return checks.close()
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, RaftCluster, Server, wait_for  # noqa: E402
+from harness import Checks, RaftCluster, Server, run_scenes, wait_for  # noqa: E402
 from ha_common import UNKNOWN_CODES  # noqa: E402
 from raw_bolt import COMMIT, PULL, RESET, RUN, BoltError, Connection, Disconnected  # noqa: E402
 
@@ -185,14 +185,10 @@ def alone(checks):
 
 def main():
     checks = Checks()
-    alone(checks)
-    with RaftCluster(3, environment={"NORNICDB_SHUTDOWN_TIMEOUT": "20s",
-                                                                        "NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
-        roles(checks, cluster)
-        waits(checks, cluster)
-        in_parts(checks, cluster)
-        thinkers(checks, cluster)
-    commit_without_majority(checks)
+    run_scenes(checks, (alone,))
+    with RaftCluster(3, environment={"NORNICDB_SHUTDOWN_TIMEOUT": "20s", "NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
+        run_scenes(checks, (roles, waits, in_parts, thinkers), cluster)
+    run_scenes(checks, (commit_without_majority,))
     return checks.close()
 
 

@@ -5,7 +5,8 @@ NORNICDB_ROUNDS (default 3) rounds each: kill, a paused leader, one that is cut 
 time-outs (1 s, 100 ms), kill with 200 ms and 20 ms, transfer and SIGTERM. Each round measures the time to the next acknowledged write as raw clients
 see it that ask every other member, and as each of four clients of the official driver sees it. A client that already
 waits for a paused process waits on, whatever the others do, and one whose commit is with a leader that is cut off waits until
-that one hears what became of it; both are not counted, instead a client that comes just then. Every acknowledged write must be there, once. NORNICDB_ONLY=kill,paused,cut,disk,fast,transfer picks some.
+that one hears what became of it; both are not counted, instead a client that comes just then. Every acknowledged write must be there, once.
+NORNICDB_ONLY=kill,paused,cut,disk,fast,transfer picks some.
 """
 import os
 import random
@@ -14,10 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import PASSWORD, USER, Checks, RaftCluster, driver_python, wait_for, work_folder  # noqa: E402
+from harness import PASSWORD, USER, Checks, RaftCluster, driver_python, run_scenes, wait_for, work_folder  # noqa: E402
 
 driver_python()
 from ha_common import DriverWriters, Ledger, prepare  # noqa: E402
@@ -26,7 +26,6 @@ from sync_fault_test import build, say  # noqa: E402
 
 ROUNDS = int(os.environ.get("NORNICDB_ROUNDS", "3"))
 SEED = int(os.environ.get("NORNICDB_SEED", str(random.randrange(1 << 32))))
-ONLY = os.environ.get("NORNICDB_ONLY", "kill,paused,cut,disk,fast,transfer").split(",")
 WRITERS = 4
 GAP_SECONDS = 0.1
 PATIENCE = 3.0
@@ -218,20 +217,14 @@ def main():
     checks = Checks()
     chance = random.Random(SEED)
     print(f"{ROUNDS} rounds, NORNICDB_SEED={SEED}")
-    cases = {
-        "kill": lambda: case(checks, "kill -9", kill, (0.3, 1.5), chance),
-        "paused": lambda: case(checks, "paused", pause, (1.8, 2.5), chance),
-        "cut": lambda: case(checks, "cut off", cut_off, (1.8, 2.5), chance, links=True),
-        "disk": lambda: with_hung_disk(checks, chance),
-        "fast": lambda: case(checks, "kill -9, 200/20 ms", kill, (0.25, None), chance, election="200ms", heartbeat="20ms"),
-        "transfer": lambda: transfers(checks),
-    }
-    for name in ONLY:
-        try:
-            cases[name]()
-        except Exception as error:  # pylint: disable=broad-except
-            traceback.print_exc()
-            checks.check(False, f"{name}: {type(error).__name__}: {str(error)[:2000]}")
+    run_scenes(checks, {
+        "kill": lambda c: case(c, "kill -9", kill, (0.3, 1.5), chance),
+        "paused": lambda c: case(c, "paused", pause, (1.8, 2.5), chance),
+        "cut": lambda c: case(c, "cut off", cut_off, (1.8, 2.5), chance, links=True),
+        "disk": lambda c: with_hung_disk(c, chance),
+        "fast": lambda c: case(c, "kill -9, 200/20 ms", kill, (0.25, None), chance, election="200ms", heartbeat="20ms"),
+        "transfer": transfers,
+    })
     return checks.close()
 
 

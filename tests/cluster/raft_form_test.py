@@ -10,7 +10,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, RaftCluster, Server, wait_for, work_folder  # noqa: E402
+from harness import Checks, RaftCluster, Server, run_scenes, wait_for, work_folder  # noqa: E402
 from raft_common import contents, differences, kept, local_read, write  # noqa: E402
 
 
@@ -226,11 +226,7 @@ def with_witness(checks):
 
 def main():
     checks = Checks()
-    for case in (alone_makes_nothing, any_order, one_of_one, two_bootstraps, two_bootstraps_apart, lives, from_standalone, with_witness):
-        try:
-            case(checks)
-        except Exception as error:  # pylint: disable=broad-except
-            checks.check(False, f"{case.__name__}: {type(error).__name__}: {error}")
+    run_scenes(checks, (alone_makes_nothing, any_order, one_of_one, two_bootstraps, two_bootstraps_apart, lives, from_standalone, with_witness))
     return checks.close()
 
 

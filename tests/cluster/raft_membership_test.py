@@ -9,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, RaftCluster, driver_python, free_port, wait_for  # noqa: E402
+from harness import Checks, RaftCluster, driver_python, free_port, run_scenes, wait_for  # noqa: E402
 
 driver_python()
 from ha_common import DriverWriters, Ledger, prepare  # noqa: E402
@@ -183,11 +183,7 @@ def main():
     with RaftCluster(3, election="500ms", heartbeat="50ms") as cluster:
         prepare(cluster.leader())
         with DriverWriters(cluster, ledger, 2, pause=0.01) as writers:
-            for case in (by_http, wrong_address, removal, leader_removed, by_procedures, down_to_one):
-                try:
-                    case(checks, cluster, writers)
-                except Exception as error:  # pylint: disable=broad-except
-                    checks.check(False, f"{case.__name__}: {type(error).__name__}: {str(error)[:1500]}")
+            run_scenes(checks, (by_http, wrong_address, removal, leader_removed, by_procedures, down_to_one), cluster, writers)
         problems = ledger.problems(cluster.leader())
     checks.check(not problems, f"all of {len(ledger.acknowledged)} acknowledged writes are there, once {problems or ''}")
     checks.check(not ledger.errors, f"no client saw an error {ledger.errors[:3] or ''}")

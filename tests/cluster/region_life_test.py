@@ -6,14 +6,13 @@ semi_sync; a region is dropped and comes back as a new one.
 import os
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import PASSWORD, USER, Checks, MultiRegion, Server, driver_python, free_port, wait_for, work_folder  # noqa: E402
+from harness import PASSWORD, USER, Checks, MultiRegion, Server, driver_python, free_port, run_scenes, wait_for, work_folder  # noqa: E402
 
 driver_python()
 import neo4j  # noqa: E402
-from raw_bolt import BoltError, Disconnected  # noqa: E402
+from raw_bolt import BoltError  # noqa: E402
 from region_common import FORBIDDEN, conflicts, difference, lead_run, local_read, refusal, run, write  # noqa: E402
 
 REJECT = {"NORNICDB_FOLLOWER_WRITES": "reject"}  # What a member says that does not pass a write on.
@@ -323,15 +322,7 @@ def wiped_without_a_word(checks):
 
 def main():
     checks = Checks()
-    scenes = {f.__name__: f for f in (from_one_to_many, wiped_without_a_word, raft_becomes_a_region, three_in_a_row, two_regions, one_writer,
-                                      semi_sync)}
-    for name in sys.argv[1:] or scenes:
-        began = time.monotonic()
-        try:
-            scenes[name](checks)
-        except (TimeoutError, BoltError, Disconnected, OSError) as error:
-            checks.check(False, f"{name}: {type(error).__name__}: {error}")
-        print(f"        {name} took {time.monotonic() - began:.0f} s", flush=True)
+    run_scenes(checks, (from_one_to_many, wiped_without_a_word, raft_becomes_a_region, three_in_a_row, two_regions, one_writer, semi_sync))
     return checks.close()
 
 

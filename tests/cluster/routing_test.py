@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, HotStandby, PASSWORD, RaftCluster, USER, driver_python, free_port, wait_for  # noqa: E402
+from harness import Checks, HotStandby, PASSWORD, RaftCluster, USER, driver_python, free_port, run_scenes, wait_for  # noqa: E402
 from raw_bolt import ROUTE, BoltError, Connection  # noqa: E402
 
 driver_python()
@@ -208,9 +208,7 @@ def single_address(checks):
 
 def main():
     checks = Checks()
-    raft(checks)
-    standby(checks)
-    single_address(checks)
+    run_scenes(checks, (raft, standby, single_address))
     return checks.close()
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, HotStandby, RaftCluster, Server, wait_for  # noqa: E402
+from harness import Checks, HotStandby, RaftCluster, Server, run_scenes, wait_for  # noqa: E402
 from raw_bolt import (BEGIN, COMMIT, Connection, DISCARD, Disconnected, FAILURE, GOODBYE, IGNORED, LOGON, PULL, RECORD,  # noqa: E402
                       RESET, ROLLBACK, ROUTE, RUN, SUCCESS, BoltError)
 
@@ -441,11 +441,8 @@ def minority(checks, cluster):
 def main():
     checks = Checks()
     with Server() as server:
-        for part in (versions, legacy, databases, access_modes, failures, results, summaries, interrupted, lost, deadlock, authentication, notifications):
-            try:
-                part(checks, server)
-            except (BoltError, Disconnected, LookupError, TypeError) as error:
-                checks.check(False, f"{part.__name__}: {type(error).__name__}: {error}")
+        run_scenes(checks, (versions, legacy, databases, access_modes, failures, results, summaries, interrupted, lost, deadlock, authentication,
+                            notifications), server)
         checks.check(server.running() and server.stop() == 0, "the server stops cleanly")
     with Server(environment={"NORNICDB_READ_ONLY": "true"}) as server, wire(server, (3, 0)) as c:
         table = c.say(run("CALL dbms.cluster.routing.getRoutingTable({context})", {"context": {}}), (PULL,))
@@ -453,11 +450,7 @@ def main():
     with HotStandby() as pair:
         tables_agree(checks, pair.members, pair.data_members(), pair.primary())
     with RaftCluster(3, learners=1, environment={"NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
-        for part in (routing, server_side_routing, step_down, minority):
-            try:
-                part(checks, cluster)
-            except (BoltError, Disconnected, LookupError, TypeError) as error:
-                checks.check(False, f"{part.__name__}: {type(error).__name__}: {error}")
+        run_scenes(checks, (routing, server_side_routing, step_down, minority), cluster)
     return checks.close()
 
 

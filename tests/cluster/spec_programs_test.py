@@ -14,10 +14,10 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness import (Checks, HotStandby, MultiRegion, PASSWORD, RaftCluster, TOP, USER, binary, driver_python,  # noqa: E402
-                     go_environment, wait_for, work_folder)
+                     go_environment, run_scenes, wait_for, work_folder)
 
 driver_python()
-from raw_bolt import BoltError, Connection, Disconnected  # noqa: E402
+from raw_bolt import BoltError, Connection  # noqa: E402
 import run as drivers  # noqa: E402  pylint: disable=wrong-import-position,wrong-import-order
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "spec_programs")
@@ -323,13 +323,12 @@ def old_java():
 
 def main():
     checks = Checks()
-    parts = {"tugraph": lambda: tugraph(checks),
-             "course": lambda: course(checks, "Python", Course([sys.executable, os.path.join(HERE, "person.py")], "neo4j")),
-             "hot_standby": lambda: hot_standby_guide(checks), "raft": lambda: raft_guide(checks), "regions": lambda: region_guide(checks)}
+    parts = {"tugraph": tugraph, "course": lambda c: course(c, "Python", Course([sys.executable, os.path.join(HERE, "person.py")], "neo4j")),
+             "hot_standby": hot_standby_guide, "raft": raft_guide, "regions": region_guide}
     for what, prepare in (("Python 1.7", old_python), ("Java 1.7", old_java)):
         try:
             app = Course(prepare(), "bolt+routing")
-            parts[what.lower().replace(" ", "_")] = lambda what=what, app=app: course(checks, what, app)
+            parts[what.lower().replace(" ", "_")] = lambda c, what=what, app=app: course(c, what, app)
         except drivers.Missing as missing:
             checks.skip(f"the course with a driver of its age, {what}: {missing}")
     try:
@@ -338,13 +337,7 @@ def main():
         checks.skip(f"the guide's programs: {missing}")
         for part in ("hot_standby", "raft", "regions"):
             del parts[part]
-    wanted = os.environ.get("NORNICDB_ONLY", ",".join(parts)).split(",")
-    for name in wanted:
-        if name in parts:
-            try:
-                parts[name]()
-            except (BoltError, Disconnected, TimeoutError, AttributeError) as error:
-                checks.check(False, f"{name}: {type(error).__name__}: {error}")
+    run_scenes(checks, parts)
     return checks.close()
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, HotStandby, PASSWORD, RaftCluster, Server, USER, driver_python, free_port, wait_for  # noqa: E402
+from harness import Checks, HotStandby, PASSWORD, RaftCluster, Server, USER, driver_python, free_port, run_scenes, wait_for  # noqa: E402
 from jaeger import Jaeger, Missing  # noqa: E402
 from otlp import Collector  # noqa: E402
 
@@ -219,16 +219,11 @@ def main():
         environment = {**FORWARD, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_SERVICE_NAME": "graph",
                        "OTEL_EXPORTER_OTLP_HEADERS": "api-key=a%20b", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}
         with RaftCluster(3, environment=environment) as cluster:
-            one_write(checks, collector, cluster)
-            forwarded(checks, collector, cluster)
-            explicit(checks, collector, cluster)
+            run_scenes(checks, (one_write, forwarded, explicit), collector, cluster)
         collector.requests.clear()
-        standby(checks, collector)
-        sampling(checks, collector)
-        collector_slow(checks, collector)
+        run_scenes(checks, (standby, sampling, collector_slow), collector)
         checks.check(not collector.problems, f"every body is what the protocol says ({collector.problems[:3]})")
-    collector_down(checks)
-    real_jaeger(checks)
+    run_scenes(checks, (collector_down, real_jaeger))
     return checks.close()
 
 
