@@ -145,6 +145,7 @@ SUITES = collections.OrderedDict([
     ("forward", lambda: script("tests/cluster/forward_test.py")),
     ("routing", lambda: script("tests/cluster/routing_test.py")),
     ("consistency", lambda: script("tests/cluster/consistency_test.py")),
+    ("monotonic", lambda: script("tests/cluster/monotonic_test.py")),
     ("outcomes", lambda: script("tests/cluster/outcomes_test.py")),
     ("log", lambda: script("tests/cluster/log_test.py")),
     ("trace", lambda: script("tests/cluster/trace_test.py")),
