@@ -31,7 +31,7 @@ help:
 	@echo 'make sim       the simulator: SEEDS=1000 histories of each mode from FIRST=1 on'
 	@echo 'make drivers   the suites of the official Python, JavaScript, Go and Java drivers'
 	@echo 'make tck       the openCypher scenarios (NORNICDB_TCK_DIR names their folder)'
-	@echo 'make cluster-tests   kill -9, failover, partitions, a full disk, against real processes'
+	@echo 'make cluster-tests   all that starts real processes: kill -9, failover, partitions, a full disk, commands'
 
 packages:
 	@scripts/install-packages build
@@ -79,7 +79,7 @@ tck: packages-tests
 	@python3 scripts/run_tests.py --only tck
 
 cluster-tests: packages-tests
-	@python3 scripts/run_tests.py --only kill,counter,mixed,disk_full,sync_fault,nonsense,merge,shell,ha_failover,ha_partition,ha_switch,ha_snapshot,raft_form,raft_failover,raft_partition,raft_membership,raft_quorum,raft_reads,raft_recover,raft_catch_up,raft_upgrade,raft_chaos,region,region_life
+	@python3 scripts/run_tests.py --skip check,release,dev,sim,python,javascript,go,java,tck
 
 bench: packages-tests
 	@scripts/build bench nornicdb benchmarks
