@@ -27,6 +27,25 @@ bool Conversation::record(std::span<const Value> values) {
         out.value(v);
     }
     framer_.end();
+    return sunk();
+}
+
+bool Conversation::packed_record(std::string_view message) {
+    if (holding_) {
+        take_back();
+    }
+    pass_on(message);
+    return sunk();
+}
+
+void Conversation::pass_on(std::string_view message) {
+    framer_.begin();
+    out_.append(message);
+    framer_.end();
+}
+
+/// Counts a record; false: the client must read first.
+bool Conversation::sunk() {
     ++sunk_;
     // At the last record that was asked for there is nothing to pause.
     const bool room =
@@ -208,6 +227,15 @@ Conversation::Step Conversation::finished(Result<Running>& result) {
         return failed(result.error(), untried && !in_transaction);
     }
     const Running& running = result.value();
+    if (!in_transaction) {
+        state_ = State::kAutoCommit;
+        streams_.clear();
+    }
+    streams_.push_back({running.statement_id, !running.fields.empty(), 0});
+    if (!running.packed.empty()) {
+        pass_on(running.packed);
+        return Step::kNext;
+    }
     const bool database = !in_transaction && !names_database_ && dialect_.has_server_side_routing();
     const bool numbered = in_transaction && !dialect_.is_legacy();
     framer_.begin();
@@ -230,11 +258,6 @@ Conversation::Step Conversation::finished(Result<Running>& result) {
         out.string(running.database);
     }
     framer_.end();
-    if (!in_transaction) {
-        state_ = State::kAutoCommit;
-        streams_.clear();
-    }
-    streams_.push_back({running.statement_id, !running.fields.empty(), 0});
     return Step::kNext;
 }
 
@@ -326,6 +349,22 @@ Conversation::Step Conversation::finished(Result<Pulled>& result) {
         out_.append("\x00\x0D\xB1\x70\xA1\x88has_more\xC3\x00\x00", 17);
         return Step::kNext;
     }
+    if (!pulled.packed.empty()) {
+        pass_on(pulled.packed);
+    } else {
+        pack_end(pulled, stream);
+    }
+    if (state_ == State::kAutoCommit) {
+        state_ = State::kReady;
+        streams_.clear();
+    } else {
+        std::erase_if(streams_, [id = stream.id](const Stream& s) { return s.id == id; });
+    }
+    return Step::kNext;
+}
+
+/// The SUCCESS behind the last record of a statement.
+void Conversation::pack_end(const Pulled& pulled, const Stream& stream) {
     SummaryContext context;
     context.has_fields = stream.has_fields;
     context.records = std::max(stream.records, pulled.summary.records);
@@ -339,13 +378,6 @@ Conversation::Step Conversation::finished(Result<Pulled>& result) {
     out.structure(kSuccess, 1);
     pack_summary(out, dialect_, pulled.summary, context);
     framer_.end();
-    if (state_ == State::kAutoCommit) {
-        state_ = State::kReady;
-        streams_.clear();
-    } else {
-        std::erase_if(streams_, [id = stream.id](const Stream& s) { return s.id == id; });
-    }
-    return Step::kNext;
 }
 
 Conversation::Step Conversation::finished(Result<RoutingTable>& result) {

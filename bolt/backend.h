@@ -6,6 +6,7 @@
 // call at a time, except interrupt() and the destructor's caller, see there.
 #pragma once
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/result.h"
 #include "graph/failure.h"
@@ -17,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nornic::bolt {
@@ -74,6 +76,9 @@ struct Running {
     std::vector<std::string> fields;
     std::string database;  // the resolved name
     std::int64_t available_after_ms = 0;
+    /// Another member's whole answer, a SUCCESS message of this connection's version that is passed on as it came; the rest of
+    /// this is not filled then. Only where ConnectionInfo::protocol_version is.
+    std::string packed;
 };
 
 struct Begun {
@@ -86,6 +91,11 @@ class RecordSink {
 public:
     virtual ~RecordSink() = default;
     virtual bool record(std::span<const Value> values) = 0;
+    /// The same for another member's RECORD message, of a statement whose Running was packed.
+    virtual bool packed_record(std::string_view /*message*/) {
+        NORNIC_CHECK(false, "a packed record for a sink that takes none");
+        return false;
+    }
 };
 
 enum class PullOutcome : std::uint8_t { kPaused, kHasMore, kFinished };
@@ -95,6 +105,7 @@ struct Pulled {
     std::int64_t records = 0;  // handed to the sink by this call
     StatementSummary summary;  // kFinished
     std::string bookmark;      // kFinished and autocommit
+    std::string packed;        // kFinished, as Running::packed: instead of the two above
 };
 
 struct RoutingTable {

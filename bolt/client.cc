@@ -14,10 +14,12 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 namespace nornic::bolt {
@@ -28,8 +30,11 @@ using Milliseconds = std::chrono::milliseconds;
 
 constexpr std::size_t kMessageBytesMax = std::size_t{1} << 31;
 constexpr std::size_t kHttpAnswerBytesMax = 16 * 1024;
+constexpr std::size_t kHandshakeBytes = 20;
 // How often somebody is asked whether an answer is still wanted.
 constexpr Milliseconds kWantedInterval{50};
+// How long reading itself waits before anybody is asked or a time-out looked at: most answers come within, with one system call.
+constexpr timeval kReadPatience{0, 20'000};
 
 std::string system_message(int error) {
     return std::strerror(error);
@@ -109,10 +114,15 @@ std::string handshake_request(const ClientSettings& settings) {
         out.push_back(static_cast<char>(settings.only_version->major_number));
         out.append(12, '\0');
     } else {
+        if (settings.first_version) {
+            out.append(2, '\0');
+            out.push_back(static_cast<char>(settings.first_version->minor_number));
+            out.push_back(static_cast<char>(settings.first_version->major_number));
+        }
         // Manifest, then 5.8 to 5.0 and 4.4 to 4.2 for servers that know none.
         out.append("\x00\x00\x01\xFF\x00\x08\x08\x05\x00\x02\x04\x04\x00\x00\x00\x00", 16);
     }
-    return out;
+    return out.substr(0, kHandshakeBytes);
 }
 
 void pack_options(Packer& out, const RunOptions& o) {
@@ -154,6 +164,11 @@ std::string text_at(const Map& map, std::string_view key) {
     return v != nullptr && v->is_string() ? std::string{v->as_string()} : std::string{};
 }
 
+/// It has one field, as RECORD and SUCCESS have.
+bool is_message(std::string_view message, MessageTag tag) {
+    return message.size() > 2 && message[0] == '\xB1' && message[1] == static_cast<char>(tag);
+}
+
 }  // namespace
 
 struct Client::Impl {
@@ -183,7 +198,11 @@ struct Client::Impl {
     Result<> wait_readable(Milliseconds timeout);
     Result<std::string> read_exactly(std::size_t n);
     Result<std::string> read_until_empty_line();
+    Result<std::string_view> receive_message();
+    Result<Answer> unpack(std::string_view message);
     Result<Answer> receive();
+    /// RECORD or SUCCESS as it came; whatever else is an error, as of expect_success().
+    Result<Piece> receive_piece(int answers_behind = 0);
     /// The answer to one request; FAILURE and IGNORED become errors after recovering.
     Result<Map> expect_success(int answers_behind = 0);
     Error server_error(const Map& metadata);
@@ -251,7 +270,7 @@ struct Client::Impl {
 
 Result<> Client::Impl::write_raw(std::string_view raw) {
     while (!raw.empty()) {
-        const ssize_t n = ::send(fd, raw.data(), raw.size(), MSG_NOSIGNAL);
+        const ssize_t n = ::send(fd, raw.data(), raw.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n > 0) {
             raw.remove_prefix(static_cast<std::size_t>(n));
         } else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
@@ -551,10 +570,15 @@ Result<> Client::Impl::open() {
         NORNIC_TRY(start_websocket());
     }
     NORNIC_TRY(shake_hands());
-    return hello();
+    NORNIC_TRY(hello());
+    if (::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kReadPatience, sizeof kReadPatience) != 0 ||
+        ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK) != 0) {
+        return broken(system_message(errno));
+    }
+    return success();
 }
 
-Result<Client::Impl::Answer> Client::Impl::receive() {
+Result<std::string_view> Client::Impl::receive_message() {
     if (!open_now) {
         return lost("the connection is closed");
     }
@@ -567,13 +591,16 @@ Result<Client::Impl::Answer> Client::Impl::receive() {
                 return broken(read.error().message());
             }
         }
-        const std::string bytes = std::move(input);
-        input.clear();
-        if (!reader.feed(bytes, kMessageBytesMax, batch)) {
+        if (!reader.feed(input, kMessageBytesMax, batch)) {
             return broken("the server sent a message that is too large");
         }
+        input.clear();
     }
-    Unpacker in{batch[next++], dialect, Unpacker::Entities::kTaken};
+    return batch[next++];
+}
+
+Result<Client::Impl::Answer> Client::Impl::unpack(std::string_view message) {
+    Unpacker in{message, dialect, Unpacker::Entities::kTaken};
     std::uint8_t tag = 0;
     std::size_t fields = 0;
     Answer answer;
@@ -592,6 +619,23 @@ Result<Client::Impl::Answer> Client::Impl::receive() {
         return broken("the server sent a message that cannot be read: " + in.message());
     }
     return answer;
+}
+
+Result<Client::Impl::Answer> Client::Impl::receive() {
+    NORNIC_TRY(const std::string_view message, receive_message());
+    return unpack(message);
+}
+
+Result<Client::Piece> Client::Impl::receive_piece(int answers_behind) {
+    NORNIC_TRY(const std::string_view message, receive_message());
+    if (is_message(message, MessageTag::kRecord)) {
+        return Piece{true, message};
+    }
+    if (is_message(message, MessageTag::kSuccess)) {
+        return Piece{false, message};
+    }
+    NORNIC_TRY(const Answer answer, unpack(message));
+    return refusal(answer, answers_behind);
 }
 
 Error Client::Impl::server_error(const Map& metadata) {
@@ -879,7 +923,7 @@ bool Client::in_transaction() const {
     return impl_->in_transaction;
 }
 
-Result<Map> Client::start(const std::string& query, const Map& parameters, const RunOptions& options) {
+Result<std::string_view> Client::start(const std::string& query, const Map& parameters, const RunOptions& options) {
     Impl& c = *impl_;
     c.failure.reset();
     NORNIC_TRY(c.drain_interrupts());
@@ -891,7 +935,8 @@ Result<Map> Client::start(const std::string& query, const Map& parameters, const
         pack_options(out, c.in_transaction ? RunOptions{} : options);
     });
     NORNIC_TRY(c.pull());
-    return c.expect_success(1);
+    NORNIC_TRY(const Piece answer, c.receive_piece(1));
+    return answer.is_record ? Result<std::string_view>{c.broken("the server answered RUN with a record")} : answer.message;
 }
 
 Result<> Client::ask(Want want, std::int64_t n, std::int64_t statement_id) {
@@ -907,18 +952,9 @@ Result<> Client::ask(Want want, std::int64_t n, std::int64_t statement_id) {
     return c.flush();
 }
 
-Result<std::optional<List>> Client::read() {
-    Impl& c = *impl_;
-    const Waiting<Impl> waiting{c, true};
-    NORNIC_TRY(Impl::Answer answer, c.receive());
-    if (answer.tag == MessageTag::kRecord) {
-        return std::optional<List>{std::move(answer.record)};
-    }
-    if (answer.tag == MessageTag::kSuccess) {
-        c.summary = std::move(answer.metadata);
-        return std::optional<List>{};
-    }
-    return c.refusal(answer);
+Result<Client::Piece> Client::read() {
+    const Waiting<Impl> waiting{*impl_, true};
+    return impl_->receive_piece();
 }
 
 bool Client::is_idle() {
@@ -1038,6 +1074,9 @@ void Client::interrupt() {
 const std::optional<ServerFailure>& Client::last_failure() const {
     return impl_->failure;
 }
+const Dialect& Client::dialect() const {
+    return impl_->dialect;
+}
 Version Client::version() const {
     return impl_->dialect.version;
 }
@@ -1046,6 +1085,24 @@ const Map& Client::server_info() const {
 }
 bool Client::is_open() const {
     return impl_->open_now;
+}
+
+Result<List> unpack_record(std::string_view message, const Dialect& dialect) {
+    Unpacker in{message.substr(std::min<std::size_t>(message.size(), 2)), dialect, Unpacker::Entities::kTaken};
+    Value record;
+    if (!in.value(record) || !record.is_list()) {
+        return lost("a record cannot be read: " + in.message());
+    }
+    return std::move(record).take_list();
+}
+
+Result<Map> unpack_metadata(std::string_view message, const Dialect& dialect) {
+    Unpacker in{message.substr(std::min<std::size_t>(message.size(), 2)), dialect, Unpacker::Entities::kTaken};
+    Map out;
+    if (!in.map(out)) {
+        return lost("an answer cannot be read: " + in.message());
+    }
+    return out;
 }
 
 }  // namespace nornic::bolt

@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nornic::bolt {
@@ -39,6 +40,8 @@ struct ClientSettings {
     Value routing;
     /// Offers this version alone; unset: the newest the server has, by manifest.
     std::optional<Version> only_version;
+    /// Offers this version before the others.
+    std::optional<Version> first_version;
     std::chrono::milliseconds connect_timeout{10'000};
     /// The longest silence while an answer is due (the server sends keep-alives); 0: for ever.
     std::chrono::milliseconds receive_timeout{0};
@@ -103,16 +106,21 @@ public:
     Result<> rollback();
     [[nodiscard]] bool in_transaction() const;
 
-    // ---- One request at a time, for who passes on what others ask ----
+    // ---- One request at a time, for who passes on what others ask. Answers are messages as they came, good until the next
+    // call; unpack_record() and unpack_metadata() tell what is in them. ----
 
-    /// RUN and the first PULL in one write; RUN's metadata. Other results of the transaction stay open.
-    Result<Map> start(const std::string& query, const Map& parameters, const RunOptions& options);
+    /// RUN and the first PULL in one write; RUN's SUCCESS. Other results of the transaction stay open.
+    Result<std::string_view> start(const std::string& query, const Map& parameters, const RunOptions& options);
     /// PULL or DISCARD (n -1: all) of an open result, once read() has given the end of the last one.
     enum class Want : std::uint8_t { kRecords, kNone };
     Result<> ask(Want want, std::int64_t n, std::int64_t statement_id);
-    /// The next record of what start() or ask() asked for, or nullopt after the last; summary() then holds the rest of the
-    /// answer: {has_more: true} or that of the whole result.
-    Result<std::optional<List>> read();
+    struct Piece {
+        bool is_record = false;
+        std::string_view message;
+    };
+    /// The next RECORD of what start() or ask() asked for, or after the last the SUCCESS: {has_more: true} or that of the
+    /// whole result.
+    Result<Piece> read();
     /// An idle connection that the server has not closed meanwhile. Asks nothing of the server.
     bool is_idle();
     /// Closes without a word: what runs there is ended and rolled back.
@@ -133,6 +141,7 @@ public:
     [[nodiscard]] const std::optional<ServerFailure>& last_failure() const;
 
     [[nodiscard]] Version version() const;
+    [[nodiscard]] const Dialect& dialect() const;
     /// HELLO's answer: server, connection_id, hints.
     [[nodiscard]] const Map& server_info() const;
     /// False once the connection is lost.
@@ -143,5 +152,9 @@ private:
     explicit Client(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
 };
+
+/// The values of a RECORD, the map of a SUCCESS. kIo: it cannot be read.
+Result<List> unpack_record(std::string_view message, const Dialect& dialect);
+Result<Map> unpack_metadata(std::string_view message, const Dialect& dialect);
 
 }  // namespace nornic::bolt

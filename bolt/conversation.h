@@ -191,6 +191,9 @@ private:
     [[nodiscard]] std::string_view state_name() const noexcept;
 
     bool record(std::span<const Value> values) override;
+    bool packed_record(std::string_view message) override;
+    bool sunk();
+    void pass_on(std::string_view message);
 
     struct Stream {
         std::int64_t id = 0;
@@ -198,6 +201,7 @@ private:
         std::int64_t records = 0;
     };
     Stream& stream_of(std::int64_t statement_id);
+    void pack_end(const Pulled& pulled, const Stream& stream);
 
     Backend& backend_;
     const ConversationSettings& settings_;

@@ -114,6 +114,8 @@ public:
     Result<std::string> command_and_wait(const Command& command, Deadline deadline);
 
     [[nodiscard]] virtual ClusterView view() const = 0;
+    /// Grows after another member is known here to lead than before. Cheap.
+    [[nodiscard]] virtual std::uint64_t leader_version() const = 0;
     [[nodiscard]] virtual ReplicaStats stats() const = 0;
     /// The last changes of who leads since the start, a bounded number of them, the newest last.
     [[nodiscard]] virtual std::vector<SeenLeaderChange> leader_changes() const = 0;

@@ -64,6 +64,7 @@ public:
     void command(const Command& command, Deadline deadline, std::function<void(Result<std::string>)> done) override;
     [[nodiscard]] LogIndex committed() const override;
     [[nodiscard]] ClusterView view() const override;
+    [[nodiscard]] std::uint64_t leader_version() const override { return leader_version_.load(std::memory_order_acquire); }
     [[nodiscard]] ReplicaStats stats() const override;
     [[nodiscard]] std::vector<SeenLeaderChange> leader_changes() const override;
     [[nodiscard]] std::optional<Deadline> sync_running_since() const override { return log_.sync_running_since(); }
@@ -232,6 +233,7 @@ private:
     std::pair<NodeName, Term> snapshot_source_ GUARDED_BY(mutex_);  // whose snapshot is being received
     ReplicaStats stats_ GUARDED_BY(mutex_);
     std::deque<SeenLeaderChange> leader_changes_ GUARDED_BY(mutex_);
+    std::atomic<std::uint64_t> leader_version_{0};  // written under mutex_
     std::shared_ptr<Digesting> digesting_ GUARDED_BY(mutex_);
     bool slice_runs_ GUARDED_BY(mutex_) = false;
     std::atomic<std::uint64_t> write_term_{0};

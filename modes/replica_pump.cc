@@ -201,6 +201,7 @@ void ReplicaImpl::remember(LeaderChange change) {
         leader_changes_.pop_front();
     }
     leader_changes_.push_back({clock_.wall_ns(), std::move(change)});
+    leader_version_.fetch_add(1, std::memory_order_release);
 }
 
 /// Without mutex_: a checkpoint may be written here and now, and tells of itself; whom the bus dials no more is lost.

@@ -86,6 +86,11 @@ UpdateCounters counters_of(const Map& stats) {
 
 }  // namespace
 
+const Map& as_map(const Value& value) {
+    static const Map kNone;
+    return value.is_map() ? value.as_map() : kNone;
+}
+
 std::string text_at(const Map& map, std::string_view key) {
     const Value* v = map.find(key);
     return v != nullptr && v->is_string() ? std::string{v->as_string()} : std::string{};
@@ -102,8 +107,7 @@ bool is_true_at(const Map& map, std::string_view key) {
 }
 
 Error to_error(const bolt::ServerFailure& failure) {
-    static const Map kNone;
-    const Map& details = failure.details.is_map() ? failure.details.as_map() : kNone;
+    const Map& details = as_map(failure.details);
     if (const auto code = error_code_of(failure.code)) {
         return {*code, failure.message, position_at(map_at(details, "diagnostic_record"), "_position"), chain_of(details)};
     }

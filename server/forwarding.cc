@@ -1,32 +1,17 @@
 #include "server/forwarding.h"
 
-#include "observability/log.h"
 #include "server/bookmark.h"
+#include "server/forwarded_answer.h"
 #include "server/routing.h"
 #include "server/session_log.h"
-#include "server/version.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <charconv>
 #include <utility>
 
 namespace nornic::server {
 namespace {
-
-// How long a statement waits for the next leader: some elections.
-constexpr std::chrono::seconds kLeaderPatience{10};
-constexpr std::chrono::milliseconds kLeaderInterval{10};
-// A leader that was replaced in good order answers at once; one that was cut off or stopped may not for long.
-constexpr std::chrono::seconds kOldLeaderPatience{2};
-constexpr std::chrono::seconds kInterruptPatience{2};
-constexpr std::chrono::milliseconds kConnectTimeout{3000};
-// Twice the keep-alive of a member that works on a request, and some more.
-constexpr std::chrono::milliseconds kReceiveTimeout{150'000};
-
-bool nothing_happened(ErrorCode code) {
-    return code == ErrorCode::kNotLeader || code == ErrorCode::kDatabaseUnavailable;
-}
 
 /// What a member says that has just stopped to lead. Run again over this connection it would be passed on, which a driver
 /// that does not route does only for a transient error.
@@ -40,9 +25,19 @@ bolt::Completion<T> transient(bolt::Completion<T> done) {
     };
 }
 
-const Map& as_map(const Value& value) {
-    static const Map kNone;
-    return value.is_map() ? value.as_map() : kNone;
+/// Of a connection whose answers another member packs as this one would. Older versions tell less of errors and warnings than is needed
+/// to pack them anew, so for their clients the other member is asked in the newest.
+std::optional<bolt::Version> version_passed_on(std::string_view protocol_version) {
+    constexpr bolt::Version kFirst{5, 7};
+    bolt::Version out;
+    const std::size_t dot = protocol_version.find('.');
+    const char* const end = protocol_version.data() + protocol_version.size();
+    if (dot == std::string_view::npos ||
+        std::from_chars(protocol_version.data(), protocol_version.data() + dot, out.major_number).ec != std::errc{} ||
+        std::from_chars(protocol_version.data() + dot + 1, end, out.minor_number).ec != std::errc{} || out < kFirst) {
+        return std::nullopt;
+    }
+    return out;
 }
 
 }  // namespace
@@ -71,248 +66,15 @@ bool may_forward(const Instance& instance, const bolt::ConnectionInfo& info) {
 }
 
 ForwardingSession::ForwardingSession(Instance& instance, ForwardingMetrics& metrics, const bolt::ConnectionInfo& info)
-    : instance_{instance}, metrics_{metrics}, info_{info}, regional_{instance.mode().name == "multi_region"}, local_{instance, info} {}
+    : instance_{instance},
+      metrics_{metrics},
+      info_{info},
+      regional_{instance.mode().name == "multi_region"},
+      version_{regional_ ? std::nullopt : version_passed_on(info.protocol_version)},
+      local_{instance, info} {}
 
 ForwardingSession::~ForwardingSession() {
     reset();
-}
-
-// ---- Who takes it ----
-
-bool ForwardingSession::taken_here(Needs needs) const {
-    if (needs == Needs::kReader) {
-        return true;
-    }
-    if (instance_.replica().term() == Term{0}) {
-        return false;
-    }
-    return needs == Needs::kWriter || !regional_ || !instance_.primary_refusal();
-}
-
-std::optional<std::string> ForwardingSession::member_for(Needs needs) const {
-    const modes::ClusterView view = instance_.replica().view();
-    std::string address;
-    std::string cluster_address;
-    const auto primary = std::ranges::find(view.regions, true, &modes::RegionView::primary);
-    const bool by_primary = needs == Needs::kSchemaWriter || instance_.settings().cluster.region_writes == "primary";
-    if (by_primary && primary != view.regions.end() && !primary->self) {
-        address = primary->leader_bolt_address;
-        cluster_address = primary->leader_address;
-    } else if (view.leader != view.self) {
-        const auto leader = std::ranges::find(view.members, view.leader, &modes::MemberView::id);
-        if (leader != view.members.end()) {
-            address = leader->bolt_address;
-            cluster_address = leader->cluster_address;
-        }
-    }
-    const std::uint16_t port = instance_.settings().follower_writes_port;
-    if (const auto at = env::parse_host_port(cluster_address); at && port != 0 && !address.empty()) {
-        address = at->first.find(':') == std::string::npos ? fmt::format("{}:{}", at->first, port)
-                                                           : fmt::format("[{}]:{}", at->first, port);
-    }
-    return address.empty() ? std::nullopt : std::optional{std::move(address)};
-}
-
-bool ForwardingSession::leader_is_coming() const {
-    const modes::ClusterView view = instance_.replica().view();
-    return view.leader.empty() && view.state == "read_only";
-}
-
-ForwardingSession::Missing ForwardingSession::missing(const std::string& query, const Value& parameters, const std::string& database) {
-    if (!regional_ && taken_here(Needs::kWriter)) {
-        return {};
-    }
-    // What is wrong with the statement or with this member is said by the session that runs it.
-    const auto resolved = instance_.resolve(database);
-    const auto plans = resolved ? instance_.plans(resolved.value(), instance_.generation()) : nullptr;
-    if (!plans || instance_.replica().out_of_service()) {
-        return {};
-    }
-    engine::BeginOptions options;
-    options.database = resolved.value() == "system" ? "system" : "neo4j";
-    options.mode = AccessMode::kRead;
-    auto transaction = instance_.engine().begin(options);
-    if (!transaction) {
-        return {};
-    }
-    const auto prepared = plans->prepare(query, as_map(parameters), *transaction.value());
-    transaction.value()->finish();
-    if (!prepared) {
-        return {};
-    }
-    const cypher::PreparedInfo& info = cypher::info(*prepared.value());
-    if (info.explain_only || !(info.writes || info.schema)) {
-        return {};
-    }
-    const Needs needs = info.schema || info.administration ? Needs::kSchemaWriter : Needs::kWriter;
-    return taken_here(needs) ? Missing{} : Missing{needs, info.in_transactions};
-}
-
-// ---- The connection to it ----
-
-Result<> ForwardingSession::reach(const std::string& address) {
-    if (hop_ && hop_->address() == address && hop_->is_idle()) {
-        return success();
-    }
-    drop_hop();
-    const env::Settings& settings = instance_.settings();
-    bolt::ClientSettings client;
-    client.scheme = token_.has_credentials ? token_.scheme : "none";
-    client.user = token_.principal;
-    client.password = token_.credentials;
-    client.user_agent = fmt::format("nornicdb-forward/{} {}", kVersion, info_.client_address);
-    // A connection that routes: there it is refused, and not forwarded again, where no writes are taken.
-    client.routing = Value{Map{{"address", Value{address}}, {std::string{kForwardedKey}, Value{"true"}}}};
-    client.tls = settings.bolt_tls.enabled;
-    client.tls_ca_file = settings.cluster.tls_ca_file;
-    if (!settings.bolt_tls.client_ca_file.empty()) {
-        client.tls_cert_file = settings.bolt_tls.certificate_file;
-        client.tls_key_file = settings.bolt_tls.key_file;
-    }
-    client.connect_timeout = kConnectTimeout;
-    client.receive_timeout = kReceiveTimeout;
-    client.still_wanted = [this] { return still_wanted(); };
-    NORNIC_TRY(auto hop, Hop::open(address, std::move(client)));
-    log::debug("{} of user '{}' writes through {}.", info_.connection_id, token_.principal, address);
-    hop_ = std::move(hop);
-    return success();
-}
-
-void ForwardingSession::drop_hop() {
-    if (hop_ && !hop_->is_idle()) {
-        hop_->abandon();
-    }
-    hop_.reset();
-}
-
-bool ForwardingSession::still_wanted() {
-    const Deadline now = instance_.clock().now();
-    if (const auto since = interrupted()) {
-        if (hop_) {
-            hop_->interrupt();
-        }
-        return now - *since < kInterruptPatience;
-    }
-    const auto member = member_for(needs_);
-    const bool replaced = taken_here(needs_) || (member && hop_ && *member != hop_->address());
-    if (!replaced) {
-        unwanted_since_.reset();
-        return true;
-    }
-    if (!unwanted_since_) {
-        unwanted_since_ = now;
-    }
-    return now - *unwanted_since_ < kOldLeaderPatience;
-}
-
-std::optional<Deadline> ForwardingSession::interrupted() const {
-    const MutexLock lock{mutex_};
-    return interrupted_;
-}
-
-bool ForwardingSession::pause(Deadline until) {
-    MutexLock lock{mutex_};
-    if (interrupted_ || instance_.clock().now() >= until) {
-        return false;
-    }
-    woken_.wait_for(lock, kLeaderInterval);
-    return !interrupted_;
-}
-
-bolt::RunOptions ForwardingSession::options_there(const bolt::TransactionOptions& options, Deadline began) const {
-    bolt::RunOptions out;
-    out.database = options.database;
-    out.bookmarks = options.bookmarks;
-    out.metadata = options.metadata;
-    if (instance_.tracer() != nullptr && (passing_ || !trace_parent(options.metadata))) {
-        // Whether it is traced is decided once.
-        Map metadata = as_map(options.metadata);
-        metadata.set("traceparent", Value{(passing_ ? passing_.context() : Tracer::not_sampled()).traceparent()});
-        out.metadata = Value{std::move(metadata)};
-    }
-    out.impersonated_user = options.impersonated_user;
-    if (options.timeout) {
-        // What is left of it; 0 would mean none at all.
-        const Duration left = *options.timeout - (instance_.clock().now() - began);
-        const auto whole = std::chrono::ceil<std::chrono::milliseconds>(left);
-        out.timeout = options.timeout->count() == 0 ? std::chrono::milliseconds{0} : std::max(whole, std::chrono::milliseconds{1});
-    }
-    return out;
-}
-
-template <class T, class Work>
-std::optional<Result<T>> ForwardingSession::at_leader(Needs needs,
-                                                      std::optional<std::string> member,
-                                                      const bolt::TransactionOptions& options,
-                                                      Work work) {
-    const Deadline began = instance_.clock().now();
-    Duration patience = kLeaderPatience;
-    if (options.timeout && options.timeout->count() > 0) {
-        patience = std::min(patience, *options.timeout);
-    }
-    const ElasticPool::Away away{instance_.pool()};
-    needs_ = needs;
-    unwanted_since_.reset();
-    Error last{ErrorCode::kDatabaseUnavailable, "no member of the cluster is known to take writes"};
-    for (bool first = true; first || pause(began + patience); first = false) {
-        if (!first || !member) {
-            if (taken_here(needs)) {
-                return std::nullopt;
-            }
-            member = member_for(needs);
-            if (!member) {
-                continue;
-            }
-        }
-        Result<> reached = reach(*member);
-        if (!reached) {
-            last = reached.error();
-            if (nothing_happened(last.code())) {
-                continue;
-            }
-            return Result<T>{last};
-        }
-        Result<T> result = work(*hop_, options_there(options, began));
-        if (result || !nothing_happened(result.error().code())) {
-            return result;
-        }
-        last = result.error();
-    }
-    if (interrupted()) {
-        return Result<T>{fail(ErrorCode::kTerminated, std::string{})};
-    }
-    return Result<T>{fail(ErrorCode::kDatabaseUnavailable,
-                          "The write could not be passed on to the leader, and nothing was written: " + last.message())};
-}
-
-template <class Work>
-auto ForwardingSession::there(Work work) {
-    const ElasticPool::Away away{instance_.pool()};
-    return work();
-}
-
-Error ForwardingSession::ended_there(Error error, bool may_have_committed) {
-    const std::string where = hop_ ? hop_->address() : std::string{"the leader"};
-    if (error.code() == ErrorCode::kIo) {
-        drop_hop();
-        place_ = Place::kHere;
-        if (may_have_committed) {
-            error = Error{ErrorCode::kUnknownCommit,
-                          fmt::format("The connection to the leader at {} was lost after the write was passed on to it: it may or may "
-                                      "not have been committed ({}).",
-                                      where,
-                                      error.message())};
-        } else {
-            error = Error{ErrorCode::kDatabaseUnavailable,
-                          fmt::format("The connection to the leader at {} was lost, and the transaction was rolled back: {}",
-                                      where,
-                                      error.message())};
-        }
-    } else if (error.code() == ErrorCode::kNotLeader) {
-        error = Error{ErrorCode::kDatabaseUnavailable, error.message()};
-    }
-    log::debug("{}: what was passed on to {} ended with {}: {}", info_.connection_id, where, to_string(error.code()), error.message());
-    return error;
 }
 
 void ForwardingSession::count(const Result<>& outcome) {
@@ -383,6 +145,10 @@ std::string ForwardingSession::resolved(const std::string& database) const {
 
 template <class T>
 bolt::Completion<T> ForwardingSession::after_writes(bolt::TransactionOptions& options, bolt::Completion<T> done) {
+    if (!answered_.empty()) {
+        const auto metadata = bolt::unpack_metadata(std::exchange(answered_, {}), {});
+        bookmark_ = metadata ? text_at(metadata.value(), "bookmark") : std::string{};
+    }
     // Of a region that was met a moment ago the history is not known here yet; then there is nothing to wait by.
     if (bookmark_.empty() || !parse_bookmarks({bookmark_}, instance_.history(), instance_.other_histories())) {
         return done;
@@ -403,32 +169,36 @@ void ForwardingSession::run(std::string query,
                             bolt::Completion<bolt::Running> done) {
     const Missing what = options.mode == AccessMode::kWrite ? missing(query, parameters, options.database) : Missing{};
     // Where nobody is known, and nobody is about to be, it is refused here, in the words that say why.
-    auto member = what.needs == Needs::kReader ? std::nullopt : member_for(what.needs);
+    const std::uint64_t version = instance_.replica().leader_version();
+    auto member = what.needs == Needs::kReader ? std::nullopt : likely_member_for(what.needs);
     if (member || (what.needs != Needs::kReader && leader_is_coming())) {
         const Deadline began = instance_.clock().now();
         begin_trace("RUN", options);
         const auto await = what.in_parts ? Hop::Await::kStart : Hop::Await::kFirstRecord;
-        auto ran = at_leader<bolt::Running>(what.needs, std::move(member), options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<bolt::Running> {
-            auto running = hop.run(query, as_map(parameters), there, await);
-            if (running || nothing_happened(running.error().code())) {
-                return running;
+        bolt::Running running;
+        const auto ran = at_leader(what.needs, std::move(member), version, options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
+            auto started = hop.run(query, as_map(parameters), there, await, form_for(hop, options));
+            if (!started) {
+                return nothing_happened(started.error().code()) ? started.error() : ended_there(started.error(), true);
             }
-            return ended_there(running.error(), true);
+            running = std::move(started).value();
+            return success();
         });
         if (ran) {
-            Result<bolt::Running>& running = *ran;
-            if (!running) {
-                end_trace(&running.error());
-                count(running.error());
-                done(running.error());
+            if (!*ran) {
+                end_trace(&ran->error());
+                count(*ran);
+                done(ran->error());
                 return;
             }
             metrics_.seconds->observe(static_cast<double>((instance_.clock().now() - began).count()) / 1e9);
             place_ = Place::kStatementThere;
-            if (running.value().database.empty()) {
-                running.value().database = resolved(options.database);
+            if (running.packed.empty()) {
+                if (running.database.empty()) {
+                    running.database = resolved(options.database);
+                }
+                database_ = running.database;
             }
-            database_ = running.value().database;
             done(std::move(running));
             return;
         }
@@ -480,8 +250,7 @@ void ForwardingSession::pull_there(std::int64_t statement_id,
         if (autocommit) {
             place_ = Place::kHere;
             end_trace(nullptr);
-            bookmark_ = pulled.value().bookmark;
-            note_version(bookmark_);
+            wrote(pulled.value());
             count(success());
         }
     }
@@ -492,10 +261,11 @@ void ForwardingSession::pull_there(std::int64_t statement_id,
 
 void ForwardingSession::begin(bolt::TransactionOptions options, bolt::Completion<bolt::Begun> done) {
     const bool elsewhere = options.mode == AccessMode::kWrite && !taken_here(Needs::kWriter);
-    auto member = elsewhere ? member_for(Needs::kWriter) : std::nullopt;
+    const std::uint64_t version = instance_.replica().leader_version();
+    auto member = elsewhere ? likely_member_for(Needs::kWriter) : std::nullopt;
     if (member || (elsewhere && leader_is_coming())) {
         begin_trace("transaction", options);
-        auto begun = at_leader<void>(Needs::kWriter, std::move(member), options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
+        const auto begun = at_leader(Needs::kWriter, std::move(member), version, options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
             Result<> there_now = hop.begin(there);
             return there_now || nothing_happened(there_now.error().code()) ? there_now : Result<>{ended_there(there_now.error(), false)};
         });
@@ -554,8 +324,7 @@ void ForwardingSession::commit(bolt::Completion<std::string> done) {
     }
     end_trace(nullptr);
     place_ = Place::kHere;
-    bookmark_ = bookmark.value();
-    note_version(bookmark_);
+    wrote(bookmark.value());
     count(success());
     done(std::move(bookmark));
 }
@@ -580,10 +349,27 @@ std::int64_t ForwardingSession::data_version() const {
     return version_there_ ? static_cast<std::int64_t>(version_there_->value) : local_.data_version();
 }
 
-/// That of another region counts in a log of its own, and says nothing here.
-void ForwardingSession::note_version(const std::string& bookmark) {
-    const auto seen = parse_bookmarks({bookmark}, instance_.history());
+void ForwardingSession::wrote(std::string bookmark) {
+    answered_.clear();
+    bookmark_ = std::move(bookmark);
+    // That of another region counts in a log of its own, and says nothing here.
+    const auto seen = parse_bookmarks({bookmark_}, instance_.history());
     version_there_ = seen ? seen.value().front().index : LogIndex{0};
+}
+
+void ForwardingSession::wrote(const bolt::Pulled& pulled) {
+    if (pulled.packed.empty()) {
+        wrote(pulled.bookmark);
+    } else {
+        answered_ = pulled.packed;
+    }
+}
+
+Hop::Form ForwardingSession::form_for(const Hop& hop, const bolt::TransactionOptions& options) const {
+    // What the client does not want to be told of is left out here.
+    const bool all = options.notifications.minimum_severity == bolt::NotificationSeverity::kDefault &&
+                     options.notifications.disabled_categories.empty();
+    return all && version_ == hop.version() ? Hop::Form::kPacked : Hop::Form::kValues;
 }
 
 bool ForwardingSession::has_open_statement() const {

@@ -10,6 +10,7 @@
 #include "server/instance.h"
 #include "server/query_session.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -78,24 +79,33 @@ private:
         Needs needs = Needs::kReader;  // kReader: nothing
         bool in_parts = false;         // it commits as it goes: CALL { … } IN TRANSACTIONS
     };
+    static bool nothing_happened(ErrorCode code);
     /// What the statement needs that is not to be had here.
     Missing missing(const std::string& query, const Value& parameters, const std::string& database);
+    /// What it would need of a member that has nothing.
+    Missing needed(const std::string& query, const Value& parameters, const std::string& database);
     [[nodiscard]] bool taken_here(Needs needs) const;
     /// An election is under way, among members that are a majority.
     [[nodiscard]] bool leader_is_coming() const;
     /// The Bolt address of another member that gives this; nullopt: none is known.
     [[nodiscard]] std::optional<std::string> member_for(Needs needs) const;
+    /// The same, from what is known of the connection that is open, while nobody else has come to lead.
+    [[nodiscard]] std::optional<std::string> likely_member_for(Needs needs) const;
 
     /// Does `work` with a connection to `member`. While nothing happened there since it does not lead (any more), the next
     /// leader is waited for and asked. nullopt: by now this member takes it.
-    template <class T, class Work>
-    std::optional<Result<T>> at_leader(Needs needs,
-                                       std::optional<std::string> member,
-                                       const bolt::TransactionOptions& options,
-                                       Work work);
+    /// `version`: leader_version() before `member` was looked up.
+    std::optional<Result<>> at_leader(Needs needs,
+                                      std::optional<std::string> member,
+                                      std::uint64_t version,
+                                      const bolt::TransactionOptions& options,
+                                      const std::function<Result<>(Hop&, const bolt::RunOptions&)>& work);
     /// One exchange with it in what is open there.
     template <class Work>
-    auto there(Work work);
+    auto there(Work work) {
+        const ElasticPool::Away away{instance_.pool()};
+        return work();
+    }
     Result<> reach(const std::string& address);
     /// false: interrupted, or late.
     bool pause(Deadline until);
@@ -110,7 +120,10 @@ private:
     /// nullptr: it came through.
     void end_trace(const Error* error);
     [[nodiscard]] std::string resolved(const std::string& database) const;
-    void note_version(const std::string& bookmark);
+    void wrote(std::string bookmark);
+    void wrote(const bolt::Pulled& pulled);
+    /// The form in which answers there are passed on to this client.
+    [[nodiscard]] Hop::Form form_for(const Hop& hop, const bolt::TransactionOptions& options) const;
     void pull_there(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink, bolt::Completion<bolt::Pulled> done);
     /// Makes what runs here see what was written there.
     template <class T>
@@ -120,17 +133,28 @@ private:
     ForwardingMetrics& metrics_;
     const bolt::ConnectionInfo info_;
     const bool regional_;  // in a mode with regions
+    const std::optional<bolt::Version> version_;  // in which answers of others may be passed on as they came
     QuerySession local_;
     bolt::AuthToken token_;  // of whoever is logged in
     Place place_ = Place::kHere;
     std::string database_;  // of what is open there
     std::string bookmark_;  // of the last write there that nothing here was behind yet
+    std::string answered_;  // a packed answer that bookmark_ has still to be taken from
     std::optional<LogIndex> version_there_;  // of the last answer, if it came from there
+
+    // A client says the same again and again; what a statement does is a matter of its text alone.
+    struct Known {
+        std::string query;
+        std::string database;
+        Missing needed;
+    };
+    Known known_;
 
     // What still_wanted() looks at.
     Needs needs_ = Needs::kWriter;
     std::optional<Deadline> unwanted_since_;
     std::unique_ptr<Hop> hop_;
+    std::uint64_t hop_version_ = 0;  // Replica::leader_version() before it was asked who is at the other end
     Span trace_;    // of what runs there
     Span passing_;  // its part there, which the other member's spans are children of
 

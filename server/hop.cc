@@ -57,7 +57,11 @@ Result<> Hop::begin(const bolt::RunOptions& options) {
     return begun ? begun : Result<>{failed(begun.error())};
 }
 
-Result<bolt::Running> Hop::run(const std::string& query, const Map& parameters, const bolt::RunOptions& options, Await await) {
+Result<bolt::Running> Hop::run(const std::string& query,
+                               const Map& parameters,
+                               const bolt::RunOptions& options,
+                               Await await,
+                               Form form) {
     NORNIC_TRY(settle(nullptr));
     bolt::RunOptions asked = options;
     asked.fetch_size = kFirstRecords;
@@ -65,25 +69,30 @@ Result<bolt::Running> Hop::run(const std::string& query, const Map& parameters, 
     if (!started) {
         return failed(started.error());
     }
-    const Map& metadata = started.value();
     bolt::Running running;
-    running.statement_id = integer_at(metadata, "qid");
-    running.database = text_at(metadata, "db");
-    running.available_after_ms = integer_at(metadata, "t_first");
-    if (const Value* fields = metadata.find("fields"); fields != nullptr && fields->is_list()) {
-        for (const Value& field : fields->as_list()) {
-            running.fields.emplace_back(field.is_string() ? field.as_string() : std::string_view{});
+    if (form == Form::kPacked) {
+        running.packed = started.value();
+    } else {
+        NORNIC_TRY(const Map metadata, bolt::unpack_metadata(started.value(), client_->dialect()));
+        running.statement_id = integer_at(metadata, "qid");
+        running.database = text_at(metadata, "db");
+        running.available_after_ms = integer_at(metadata, "t_first");
+        if (const Value* fields = metadata.find("fields"); fields != nullptr && fields->is_list()) {
+            for (const Value& field : fields->as_list()) {
+                running.fields.emplace_back(field.is_string() ? field.as_string() : std::string_view{});
+            }
         }
     }
     auto stream = std::make_unique<Stream>();
     stream->id = last_ = running.statement_id;
+    stream->form = form;
     stream->asked = true;
     streams_.push_back(std::move(stream));
     if (await == Await::kFirstRecord) {
         Stream& own = *streams_.back();
-        NORNIC_TRY(auto first, read(own));
+        NORNIC_TRY(const auto first, read(own));
         if (first) {
-            own.kept.push_back(std::move(*first));
+            own.kept.emplace_back(*first);
         }
     }
     return running;
@@ -95,38 +104,58 @@ Hop::Stream* Hop::find(std::int64_t statement_id) {
     return found == streams_.end() ? nullptr : found->get();
 }
 
-Result<std::optional<List>> Hop::read(Stream& stream) {
-    auto next = client_->read();
+Result<std::optional<std::string_view>> Hop::read(Stream& stream) {
+    const auto next = client_->read();
     if (!next) {
         return failed(next.error());
     }
-    if (!next.value()) {
-        stream.asked = false;
-        stream.ended = !is_true_at(client_->summary(), "has_more");
-        if (stream.ended) {
-            stream.end = client_->summary();
-        }
+    const std::string_view message = next.value().message;
+    if (next.value().is_record) {
+        return std::optional{message};
     }
-    return std::move(next).value();
+    stream.asked = false;
+    stream.ended = true;
+    // The end of a whole result is long, and seldom has these letters.
+    if (message.find("has_more") != std::string_view::npos) {
+        NORNIC_TRY(const Map metadata, bolt::unpack_metadata(message, client_->dialect()));
+        stream.ended = !is_true_at(metadata, "has_more");
+    }
+    if (stream.ended) {
+        stream.end = message;
+    }
+    return std::optional<std::string_view>{};
+}
+
+Result<bool> Hop::hand_over(Stream& stream, std::string_view record, bolt::RecordSink& sink) {
+    if (stream.form == Form::kPacked) {
+        return sink.packed_record(record);
+    }
+    NORNIC_TRY(const List values, bolt::unpack_record(record, client_->dialect()));
+    return sink.record(values);
 }
 
 Result<> Hop::settle(const Stream* wanted) {
     for (const auto& stream : streams_) {
         while (stream->asked && stream.get() != wanted) {
-            NORNIC_TRY(auto record, read(*stream));
+            NORNIC_TRY(const auto record, read(*stream));
             if (record) {
-                stream->kept.push_back(std::move(*record));
+                stream->kept.emplace_back(*record);
             }
         }
     }
     return success();
 }
 
-bolt::Pulled Hop::finish(Stream& stream, bolt::Pulled pulled) {
+Result<bolt::Pulled> Hop::finish(Stream& stream, bolt::Pulled pulled) {
     pulled.outcome = bolt::PullOutcome::kFinished;
-    pulled.summary = to_summary(stream.end);
-    pulled.summary.records = stream.records;
-    pulled.bookmark = text_at(stream.end, "bookmark");
+    if (stream.form == Form::kPacked) {
+        pulled.packed = std::move(stream.end);
+    } else {
+        NORNIC_TRY(const Map end, bolt::unpack_metadata(stream.end, client_->dialect()));
+        pulled.summary = to_summary(end);
+        pulled.summary.records = stream.records;
+        pulled.bookmark = text_at(end, "bookmark");
+    }
     std::erase_if(streams_, [&](const auto& s) { return s.get() == &stream; });
     return pulled;
 }
@@ -147,10 +176,12 @@ Result<bolt::Pulled> Hop::pull(std::int64_t statement_id, std::int64_t count, bo
             pulled.outcome = bolt::PullOutcome::kHasMore;
             return pulled;
         }
-        List record;
+        std::string kept;
+        std::string_view record;
         if (!stream->kept.empty()) {
-            record = std::move(stream->kept.front());
+            kept = std::move(stream->kept.front());
             stream->kept.pop_front();
+            record = kept;
         } else {
             if (!stream->asked) {
                 const auto want = sink != nullptr ? bolt::Client::Want::kRecords : bolt::Client::Want::kNone;
@@ -159,7 +190,7 @@ Result<bolt::Pulled> Hop::pull(std::int64_t statement_id, std::int64_t count, bo
                 }
                 stream->asked = true;
             }
-            NORNIC_TRY(auto next, read(*stream));
+            NORNIC_TRY(const auto next, read(*stream));
             if (!next) {
                 // All of a DISCARD is gone without having been seen.
                 if (sink == nullptr && !stream->ended && count >= 0) {
@@ -170,16 +201,19 @@ Result<bolt::Pulled> Hop::pull(std::int64_t statement_id, std::int64_t count, bo
             }
             if (enough) {
                 // It has more than was asked for, so the end of this answer is still to come.
-                stream->kept.push_back(std::move(*next));
+                stream->kept.emplace_back(*next);
                 continue;
             }
-            record = std::move(*next);
+            record = *next;
         }
         ++pulled.records;
         ++stream->records;
-        if (sink != nullptr && !sink->record(record)) {
-            pulled.outcome = bolt::PullOutcome::kPaused;
-            return pulled;
+        if (sink != nullptr) {
+            NORNIC_TRY(const bool going_on, hand_over(*stream, record, *sink));
+            if (!going_on) {
+                pulled.outcome = bolt::PullOutcome::kPaused;
+                return pulled;
+            }
         }
     }
 }

@@ -33,9 +33,16 @@ public:
 
     Result<> begin(const bolt::RunOptions& options);
     /// Starts a statement, in the open transaction if there is one. kFirstRecord: it waits for that, or for the end, so that
-    /// whatever makes the statement fail before comes out here.
+    /// whatever makes the statement fail before comes out here. kPacked: answers are passed on as they came (bolt::Running::packed),
+    /// to a client of version().
     enum class Await : std::uint8_t { kStart, kFirstRecord };
-    Result<bolt::Running> run(const std::string& query, const Map& parameters, const bolt::RunOptions& options, Await await);
+    enum class Form : std::uint8_t { kValues, kPacked };
+    Result<bolt::Running> run(const std::string& query,
+                              const Map& parameters,
+                              const bolt::RunOptions& options,
+                              Await await,
+                              Form form = Form::kValues);
+    [[nodiscard]] bolt::Version version() const { return client_->version(); }
     /// As bolt::Session::pull(); sink nullptr: records are thrown away.
     Result<bolt::Pulled> pull(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink);
     Result<std::string> commit();
@@ -45,20 +52,23 @@ public:
 private:
     struct Stream {
         std::int64_t id = 0;
+        Form form = Form::kValues;
         bool asked = false;  // an answer is under way: records, then its end
         bool ended = false;
-        std::deque<List> kept;  // records that were read before they were asked for
-        Map end;
+        std::deque<std::string> kept;  // RECORD messages that were read before they were asked for
+        std::string end;               // the SUCCESS message
         std::int64_t records = 0;
     };
 
     Hop(std::string address, std::unique_ptr<bolt::Client> client) : address_{std::move(address)}, client_{std::move(client)} {}
     Stream* find(std::int64_t statement_id);
-    /// The next record, or nullopt at the end of an answer.
-    Result<std::optional<List>> read(Stream& stream);
+    /// The next RECORD message, good until the next call, or nullopt at the end of an answer.
+    Result<std::optional<std::string_view>> read(Stream& stream);
+    /// false: the sink has enough for now.
+    Result<bool> hand_over(Stream& stream, std::string_view record, bolt::RecordSink& sink);
     /// Only one answer is under way at a time: keeps what is left of any but `wanted`'s.
     Result<> settle(const Stream* wanted);
-    bolt::Pulled finish(Stream& stream, bolt::Pulled pulled);
+    Result<bolt::Pulled> finish(Stream& stream, bolt::Pulled pulled);
     Error failed(const Error& error);
 
     const std::string address_;
