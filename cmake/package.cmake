@@ -5,7 +5,7 @@ install(FILES compose/debian/nornicdb.conf DESTINATION /etc/nornicdb)
 install(FILES compose/systemd/nornicdb.service DESTINATION lib/systemd/system)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/nornicdb RENAME copyright)
 install(FILES NOTICE README.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/nornicdb)
-install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/nornicdb FILES_MATCHING PATTERN "*.md")
+install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/nornicdb FILES_MATCHING PATTERN "*.md" PATTERN "openapi.json")
 install(FILES compose/prometheus/alerts.yml compose/grafana/dashboards/nornicdb.json
         DESTINATION ${CMAKE_INSTALL_DATADIR}/nornicdb)
 # The program prints its completions itself.

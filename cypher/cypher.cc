@@ -48,6 +48,7 @@ std::shared_ptr<PreparedQuery> prepare_fresh(std::string_view text,
     info.explain_only = statement.explain == ExplainMode::kExplain;
     info.use_graph = statement.use_graph;
     info.in_transactions = planned.in_transactions;
+    info.admin_procedure = planned.admin;
     info.schema = std::holds_alternative<CreateIndexCommand>(statement.body) ||
                   std::holds_alternative<CreateConstraintCommand>(statement.body) ||
                   std::holds_alternative<DropSchemaCommand>(statement.body) || planned.schema;

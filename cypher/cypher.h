@@ -35,6 +35,7 @@ struct PreparedInfo {
     bool writes = false;           // needs a transaction of mode kWrite
     bool schema = false;           // CREATE/DROP INDEX/CONSTRAINT
     bool administration = false;   // users, databases: runs whichever database was named
+    bool admin_procedure = false;  // calls one that administers: db.conflicts.resolve
     bool in_transactions = false;  // CALL { … } IN TRANSACTIONS: autocommit only
     bool explain_only = false;
     std::string use_graph;  // USE …; empty: none

@@ -51,7 +51,7 @@ const std::vector<Row>& table() {
         {"NORNICDB_DATA_DIR",
          "./data",
          "General",
-         "Everything durable: store/, log/, node.json, diverged/.",
+         "Everything durable: store/, log/, node.json, leaders.json, diverged/.",
          text_field([](Settings& s) -> auto& { return s.data_directory; }),
          false},
         {"NORNICDB_AUTH",

@@ -1,6 +1,7 @@
 #include "http/query_api.h"
 
 #include "http/json_values.h"
+#include "http/openapi_json.h"
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -377,7 +378,7 @@ void handle(Backend& backend, ApiRequest request, Respond respond) {
                                  {"/replica", &Backend::replica_probe}};
     const auto probe = std::find_if(std::begin(kProbes), std::end(kProbes), [&](const Probe& p) { return p.path == request.path; });
     const bool is_probe = probe != std::end(kProbes);
-    if ((is_probe || request.path == "/" || request.path == "/metrics") && !reads) {
+    if ((is_probe || request.path == "/" || request.path == "/metrics" || request.path == "/openapi.json") && !reads) {
         respond(wrong_method("GET, HEAD"));
         return;
     }
@@ -391,6 +392,10 @@ void handle(Backend& backend, ApiRequest request, Respond respond) {
     }
     if (request.path == "/metrics") {
         respond({200, "text/plain; version=0.0.4; charset=utf-8", backend.metrics(), {}, false});
+        return;
+    }
+    if (request.path == "/openapi.json") {
+        respond({200, "application/json", std::string{kOpenApi}, {}, false});
         return;
     }
     if (!is_utf8(request.path)) {

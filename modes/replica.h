@@ -42,6 +42,7 @@ struct ReplicaStats {
     std::uint64_t sync_count = 0;
     std::uint64_t sync_ns_total = 0;
     std::uint64_t sync_ns_max = 0;
+    std::uint64_t leader_changes = 0;     // that were remembered since the start
     std::uint64_t diverged_entries = 0;   // of lost branches, saved under diverged/
     std::uint64_t snapshots_sent = 0;
     std::uint64_t snapshots_installed = 0;
@@ -51,6 +52,8 @@ struct ReplicaStats {
     bool failed = false;
     bool disk_full = false;
 };
+
+constexpr std::size_t kLeaderChangesKept = 100;
 
 struct SeenLeaderChange {
     std::int64_t wall_ns = 0;  // when this member saw it

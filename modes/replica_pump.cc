@@ -17,7 +17,6 @@ constexpr std::size_t kSliceCompletions = 16;
 constexpr std::size_t kApplyBytes = std::size_t{4} << 20;     // read from the log at a time
 constexpr std::size_t kUnappliedMax = 16384;                  // kept in memory; the log has them all
 constexpr std::size_t kDivergedEntriesPerFile = 10'000;
-constexpr std::size_t kLeaderChangesKept = 100;
 
 Error lost_to_another() {
     return Error{ErrorCode::kConflict,
@@ -202,6 +201,7 @@ void ReplicaImpl::remember(LeaderChange change) {
     }
     leader_changes_.push_back({clock_.wall_ns(), std::move(change)});
     leader_version_.fetch_add(1, std::memory_order_release);
+    ++stats_.leader_changes;
 }
 
 /// Without mutex_: a checkpoint may be written here and now, and tells of itself; whom the bus dials no more is lost.

@@ -60,7 +60,20 @@ Result<> make_data_directory(const std::string& directory) {
     return success();
 }
 
-// Written beside and renamed, so that a crash leaves the old file or the new one.
+Result<> replace_file(const std::string& path, std::string_view text) {
+    const std::string temporary = path + ".new";
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    const bool written = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
+    const int why = errno;
+    if (fd >= 0) {
+        ::close(fd);
+    }
+    if (!written || ::rename(temporary.c_str(), path.c_str()) != 0) {
+        return fail(ErrorCode::kIo, fmt::format("'{}' cannot be written: {}", path, std::strerror(written ? errno : why)));
+    }
+    return success();
+}
+
 Result<std::string> load_node_id(const std::string& directory, const std::string& wanted) {
     const std::string path = directory + "/node.json";
     std::string known;
@@ -87,19 +100,7 @@ Result<std::string> load_node_id(const std::string& directory, const std::string
         return known;
     }
     known = wanted.empty() ? "node-" + make_uuid().substr(0, 8) : wanted;
-    const std::string text = boost::json::serialize(boost::json::object{{"node_id", known}}) + "\n";
-    const std::string temporary = path + ".new";
-    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    const bool written =
-        fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-        ::fsync(fd) == 0;
-    if (fd >= 0) {
-        ::close(fd);
-    }
-    if (!written || ::rename(temporary.c_str(), path.c_str()) != 0) {
-        return fail(ErrorCode::kIo,
-                    fmt::format("'{}' cannot be written: {}", path, std::strerror(errno)));
-    }
+    NORNIC_TRY(replace_file(path, boost::json::serialize(boost::json::object{{"node_id", known}}) + "\n"));
     return known;
 }
 

@@ -14,6 +14,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace nornic::server {
 
@@ -21,6 +22,9 @@ ElasticPool::Settings pool_settings(const env::Settings& settings);
 
 /// Makes the data folder. kIo naming the setting.
 Result<> make_data_directory(const std::string& directory);
+
+/// Writes a small file beside and renames it, so that a crash leaves the old one or the new one. kIo naming the file.
+Result<> replace_file(const std::string& path, std::string_view text);
 
 /// The name of this member: drawn once and kept in node.json. Another one than `wanted` is kInvalidArgument.
 Result<std::string> load_node_id(const std::string& directory, const std::string& wanted);

@@ -50,6 +50,7 @@ Result<> Instance::open_all() {
     NORNIC_TRY(make_data_directory(directory));
     NORNIC_TRY(node_id_, load_node_id(directory, settings_.cluster.node_id));
     NORNIC_TRY(log_, open_log(settings_, clock_));
+    leaders_ = std::make_unique<LeaderHistory>(directory, clock_);
 
     engine::RocksKvSettings kv_settings;
     kv_settings.directory = directory + "/store";
@@ -159,6 +160,7 @@ void Instance::tend() {
             bus_->set_self(self_);
         }
     }
+    leaders_->tend(*replica_, pool_);
     if (mode_->has_peers) {
         const modes::ClusterView view = replica_->view();
         lag_.sample(view, replica_->stats(), clock_.now());
@@ -233,6 +235,7 @@ void Instance::close() {
     }
     if (replica_) {
         replica_->stop();
+        leaders_->keep(*replica_);
         if (!replica_->failure()) {
             if (auto done = engine_->checkpoint(); !done) {
                 log::warn(

@@ -88,7 +88,7 @@ public:
     /// Those of other regions, whose bookmarks are waited for.
     [[nodiscard]] std::vector<std::string> other_histories() const;
     const ModeEntry& mode() const noexcept { return *mode_; }
-    [[nodiscard]] Member member() const { return {*replica_, bus_.get(), settings_, clock_, lag_, history()}; }
+    [[nodiscard]] Member member() const { return {*replica_, bus_.get(), settings_, clock_, lag_, *leaders_, history()}; }
     const std::string& node_id() const noexcept { return node_id_; }
 
     /// The canonical name; empty names the default. kDatabaseNotFound "Graph not found: nope".
@@ -154,6 +154,7 @@ private:
     transport::PeerInfo self_;                    // what it says of this member
     std::unique_ptr<modes::Replica> replica_;
     LagMeter lag_;
+    std::unique_ptr<LeaderHistory> leaders_;
     StartupLines startup_lines_;  // of tend()'s thread
     std::unique_ptr<Users> users_;
     cypher::ProcedureRegistry procedures_;

@@ -5,6 +5,7 @@
 #include "env/settings.h"
 #include "modes/replica.h"
 #include "server/lag_meter.h"
+#include "server/leader_history.h"
 #include "transport/message_bus.h"
 
 #include <string>
@@ -17,6 +18,7 @@ struct Member {
     const env::Settings& settings;
     Clock& clock;
     const LagMeter& lag;
+    const LeaderHistory& leaders;
     std::string history;  // of the data held; empty: a witness
 };
 

@@ -547,9 +547,14 @@ void QuerySession::report(const Statement& statement, const Error* error) {
         return;
     }
     const cypher::PreparedInfo& info = cypher::info(*statement.query);
-    const bool changes = info.schema || (info.administration && info.writes);
-    if (changes && !info.explain_only && instance_.settings().audit_enabled) {
-        audit({user_, info_.client_address, info_.connection_id, info_.user_agent}, database_, shown_text(statement.text, info), error);
+    const bool administers = info.schema || (info.administration && info.writes) || info.admin_procedure;
+    if (administers && !info.explain_only && instance_.settings().audit_enabled) {
+        std::string action = shown_text(statement.text, info);
+        // Which conflict was resolved, and how.
+        if (info.admin_procedure && !statement.parameters.empty()) {
+            action = cut(action + " " + to_cypher_text(Value{statement.parameters}));
+        }
+        audit({user_, info_.client_address, info_.connection_id, info_.user_agent}, database_, action, error);
     }
     const Duration took = instance_.clock().now() - statement.started;
     const Duration threshold = instance_.settings().slow_query_threshold;

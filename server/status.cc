@@ -267,20 +267,28 @@ http::Document replica_probe(const Member& member) {
 
 json::object leader_history(const Member& member) {
     const modes::ClusterView view = member.replica.view();
-    const std::vector<modes::SeenLeaderChange> changes = member.replica.leader_changes();
+    const std::vector<modes::SeenLeaderChange> changes = member.leaders.all(member.replica.leader_changes());
     json::object out{{"node_id", view.self},
                      {"mode", view.mode},
                      {"term", view.term.value},
+                     {"started", iso_time(member.leaders.started_wall_ns())},
                      {"leader", or_null(view.leader)},
                      {"since", nullptr},
                      {"reason", nullptr}};
     json::array all;
+    if (!changes.empty() && changes.back().change.to == view.leader) {
+        auto since = changes.rbegin();
+        // A member that was started anew hears again of a leader that it knew: that one leads since then.
+        for (auto earlier = since + 1; view.leader != view.self && earlier != changes.rend() &&
+                                       earlier->change.to == since->change.to && earlier->change.term == since->change.term;
+             ++earlier) {
+            since = earlier;
+        }
+        out["since"] = iso_time(since->wall_ns);
+        out["reason"] = since->change.reason;
+    }
     for (auto seen = changes.rbegin(); seen != changes.rend(); ++seen) {
         const modes::LeaderChange& change = seen->change;
-        if (all.empty() && change.to == view.leader) {
-            out["since"] = iso_time(seen->wall_ns);
-            out["reason"] = change.reason;
-        }
         all.push_back(json::object{{"at", iso_time(seen->wall_ns)},
                                    {"term", change.term.value},
                                    {"from", or_null(change.from)},

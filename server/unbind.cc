@@ -4,6 +4,7 @@
 #include "engine/region.h"
 #include "engine/snapshot.h"
 #include "server/assembly.h"
+#include "server/leader_history.h"
 
 #include <fmt/format.h>
 
@@ -91,6 +92,8 @@ Result<Unbound> unbind(const env::Settings& settings, Clock& clock) {
     NORNIC_TRY(log->reset(LogIndex{last.value + 1}, term));
     NORNIC_TRY(log->set_hard_state({.term = term, .voted_for = {}, .committed = last, .extra = {}}));
     NORNIC_TRY(log->sync());
+    // Who led there is of no use where the names mean others.
+    ::unlink(LeaderHistory::file(directory).c_str());
     const std::string name_file = directory + "/node.json";
     if (::unlink(name_file.c_str()) != 0) {
         return fail(ErrorCode::kIo, fmt::format("'{}' cannot be removed: {}", name_file, std::strerror(errno)));

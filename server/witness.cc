@@ -53,6 +53,7 @@ Result<std::unique_ptr<Witness>> Witness::open(const env::Loaded& loaded, Clock&
     std::unique_ptr<Witness> out{new Witness{settings, clock}};
     NORNIC_TRY(out->node_id_, load_node_id(directory, settings.cluster.node_id));
     NORNIC_TRY(out->log_, open_log(settings, clock));
+    out->leaders_ = std::make_unique<LeaderHistory>(directory, clock);
     return out;
 }
 
@@ -92,11 +93,13 @@ Result<> Witness::start(std::string http_address) {
 
 void Witness::tend() {
     lag_.sample(replica_->view(), replica_->stats(), clock_.now());
+    leaders_->tend(*replica_, pool_);
 }
 
 void Witness::close() {
     if (replica_) {
         replica_->stop();
+        leaders_->keep(*replica_);
     }
     replica_.reset();
     bus_.reset();

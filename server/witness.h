@@ -58,7 +58,7 @@ public:
 
 private:
     Witness(const env::Settings& settings, Clock& clock);
-    [[nodiscard]] Member member() const { return {*replica_, bus_.get(), settings_, clock_, lag_, {}}; }
+    [[nodiscard]] Member member() const { return {*replica_, bus_.get(), settings_, clock_, lag_, *leaders_, {}}; }
 
     const env::Settings settings_;
     Clock& clock_;
@@ -70,6 +70,7 @@ private:
     std::unique_ptr<transport::MessageBus> bus_;
     std::unique_ptr<modes::Replica> replica_;
     LagMeter lag_;
+    std::unique_ptr<LeaderHistory> leaders_;
 };
 
 }  // namespace nornic::server

@@ -16,6 +16,7 @@ WORDS = {"type", "enum", "const", "properties", "required", "additionalPropertie
 
 class OpenApi:
     def __init__(self, path=os.path.join(TOP, "docs", "openapi.json")):
+        self.path = path
         with open(path, encoding="utf-8") as file:
             self.document = json.load(file)
         self.seen = set()  # (method, template, status) that were checked

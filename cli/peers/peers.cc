@@ -227,6 +227,7 @@ void print_done(const Request& request, const json::object& body) {
         print_rows(body, "members",
                    {{"ID", "id"}, {"ADDRESS", "address"}, {"ROLE", "state"}, {"HEALTHY", "healthy"}, {"BOLT", "bolt_address"}, {"HTTP", "http_address"}});
     } else if (request.path == "/admin/cluster/history") {
+        std::puts(fmt::format("As '{}' saw it, which was started {}.", text_of(body, "node_id"), text_of(body, "started")).c_str());
         print_rows(body, "changes", {{"AT", "at"}, {"TERM", "term"}, {"FROM", "from"}, {"TO", "to"}, {"WHY", "reason"}});
     } else if (request.path == "/admin/region/status") {
         print_rows(body, "regions",

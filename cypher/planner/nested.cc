@@ -151,6 +151,7 @@ void Planner::plan_call(const CallClause& call, Line& line) {
         line.writes = true;
     }
     procedure_schema_ = procedure_schema_ || procedure->mode == ProcedureMode::kSchema;
+    procedure_admin_ = procedure_admin_ || procedure->admin;
     in_transactions_ = in_transactions_ || procedure->own_transactions;
     std::size_t required = 0;
     for (const ProcedureField& f : procedure->arguments) {

@@ -277,6 +277,7 @@ PlanResult Planner::plan(const Statement& statement) {
     result.in_transactions = in_transactions_;
     result.dbms = dbms_;
     result.schema = procedure_schema_;
+    result.admin = procedure_admin_;
     optimize(result.root, space_, settings_);
     for (PlanPtr& nested : space_.nested) {
         optimize(nested, space_, settings_);

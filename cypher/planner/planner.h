@@ -19,6 +19,7 @@ struct PlanResult {
     bool in_transactions = false;
     bool dbms = false;    // a procedure of mode DBMS: type "s"
     bool schema = false;  // a procedure of mode SCHEMA
+    bool admin = false;   // a procedure that administers
 };
 
 /// Throws QueryError: kProcedureNotFound, kSyntaxError for what only the planner knows.

@@ -215,6 +215,7 @@ private:
     bool dbms_ = false;
     bool procedure_writes_ = false;
     bool procedure_schema_ = false;
+    bool procedure_admin_ = false;
 };
 
 template <class Node>

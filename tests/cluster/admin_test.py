@@ -4,8 +4,10 @@ answer against docs/openapi.json.
 
 Environment: NORNICDB_ONLY=standalone,hot_standby,raft,multi_region picks modes.
 """
+import json
 import os
 import sys
+import urllib.request
 from datetime import datetime, timezone
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -13,7 +15,7 @@ from harness import Checks, HotStandby, MultiRegion, RaftCluster, Server, run_sc
 from openapi import OpenApi  # noqa: E402
 
 API = OpenApi()
-READS = ["/", "/health", "/live", "/ready", "/leader", "/primary", "/replica", "/metrics", "/admin/cluster/status",
+READS = ["/", "/health", "/live", "/ready", "/leader", "/primary", "/replica", "/metrics", "/openapi.json", "/admin/cluster/status",
          "/admin/cluster/history", "/admin/replication/lag", "/admin/wal/position", "/admin/raft/state", "/admin/region/status",
          "/info/peers", "/dbms/cluster/status", "/db/neo4j/cluster/writable", "/db/neo4j/cluster/read-only",
          "/db/neo4j/cluster/available", "/db/neo4j/cluster/status", "/db/manage/server/causalclustering/writable",
@@ -75,6 +77,8 @@ def is_recent(text):
 def standalone(checks):
     with Server() as server:
         all_reads(checks, server, "standalone")
+        with urllib.request.urlopen(server.http_url + "/openapi.json", timeout=10) as answer, open(API.path, "rb") as file:
+            checks.check(answer.read() == file.read(), "/openapi.json is docs/openapi.json, byte for byte")
         checks.check(probes(server) == LEADS, "a standalone server is ready, live and takes writes")
         checks.check(words(server) == WRITER, "it is writable to Neo4j's load balancers")
         said = history(checks, server)
@@ -116,6 +120,37 @@ def hot_standby(checks):
         checks.check(status in (200, 503), "a primary alone says whether it can work")
         standby.start()
         pair.wait_until_synced()
+
+
+def kept(member):
+    """The changes in its file; none while that is torn."""
+    try:
+        with open(member.data_dir + "/leaders.json", encoding="utf-8") as file:
+            return json.load(file)["changes"]
+    except ValueError:
+        return []
+
+
+def over_restarts(checks, cluster, member, leader):
+    """Who led before is still known after a restart, and what a crash tore does no harm."""
+    before = history(checks, member)
+    member.stop()
+    member.start()
+    cluster.wait_until_ready()
+    after = wait_for(lambda: (h := history(checks, member))["leader"] == leader and h, 20, "the member to hear of the leader again")
+    old = [change for change in after["changes"] if change["at"] < after["started"]]
+    checks.check(old == before["changes"] and len(after["changes"]) > len(old), f"a restart leaves the {len(old)} changes before it in the history")
+    checks.check((after["since"], after["reason"]) == (before["since"], before["reason"]), "and who leads since when")
+    wait_for(lambda: len(kept(member)) == len(after["changes"]), 10, "what was seen in the file")
+    member.kill()
+    with open(member.data_dir + "/leaders.json", "r+b") as file:
+        file.truncate(os.path.getsize(file.name) // 2)
+    member.start()
+    cluster.wait_until_ready()
+    said = history(checks, member)
+    checks.check(said["leader"] == leader and all(change["at"] >= said["started"] for change in said["changes"])
+                 and any("leaders.json' is damaged" in line for line in member.log), "a torn file is left out with a line of the log")
+    wait_for(lambda: len(kept(member)) == len(said["changes"]), 10, "the file to be whole again")
 
 
 def raft(checks):
@@ -163,6 +198,7 @@ def raft(checks):
             said = history(checks, member)
             checks.check(said["leader"] == target and said["changes"][0]["from"] == leader.name and target in said["reason"]
                          and "leadership over" in said["reason"], f"{member.name} says why {target} leads: {said['reason']!r}")
+        over_restarts(checks, cluster, next(m for m in cluster.data_members() if m.name not in (target, leader.name)), target)
         follower.kill()
         new = cluster.leader(but=follower)
         said = history(checks, new)

@@ -90,15 +90,17 @@ def audit(checks):
             except BoltError:
                 pass
         connection.run("CALL dbms.killConnection('bolt-0')")
+        connection.run("CALL db.conflicts.clear()")
+        connection.run("CALL db.conflicts.list()")
         server.http("POST", "/admin/promote", {"force": True})
         server.http("GET", "/admin/cluster/status")
         with open(environment["NORNICDB_AUDIT_FILE"], encoding="utf-8") as file:
             lines = file.read().splitlines()
         acts = [(re.search(r'action="?(.*?)"? outcome=', line).group(1), re.search(r"outcome=(\S+)", line).group(1)) for line in lines]
         checks.check([act[:20] for act, _ in acts] == ["CREATE USER ann SET ", "CREATE CONSTRAINT on", "CREATE USER ann SET ", "DROP CONSTRAINT noth",
-                                                       "dbms.killConnection ", "POST /admin/promote "],
+                                                       "dbms.killConnection ", "CALL db.conflicts.cl", "POST /admin/promote "],
                      f"each act of administration is a line, other statements and questions are none ({acts})")
-        checks.check([outcome == "done" for _, outcome in acts][:5] == [True, True, False, False, True], f"with its outcome ({acts})")
+        checks.check([outcome == "done" for _, outcome in acts][:6] == [True, True, False, False, True, True], f"with its outcome ({acts})")
         checks.check(all(re.search(r"user=admin client=\S* ?", line) for line in lines) and "client=127.0.0.1:" in lines[0] and "via=http" in lines[-1]
                      and "client=127.0.0.1:" in lines[-1], f"and who did it, from where ({lines[0]} {lines[-1]})")
         everything = "\n".join(server.log + lines)

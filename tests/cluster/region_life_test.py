@@ -233,6 +233,8 @@ def manual(checks, world):
     checks.check(refused and "value" in refused[1], f"a text is no value by mistake: {refused and refused[0]}")
     for conflict, choice in zip(open_ones, ("'winner'", "'loser'", "{value: 33}")):
         run(leader, f"CALL db.conflicts.resolve($id, {choice})", {"id": conflict["id"]})
+    audited = [line for line in leader.log if "Audit:" in line and "db.conflicts.resolve" in line and "outcome=done" in line]
+    checks.check(len(audited) == 3 and all(c["id"] in line for c, line in zip(open_ones, audited)), f"who resolved which is audited: {audited[:1]}")
     world.wait_until_caught_up()
     for name in world.regions:
         member = world[name].leader()

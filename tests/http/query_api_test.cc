@@ -185,6 +185,11 @@ TEST_F(QueryApi, HealthAndMetricsNeedNoPassword) {
     EXPECT_CALL(backend, health).WillOnce(Return(Document{503, "{}"}));
     EXPECT_CALL(backend, metrics).WillOnce(Return("up 1\n"));
     EXPECT_EQ(send("GET", "/health").status, 503);
+    const ApiResponse api = send("GET", "/openapi.json");
+    EXPECT_EQ(api.status, 200);
+    EXPECT_EQ(api.content_type, "application/json");
+    EXPECT_TRUE(boost::json::parse(api.body).as_object().at("paths").as_object().contains("/openapi.json"));
+    EXPECT_EQ(send("POST", "/openapi.json").status, 405);
     const ApiResponse metrics = send("GET", "/metrics");
     EXPECT_EQ(metrics.body, "up 1\n");
     EXPECT_TRUE(metrics.content_type.starts_with("text/plain"));

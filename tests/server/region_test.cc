@@ -2,6 +2,7 @@
 // answer. And the conflict log as people see it, over rows as merging leaves them.
 #include "base/hybrid_clock.h"
 #include "engine/region.h"
+#include "observability/log.h"
 #include "tests/server/members.h"
 
 #include <array>
@@ -277,6 +278,38 @@ TEST_F(ConflictsTest, AreResolvedByAWriteThatClosesThem) {
     EXPECT_EQ(sum(), 33);
     EXPECT_NE(run("CALL db.conflicts.resolve('a', 'winner')").error.find("written since"), std::string::npos);
     EXPECT_EQ(sum(), 33);
+}
+
+TEST_F(ConflictsTest, WhoResolvesOneIsAuditedWithTheOutcome) {
+    found_sum();
+    const auto audited = [&](const std::function<void()>& work) {
+        testing::internal::CaptureStderr();
+        work();
+        log::flush();
+        const std::string lines = testing::internal::GetCapturedStderr();
+        const std::size_t at = lines.find("Audit:");
+        return at == std::string::npos ? std::string{} : lines.substr(at, lines.find('\n', at) - at);
+    };
+    const auto has = [](const std::string& line, std::string_view part) { return line.find(part) != std::string::npos; };
+    const std::string done = audited([&] { EXPECT_TRUE(run("CALL db.conflicts.resolve('a', 'loser')")); });
+    EXPECT_TRUE(has(done, "user=tester")) << done;
+    EXPECT_TRUE(has(done, R"t(action="CALL db.conflicts.resolve('a', 'loser')" outcome=done)t")) << done;
+    const std::string refused = audited([&] { EXPECT_FALSE(run("CALL db.conflicts.resolve('nope', 'loser')")); });
+    EXPECT_TRUE(has(refused, "'nope'")) << refused;
+    EXPECT_FALSE(has(refused, "outcome=done")) << refused;
+    // The parameters say which one.
+    const std::string told = audited([&] {
+        const auto used = member.session();
+        ASSERT_TRUE(wait<bolt::Running>([&](auto ran) {
+            used->run("CALL db.conflicts.resolve($id, $how)", Value{Map{{"id", Value{"a"}}, {"how", Value{"winner"}}}}, {}, ran);
+        }));
+        Rows rows;
+        ASSERT_TRUE(wait<bolt::Pulled>([&](auto pulled) { used->pull(-1, -1, rows, pulled); }));
+    });
+    EXPECT_TRUE(has(told, "($id, $how) {id: 'a', how: 'winner'}")) << told;
+    EXPECT_TRUE(has(audited([&] { EXPECT_TRUE(run("CALL db.conflicts.clear()")); }), "db.conflicts.clear()"));
+    EXPECT_EQ(audited([&] { EXPECT_TRUE(run("CALL db.conflicts.list(5)")); }), "");
+    EXPECT_EQ(audited([&] { EXPECT_TRUE(run("EXPLAIN CALL db.conflicts.clear()")); }), "");
 }
 
 TEST_F(ConflictsTest, ATextIsAValueOnlyWhereItSaysSo) {
