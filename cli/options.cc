@@ -71,9 +71,7 @@ std::string settings_markdown() {
         "cannot be used stops the start with one line "
         "that\nnames the variable, its value and what it takes. So does an unknown name under "
         "`NORNICDB_CLUSTER_`; other unknown `NORNICDB_` "
-        "names\nare listed in one warning.\n\nThis version serves the modes `standalone`, "
-        "`ha_standby` and `raft`. The settings of several regions are known and checked, so that a configuration can be\n"
-        "prepared, and do nothing yet.\n\nThis page is printed by `nornicdb settings --markdown`; "
+        "names\nare listed in one warning.\n\nThis page is printed by `nornicdb settings --markdown`; "
         "a test holds them together.\n";
     std::string group;
     for (const env::SettingInfo& info : env::all_settings()) {

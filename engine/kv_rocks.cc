@@ -32,6 +32,10 @@ std::string_view view(const rocksdb::Slice& bytes) {
     return {bytes.data(), bytes.size()};
 }
 
+constexpr std::string_view kHowToRestore =
+    ". Keep a copy of the data directory; then restore it from a backup, or, in a cluster, empty it so that this member is rebuilt from the "
+    "others";
+
 Error status_error(const rocksdb::Status& status,
                    std::string_view action,
                    const std::string& directory) {
@@ -39,7 +43,11 @@ Error status_error(const rocksdb::Status& status,
                            : status.IsCorruption() ? ErrorCode::kCorruption
                                                    : ErrorCode::kIo;
     return Error{code,
-                 fmt::format("cannot {} the store {}: {}", action, directory, status.ToString())};
+                 fmt::format("cannot {} the store {}: {}{}",
+                             action,
+                             directory,
+                             status.ToString(),
+                             status.IsCorruption() || status.IsPathNotFound() ? kHowToRestore : "")};
 }
 
 /// Runs `call`, which returns a Status, and turns its status or what it throws into a Result.

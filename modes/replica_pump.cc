@@ -387,6 +387,9 @@ void ReplicaImpl::written(Ready& ready, const Result<>& outcome, Completions& co
             if (sender_) {
                 sender_->sync_took(Duration{static_cast<std::int64_t>(last_sync_ns_)});
             }
+            if (stats_.disk_full) {
+                log::info("There is room on the disk again; writes go on.");
+            }
             stats_.disk_full = false;
         }
         if (!ready.entries.empty()) {

@@ -3,6 +3,7 @@
 #include "base/random.h"
 #include "observability/log.h"
 #include "server/version.h"
+#include "server/disk_room.h"
 #include "transport/tcp_bus.h"
 
 #include <boost/json.hpp>
@@ -57,7 +58,22 @@ Result<> make_data_directory(const std::string& directory) {
         return fail(ErrorCode::kIo,
                     fmt::format("NORNICDB_DATA_DIR='{}' cannot be created: {}", directory, error.message()));
     }
-    return success();
+    if (::access(directory.c_str(), R_OK | W_OK | X_OK) != 0) {
+        return fail(ErrorCode::kIo,
+                    fmt::format("NORNICDB_DATA_DIR='{}' cannot be read and written by user {}, whose this process is: {}",
+                                directory,
+                                ::getuid(),
+                                std::strerror(errno)));
+    }
+    const auto there = [&](std::string_view name) { return std::filesystem::exists(fmt::format("{}/{}", directory, name), error); };
+    // The log is made before the store: without it, what was written since the last checkpoint is lost.
+    if ((there("store") || there("store.current")) && !there("log")) {
+        return fail(ErrorCode::kCorruption,
+                    fmt::format("NORNICDB_DATA_DIR='{}' holds a store and no log, in which the newest writes were. Put log/ back, or restore "
+                                "the whole directory from a backup, or, in a cluster, empty it so that this member is rebuilt from the others",
+                                directory));
+    }
+    return check_room_to_start(directory);
 }
 
 Result<> replace_file(const std::string& path, std::string_view text) {

@@ -2,6 +2,7 @@
 
 #include "base/random.h"
 #include "engine/kv.h"
+#include "engine/region.h"
 #include "modes/raft/raft.h"
 #include "observability/log.h"
 #include "server/assembly.h"
@@ -50,6 +51,8 @@ Result<> Instance::open_all() {
     NORNIC_TRY(make_data_directory(directory));
     NORNIC_TRY(node_id_, load_node_id(directory, settings_.cluster.node_id));
     NORNIC_TRY(log_, open_log(settings_, clock_));
+    const std::string extra = log_->recovery().hard_state.extra;
+    NORNIC_TRY(check_data_fits(*mode_, directory, extra, false));
     leaders_ = std::make_unique<LeaderHistory>(directory, clock_);
 
     engine::RocksKvSettings kv_settings;
@@ -63,6 +66,7 @@ Result<> Instance::open_all() {
     NORNIC_TRY(engine_,
                engine::open_engine_host(
                    engine::make_rocks_kv_home(directory, kv_settings), engine_settings, clock_));
+    NORNIC_TRY(check_data_fits(*mode_, directory, extra, engine_->regions() != nullptr && engine_->regions()->region_state()->self != 0));
     engine_->on_replaced([this] { forget_plans(); });
     open_users();
 

@@ -2,6 +2,7 @@
 
 #include "modes/hot_standby/hot_standby.h"
 #include "modes/multi_region/multi_region.h"
+#include "modes/raft/extra.h"
 #include "modes/raft/raft.h"
 #include "modes/standalone/standalone.h"
 #include "server/version.h"
@@ -159,6 +160,28 @@ Result<const ModeEntry*> find_mode(std::string_view name) {
     }
     return fail(ErrorCode::kUnsupported,
                 fmt::format("NORNICDB_CLUSTER_MODE='{}': version {} serves {} alone", name, kVersion, known));
+}
+
+Result<> check_data_fits(const ModeEntry& mode, const std::string& directory, std::string_view extra, bool of_a_region) {
+    const bool of_raft = extra.starts_with(modes::kRaftExtraName);
+    const std::string_view was = of_a_region      ? "multi_region"
+                                 : of_raft        ? "raft"
+                                 : !extra.empty() ? "ha_standby"
+                                                  : "standalone";
+    const bool fits = mode.name == was || was == "standalone" || (was == "raft" && mode.name == "multi_region") ||
+                      (was == "ha_standby" && is_raft(mode.name));
+    if (fits) {
+        return success();
+    }
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the data in '{}' is that of a member in mode {}, and NORNICDB_CLUSTER_MODE is '{}': what it writes now the others "
+                            "would never learn of, and it could not go back to them unharmed. Set NORNICDB_CLUSTER_MODE={} as before; {}",
+                            directory,
+                            was,
+                            mode.name,
+                            was,
+                            of_a_region ? "a region's member does not leave with its data"
+                                        : "to leave the others for good and keep the data, run nornicdb unbind first"));
 }
 
 bool is_witness(const env::ClusterSettings& settings) {

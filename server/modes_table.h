@@ -26,6 +26,10 @@ struct ModeEntry {
 /// kUnsupported naming the modes that this version has.
 Result<const ModeEntry*> find_mode(std::string_view name);
 
+/// kInvalidArgument where data of a group's member would go its own way under this mode: it would write log entries under numbers that
+/// the group gives to others, and nobody would notice when it is back. `extra`: what the data's mode keeps in its hard state.
+Result<> check_data_fits(const ModeEntry& mode, const std::string& directory, std::string_view extra, bool of_a_region);
+
 /// A member that has a vote and nothing else: no engine, no Bolt.
 bool is_witness(const env::ClusterSettings& settings);
 

@@ -1,8 +1,10 @@
 #include "server/process_metrics.h"
 
+#include "observability/log.h"
 #include "server/scraped.h"
 #include "server/version.h"
 
+#include <fmt/chrono.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -22,6 +24,8 @@
 
 namespace nornic::server {
 namespace {
+
+constexpr std::time_t kCertificateSoon = 14 * 24 * 60 * 60;
 
 double cpu_seconds() {
     rusage usage{};
@@ -131,6 +135,17 @@ std::optional<double> certificate_end(const std::string& path) {
     return static_cast<double>(timegm(&end));
 }
 
+/// An operator who looks at the log because clients cannot connect finds it there.
+void warn_of_certificate(const char* listener, const std::string& file, double end) {
+    const std::time_t ends = static_cast<std::time_t>(end);
+    const std::time_t now = std::time(nullptr);
+    if (ends < now) {
+        log::error("The certificate '{}' of {} expired on {:%Y-%m-%d}: clients refuse it. Renew it and restart this server.", file, listener, fmt::gmtime(ends));
+    } else if (ends < now + kCertificateSoon) {
+        log::warn("The certificate '{}' of {} expires on {:%Y-%m-%d}. Renew it and restart this server.", file, listener, fmt::gmtime(ends));
+    }
+}
+
 }  // namespace
 
 void add_process_metrics(Metrics& metrics, const env::Settings& settings) {
@@ -139,6 +154,7 @@ void add_process_metrics(Metrics& metrics, const env::Settings& settings) {
     const auto add_certificate = [&](const char* listener, const env::TlsSettings& tls) {
         const auto end = tls.enabled ? certificate_end(tls.certificate_file) : std::nullopt;
         if (end) {
+            warn_of_certificate(listener, tls.certificate_file, *end);
             metrics
                 .gauge("nornicdb_tls_certificate_expiry_timestamp_seconds",
                        "When the certificate that clients are shown ends.",

@@ -1,5 +1,6 @@
 #include "server/replication_metrics.h"
 
+#include "server/disk_room.h"
 #include "server/modes_table.h"
 #include "server/scraped.h"
 #include "server/status.h"
@@ -130,7 +131,7 @@ void show_raft(Scraped& out, const modes::ClusterView& view) {
     }
 }
 
-void show_log(Scraped& out, const modes::ReplicaStats& stats) {
+void show_log(Scraped& out, const Member& member, const modes::ReplicaStats& stats) {
     out.gauge("nornicdb_wal_position", "Last index of this member's log.", number(stats.last_index.value));
     out.gauge("nornicdb_log_first_index", "First index that the log still holds.", number(stats.first_index.value));
     out.gauge("nornicdb_log_bytes", "Bytes of the log on disk.", number(stats.log_bytes));
@@ -141,7 +142,7 @@ void show_log(Scraped& out, const modes::ReplicaStats& stats) {
     out.counter("nornicdb_log_sync_seconds_total", "Time spent in syncs of the log.", number(stats.sync_ns_total) / 1e9);
     out.gauge("nornicdb_log_sync_seconds_max", "Longest sync of the log since the start.", number(stats.sync_ns_max) / 1e9);
     out.gauge("nornicdb_log_failed", "1 once the log cannot be written; the process ends and verifies it when it starts.", stats.failed ? 1 : 0);
-    out.gauge("nornicdb_disk_full", "1 while writes are refused for lack of disk space.", stats.disk_full ? 1 : 0);
+    out.gauge("nornicdb_disk_full", "1 while writes are refused for lack of disk space.", disk_is_full(stats, member.settings) ? 1 : 0);
 }
 
 void show_cluster(Scraped& out, const Member& member, const modes::ClusterView& view, const modes::ReplicaStats& stats) {
@@ -199,7 +200,7 @@ void add_replication_metrics(Metrics& metrics, std::function<Member()> member) {
         out.gauge("nornicdb_replication_lag_seconds",
                   "How long this member has been behind the leader; 0 on the leader.",
                   number(own_lag_ms(now, view, stats)) / 1000.0);
-        show_log(out, stats);
+        show_log(out, now, stats);
         if (now.bus != nullptr) {
             show_cluster(out, now, view, stats);
         }

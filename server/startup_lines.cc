@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::chrono::seconds kWaitingInterval{10};
 constexpr std::chrono::seconds kCatchupInterval{5};
+constexpr std::chrono::seconds kPatience{3};  // of a member that was ready, which elections end before
+constexpr std::chrono::minutes kNotReadyInterval{1};
 
 }  // namespace
 
@@ -20,11 +22,17 @@ void StartupLines::look(const modes::ClusterView& view, LogIndex applied, const 
         }
     }
     if (joined_) {
+        watch(view, now);
         return;
     }
     if (view.leader.empty()) {
-        if (wanted_ > 1 && now >= next_) {
-            log::info("Waiting for a total of {} core members...", wanted_);
+        if (now >= next_) {
+            if (wanted_ > 1) {
+                log::info("Waiting for a total of {} core members...", wanted_);
+            }
+            if (next_ != Deadline{} && !view.reason.empty()) {  // not at once: others start, too
+                log::warn("Not ready yet: {}.", view.reason);
+            }
             next_ = now + kWaitingInterval;
         }
         return;
@@ -48,6 +56,26 @@ void StartupLines::look(const modes::ClusterView& view, LogIndex applied, const 
     if (caught_up) {
         log::info("Successfully joined the Raft group.");
         joined_ = true;
+    }
+}
+
+/// Of a member that has joined.
+void StartupLines::watch(const modes::ClusterView& view, Deadline now) {
+    if (view.state == "ready") {
+        if (said_not_ready_) {
+            log::info("Ready again.");
+        }
+        said_not_ready_ = false;
+        not_ready_since_.reset();
+        return;
+    }
+    if (!not_ready_since_) {
+        not_ready_since_ = now;
+    }
+    if (now - *not_ready_since_ >= kPatience && (!said_not_ready_ || now >= next_)) {
+        log::warn("Not ready ({}): {}.", view.state, view.reason.empty() ? "it does not say why" : view.reason);
+        said_not_ready_ = true;
+        next_ = now + kNotReadyInterval;
     }
 }
 

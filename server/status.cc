@@ -1,5 +1,6 @@
 #include "server/status.h"
 
+#include "server/disk_room.h"
 #include "server/modes_table.h"
 
 #include <fmt/chrono.h>
@@ -189,8 +190,8 @@ http::Document ready(const Member& member) {
     if (failure) {
         return document(503, {{"status", "unavailable"}, {"reason", failure->message()}});
     }
-    if (member.replica.stats().disk_full) {
-        return document(503, {{"status", "read-only"}, {"reason", "the disk is full"}});
+    if (disk_is_full(member.replica.stats(), member.settings)) {
+        return document(503, {{"status", "read-only"}, {"reason", kDiskIsFull}});
     }
     const modes::ClusterView view = member.replica.view();
     // Where another region takes the writes, a leader's work is to follow that.
@@ -237,14 +238,14 @@ std::string iso_time(std::int64_t wall_ns) {
 http::Document leader_probe(const Member& member) {
     const modes::ClusterView view = member.replica.view();
     const auto failure = member.replica.failure();
-    const bool full = member.replica.stats().disk_full;
+    const bool full = disk_is_full(member.replica.stats(), member.settings);
     const bool writes = view.is_leader() && view.accepts_writes && !failure && !full;
     return probe(member,
                  view,
                  writes,
                  "leader",
                  failure             ? failure->message()
-                 : full              ? "the disk is full"
+                 : full              ? std::string{kDiskIsFull}
                  : !view.is_leader() ? fmt::format("this member is a {}", modes::to_string(view.role))
                                      : view.reason);
 }

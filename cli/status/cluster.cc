@@ -62,7 +62,11 @@ Result<json::object> object_of(const http::Site& site, const http::Answer& answe
     boost::system::error_code error;
     json::value parsed = json::parse(answer.body, error);
     if (error || !parsed.is_object()) {
-        return fail(ErrorCode::kIo, fmt::format("{} does not answer as a nornicdb server does (status {})", site.url(), answer.status));
+        return fail(ErrorCode::kIo,
+                    fmt::format("{} does not answer as a nornicdb server does (status {}{})",
+                                site.url(),
+                                answer.status,
+                                answer.body.empty() ? "; this is how the Bolt port answers" : ""));
     }
     return std::move(parsed).as_object();
 }
@@ -99,14 +103,19 @@ void ask_ready(Voice& voice, const Fetch& fetch) {
     }
 }
 
-/// Behind which of the doors this member is.
-Voice ask(const std::string& id, const std::vector<http::Site>& doors, const Fetch& fetch) {
+/// Behind which of the doors this member is. `shown`: the first is the one that it shows; the rest are guesses, behind which there
+/// may well be others.
+Voice ask(const std::string& id, const std::vector<http::Site>& doors, bool shown, const Fetch& fetch) {
     Voice out;
     for (const http::Site& door : doors) {
         auto status = ask_status(door, fetch);
-        std::string error = !status                                ? status.error().message()
-                            : text(status.value(), "node_id") != id ? fmt::format("{} is '{}'", door.url(), text(status.value(), "node_id"))
-                                                                    : std::string{};
+        const bool another = status && text(status.value(), "node_id") != id;
+        if (another && !(shown && &door == &doors.front())) {
+            continue;
+        }
+        std::string error = !status   ? status.error().message()
+                            : another ? fmt::format("{} is '{}'", door.url(), text(status.value(), "node_id"))
+                                      : std::string{};
         if (error.empty()) {
             out.site = door;
             out.status = std::move(status).value();
@@ -138,8 +147,9 @@ Group ask_group(const http::Site& site, json::object status, const Fetch& fetch)
             continue;
         }
         // Its members are all served the same way, with TLS or without.
-        asking.emplace_back(id, std::async(std::launch::async, [id, doors = doors_of(site, text(member, "http_address"), text(member, "address")), &fetch] {
-                                return ask(id, doors, fetch);
+        const std::string shown = text(member, "http_address");
+        asking.emplace_back(id, std::async(std::launch::async, [id, doors = doors_of(site, shown, text(member, "address")), any = !shown.empty(), &fetch] {
+                                return ask(id, doors, any, fetch);
                             }));
     }
     Voice own;
@@ -218,13 +228,30 @@ void judge_member(ClusterReport& report, const MemberRow& row) {
                                    "set NORNICDB_HTTP_ADVERTISE_ADDR to an address that is reached from here, or ask from a machine that reaches it",
                                    true});
     } else if (row.health == "not ready" || row.state != "ready") {
-        const bool waits = row.state == "catching_up" || row.state == "starting";
         report.problems.push_back({fmt::format("{} is {}: {}", in_region(row), row.state == "ready" ? "not ready" : row.state,
                                                row.reason.empty() ? "it does not say why" : row.reason),
-                                   waits ? "wait; look again with nornicdb status --watch" : ""});
+                                   row.state == "catching_up" ? "wait; look again with nornicdb status --watch"
+                                   : row.state == "starting"  ? "if it has just been started: wait; look again with nornicdb status --watch"
+                                                              : ""});
     } else if (row.lag_seconds && *row.lag_seconds > kLagSecondsMax) {
         report.problems.push_back({fmt::format("{} is {:.1f} s behind", in_region(row), *row.lag_seconds),
                                    "look at its disk and network (nornicdb_replication_lag_seconds shows whether it gains)"});
+    }
+}
+
+/// Whom the one that was asked dials in vain, and why. While there is a leader it may be an address that nobody needs any more.
+void judge_links(ClusterReport& report, const Group& group, bool leads) {
+    const auto members = objects(group.asked, "members");
+    for (const json::object& link : objects(group.asked, "links")) {
+        const std::string address = text(link, "address");
+        std::string error = text(link, "last_error");
+        if (error.starts_with(address + ": ")) {
+            error.erase(0, address.size() + 2);
+        }
+        const bool is_member = std::any_of(members.begin(), members.end(), [&](const json::object& m) { return text(m, "address") == address; });
+        if (!truth(link, "connected") && !error.empty() && !is_member) {
+            report.problems.push_back({fmt::format("{} reaches no member at {}: {}", text(group.asked, "node_id"), address, error), "", leads});
+        }
     }
 }
 
@@ -253,6 +280,7 @@ void judge_group(ClusterReport& report, const Group& group, const std::vector<Me
         report.problems.insert(report.problems.begin(),
                                {fmt::format("nobody takes writes{}{}", where, reason.empty() ? "" : ": " + reason), how_to});
     }
+    judge_links(report, group, leads);
     if (report.mode == "raft" || report.mode == "multi_region") {
         std::size_t voters = 0;
         std::size_t up = 0;
@@ -271,6 +299,15 @@ void add_group(ClusterReport& report, const Group& group) {
     std::vector<MemberRow> rows;
     for (const json::object& seen : objects(group.view, "members")) {
         rows.push_back(row_of(group, seen));
+    }
+    // One that does not belong to the group any more sees it all the same.
+    const std::string self = text(group.asked, "node_id");
+    if (std::none_of(rows.begin(), rows.end(), [&](const MemberRow& row) { return row.id == self; })) {
+        for (const json::object& seen : objects(group.asked, "members")) {
+            if (text(seen, "id") == self) {
+                rows.push_back(row_of(group, seen));
+            }
+        }
     }
     for (const MemberRow& row : rows) {
         judge_member(report, row);

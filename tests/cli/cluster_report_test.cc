@@ -37,7 +37,18 @@ protected:
         return fmt::format(R"({{"id":"{0}","address":"{0}:7688","state":"{1}","healthy":{2},"bolt_address":"{0}:7687",)"
                            R"("http_address":"{4}","lag_seconds":{3}}})",
                            id, says.at(id).role, says.at(id).up, lag.contains(id) ? lag.at(id) : 0,
-                           shown.empty() ? id + ":7474" : shown + id.back());
+                           hidden == id      ? std::string{}
+                           : shown.empty() ? id + ":7474"
+                                           : shown + id.back());
+    }
+    std::string members(const std::string& as_seen_by) const {
+        std::string out;
+        for (const auto& [id, _] : says) {
+            if (id.starts_with('n') && (id != stranger || as_seen_by == stranger)) {
+                out += (out.empty() ? "" : ",") + member(id);
+            }
+        }
+        return out;
     }
     Result<http::Answer> answer(const http::Site& site, std::string_view target) {
         const std::lock_guard lock{mutex};
@@ -58,10 +69,10 @@ protected:
         }
         return http::Answer{200,
                             fmt::format(R"({{"cluster_id":"c","mode":"raft","node_id":"{}","role":"{}","state":"{}","reason":"{}","term":{},)"
-                                        R"("accepts_writes":{},"leader":{},"members":[{},{},{}]{}}})",
+                                        R"("accepts_writes":{},"leader":{},"members":[{}],"links":[{}]{}}})",
                                         site.host, s.role, s.state, s.reason, s.term, s.writes,
                                         s.leader.empty() ? "null" : fmt::format(R"({{"id":"{}"}})", s.leader),
-                                        member("n1"), member("n2"), member("n3"),
+                                        members(site.host), links,
                                         s.leader.empty() ? R"(,"how_to":"start the members that are missing")" : ""),
                             {}};
     }
@@ -86,6 +97,9 @@ protected:
     std::map<std::string, Says> says;
     std::map<std::string, int> lag;
     std::string unreachable;
+    std::string hidden;  // shows no HTTP address
+    std::string links;   // of each
+    std::string stranger;  // is in nobody's list but its own
     std::string shown;  // what HTTP addresses begin with; empty: their names
     std::vector<std::string> asked;
     int status = 200;
@@ -176,6 +190,42 @@ TEST_F(StatusTest, WithoutALeaderThatComesFirst) {
     EXPECT_EQ(report.problems.front().what, "nobody takes writes: only 1 of 3 is reached");
     EXPECT_EQ(report.problems.front().todo, "start the members that are missing");
     EXPECT_THAT(to_text(report), HasSubstr("no leader"));
+}
+
+TEST_F(StatusTest, AnotherOneWhereAMemberIsOnlyGuessedToBeIsNoNews) {
+    hidden = "n3";  // it was never heard of, so it is looked for beside its cluster address
+    says["n3"].up = false;
+    const auto report = look_at_cluster({[] {
+        http::Site site;
+        site.host = "n1";
+        return site;
+    }()},
+                                        [this](http::Site site, std::string_view target) {
+                                            site.host = site.host == "n3" ? "n1" : site.host;
+                                            return answer(site, target);
+                                        });
+    EXPECT_THAT(problems(report.value()), HasSubstr("n3 is down: its peers do not hear it |"));
+}
+
+TEST_F(StatusTest, WhomAMemberDialsInVainIsSaidWithTheReason) {
+    links = R"({"id":null,"address":"h:7688","connected":false,"last_error":"h:7688: Connection refused"},)"
+            R"({"id":"n2","address":"n2:7688","connected":false,"last_error":"Connection refused"},)"
+            R"({"id":"n3","address":"x:1","connected":true,"last_error":"an old one"})";
+    ClusterReport report = look({"n1"}).value();
+    EXPECT_TRUE(report.healthy()) << "the address may be of one that is gone";
+    EXPECT_EQ(problems(report), "n1 reaches no member at h:7688: Connection refused | \n");
+    says["n1"] = {.role = "follower", .state = "starting", .leader = "", .ready = 503, .reason = "no group was found yet"};
+    report = look({"n1"}).value();
+    EXPECT_FALSE(report.healthy());
+    EXPECT_THAT(problems(report), HasSubstr("n1 reaches no member at h:7688: Connection refused | \n"));
+}
+
+TEST_F(StatusTest, OneThatIsAskedAndIsNoMemberAnyMoreShowsItselfToo) {
+    stranger = "n3";
+    says["n3"] = {.state = "foreign_data", .leader = "", .ready = 503, .reason = "this member holds data of another group"};
+    const ClusterReport report = look({"n3"}).value();
+    EXPECT_THAT(problems(report), HasSubstr("n3 is foreign_data: this member holds data of another group"));
+    EXPECT_TRUE(look({"n1"}).value().healthy());
 }
 
 TEST_F(StatusTest, TwoThatTakeWritesAreFound) {

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import (Checks, HotStandby, MultiRegion, PASSWORD, RaftCluster, Server, USER, binary, free_port,  # noqa: E402
+from harness import (Checks, HotStandby, MultiRegion, PASSWORD, RaftCluster, Server, ServerFailed, USER, binary, free_port,  # noqa: E402
                      run_scenes, wait_for, work_folder)
 from raw_bolt import Connection  # noqa: E402
 from tls_common import cluster_tls, have_openssl, make_certificates  # noqa: E402
@@ -101,6 +101,8 @@ def tls(checks):
             code, _, err = run("status", "-a", url, *user, "--tls-ca", file("other.crt"))
             checks.check(code == 2 and "certificate" in err, f"status refuses a certificate of another authority: {err.strip()!r}")
             checks.check(run("status", "-a", url, *user, "--insecure")[0] == 0, "--insecure takes it")
+        with Server(environment={**http, "NORNICDB_HTTP_TLS_CERT": file("soon.crt"), "NORNICDB_HTTP_TLS_KEY": file("soon.key")}) as server:
+            checks.check(any("soon.crt' of http expires on" in line for line in server.log), "a server says in its log that its certificate ends soon")
 
 
 def raft(checks):
@@ -192,6 +194,7 @@ def hot_standby(checks):
         checks.check(any("is down" in p["what"] and "one copy" in p["todo"] for p in said["problems"]), f"a standby that is gone: {said['problems']}")
         code, _, err = at(primary, "peers", "add", "c", "127.0.0.1:1")
         checks.check(code == 1, f"a pair takes no third: {err.strip()!r}")
+        checks.check("that of a member in mode ha_standby" in refused(standby.data_dir), "a standby's data is not served alone by mistake")
 
 
 def multi_region(checks):
@@ -215,6 +218,15 @@ def multi_region(checks):
         checks.check(wait_for(lambda: status(west)[0] == 0, 20, "status to be content again"), "a region that was dropped is nobody's worry")
 
 
+def refused(data_dir, environment=None):
+    """Why a standalone server does not start over this data."""
+    try:
+        with Server(data_dir=data_dir, environment=environment):
+            return ""
+    except ServerFailed as failed:
+        return str(failed)
+
+
 def count(server):
     with Connection(server.bolt_port) as connection:
         return connection.run("MATCH (n:Kept) RETURN count(n)").rows[0][0]
@@ -230,6 +242,7 @@ def unbind(checks):
         code, out, _ = run("unbind", "--data-dir", member.data_dir, "--yes")
         checks.check(code == 1, f"unbind refuses a running member: {out.strip().splitlines()[-1]!r}")
         member.stop()
+        checks.check("nornicdb unbind" in refused(member.data_dir), "a member's data is not served in another mode by mistake")
         code, out, _ = run("unbind", "--data-dir", member.data_dir, stdin="no\n")
         checks.check(code == 1 and "Nothing was changed" in out, "unbind asks")
         code, out, err = run("unbind", "--data-dir", member.data_dir, stdin=member.name + "\n")

@@ -9,19 +9,19 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness import Checks, Server, wait_for, work_folder  # noqa: E402
+from harness import Checks, Server, ServerFailed, wait_for, work_folder  # noqa: E402
 from raw_bolt import BoltError, Connection, Disconnected  # noqa: E402
 
 DISK_MIB = int(os.environ.get("NORNICDB_DISK_MIB", "512"))
 LEFT_BYTES = 6 << 20  # What the ballast leaves free.
 
 
-def write_ballast(path, folder):
-    """Fills the disk but for LEFT_BYTES, as another program's files would."""
+def write_ballast(path, folder, left=LEFT_BYTES):
+    """Fills the disk but for `left` bytes, as another program's files would."""
     with open(path, "wb") as ballast:
         while True:
             disk = os.statvfs(folder)
-            room = disk.f_bavail * disk.f_frsize - LEFT_BYTES
+            room = disk.f_bavail * disk.f_frsize - left
             if room <= 0:
                 return
             ballast.write(b"\xff" * min(room, 1 << 20))
@@ -83,7 +83,12 @@ def scenario(server, ballast, folder, checks):
     except Disconnected as error:
         checks.check(False, f"the server goes on serving: {error}")
         return
+    said = server.http("GET", "/ready")
+    checks.check(said[0] == 503 and "NORNICDB_DISK_RESERVE" in said[1]["reason"], f"/ready says why and what to do: {said}")
     os.remove(ballast)
+    # Load balancers that ask it send no writes before.
+    wait_for(lambda: server.http("GET", "/ready")[0] == 200 and server.metric("nornicdb_disk_full") == 0, 10, "/ready, once there is room")
+    checks.check(True, "/ready is 200 again without a write")
 
     def writes_again():
         try:
@@ -96,6 +101,7 @@ def scenario(server, ballast, folder, checks):
         wait_for(writes_again, 30, "a write after room was made")
         acknowledged += 1
         checks.check(True, "writes work again once there is room, without a restart")
+        checks.check(any("There is room on the disk again" in line for line in server.log), "and the log says so")
     except TimeoutError as error:
         checks.check(False, str(error))
     for _ in range(100):
@@ -107,6 +113,14 @@ def scenario(server, ballast, folder, checks):
     with Connection(server.bolt_port) as connection:
         count = connection.run("MATCH (n:D) RETURN count(n), max(n.i)").rows[0]
     checks.check(count == [acknowledged, acknowledged], f"after kill -9 all {acknowledged} are there: {count}")
+    server.kill()
+    write_ballast(ballast, folder, 0)
+    try:
+        server.start()
+        checks.check(False, "it starts without a byte of room")
+    except ServerFailed as failed:
+        checks.check("is full" in str(failed) and "make room" in str(failed), f"without any room the start is refused, and why: {str(failed)[-300:]}")
+    os.remove(ballast)
 
 
 if __name__ == "__main__":

@@ -299,7 +299,7 @@ TEST_F(RocksKvTest, ASecondOpenAndADamagedFileNameTheDirectory) {
     const auto damaged = open_rocks_kv(settings);
     ASSERT_FALSE(damaged);
     EXPECT_EQ(damaged.error().code(), ErrorCode::kCorruption);
-    EXPECT_THAT(damaged.error().message(), HasSubstr(directory_));
+    EXPECT_THAT(damaged.error().message(), testing::AllOf(HasSubstr(directory_), HasSubstr("restore it from a backup")));
 }
 
 /// A file system that is full while told so.

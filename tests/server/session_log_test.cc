@@ -110,6 +110,30 @@ TEST(StartupLines, SayWhatOperatorsWaitForOnce) {
     EXPECT_NE(joined.find("we are 0 entries behind leader at 5."), std::string::npos) << joined;
     EXPECT_NE(joined.find("Successfully joined the Raft group.\n"), std::string::npos) << joined;
     EXPECT_EQ(look(5, "c5daed30"), "");
+
+    // Later on a member that is not ready says so, not at once, and not again and again.
+    view.leader.clear();
+    view.state = "no_quorum";
+    view.reason = "a majority of 3 members is needed and 1 can be reached";
+    EXPECT_EQ(look(5, "c5daed30"), "");
+    EXPECT_NE(look(5, "c5daed30").find("Not ready (no_quorum): a majority of 3 members is needed and 1 can be reached.\n"), std::string::npos);
+    EXPECT_EQ(look(5, "c5daed30"), "");
+    view.state = "ready";
+    EXPECT_NE(look(5, "c5daed30").find("Ready again.\n"), std::string::npos);
+    EXPECT_EQ(look(5, "c5daed30"), "");
+}
+
+TEST(StartupLines, AMemberThatFindsNobodySaysAfterAWhileWhatItWaitsFor) {
+    StartupLines lines{0};
+    modes::ClusterView view;
+    view.state = "starting";
+    view.reason = "no group was found yet; start the member that has NORNICDB_CLUSTER_RAFT_BOOTSTRAP=true";
+    Deadline now{std::chrono::seconds{100}};
+    const auto look = [&] { return errors_of([&] { lines.look(view, LogIndex{0}, "", now); }); };
+    EXPECT_EQ(look(), "");
+    now += std::chrono::seconds{11};
+    EXPECT_NE(look().find("Not ready yet: no group was found yet; start the member that has NORNICDB_CLUSTER_RAFT_BOOTSTRAP=true.\n"),
+              std::string::npos);
 }
 
 }  // namespace
