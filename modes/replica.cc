@@ -12,9 +12,8 @@ namespace nornic::modes {
 namespace {
 
 constexpr Duration kWatchInterval = std::chrono::milliseconds{100};  // where no mode counts ticks
-/// A commit whose entry neither came through nor was lost is reported as unknown after this.
-constexpr Duration kUnknownAfter = std::chrono::seconds{30};
-/// … and after this, once this member has not led for as long: the log that tells comes from another then.
+/// A commit of unknown outcome is reported as such after this, once this member has not led for as long: the log that tells comes
+/// from another then.
 constexpr Duration kUnknownAfterLost = std::chrono::seconds{5};
 /// What the strategy says again and again in the same words is written so often.
 constexpr Duration kEventInterval = std::chrono::seconds{30};
@@ -300,8 +299,8 @@ void ReplicaImpl::stop() {
         }
         waiting_.clear();
     }
-    for (auto& completion : completions) {
-        completion();
+    for (const Completion& completion : completions) {
+        completion.work();
     }
 }
 
@@ -497,7 +496,7 @@ void ReplicaImpl::peer_down(const NodeName& peer, transport::LostReason reason) 
     }
 }
 
-void ReplicaImpl::message(const NodeName& from, Lane, std::shared_ptr<const ClusterMessage> message) {
+void ReplicaImpl::message(const NodeName& from, Lane lane, std::shared_ptr<const ClusterMessage> message, bool more) {
     switch (message->body_case()) {
         case ClusterMessage::kSnapshotBegin:
             if (receiver_) {
@@ -525,7 +524,8 @@ void ReplicaImpl::message(const NodeName& from, Lane, std::shared_ptr<const Clus
             traces_->received(*message);
         }
         strategy_->step(from, *message);
-        after_input(Where::kBus);
+        // What comes behind it shares its sync, if another thread does that meanwhile.
+        after_input(lane == Lane::LANE_LOG && !more ? Where::kLogLane : Where::kBus);
     }
 }
 
@@ -536,7 +536,13 @@ void ReplicaImpl::tick() {
             return;
         }
         notice_pause();
-        next_tick_ = std::max(next_tick_, clock_.now() - settings_.tick_interval) + settings_.tick_interval;
+        next_tick_ = next_tick_ == Deadline{} ? clock_.now() : next_tick_;
+        // One that a busy machine missed is made up for; of more the strategy hears as of a short pause.
+        if (const std::int64_t missed = (clock_.now() - next_tick_) / settings_.tick_interval; missed > 1 && bus_ != nullptr) {
+            strategy_->paused(static_cast<std::uint64_t>(missed - 1));
+            next_tick_ += (missed - 1) * settings_.tick_interval;
+        }
+        next_tick_ += settings_.tick_interval;
         const auto since = log_.sync_running_since();
         const bool stalled = since && clock_.now() - *since > settings_.sync_warn_after;
         if (stalled || stalled_) {
@@ -552,7 +558,7 @@ void ReplicaImpl::tick() {
         after_input(Where::kBus);
         Completions completions;
         watch_waiters(completions);
-        run(completions, Where::kBus);
+        pass_on(completions);
     }
     continue_digest();
     if (sender_) {
@@ -568,7 +574,12 @@ void ReplicaImpl::note_standing() {
 
 void ReplicaImpl::after_input(Where where) {
     note_standing();
-    send_messages();
+    // Who waits for what an acknowledgement decided is answered before the others are told of it.
+    const bool answers_first = where == Where::kLogLane && settings_.own_threads && !pumping_ && !halted() &&
+                               !waiting_.empty() && strategy_->write_term().value != 0 && !strategy_->may_gather();
+    if (!answers_first) {
+        send_messages();
+    }
     if (leaving_) {
         changed_.notify_all();
     }
@@ -582,12 +593,15 @@ void ReplicaImpl::after_input(Where where) {
         return;
     }
     pumping_ = true;
-    if (where == Where::kBus && settings_.own_threads && settings_.gather.count() > 0 && strategy_->may_gather()) {
+    if (where != Where::kCaller && settings_.own_threads && settings_.gather.count() > 0 && strategy_->may_gather()) {
         gathering_ = true;
         run_on_disk_thread([this] { gather(); });
         return;
     }
-    pump(where);
+    pump(where, answers_first);
+    if (answers_first) {
+        send_messages();
+    }
 }
 
 void ReplicaImpl::stop_gathering() {
@@ -701,7 +715,7 @@ void ReplicaImpl::watch_waiters(Completions& completions) {
     if (strategy_->write_term().value != 0) {
         led_at_ = now;
     }
-    const Duration patience = now - led_at_ < kUnknownAfterLost ? kUnknownAfter : kUnknownAfterLost;
+    const Duration patience = now - led_at_ < kUnknownAfterLost ? settings_.unknown_after : kUnknownAfterLost;
     std::erase_if(waiting_, [&](auto& waiting) {
         if (!last_call && now - waiting.second.since < patience) {
             return false;
@@ -724,7 +738,7 @@ void ReplicaImpl::notice_pause() {
     if (missed > kMissedTicksMax) {
         // What arrived meanwhile is heard before time-outs are judged.
         strategy_->paused(static_cast<std::uint64_t>(missed));
-        next_tick_ = now;
+        next_tick_ += missed * settings_.tick_interval;
     }
 }
 

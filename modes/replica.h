@@ -5,6 +5,7 @@
 // commits also writes, syncs and applies, so a single client pays for no hand-over; what arrives
 // meanwhile is the next batch (group commit). Completions run on the thread that finished the work.
 // Messages and ticks never wait for that thread: they are stepped, and what they have to say is sent, while it syncs.
+// A follower's entries are written by the thread of the bus that brings them where that is quick; heartbeats come on another.
 #pragma once
 
 #include "base/clock.h"
@@ -76,7 +77,7 @@ public:
 
     /// Each ends in exactly one of three ways: committed (and applied: the next snapshot sees it),
     /// not committed (any error but kUnknownCommit), or kUnknownCommit. Called on any thread,
-    /// perhaps this one.
+    /// perhaps this one, perhaps one of the bus: it answers, and leaves what takes longer to others.
     /// `began_in`: the term() at which the transaction began. If leadership was lost meanwhile, others may have
     /// written what its locks did not see, and it is refused with kConflict.
     /// `trace`: what it is part of; what the members do for it is shown there.
@@ -142,6 +143,8 @@ struct ReplicaSettings {
     Duration tick_interval = std::chrono::milliseconds{10};
     /// How long entries that nobody waits for may gather before they are synced together.
     Duration gather = std::chrono::milliseconds{10};
+    /// A commit whose entry neither came through nor was lost is reported as unknown after this.
+    Duration unknown_after = std::chrono::seconds{30};
     /// Where entries of lost branches are kept readable; empty: nowhere (a witness, the simulator's own sink below).
     std::string diverged_directory;
     /// Takes what would be written there instead: file name and text. For tests and the simulator.

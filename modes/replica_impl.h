@@ -108,14 +108,19 @@ private:
         LogIndex index;  // of the comparison mark
         std::unique_ptr<engine::StateView> view;
     };
-    using Completions = std::vector<std::function<void()>>;
-    /// Where a thread that pumps stands: kCaller may block on the disk and run answers; kBus may do neither.
-    enum class Where : std::uint8_t { kCaller, kBus };
+    struct Completion {
+        std::function<void()> work;
+        bool brief = false;  // by promise, as that of a commit is: it may run on a thread of the bus
+    };
+    using Completions = std::vector<Completion>;
+    /// Where a thread that pumps stands: kCaller may block on the disk and run answers. kBus may not, but for one brief answer;
+    /// kLogLane neither, but it may also write where it leads nobody and the disk is quick: nothing but entries waits for it.
+    enum class Where : std::uint8_t { kCaller, kBus, kLogLane };
 
     // transport::MessageHandler
     void peer_up(const PeerInfo& peer) override;
     void peer_down(const NodeName& peer, transport::LostReason reason) override;
-    void message(const NodeName& from, Lane lane, std::shared_ptr<const ClusterMessage> message) override;
+    void message(const NodeName& from, Lane lane, std::shared_ptr<const ClusterMessage> message, bool more) override;
 
     // replica.cc
     Result<> replay(LogIndex to);
@@ -150,7 +155,8 @@ private:
 
     // replica_pump.cc
     /// Carries out Readies until there is nothing to do or the disk thread goes on with it. Precondition: pumping_.
-    void pump(Where where) REQUIRES(mutex_);
+    /// answers_first: the caller sends what there is to say, if it is not sent here.
+    void pump(Where where, bool answers_first = false) REQUIRES(mutex_);
     /// Runs what waits for the disk where this thread must not wait.
     void hand_over(std::function<void()> work) REQUIRES(mutex_);
     void answer_ready(Ready& ready, Completions& completions) REQUIRES(mutex_);
@@ -170,7 +176,12 @@ private:
     void apply(LogIndex committed, Completions& completions) REQUIRES(mutex_);
     /// The next entries to apply, from memory or from the log.
     Result<std::vector<Entry>> next_committed(LogIndex committed) REQUIRES(mutex_);
+    /// At the end of a turn, whose last answers these are.
     void run(Completions& completions, Where where) REQUIRES(mutex_);
+    /// Has others run them, if there are any: this thread goes on, or is none of those that may.
+    void pass_on(Completions& completions) REQUIRES(mutex_);
+    /// Whether a thread that stands there may take these to the disk itself.
+    [[nodiscard]] bool may_write(Where where, const Ready& ready) const REQUIRES(mutex_);
     void fail_for_good(const Error& error, Completions& completions) REQUIRES(mutex_);
     void release_readers(Completions& completions) REQUIRES(mutex_);
     void release_acknowledged(Completions& completions) REQUIRES(mutex_);

@@ -17,6 +17,9 @@ constexpr std::size_t kSliceCompletions = 16;
 constexpr std::size_t kApplyBytes = std::size_t{4} << 20;     // read from the log at a time
 constexpr std::size_t kUnappliedMax = 16384;                  // kept in memory; the log has them all
 constexpr std::size_t kDivergedEntriesPerFile = 10'000;
+// What a thread that carries messages takes to the disk itself: a hand-over costs more than such a write, and less than any other.
+constexpr std::size_t kQuickBytes = std::size_t{64} << 10;
+constexpr Duration kQuickSync = std::chrono::milliseconds{1};  // the last one
 
 Error lost_to_another() {
     return Error{ErrorCode::kConflict,
@@ -25,7 +28,7 @@ Error lost_to_another() {
 
 }  // namespace
 
-void ReplicaImpl::pump(Where where) {
+void ReplicaImpl::pump(Where where, bool answers_first) {
     Completions completions;
     for (;;) {
         if (failure_) {
@@ -38,21 +41,25 @@ void ReplicaImpl::pump(Where where) {
         shorten_log();
         Ready ready = strategy_->take_ready();
         note_standing();
-        send_messages();
+        const bool has_entries = !ready.entries.empty() || ready.hard_state.has_value() ||
+                                 !ready.messages_after_append.empty() || !ready.messages_after_persist.empty();
+        // What is written now must not be heard of before what was said before.
+        if (!answers_first || has_entries || ready.reset_log || ready.rewind_to) {
+            send_messages();
+        }
         answer_ready(ready, completions);
         carry_out_beside(ready);
         if (ready.reset_log) {
             reset_log(*ready.reset_log, completions);
             continue;
         }
-        const bool elsewhere = settings_.run_disk || where == Where::kBus;
-        if (ready.rewind_to && elsewhere) {
-            run(completions, Where::kBus);
+        if (ready.rewind_to && (settings_.run_disk || where != Where::kCaller)) {
+            pass_on(completions);
             hand_over([this, keep = *ready.rewind_to] {
                 const MutexLock lock{mutex_};
                 Completions answers;
                 rewind(keep, answers);
-                run(answers, Where::kBus);
+                pass_on(answers);
                 pump(Where::kCaller);
             });
             return;  // pumping_ stays: the work goes on with it
@@ -61,8 +68,6 @@ void ReplicaImpl::pump(Where where) {
             rewind(*ready.rewind_to, completions);
             continue;
         }
-        const bool has_entries = !ready.entries.empty() || ready.hard_state.has_value() ||
-                                 !ready.messages_after_append.empty() || !ready.messages_after_persist.empty();
         const bool has_applies = engine_ != nullptr && ready.committed > engine_->applied_index();
         if (!has_entries && !has_applies) {
             break;
@@ -77,7 +82,7 @@ void ReplicaImpl::pump(Where where) {
             // A single answer with nothing behind it waits for the end of the loop: it runs on this
             // thread once another may take the pump.
             if (has_entries || completions.size() > 1) {
-                run(completions, Where::kBus);
+                pass_on(completions);
             }
         }
         if (!has_entries) {
@@ -87,15 +92,15 @@ void ReplicaImpl::pump(Where where) {
             traces_->append_begins(ready.entries);
             traces_->label(ready.messages_after_append);
         }
-        if (elsewhere) {
-            run(completions, Where::kBus);
+        if (!may_write(where, ready)) {
+            pass_on(completions);
             auto shared = std::make_shared<Ready>(std::move(ready));
             hand_over([this, shared] {
                 const Result<> outcome = write(*shared);
                 const MutexLock lock{mutex_};
                 Completions answers;
                 written(*shared, outcome, answers);
-                run(answers, Where::kBus);
+                pass_on(answers);
                 pump(Where::kCaller);
             });
             return;  // pumping_ stays: the work goes on with it
@@ -111,6 +116,20 @@ void ReplicaImpl::pump(Where where) {
                                 // call
     }
     run(completions, where);
+}
+
+bool ReplicaImpl::may_write(Where where, const Ready& ready) const {
+    if (settings_.run_disk) {
+        return false;
+    }
+    if (where != Where::kLogLane) {
+        return where == Where::kCaller;
+    }
+    std::size_t bytes = 0;
+    for (const Entry& entry : ready.entries) {
+        bytes += entry.payload.size();
+    }
+    return bytes <= kQuickBytes && strategy_->write_term().value == 0 && last_sync_ns_ < static_cast<std::uint64_t>(kQuickSync.count());
 }
 
 void ReplicaImpl::hand_over(std::function<void()> work) {
@@ -536,7 +555,8 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
         }
         if (entry != batch.value().end() && entry->index == node.key() && entry->term == node.mapped().term) {
             completions.emplace_back([waiter = std::move(node.mapped().done),
-                                      result = Committed{node.key(), node.mapped().term}] { waiter(result); });
+                                      result = Committed{node.key(), node.mapped().term}] { waiter(result); },
+                                     true);
         } else {
             completions.emplace_back([waiter = std::move(node.mapped().done)] { waiter(lost_to_another()); });
         }
@@ -632,13 +652,30 @@ void ReplicaImpl::cut_log(LogIndex first_kept) {
 // ---- Threads ----
 
 void ReplicaImpl::run(Completions& completions, Where where) {
+    const bool one_brief = settings_.own_threads && completions.size() == 1 && completions.front().brief;
+    const bool here = where == Where::kCaller || !settings_.post || one_brief;
+    if (!here) {
+        pass_on(completions);
+        return;
+    }
     if (completions.empty()) {
         return;
     }
-    Completions mine = std::move(completions);
-    completions.clear();
+    const Completions mine = std::exchange(completions, {});
     mutex_.unlock();
-    if (where == Where::kBus && settings_.post) {
+    for (const Completion& completion : mine) {
+        completion.work();
+    }
+    mutex_.lock();
+}
+
+void ReplicaImpl::pass_on(Completions& completions) {
+    if (completions.empty()) {
+        return;
+    }
+    Completions mine = std::exchange(completions, {});
+    mutex_.unlock();
+    if (settings_.post) {
         // In slices: a hand-over for each answer would cost more than the answer.
         for (std::size_t begin = 0; begin < mine.size(); begin += kSliceCompletions) {
             const std::size_t end = std::min(mine.size(), begin + kSliceCompletions);
@@ -646,14 +683,14 @@ void ReplicaImpl::run(Completions& completions, Where where) {
                 std::make_shared<Completions>(std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(begin)),
                                               std::make_move_iterator(mine.begin() + static_cast<std::ptrdiff_t>(end)));
             settings_.post([slice] {
-                for (const auto& completion : *slice) {
-                    completion();
+                for (const Completion& completion : *slice) {
+                    completion.work();
                 }
             });
         }
     } else {
-        for (const auto& completion : mine) {
-            completion();
+        for (const Completion& completion : mine) {
+            completion.work();
         }
     }
     mutex_.lock();

@@ -9,6 +9,7 @@
 #include "server/status.h"
 #include "server/version.h"
 
+#include <boost/asio/dispatch.hpp>
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
@@ -378,7 +379,8 @@ void HttpBackend::commit(std::string user,
             }
             kept->bookmarks = {bookmark.value()};
             kept->data_version = open->session->data_version();
-            done(std::move(*kept));
+            // A commit may end on a thread of the bus, and an answer with many rows takes its time.
+            boost::asio::dispatch(instance_.pool().io(), [kept, done] { done(std::move(*kept)); });
         });
     };
     if (request.statement.empty()) {

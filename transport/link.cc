@@ -349,7 +349,7 @@ void Link::take_message(std::shared_ptr<ClusterMessage> message, std::size_t byt
             break;
     }
     traffic.messages_received.fetch_add(1, std::memory_order_relaxed);
-    host_.message(shared_from_this(), std::move(message));
+    host_.message(shared_from_this(), std::move(message), reader_.pending_bytes() > 0);
 }
 
 void Link::refuse(const Refusal& refusal) {

@@ -50,7 +50,7 @@ public:
     virtual std::optional<Refusal> verified(const std::shared_ptr<Link>& link) = 0;
     /// A later Hello.
     virtual void news(const std::shared_ptr<Link>& link) = 0;
-    virtual void message(const std::shared_ptr<Link>& link, std::shared_ptr<const ClusterMessage> message) = 0;
+    virtual void message(const std::shared_ptr<Link>& link, std::shared_ptr<const ClusterMessage> message, bool more) = 0;
     /// Nothing more comes; end() says why.
     virtual void closed(const std::shared_ptr<Link>& link) = 0;
 };

@@ -48,7 +48,7 @@ enum class LostReason : std::uint8_t {
 };
 
 /// Called on the bus's threads, one call at a time for one peer and lane, in the order of arrival; it must not
-/// block for long.
+/// block for long. Messages of different lanes come on different threads.
 class MessageHandler {
 public:
     virtual ~MessageHandler() = default;
@@ -56,7 +56,8 @@ public:
     virtual void peer_up(const PeerInfo& peer) = 0;
     /// No lane is up any more.
     virtual void peer_down(const NodeName& peer, LostReason reason) = 0;
-    virtual void message(const NodeName& from, Lane lane, std::shared_ptr<const ClusterMessage> message) = 0;
+    /// `more`: something behind it has come on the same connection already.
+    virtual void message(const NodeName& from, Lane lane, std::shared_ptr<const ClusterMessage> message, bool more) = 0;
 };
 
 struct PeerStats {

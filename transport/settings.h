@@ -42,7 +42,7 @@ struct Settings {
     std::size_t connections_max = 256;  // accepted ones
     /// Accepted and not yet verified; one more and the oldest of them goes.
     std::size_t handshakes_max = 64;
-    std::size_t io_threads = 1;  // for control and log lanes; bulk has one, dialing and handshakes another
+    std::size_t io_threads = 1;  // for control and as many for log lanes; bulk has one, dialing and handshakes another
 };
 
 }  // namespace nornic::transport

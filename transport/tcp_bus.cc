@@ -86,8 +86,11 @@ Result<> TcpBus::start(MessageHandler& handler) {
             add_target(peer_address);
         }
     }
-    for (const auto& io : fast_) {
+    for (const auto& io : control_.contexts) {
         threads_.emplace_back([this, &io = *io] { run(io, "cluster-io"); });
+    }
+    for (const auto& io : log_.contexts) {
+        threads_.emplace_back([this, &io = *io] { run(io, "cluster-log"); });
     }
     threads_.emplace_back([this] { run(bulk_, "cluster-bulk"); });
     threads_.emplace_back([this] { run(slow_, "cluster-dial"); });
@@ -141,8 +144,10 @@ void TcpBus::stop() {
     for (const std::thread& thread : threads_) {
         NORNIC_CHECK(thread.get_id() != std::this_thread::get_id(), "stop() on a thread of the bus");
     }
-    for (const auto& io : fast_) {
-        io->stop();
+    for (const FastLane* const lane : {&control_, &log_}) {
+        for (const auto& io : lane->contexts) {
+            io->stop();
+        }
     }
     bulk_.stop();
     slow_.stop();

@@ -44,9 +44,11 @@ public:
           tls_{settings.tls, clock},
           bulk_work_{bulk_.get_executor()},
           slow_work_{slow_.get_executor()} {
-        for (std::size_t i = 0; i < std::max<std::size_t>(settings.io_threads, 1); ++i) {
-            auto& io = fast_.emplace_back(std::make_unique<boost::asio::io_context>(1));
-            fast_work_.push_back(boost::asio::make_work_guard(*io));
+        for (FastLane* const lane : {&control_, &log_}) {
+            for (std::size_t i = 0; i < std::max<std::size_t>(settings.io_threads, 1); ++i) {
+                auto& io = lane->contexts.emplace_back(std::make_unique<boost::asio::io_context>(1));
+                lane->work.push_back(boost::asio::make_work_guard(*io));
+            }
         }
     }
 
@@ -79,16 +81,26 @@ private:
         std::string last_error;
     };
 
+    struct FastLane {
+        std::vector<std::unique_ptr<boost::asio::io_context>> contexts;
+        std::vector<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work;
+        std::atomic<std::size_t> next{0};
+    };
+
     // LinkHost
     const Settings& settings() const override { return settings_; }
     Clock& clock() const override { return clock_; }
     boost::asio::io_context& context(Lane lane) override {
-        return lane == LANE_BULK ? bulk_ : *fast_[next_fast_.fetch_add(1) % fast_.size()];
+        if (lane == LANE_BULK) {
+            return bulk_;
+        }
+        FastLane& fast = lane == LANE_LOG ? log_ : control_;
+        return *fast.contexts[fast.next.fetch_add(1) % fast.contexts.size()];
     }
     std::optional<Refusal> admit(const std::shared_ptr<Link>& link) override;
     std::optional<Refusal> verified(const std::shared_ptr<Link>& link) override;
     void news(const std::shared_ptr<Link>& link) override;
-    void message(const std::shared_ptr<Link>& link, std::shared_ptr<const ClusterMessage> message) override;
+    void message(const std::shared_ptr<Link>& link, std::shared_ptr<const ClusterMessage> message, bool more) override;
     void closed(const std::shared_ptr<Link>& link) override;
     // DialHost
     bool may_dial(const Dialer& dialer) override;
@@ -124,13 +136,13 @@ private:
     TlsKeeper tls_;
     MessageHandler* handler_ = nullptr;  // set before the threads start
 
-    // Destroyed after everything that refers to them, and each run by one thread. fast_ has the control and log lanes;
-    // slow_ has the acceptor, dialers and handshakes, so that neither a stranger nor a slow handler is in their way.
-    std::vector<std::unique_ptr<boost::asio::io_context>> fast_;
+    // Destroyed after everything that refers to them, and each run by one thread. Lanes have their own, so that whoever takes
+    // entries to the disk delays no heartbeat; slow_ has the acceptor, dialers and handshakes, so that neither a stranger nor a
+    // slow handler is in their way.
+    FastLane control_;
+    FastLane log_;
     boost::asio::io_context bulk_{1};
     boost::asio::io_context slow_{1};
-    std::atomic<std::size_t> next_fast_{0};
-    std::vector<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> fast_work_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> bulk_work_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> slow_work_;
     Resolver resolver_{slow_};

@@ -200,7 +200,7 @@ void TcpBus::news(const std::shared_ptr<Link>& link) {
     handler_->peer_up(info);
 }
 
-void TcpBus::message(const std::shared_ptr<Link>& link, std::shared_ptr<const ClusterMessage> message) {
+void TcpBus::message(const std::shared_ptr<Link>& link, std::shared_ptr<const ClusterMessage> message, bool more) {
     Peer* const peer = link->peer();
     const Lane lane = link->lane();
     Peer::Inbox& inbox = peer->inboxes[index_of(lane)];
@@ -215,7 +215,7 @@ void TcpBus::message(const std::shared_ptr<Link>& link, std::shared_ptr<const Cl
     if (settings_.debug) {
         show("from", peer->id, lane, *message);
     }
-    handler_->message(peer->id, lane, std::move(message));
+    handler_->message(peer->id, lane, std::move(message), more);
 }
 
 /// Heartbeats and entries come by the thousand: of each kind the first ones of a second are shown, and how many there were.

@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+	"unsafe"
 )
 
 // serverUse is what the server's processes have used so far.
@@ -16,8 +18,17 @@ type serverUse struct {
 	cpuMicros, writtenBytes, residentKiB int64
 }
 
-// The kernel counts a process's CPU time in ticks of 10 ms.
-const tickMicros = 10000
+// processMicros is the CPU time of a process, all its threads, to the nanosecond where /proc counts ticks of 10 ms: the clock
+// that clock_getcpuclockid(3) names.
+func processMicros(pid int) int64 {
+	var used syscall.Timespec
+	const allThreads = 2
+	clock := uintptr(uint32(^pid)<<3 | allThreads)
+	if _, _, failed := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, clock, uintptr(unsafe.Pointer(&used)), 0); failed != 0 {
+		return 0
+	}
+	return used.Nano() / 1000
+}
 
 func readServerUse() (use serverUse) {
 	for _, pid := range strings.Split(options.pids, ",") {
@@ -25,12 +36,8 @@ func readServerUse() (use serverUse) {
 			continue
 		}
 		folder := "/proc/" + pid + "/"
-		if stat, err := os.ReadFile(folder + "stat"); err == nil {
-			// The process's name, in parentheses, may hold blanks.
-			fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-			user, _ := strconv.ParseInt(fields[11], 10, 64)
-			system, _ := strconv.ParseInt(fields[12], 10, 64)
-			use.cpuMicros += (user + system) * tickMicros
+		if number, err := strconv.Atoi(pid); err == nil {
+			use.cpuMicros += processMicros(number)
 		}
 		use.writtenBytes += procNumber(folder+"io", "write_bytes:")
 		use.residentKiB += procNumber(folder+"status", "VmRSS:")

@@ -58,7 +58,7 @@ public:
     explicit Callback(std::function<void(const ClusterMessage&)> call) : call_{std::move(call)} {}
     void peer_up(const PeerInfo&) override {}
     void peer_down(const NodeName&, LostReason) override {}
-    void message(const NodeName&, Lane, std::shared_ptr<const ClusterMessage> message) override { call_(*message); }
+    void message(const NodeName&, Lane, std::shared_ptr<const ClusterMessage> message, bool /*more*/) override { call_(*message); }
 
 private:
     std::function<void(const ClusterMessage&)> call_;

@@ -368,7 +368,7 @@ void Network::arrive(std::size_t from, std::size_t to, Lane lane, const MessageP
     if (world_.traces()) {
         world_.trace("{} -> {}: {}", name(from), name(to), message->ShortDebugString().substr(0, 400));
     }
-    buses_[to]->handler()->message(name(as), lane, message);
+    buses_[to]->handler()->message(name(as), lane, message, false);
 }
 
 // ---- Faults ----

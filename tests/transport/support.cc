@@ -23,8 +23,8 @@ void Recorder::peer_down(const NodeName& peer, LostReason reason) {
     changed_.notify_all();
 }
 
-void Recorder::message(const NodeName& from, Lane lane, std::shared_ptr<const ClusterMessage> message) {
-    const Received received{from, lane, std::move(message)};
+void Recorder::message(const NodeName& from, Lane lane, std::shared_ptr<const ClusterMessage> message, bool more) {
+    const Received received{from, lane, std::move(message), more};
     if (on_message) {
         on_message(received);
     }

@@ -30,6 +30,7 @@ public:
         NodeName from;
         Lane lane;
         std::shared_ptr<const ClusterMessage> message;
+        bool more = false;
     };
     struct Down {
         NodeName id;
@@ -38,7 +39,7 @@ public:
 
     void peer_up(const PeerInfo& peer) override;
     void peer_down(const NodeName& peer, LostReason reason) override;
-    void message(const NodeName& from, Lane lane, std::shared_ptr<const ClusterMessage> message) override;
+    void message(const NodeName& from, Lane lane, std::shared_ptr<const ClusterMessage> message, bool more) override;
 
     bool wait_up(const NodeName& peer, std::size_t times = 1);
     std::optional<LostReason> wait_down(const NodeName& peer, std::size_t times = 1);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <future>
 #include <thread>
 
 namespace nornic::transport {
@@ -119,6 +120,45 @@ TEST(TcpBus, ManyThreadsSendWhileSeveralCarry) {
             at->second = number;
         }
     }
+}
+
+TEST(TcpBus, AHandlerThatTakesItsTimeOverEntriesKeepsNoHeartbeatWaiting) {
+    std::promise<void> entries;
+    std::promise<void> heartbeat;
+    std::shared_future<void> heard{heartbeat.get_future()};
+    Member a{"a"};
+    Member b{"b"};
+    a.start();
+    b.handler.on_message = [&](const Recorder::Received& received) {
+        if (received.lane == LANE_CONTROL) {
+            heartbeat.set_value();
+        } else {
+            entries.set_value();
+            EXPECT_EQ(heard.wait_for(kPatience), std::future_status::ready);
+        }
+    };
+    b.start({a.bus->address()});
+    ASSERT_TRUE(a.handler.wait_up("b"));
+    ASSERT_TRUE(a.handler.wait([&] { return a.send("b", 1, LANE_LOG); }));
+    ASSERT_EQ(entries.get_future().wait_for(kPatience), std::future_status::ready);
+    ASSERT_TRUE(a.handler.wait([&] { return a.send("b", 2, LANE_CONTROL); }));
+    ASSERT_TRUE(b.handler.wait_messages(2));
+}
+
+TEST(TcpBus, SaysWhetherMoreHasComeBehindAMessage) {
+    Member a{"a"};
+    a.start();
+    RawPeer b{a.bus->address()};
+    ASSERT_TRUE(b.introduce(make_raw_hello("b", LANE_LOG)));
+    ASSERT_TRUE(a.handler.wait_up("b"));
+    std::string together;
+    for (std::uint64_t number = 1; number <= 2; ++number) {
+        together += encode(*numbered(number), WireFormat::kProtobuf, kFrameBytesCeiling).value().view();
+    }
+    ASSERT_TRUE(b.write(together));
+    ASSERT_TRUE(a.handler.wait_messages(2));
+    EXPECT_TRUE(a.handler.received()[0].more);
+    EXPECT_FALSE(a.handler.received()[1].more);
 }
 
 TEST(TcpBus, CarriesLargeMessages) {

@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <future>
+#include <thread>
 
 namespace nornic::modes::conformance {
 namespace {
@@ -85,8 +88,8 @@ protected:
         parts.engine = with_data ? &engine : nullptr;
         parts.log = &log;
         parts.bus = &bus;
-        parts.clock = &clock;
-        settings.own_threads = false;
+        parts.clock = time;
+        settings.own_threads = own_threads;
         settings.tick_interval = kTick;
         settings.diverged_sink = [this](const std::string& name, const std::string& text) {
             diverged.Call(name, text);
@@ -145,6 +148,8 @@ protected:
     /// Where lost branches go.
     NiceMock<testing::MockFunction<void(const std::string& name, const std::string& text)>> diverged;
     ManualClock clock;
+    Clock* time = &clock;
+    bool own_threads = false;
     ReplicaSettings settings;
     bool with_data = true;  // else it is a witness
 
@@ -255,7 +260,7 @@ TEST_F(DriverTest, AnEntryThatCannotBeAppliedStopsTheMemberForGood) {
     EXPECT_CALL(*strategy, tick()).Times(0);
     EXPECT_CALL(*strategy, step(_, _)).Times(0);
     go();
-    bus.handler->message("b", Lane::LANE_CONTROL, message(1).message);
+    bus.handler->message("b", Lane::LANE_CONTROL, message(1).message, false);
 }
 
 TEST_F(DriverTest, AnEntryOfAKindThatThisVersionDoesNotKnowStopsTheMemberAndIsNotSkipped) {
@@ -455,7 +460,7 @@ TEST_F(DriverTest, WhileASyncHangsTheMemberIsTickedAndHeardAndSpeaks) {
     for (int i = 0; i < 3; ++i) {
         go();
     }
-    bus.handler->message("b", Lane::LANE_LOG, message(9).message);
+    bus.handler->message("b", Lane::LANE_LOG, message(9).message, false);
     commit("w");
     testing::Mock::VerifyAndClearExpectations(strategy);
     testing::Mock::VerifyAndClearExpectations(&bus);
@@ -882,7 +887,7 @@ TEST_F(DriverTest, WhatThePeersDoIsToldAndAnsweredAtOnce) {
     EXPECT_CALL(bus, send("b", _, IsMessage(2)));
     EXPECT_CALL(*strategy, peer_down("b", transport::LostReason::kSilent));
     bus.handler->peer_up(b);
-    bus.handler->message("b", Lane::LANE_CONTROL, message(9).message);
+    bus.handler->message("b", Lane::LANE_CONTROL, message(9).message, false);
     bus.handler->peer_down("b", transport::LostReason::kSilent);
 }
 
@@ -894,7 +899,7 @@ TEST_F(DriverTest, SnapshotsAreNotTheStrategysMessages) {
         type == 0   ? void(out.mutable_snapshot_begin())
         : type == 1 ? void(out.mutable_snapshot_chunk())
                     : void(out.mutable_snapshot_response());
-        bus.handler->message("b", Lane::LANE_BULK, std::make_shared<const ClusterMessage>(std::move(out)));
+        bus.handler->message("b", Lane::LANE_BULK, std::make_shared<const ClusterMessage>(std::move(out)), false);
     }
 }
 
@@ -907,7 +912,7 @@ TEST_F(DriverTest, APauseIsToldBeforeAnythingThatCameDuringIt) {
         EXPECT_CALL(*strategy, paused(testing::Gt(400U)));
         EXPECT_CALL(*strategy, step("b", _));
     }
-    bus.handler->message("b", Lane::LANE_CONTROL, message(9).message);
+    bus.handler->message("b", Lane::LANE_CONTROL, message(9).message, false);
     clock.at += 500 * kTick;
     {
         const InSequence order;
@@ -922,6 +927,23 @@ TEST_F(DriverTest, APauseIsToldBeforeAnythingThatCameDuringIt) {
         EXPECT_CALL(*strategy, tick());
     }
     go();
+}
+
+TEST_F(DriverTest, TicksAndPausesTogetherAreTheTimeThatHasPassedHoweverLateTicksAre) {
+    start();
+    go();
+    std::uint64_t told = 0;
+    EXPECT_CALL(*strategy, tick()).WillRepeatedly([&] { ++told; });
+    EXPECT_CALL(*strategy, paused(_)).WillRepeatedly([&](std::uint64_t ticks) { told += ticks; });
+    // A thread that sleeps until the next tick is due and wakes up late, by more and less than what counts as a pause.
+    const Deadline began = clock.at;
+    for (int i = 0; i < 700; ++i) {
+        clock.at += kTick + kTick * (i % 7) * 9 / 10;
+        go();
+        go();  // where one was missed, it is due at once
+    }
+    const auto passed = static_cast<std::uint64_t>((clock.at - began) / kTick);
+    EXPECT_NEAR(static_cast<double>(told), static_cast<double>(passed), 2);
 }
 
 TEST_F(DriverTest, TheLogForgetsWhatACheckpointCoversAndNoPeerWants) {
@@ -1027,6 +1049,149 @@ TEST_F(DriverTest, NoPeerIsHeardBeforeTheFirstReadyIsCarriedOut) {
     EXPECT_CALL(engine, apply(_));
     EXPECT_CALL(bus, start(_));
     start();
+}
+
+// ---- Threads ----
+
+/// With the threads of a process. No tick comes: the time of the first is not reached.
+class DriverThreadsTest : public DriverTest {
+protected:
+    class Later final : public Clock {
+    public:
+        Deadline now() const override { return begin_ + passed.load(); }
+        std::int64_t wall_ns() const override { return now().time_since_epoch().count(); }
+        std::atomic<Duration> passed{Duration{}};
+
+    private:
+        const Deadline begin_ = system_clock().now() + std::chrono::hours{1};
+    };
+
+    DriverThreadsTest() {
+        own_threads = true;
+        time = &later;
+    }
+    /// A write that is in the log when this returns.
+    std::size_t write() {
+        EXPECT_CALL(*strategy, propose(_, _, _)).WillOnce([this](ProposalId id, std::string payload, std::uint64_t) -> Result<> {
+            offered.emplace_back(id, std::move(payload));
+            place(offered.size());
+            return success();
+        });
+        return commit("w");
+    }
+    std::thread::id writer_of_what_comes(Lane lane, bool more) {
+        std::promise<std::thread::id> writer;
+        EXPECT_CALL(log, append(_)).WillOnce([&](auto entries) {
+            const auto done = log.memory->append(entries);
+            writer.set_value(std::this_thread::get_id());
+            return done;
+        });
+        decide().entries = {entry(log.last_index().value + 1, 1)};
+        bus.handler->message("b", lane, message(9).message, more);
+        return writer.get_future().get();
+    }
+    Later later;
+};
+
+TEST_F(DriverThreadsTest, OneAnswerLeavesFromTheThreadThatHeardOfItSeveralFromOthers) {
+    std::vector<std::function<void()>> posted;
+    settings.post = [&](std::function<void()> work) { posted.push_back(std::move(work)); };
+    start();
+    const std::size_t first = write();
+    decide().committed = LogIndex{1};
+    bus.handler->message("b", Lane::LANE_LOG, message(9).message, false);
+    EXPECT_TRUE(outcomes[first]);
+    EXPECT_TRUE(posted.empty());
+
+    const std::size_t second = write();
+    const std::size_t third = write();
+    decide().committed = LogIndex{3};
+    bus.handler->message("b", Lane::LANE_LOG, message(9).message, false);
+    EXPECT_FALSE(outcomes[second] || outcomes[third]);
+    ASSERT_EQ(posted.size(), 1U);
+    posted.front()();
+    EXPECT_TRUE(outcomes[second] && outcomes[third]);
+}
+
+TEST_F(DriverThreadsTest, AReadIsNotAnsweredByAThreadOfTheBusSinceAStatementMayBeginWithIt) {
+    std::vector<std::function<void()>> posted;
+    settings.post = [&](std::function<void()> work) { posted.push_back(std::move(work)); };
+    start();
+    const std::size_t read = ask(ReadConsistency::kLocalQuorum);
+    decide().reads = {{reads.front(), LogIndex{0}}};
+    bus.handler->message("b", Lane::LANE_CONTROL, message(9).message, false);
+    EXPECT_FALSE(read_outcomes[read]);
+    ASSERT_EQ(posted.size(), 1U);
+    posted.front()();
+    EXPECT_TRUE(read_outcomes[read]);
+}
+
+TEST_F(DriverThreadsTest, WhoWaitsForAnAcknowledgementIsAnsweredBeforeOthersAreToldOfIt) {
+    start();
+    std::optional<bool> answered_first;
+    const std::size_t first = write();
+    decide().committed = LogIndex{1};
+    messages.push_back(message(1));
+    EXPECT_CALL(bus, send(_, _, IsMessage(1))).WillOnce([&](auto&&...) {
+        answered_first = outcomes[first].has_value();
+        return true;
+    });
+    bus.handler->message("b", Lane::LANE_LOG, message(9).message, false);
+    EXPECT_EQ(answered_first, true);
+}
+
+TEST_F(DriverThreadsTest, WhatWasSaidBeforeABatchIsHeardOfBeforeIt) {
+    start();
+    write();
+    Ready& next = decide();
+    next.committed = LogIndex{1};
+    next.entries = {entry(2, 1)};
+    next.messages_after_append = {message(2)};
+    messages.push_back(message(1));
+    const InSequence order;
+    EXPECT_CALL(bus, send(_, _, IsMessage(1)));
+    std::promise<void> sent;
+    EXPECT_CALL(bus, send(_, _, IsMessage(2))).WillOnce([&](auto&&...) {
+        sent.set_value();
+        return true;
+    });
+    bus.handler->message("b", Lane::LANE_LOG, message(9).message, false);
+    sent.get_future().get();
+}
+
+TEST_F(DriverThreadsTest, AnEntryThatComesAloneIsWrittenByTheThreadThatBringsIt) {
+    write_term = Term{0};
+    start();
+    EXPECT_EQ(writer_of_what_comes(Lane::LANE_LOG, false), std::this_thread::get_id());
+}
+
+TEST_F(DriverThreadsTest, AnEntryWithOthersBehindItIsWrittenByAnotherThreadSoThatTheyShareASync) {
+    write_term = Term{0};
+    start();
+    EXPECT_NE(writer_of_what_comes(Lane::LANE_LOG, true), std::this_thread::get_id());
+}
+
+TEST_F(DriverThreadsTest, TheThreadThatBringsHeartbeatsNeverWaitsForTheDisk) {
+    write_term = Term{0};
+    start();
+    EXPECT_NE(writer_of_what_comes(Lane::LANE_CONTROL, false), std::this_thread::get_id());
+}
+
+TEST_F(DriverThreadsTest, TheThreadThatBringsALeaderItsAcknowledgementsNeverWaitsForTheDisk) {
+    write_term = Term{1};
+    start();
+    EXPECT_NE(writer_of_what_comes(Lane::LANE_LOG, false), std::this_thread::get_id());
+}
+
+TEST_F(DriverThreadsTest, ADiskThatWasSlowKeepsNoThreadOfTheBus) {
+    write_term = Term{0};
+    EXPECT_CALL(log, sync).WillOnce([this] {
+        later.passed = std::chrono::milliseconds{2};
+        return log.memory->sync();
+    }).WillRepeatedly([this] { return log.memory->sync(); });
+    start();
+    ASSERT_EQ(writer_of_what_comes(Lane::LANE_LOG, false), std::this_thread::get_id());
+    EXPECT_NE(writer_of_what_comes(Lane::LANE_LOG, false), std::this_thread::get_id());
 }
 
 }  // namespace
