@@ -1,9 +1,10 @@
 #include "server/assembly.h"
 
 #include "base/random.h"
+#include "modes/hot_standby/hot_standby.h"
 #include "observability/log.h"
-#include "server/version.h"
 #include "server/disk_room.h"
+#include "server/version.h"
 #include "transport/tcp_bus.h"
 
 #include <boost/json.hpp>
@@ -28,6 +29,7 @@ constexpr Duration kRaftSilenceMin = std::chrono::milliseconds{500};
 constexpr Duration kRaftReconnectMin = std::chrono::milliseconds{20};
 constexpr Duration kRaftReconnectMax = std::chrono::milliseconds{500};
 constexpr Duration kTickMin = std::chrono::milliseconds{1};
+constexpr Duration kUnknownMargin = std::chrono::seconds{2};
 
 bool is_wildcard(const std::string& host) {
     return host == "0.0.0.0" || host == "::" || host == "*";
@@ -197,6 +199,11 @@ modes::ReplicaSettings replica_settings(const env::Settings& settings) {
     out.log_retention_bytes = settings.cluster.log_retention_bytes;
     out.snapshot_bytes_per_second = settings.cluster.snapshot_bytes_per_second;
     out.gather = settings.cluster.ha_wal_batch_timeout;
+    if (settings.cluster.mode == "ha_standby") {
+        // Its writes may have to wait until a silent standby could not take over any more.
+        const Duration longest = modes::alone_after(settings.cluster.ha_failover_timeout, settings.cluster.ha_heartbeat);
+        out.unknown_after = std::max(out.unknown_after, longest + kUnknownMargin);
+    }
     if (is_raft(settings.cluster.mode)) {
         // At least two ticks a heartbeat, in whole milliseconds.
         out.tick_interval = std::min(

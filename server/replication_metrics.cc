@@ -151,8 +151,11 @@ void show_cluster(Scraped& out, const Member& member, const modes::ClusterView& 
     } else {
         out.gauge("nornicdb_replication_epoch", "Epoch of the primary that this member knows.", number(view.term.value));
         out.gauge("nornicdb_replication_degraded",
-                  "1 while writes are acknowledged without the standby.",
+                  "1 while writes are acknowledged without the standby, or wait until that is safe.",
                   view.state == "degraded" ? 1 : 0);
+        out.gauge("nornicdb_replication_degrading",
+                  "1 while writes wait until it is safe to acknowledge them without the standby.",
+                  std::ranges::count(view.details, std::pair{std::string{"sync_state"}, std::string{"waiting"}}) != 0 ? 1 : 0);
     }
     out.gauge("nornicdb_replication_quarantined",
               "1 while this member serves nobody, since its data differs from the others'.",

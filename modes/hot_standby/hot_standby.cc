@@ -234,7 +234,11 @@ void HotStandby::persisted(LogIndex) {
         return;
     }
     if (state_ == State::kPromoting && !hard_state_pending()) {
-        lead();
+        if (lead_before_tick_ && tick_ >= *lead_before_tick_) {
+            give_promotion_up();
+        } else {
+            lead();
+        }
     } else if (state_ == State::kPrimary) {
         advance_commit();
         ship(persisted_, messages_);
@@ -638,9 +642,11 @@ ClusterView HotStandby::view() const {
     const Result<> writable = may_write();
     view.accepts_writes = writable.has_value();
     if (leads) {
-        view.state = !writable ? "read_only" : degraded_ ? "degraded" : "ready";
+        view.state = !writable ? "read_only" : degraded_ || waits_to_go_alone() ? "degraded" : "ready";
         if (!writable) {
             view.reason = writable.error().message();
+        } else if (waits_to_go_alone()) {
+            view.reason = fmt::format("the standby does not answer or lags: writes wait {}", what_it_waits_for());
         } else if (degraded_) {
             view.reason = fmt::format("the standby does not answer or lags: writes are acknowledged when synced here "
                                       "alone, and {} may not take over by itself until it has caught up",
@@ -697,10 +703,10 @@ ClusterView HotStandby::view() const {
     const auto policy = settings_.fence_policy == FencePolicy::kAvailable ? "available"
                         : settings_.fence_policy == FencePolicy::kWitness ? "witness"
                                                                           : "strict";
-    const bool synced = leads ? in_sync_ : told_in_sync_;
+    const bool synced = leads ? in_sync_ : is_in_sync();
     view.details = {{"sync_mode", sync_mode},
                     {"fence_policy", policy},
-                    {"sync_state", synced ? "synced" : degraded_ ? "degraded" : "catching_up"},
+                    {"sync_state", synced ? "synced" : waits_to_go_alone() ? "waiting" : degraded_ ? "degraded" : "catching_up"},
                     {"auto_failover", settings_.auto_failover ? "true" : "false"},
                     {"leader_silent_ms", fmt::format("{}", leads ? 0 : silent_ticks() * settings_.tick_ms)}};
     return view;

@@ -23,6 +23,18 @@ enum class FencePolicy : std::uint8_t {
     kStrict,     // a primary that has not heard its standby for two thirds of the time-out stops
 };
 
+/// Under kAvailable and kSemiSync a standby that was told that it is in sync may take over for so long after it last answered the
+/// primary: long enough to see the time-out pass, though answers were lost.
+template <typename T>
+constexpr T in_sync_lasts(T failover, T heartbeat) {
+    return failover + 4 * heartbeat;
+}
+/// … and a primary whose standby says nothing goes on alone after so long. Clocks may differ by an eighth.
+template <typename T>
+constexpr T alone_after(T failover, T heartbeat) {
+    return in_sync_lasts(failover, heartbeat) + in_sync_lasts(failover, heartbeat) / 8;
+}
+
 struct HotStandbySettings {
     bool configured_primary = false;  // NORNICDB_CLUSTER_HA_ROLE
     SyncMode sync_mode = SyncMode::kSemiSync;
@@ -31,7 +43,8 @@ struct HotStandbySettings {
     bool has_witness = false;
     std::uint32_t heartbeat_ticks = 10;
     std::uint32_t failover_ticks = 300;
-    /// semi_sync: how long a write waits for a standby that says nothing before the primary goes on alone.
+    /// semi_sync: how long a write waits for a standby that says nothing before it is told that it is not in sync any more. The
+    /// primary goes on alone once that is known to have arrived, or the standby cannot take over any more.
     std::uint32_t degrade_ticks = 100;
     std::size_t batch_entries_max = 1000;
     std::size_t batch_bytes_max = std::size_t{512} << 10;

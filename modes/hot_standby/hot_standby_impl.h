@@ -87,6 +87,9 @@ private:
         std::uint64_t sequence_at_progress = 0;
         std::uint64_t hold_until_tick = 0;   // it lost what it had received; no hurry to send it again
         bool noted_in_sync = false;          // what it last said to have noted of in_sync_
+        std::uint64_t answered_in_epoch = 0; // the newest heartbeat of this epoch that it answered
+        std::uint64_t answered_tick = 0;     // when that was heard
+        bool leaving = false;                // it stops, and will not take over
         std::uint64_t answered = 0;          // the newest heartbeat that it answered
     };
     // hot_standby.cc
@@ -125,6 +128,7 @@ private:
     void fence_peer();
     void end_claim(const std::string& why_not);
     void promote(const std::string& why);
+    void give_promotion_up();
     /// It was the primary of the newest epoch that it knows, and has its first entry to show for it.
     [[nodiscard]] bool led_last() const;
     void lead();
@@ -160,6 +164,10 @@ private:
     /// The standby holds all that was committed.
     [[nodiscard]] bool standby_holds_all() const;
     [[nodiscard]] bool note_delivered() const;
+    /// semi_sync: neither in sync nor sure that the standby knows.
+    [[nodiscard]] bool waits_to_go_alone() const;
+    [[nodiscard]] std::string what_it_waits_for() const;
+    [[nodiscard]] std::uint64_t ticks_until_alone() const;
     [[nodiscard]] bool lease_holds() const;
     [[nodiscard]] Result<> may_write() const;
     /// Why the standby cannot confirm what is asked of it.
@@ -167,6 +175,14 @@ private:
     void release_held_reads();
 
     // standby.cc
+    /// What "in sync" meant when it was said is true for a while: a primary that hears nothing from here goes on alone.
+    [[nodiscard]] bool in_sync_ends() const;
+    [[nodiscard]] std::uint64_t in_sync_until_tick() const;
+    /// This member holds all that was acknowledged.
+    [[nodiscard]] bool is_in_sync() const;
+    void note_answer(std::uint64_t sequence);
+    /// When this member gave that answer; nullopt: it did not, in this life and epoch.
+    [[nodiscard]] std::optional<std::uint64_t> answer_tick(std::uint64_t sequence) const;
     void on_batch(const NodeName& from, const transport::WALBatch& m);
     void acknowledge(transport::WALBatchResponse::Outcome outcome, LogIndex try_index = {}, std::uint64_t probe = 0);
     void start_rewind(LogIndex keep);
@@ -221,6 +237,7 @@ private:
     std::uint64_t note_sequence_ = 0;  // the heartbeat that first said so of in_sync_ == false
     bool alone_ = true;            // and may acknowledge without it: it knows, or cannot take over
     bool degraded_ = false;        // said so to the operator
+    bool said_waiting_ = false;
     std::uint64_t unsynced_since_tick_ = 0;
     std::optional<std::uint64_t> commit_waits_since_tick_;
     std::uint64_t sequence_ = 0;
@@ -238,6 +255,8 @@ private:
     std::uint64_t heard_sequence_ = 0;  // the newest heartbeat of this epoch's primary, which leads but once in an epoch
     LogIndex said_received_;     // in this epoch; what it forgot of that makes it unfit until it has it again
     bool told_in_sync_ = false;  // the primary acknowledges nothing without this member
+    std::uint64_t told_tick_ = 0;  // or did so then, at least
+    std::deque<std::pair<std::uint64_t, std::uint64_t>> answers_given_;  // heartbeat sequence and the tick of its answer
     bool acknowledge_persisted_ = false;
     bool compared_ = false;  // matched_ was found in this epoch
     bool no_room_ = false;  // entries were received that the disk had no room for; acknowledge what is written alone
@@ -251,11 +270,14 @@ private:
     Term peer_epoch_;  // the newest that the peer or the witness spoke of
     std::string waiting_why_;  // why nobody leads, for people
     std::string promoted_why_;
+    std::optional<std::uint64_t> lead_before_tick_;  // the promotion under way rests on in_sync_until_tick()
     NodeName last_leader_;         // the last that was known to lead, in this life
     std::string leader_lost_why_;  // since it leads no more
     std::vector<std::uint64_t> promote_commands_;
     bool restart_promotion_ = false;  // started with the other role
-    bool leaving_ = false;
+    bool leaving_ = false;      // as primary
+    bool withdrawing_ = false;  // as standby
+    bool withdrawn_ = false;    // and the primary knows
 
     bool disk_stalled_ = false;
     std::uint64_t leader_changes_ = 0;

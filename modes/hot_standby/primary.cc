@@ -14,6 +14,7 @@ using transport::WALBatchResponse;
 namespace {
 
 constexpr std::size_t kSentHeartbeatsMax = 256;
+constexpr std::uint64_t kLateTicks = 10;  // that a process on a busy machine makes up for later, here and there
 
 void copy_entry(const Entry& entry, transport::LogEntry& out) {
     out.set_term(entry.term.value);
@@ -42,7 +43,9 @@ void HotStandby::send_heartbeats() {
     m.set_commit_index(committed_.value);
     m.set_last_index(last_.value);
     m.set_last_epoch(last_epoch_.value);
-    m.set_in_sync(in_sync_ && standby_holds_all());
+    // Until it has answered once in this epoch it could not tell how old this word is.
+    m.set_in_sync(in_sync_ && standby_holds_all() && peer_.answered_in_epoch != 0);
+    m.set_answered(peer_.answered_in_epoch);
     m.set_leading(true);
     m.set_primary_id(start_.self);
     const auto shared = std::make_shared<const ClusterMessage>(std::move(message));
@@ -340,7 +343,7 @@ void HotStandby::advance_commit() {
     if (persisted_ > committed_ && !commit_waits_since_tick_) {
         commit_waits_since_tick_ = tick_;
     }
-    if (!in_sync_ && standby_holds_all()) {
+    if (!in_sync_ && standby_holds_all() && !peer_.leaving) {
         set_in_sync(true);
     }
     continue_hand_over();
@@ -361,7 +364,7 @@ void HotStandby::set_in_sync(bool in_sync) {
         return;
     }
     in_sync_ = in_sync;
-    alone_ = false;
+    alone_ = said_waiting_ = false;
     peer_.noted_in_sync = witness_.noted_in_sync = true;
     note_sequence_ = sequence_ + 1;
     if (in_sync) {
@@ -373,21 +376,48 @@ void HotStandby::set_in_sync(bool in_sync) {
     send_heartbeats();
 }
 
-/// Whether this primary may acknowledge without the standby: it knows that it must not take over any more, or (policy
-/// available) it has been silent and the loss is accepted.
+/// Of a standby that says nothing: by then it has taken over, or cannot any more.
+std::uint64_t HotStandby::ticks_until_alone() const {
+    const std::uint64_t failover = settings_.failover_ticks;
+    const std::uint64_t wait = alone_after(failover, std::uint64_t{settings_.heartbeat_ticks}) + kLateTicks;
+    const std::uint64_t waited = tick_ - peer_.answered_tick;
+    return peer_.answered_in_epoch == 0 || waited >= wait ? 0 : wait - waited;
+}
+
+/// Whether this primary may acknowledge without the standby: it knows that it must not take over any more, or whoever would
+/// have to vote for it does, or (policy available) its time to do so is over.
 bool HotStandby::note_delivered() const {
     if (!peer_.noted_in_sync) {
         return true;
     }
     switch (settings_.fence_policy) {
         case FencePolicy::kAvailable:
-            return !peer_.up || tick_ - peer_.heard_tick >= settings_.degrade_ticks;
+            return ticks_until_alone() == 0;
         case FencePolicy::kWitness:
             return !witness_.noted_in_sync;
         case FencePolicy::kStrict:
             return false;
     }
     return false;
+}
+
+bool HotStandby::waits_to_go_alone() const {
+    return state_ == State::kPrimary && settings_.sync_mode == SyncMode::kSemiSync && !in_sync_ && !alone_;
+}
+
+std::string HotStandby::what_it_waits_for() const {
+    const std::string who = peer_name();
+    switch (settings_.fence_policy) {
+        case FencePolicy::kAvailable:
+            return fmt::format("until {} has heard that it is not in sync any more, or could not take over any more, which is in {}",
+                               who,
+                               in_seconds(ticks_until_alone()));
+        case FencePolicy::kWitness:
+            return fmt::format("until {} or the witness has heard that {} is not in sync any more", who, who);
+        case FencePolicy::kStrict:
+            break;
+    }
+    return fmt::format("until {} has heard that it is not in sync any more", who);
 }
 
 void HotStandby::watch_standby() {
@@ -408,7 +438,11 @@ void HotStandby::watch_standby() {
         alone_ = true;
         advance_commit();
     }
-    if (!in_sync_ && !degraded_ && settings_.sync_mode == SyncMode::kSemiSync &&
+    if (waits_to_go_alone() && !said_waiting_ && tick_ - unsynced_since_tick_ >= settings_.heartbeat_ticks) {
+        said_waiting_ = true;
+        event(fmt::format("{} does not answer or lags. Writes wait {}.", peer_name(), what_it_waits_for()));
+    }
+    if (!in_sync_ && alone_ && !degraded_ && settings_.sync_mode == SyncMode::kSemiSync &&
         tick_ - unsynced_since_tick_ >= settings_.degrade_ticks) {
         degraded_ = true;
         event(fmt::format("Degraded: {} does not answer or lags, and writes are acknowledged when they are synced here "

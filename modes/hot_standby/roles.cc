@@ -53,6 +53,7 @@ void HotStandby::adopt(Term epoch, const NodeName& primary) {
         compared_ = false;
         said_received_ = LogIndex{0};
         heard_sequence_ = 0;
+        answers_given_.clear();
         told_in_sync_ = false;
         state_ = State::kAsking;
     }
@@ -142,7 +143,7 @@ void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term las
         waiting_why_ = fmt::format("{} has the newer log or the older right and is expected to lead", peer_name());
         return;
     }
-    if (last_index.value == 0 && last_.value > 0 && primary_ == peer_.info.id && !told_in_sync_ &&
+    if (last_index.value == 0 && last_.value > 0 && primary_ == peer_.info.id && !is_in_sync() &&
         settings_.sync_mode != SyncMode::kAsync && !equal) {
         waiting_why_ = fmt::format("{} led and came back without data, and this member may lack writes that it "
                                    "acknowledged; restore it, or POST /admin/promote {{\"force\": true}} here",
@@ -232,6 +233,7 @@ bool HotStandby::led_last() const {
 /// Raises the epoch on disk; lead() follows once it is there.
 void HotStandby::promote(const std::string& why) {
     NORNIC_CHECK(claim_epoch_ > epoch_, "epoch {} after {}", claim_epoch_.value, epoch_.value);
+    lead_before_tick_.reset();
     epoch_ = claim_epoch_;
     claim_ = Claim::kNone;
     primary_ = start_.self;
@@ -241,6 +243,14 @@ void HotStandby::promote(const std::string& why) {
     restart_promotion_ = false;
     promoted_why_ = why;
     event(fmt::format("Promoting this member to primary in epoch {}: {}.", epoch_.value, why));
+}
+
+/// The disk took so long for the epoch that the old primary may have gone on alone meanwhile.
+void HotStandby::give_promotion_up() {
+    state_ = State::kAsking;
+    waiting_why_ = fmt::format("its disk took so long for the promotion that {} may have acknowledged writes alone meanwhile", peer_name());
+    event(fmt::format("No promotion: {}.", waiting_why_));
+    answer_commands(fail(ErrorCode::kDatabaseUnavailable, "not promoted: " + waiting_why_));
 }
 
 void HotStandby::lead() {
@@ -259,7 +269,8 @@ void HotStandby::lead() {
     peer_.next = LogIndex{last_.value + 1};
     peer_.received = peer_.persisted = LogIndex{0};
     peer_.sending_snapshot = false;
-    peer_.foreign = false;
+    peer_.foreign = peer_.leaving = false;
+    peer_.answered_in_epoch = 0;
     lost_contact();
     // All that this member holds is the history from now on. The first entry of the epoch says so in the log.
     epoch_begins_ = LogIndex{last_.value + 1};
@@ -275,7 +286,7 @@ Result<> HotStandby::may_promote(bool force) const {
     if (rewinding_ || needs_snapshot_) {
         return fail(ErrorCode::kDatabaseUnavailable, "this member's data is being replaced by the primary's");
     }
-    if (force || told_in_sync_ || (settings_.sync_mode == SyncMode::kAsync && state_ == State::kStandby && compared_)) {
+    if (force || is_in_sync() || (settings_.sync_mode == SyncMode::kAsync && state_ == State::kStandby && compared_)) {
         return success();
     }
     if (state_ == State::kAsking) {
@@ -286,9 +297,13 @@ Result<> HotStandby::may_promote(bool force) const {
                                 peer_name()));
     }
     return fail(ErrorCode::kDatabaseUnavailable,
-                fmt::format("this member may lack writes that {0} acknowledged: it was not in sync when it last heard "
-                            "from it. Bring {0} back, or accept the loss with POST /admin/promote {{\"force\": true}}",
-                            primary_.empty() ? peer_name() : "'" + primary_ + "'"));
+                fmt::format("this member may lack writes that {0} acknowledged: {1}. Bring {0} back, or accept the loss with "
+                            "POST /admin/promote {{\"force\": true}}",
+                            primary_.empty() ? peer_name() : "'" + primary_ + "'",
+                            told_in_sync_ ? fmt::format("it last answered it {} ago, and a primary that hears nothing for so long "
+                                                        "goes on alone",
+                                                        in_seconds(tick_ - told_tick_))
+                                          : "it was not in sync when it last heard from it"));
 }
 
 std::string HotStandby::why_not_by_itself() const {
@@ -341,6 +356,7 @@ void HotStandby::consider_failover() {
     claim_epoch_ = next_epoch();
     fence_peer();
     promote(fmt::format("primary '{}' has been silent for {}", primary_, in_seconds(silent_ticks())));
+    lead_before_tick_ = in_sync_ends() ? std::optional{in_sync_until_tick()} : std::nullopt;
 }
 
 // ---- Messages about who leads ----
@@ -374,7 +390,12 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
             end_claim("the primary is heard again");
         }
         // A word sent before the primary knew what this member lacks is no promise.
-        told_in_sync_ = m.in_sync() && !no_room_ && matched_ >= std::max(said_received_, LogIndex{m.commit_index()});
+        told_in_sync_ = m.in_sync() && !no_room_ && !withdrawing_ && matched_ >= std::max(said_received_, LogIndex{m.commit_index()});
+        // It was sent after the answer that it names had come, however long it was on its way. An older version names none.
+        const std::optional<std::uint64_t> said = m.answered() == 0 ? tick_ : answer_tick(m.answered());
+        told_in_sync_ = told_in_sync_ && said.has_value();
+        told_tick_ = said.value_or(told_tick_);
+        withdrawn_ = withdrawn_ || (withdrawing_ && !m.in_sync());
         if (other_data && last_.value == 0) {
             needs_snapshot_ = true;  // it holds nothing of what this primary acknowledged
         }
@@ -395,7 +416,11 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
     answer.set_last_index(last_.value);
     answer.set_last_epoch(last_epoch_.value);
     answer.set_in_sync(told_in_sync_);
+    answer.set_leaving(withdrawing_);
     answer.set_history(history_);
+    if (follows && m.leading() && epoch == epoch_) {
+        note_answer(m.sequence());
+    }
     say_after_persist(from, LANE_CONTROL, std::move(message));
     if (!m.leading()) {
         if (state_ == State::kPrimary) {
@@ -462,6 +487,15 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
             peer.noted_in_sync = m.in_sync();
         }
         if (!witness) {
+            if (m.sequence() > peer_.answered_in_epoch) {
+                peer_.answered_in_epoch = m.sequence();
+                peer_.answered_tick = tick_;
+            }
+            peer_.leaving = m.leaving();
+            if (peer_.leaving && in_sync_ && settings_.sync_mode != SyncMode::kSync) {
+                event(fmt::format("Standby '{}' stops.", from));
+                set_in_sync(false);
+            }
             peer_.persisted = std::max(peer_.persisted, std::min(LogIndex{m.persisted_index()}, peer_.received));
             if (LogIndex{m.received_index()} < peer_.received && m.sequence() > peer_.sequence_at_progress &&
                 !peer_.probing) {
@@ -615,7 +649,7 @@ void HotStandby::on_promote(const NodeName& from, const transport::Promote&) {
     auto& answer = *message.mutable_promote_response();
     answer.set_epoch(epoch_.value);
     const bool can = state_ == State::kStandby && primary_ == from && claim_ == Claim::kNone && !rewinding_ &&
-                     !needs_snapshot_;
+                     !needs_snapshot_ && !withdrawing_;
     answer.set_accepted(can);
     if (!can) {
         answer.set_reason("this member does not follow the sender now");
@@ -690,22 +724,31 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
     }
     claim_ = Claim::kNone;
     claim_epoch_ = next_epoch();
+    const bool while_in_sync = !asked.force && told_in_sync_ && in_sync_ends();
     fence_peer();
     promote(asked.force ? "an operator forced it" : "an operator asked for it");
+    lead_before_tick_ = while_in_sync ? std::optional{in_sync_until_tick()} : std::nullopt;
     return success();
 }
 
 void HotStandby::leave() {
     leaving_ = state_ == State::kPrimary && peer_.up && in_sync_;
+    withdrawing_ = state_ == State::kStandby && peer_.up && settings_.sync_mode == SyncMode::kSemiSync;
     if (leaving_) {
         ClusterMessage message;
         message.mutable_promote();
         say(peer_.info.id, LANE_CONTROL, std::move(message));
     }
+    if (withdrawing_) {
+        // The answer to the next heartbeat says so; else the primary's writes would wait until this member cannot take over.
+        told_in_sync_ = false;
+    }
 }
 
 bool HotStandby::left() const {
-    return !leaving_ || state_ != State::kPrimary || !peer_.up;
+    const bool handed_over = !leaving_ || state_ != State::kPrimary || !peer_.up || peer_.leaving;
+    const bool hears = state_ == State::kStandby && peer_.up && silent_ticks() < 3 * std::uint64_t{settings_.heartbeat_ticks};
+    return handed_over && (!withdrawing_ || withdrawn_ || !hears);
 }
 
 }  // namespace nornic::modes

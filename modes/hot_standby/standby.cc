@@ -11,6 +11,41 @@ namespace nornic::modes {
 using transport::LANE_LOG;
 using transport::WALBatchResponse;
 
+namespace {
+
+constexpr std::size_t kAnswersKept = 256;
+
+}  // namespace
+
+// ---- Being in sync ----
+
+/// Otherwise the primary never goes on alone without this member or the witness having heard of it.
+bool HotStandby::in_sync_ends() const {
+    return settings_.sync_mode == SyncMode::kSemiSync && settings_.fence_policy == FencePolicy::kAvailable;
+}
+
+std::uint64_t HotStandby::in_sync_until_tick() const {
+    return told_tick_ + in_sync_lasts(std::uint64_t{settings_.failover_ticks}, std::uint64_t{settings_.heartbeat_ticks});
+}
+
+bool HotStandby::is_in_sync() const {
+    return told_in_sync_ && (!in_sync_ends() || tick_ < in_sync_until_tick());
+}
+
+void HotStandby::note_answer(std::uint64_t sequence) {
+    answers_given_.emplace_back(sequence, tick_);
+    if (answers_given_.size() > kAnswersKept) {
+        answers_given_.pop_front();
+    }
+}
+
+std::optional<std::uint64_t> HotStandby::answer_tick(std::uint64_t sequence) const {
+    const auto at = std::ranges::lower_bound(answers_given_, sequence, {}, [](const auto& answer) { return answer.first; });
+    return at != answers_given_.end() && at->first == sequence ? std::optional{at->second} : std::nullopt;
+}
+
+// ---- Following ----
+
 void HotStandby::acknowledge(WALBatchResponse::Outcome outcome, LogIndex try_index, std::uint64_t probe) {
     ClusterMessage message;
     auto& m = *message.mutable_wal_batch_response();

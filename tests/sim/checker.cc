@@ -107,6 +107,10 @@ void Checker::committed(Node& node, Term term, LogIndex last) {
     newest_committed_ = std::max(newest_committed_, term);
 }
 
+void Checker::leads(Term term) {
+    led_since_.emplace(term, world_.scheduler.now());
+}
+
 void Checker::replaced(Node& node, LogIndex index, Term term) {
     world_.trace("{}'s state and log are replaced by a snapshot at {} of epoch {}", node.id(), index.value, term.value);
     world_.mark("snapshot: installed");
@@ -331,7 +335,15 @@ std::string Checker::why_lost_is_wrong(const Acknowledged& lost) const {
                 if (lost.in_sync) {
                     return "semi_sync loses nothing that was acknowledged in sync";
                 }
-                return world_.partitions == 0 ? "semi_sync loses nothing where no member is cut off" : "";
+                if (world_.partitions == 0) {
+                    return "semi_sync loses nothing where no member is cut off";
+                }
+                // Of two that lead at a time the one of the later epoch stays. Before there were two, nothing is lost.
+                return std::any_of(led_since_.upper_bound(lost.committed.term), led_since_.end(), [&](const auto& later) {
+                           return later.second <= lost.at;
+                       })
+                           ? ""
+                           : "semi_sync loses nothing that was acknowledged before another member led";
             case modes::SyncMode::kAsync: {
                 const auto holders = holders_.find(key);
                 const bool shipped = holders != holders_.end() && (holders->second & 3) == 3;

@@ -32,6 +32,8 @@ public:
     void wiped() { on_both_.clear(); }
     /// A member that leads in `term` decided that entries are committed.
     void committed(Node& node, Term term, LogIndex last);
+    /// A member begins to lead in `term`.
+    void leads(Term term);
     /// A member's log goes on behind a snapshot of (index, term).
     void replaced(Node& node, LogIndex index, Term term);
     void diverged(Node& node, const std::string& name, const std::string& text);
@@ -77,6 +79,7 @@ private:
     Term newest_committed_;                        // epoch in which a primary last decided
     std::set<std::pair<LogIndex, Term>> late_;     // by the primary of an epoch that was over
     std::map<Term, std::size_t> leaders_;  // who acknowledged in an epoch
+    std::map<Term, Duration> led_since_;
     std::vector<Acknowledged> acknowledged_;
     struct Place {
         LogIndex index;

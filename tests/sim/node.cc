@@ -79,6 +79,11 @@ public:
                 world_.violate(fmt::format("{} finds that members' data differs: {}", id_, event));
             }
         }
+        for (const modes::LeaderChange& change : ready.leader_changes) {
+            if (change.to == id_) {
+                world_.checker->leads(change.term);
+            }
+        }
         mutate_reads(ready);
         if (world_.raft_checker) {
             for (const modes::Entry& entry : ready.entries) {
@@ -419,7 +424,7 @@ void Node::heal() {
         paused_ = false;
         just_resumed_ = true;
         if (missed_ticks_ > kMissedTicksMax) {
-            missed_ticks_ = 0;  // the driver finds out by its clock, and its thread makes up for few of them
+            missed_ticks_ = 0;  // the driver finds out by its clock
         }
         std::vector<Action> deferred = std::exchange(deferred_, {});
         const auto life = life_;
@@ -479,7 +484,8 @@ void Node::tick() {
     }
     just_resumed_ = false;
     const auto life = life_;
-    for (std::uint64_t ticks = std::exchange(missed_ticks_, 0); ticks > 0 && !life->dead; --ticks) {
+    // The driver makes up for one, and tells of more by its clock.
+    for (std::uint64_t ticks = std::min<std::uint64_t>(std::exchange(missed_ticks_, 0), 2); ticks > 0 && !life->dead; --ticks) {
         replica_->tick();
     }
     if (life->dead || stopping_) {

@@ -215,6 +215,7 @@ void World::plan_faults() {
         modes::Command command;
         command.kind = random.one_in(2) ? modes::Command::Kind::kPromote : modes::Command::Kind::kTransfer;
         trace("{} is asked to {}", one.id(), command.kind == modes::Command::Kind::kPromote ? "lead" : "hand over");
+        switched_over_at = scheduler.now();
         one.replica().command(command, one.clock().now() + menu.failover_timeout(), [this](Result<std::string> result) {
             mark(result ? "command: done" : "command: refused");
             trace("the command ends: {}", result ? result.value() : result.error().message());
@@ -242,7 +243,9 @@ void World::plan_faults() {
         const bool safe = kept.accepting() && rebuilt.alive() && kept.replica().term().value != 0 &&
                           rebuilt.replica().term().value == 0 && rebuilt.disk().newest_term() <= kept.replica().term() &&
                           part.size() <= all.size() && std::equal(part.begin(), part.end(), all.begin());
-        if (!safe) {
+        // No operator empties the disk of whom he has just asked to lead.
+        const bool may_lead_soon = switched_over_at && scheduler.now() - *switched_over_at < menu.failover_timeout();
+        if (!safe || may_lead_soon) {
             return;
         }
         mark("fault: a standby's disk is emptied");

@@ -106,6 +106,7 @@ public:
     bool lost = false;   // all of it, for good
     std::uint64_t partitions = 0;  // that cut off a living member, or looked like it
     std::uint64_t forced = 0;      // promotions that an operator forced
+    std::optional<Duration> switched_over_at;  // when an operator last asked for another primary
     std::unique_ptr<Network> network;
     std::unique_ptr<Checker> checker;
     std::unique_ptr<RaftChecker> raft_checker;  // null in other modes

@@ -208,10 +208,6 @@ TEST_P(Members, HandOverBeforeTheyLeaveWhereTheModeCan) {
     form();
     ASSERT_TRUE(await(propose(3, "w"), Outcome::kCommitted));
     cluster.run(10);
-    for (const NodeName& other : others()) {
-        cluster.leave(other);
-        EXPECT_TRUE(cluster.strategy(other).left()) << "who does not lead has nothing to wait for";
-    }
     cluster.leave(writer);
     ASSERT_TRUE(cluster.run_until([&] { return cluster.strategy(writer).left(); }, GetParam().settle_ticks));
     if (!GetParam().hands_over) {
@@ -230,6 +226,29 @@ TEST_P(Members, HandOverBeforeTheyLeaveWhereTheModeCan) {
     EXPECT_EQ(cluster.writers().empty(), !GetParam().takes_over);
     cluster.start(writer);
     cluster.expect_progress_and_convergence();
+}
+
+TEST_P(Members, WhoDoesNotLeadWaitsForNothingButThatItsLeaderKnows) {
+    form();
+    ASSERT_TRUE(await(propose(3, "w"), Outcome::kCommitted));
+    cluster.run(10);
+    for (const NodeName& other : others()) {
+        cluster.leave(other);
+        EXPECT_TRUE(cluster.run_until([&] { return cluster.strategy(other).left(); }, 30)) << other;
+    }
+    EXPECT_EQ(cluster.writers(), std::vector{writer});
+}
+
+TEST_P(Members, MayAllLeaveAtOnce) {
+    form();
+    ASSERT_TRUE(await(propose(3, "w"), Outcome::kCommitted));
+    cluster.run(10);
+    for (const NodeName& name : cluster.names()) {
+        cluster.leave(name);
+    }
+    EXPECT_TRUE(cluster.run_until(
+        [&] { return std::ranges::all_of(cluster.names(), [&](const NodeName& name) { return cluster.strategy(name).left(); }); },
+        GetParam().settle_ticks));
 }
 
 TEST_P(Members, WithNobodyToHandOverToMayLeaveAtOnce) {

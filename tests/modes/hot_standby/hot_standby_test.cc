@@ -148,8 +148,17 @@ TEST(HotStandby, SemiSyncWaitsThenDegradesVisiblyAndHeals) {
     pair.kill("b");
     EXPECT_FALSE(pair.write("a", "x")) << "a moment ago the standby was promised all acknowledged writes";
     pair.ticks(12);
+    EXPECT_EQ(pair["a"].committed.size(), 0U) << "for all that 'a' knows 'b' is alive and about to take over";
+    EXPECT_EQ(pair.strategy("a").view().state, "degraded");
+    EXPECT_EQ(sync_state(pair, "a"), "waiting");
+    EXPECT_NE(pair.strategy("a").view().reason.find("could not take over any more, which is in 0.2 s"), std::string::npos)
+        << pair.strategy("a").view().reason;
+    EXPECT_TRUE(pair.saw("a", "Writes wait until"));
+    EXPECT_FALSE(pair.saw("a", "Degraded"));
+    pair.ticks(18);
     EXPECT_EQ(pair["a"].committed.size(), 1U);
     EXPECT_EQ(pair.strategy("a").view().state, "degraded");
+    EXPECT_EQ(sync_state(pair, "a"), "degraded");
     EXPECT_TRUE(pair.saw("a", "Degraded"));
     EXPECT_TRUE(pair.write("a", "y"));
     pair.start("b");
@@ -170,6 +179,150 @@ TEST(HotStandby, TheStandbyPromotesItselfOnceThePrimaryIsSilentAndLosesNothing) 
         EXPECT_EQ(pair.wait_for_primary(), "b");
         EXPECT_GT(pair.strategy("b").view().term, before);
         EXPECT_EQ(pair.payloads("b"), (Texts{"x"}));
+    }
+}
+
+TEST(HotStandby, APrimaryThatDegradedAcknowledgesNothingAloneWhileItsStandbyMayYetTakeOverWithoutIt) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.cut("a", "b");
+    ASSERT_TRUE(pair.propose("a", "alone"));
+    for (int i = 0; i < 60 && pair.strategy("b").write_term().value == 0; ++i) {
+        EXPECT_TRUE(pair["a"].committed.empty()) << "were it to die now, the other one would lead without it: tick " << i;
+        pair.ticks(1);
+    }
+    ASSERT_NE(pair.strategy("b").write_term().value, 0U);
+    pair.ticks(20);
+    EXPECT_EQ(pair["a"].committed.size(), 1U) << "in a partition both go on";
+}
+
+TEST(HotStandby, AStandbyThatWasStoppedUntilItsPrimaryWentOnAloneDoesNotTakeOverByItself) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.cut("a", "b");
+    ASSERT_TRUE(pair.propose("a", "alone"));
+    for (int i = 0; i < 40; ++i) {
+        pair.strategy("a").tick();  // and 'b' does not run
+        pair.settle();
+    }
+    ASSERT_EQ(pair["a"].committed.size(), 1U);
+    pair.kill("a");
+    pair.strategy("b").paused(40);
+    pair.ticks(60);
+    EXPECT_EQ(pair.primary(), "") << "nobody told it, but it knows how old the word is that it goes by";
+    const auto refused = pair.command("b", {});
+    ASSERT_FALSE(refused.outcome);
+    EXPECT_NE(refused.outcome.error().message().find("goes on alone"), std::string::npos) << refused.outcome.error().message();
+    pair.heal("a", "b");
+    pair.start("a");
+    EXPECT_EQ(pair.wait_for_primary(), "a");
+    pair.ticks(3);
+    EXPECT_EQ(pair.payloads("b"), (Texts{"alone"}));
+}
+
+TEST(HotStandby, APrimaryGoesOnAsSoonAsAStandbyThatLagsHasHeardOfIt) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.loses = [](const NodeName&, const ClusterMessage& message) { return message.has_wal_batch(); };
+    ASSERT_TRUE(pair.propose("a", "alone"));
+    pair.ticks(6);
+    EXPECT_EQ(pair["a"].committed.size(), 1U);
+    EXPECT_EQ(sync_state(pair, "b"), "catching_up");
+    pair.kill("a");
+    pair.ticks(60);
+    EXPECT_EQ(pair.primary(), "");
+}
+
+TEST(HotStandby, APrimaryGoesOnAsSoonAsTheWitnessHasHeardOfIt) {
+    Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
+    form(pair);
+    pair.cut("a", "b");
+    ASSERT_TRUE(pair.propose("a", "alone"));
+    pair.ticks(6);
+    EXPECT_EQ(pair["a"].committed.size(), 1U);
+    EXPECT_EQ(sync_state(pair, "w"), "alone");
+    EXPECT_EQ(sync_state(pair, "b"), "synced") << "it does not know, and asks the witness";
+    pair.kill("a");
+    pair.ticks(60);
+    EXPECT_EQ(pair.primary(), "");
+}
+
+TEST(HotStandby, AStandbyThatStopsInOrderKeepsNoWriteWaiting) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.strategy("b").leave();
+    EXPECT_FALSE(pair.strategy("b").left());
+    pair.ticks(2);
+    EXPECT_TRUE(pair.strategy("b").left());
+    EXPECT_TRUE(pair.saw("a", "Standby 'b' stops"));
+    pair.kill("b");
+    EXPECT_TRUE(pair.write("a", "x"));
+    pair.start("b");
+    pair.ticks(4);
+    EXPECT_EQ(sync_state(pair, "a"), "synced");
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x"}));
+}
+
+TEST(HotStandby, AStandbyThatStopsIsNotHandedOverTo) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.strategy("b").leave();
+    Command transfer;
+    transfer.kind = Command::Kind::kTransfer;
+    ASSERT_TRUE(pair.command("a", transfer).outcome);
+    pair.ticks(10);
+    EXPECT_EQ(pair.primary(), "a");
+}
+
+TEST(HotStandby, APromotionForWhichTheDiskTookTooLongIsGivenUp) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.kill("a");
+    pair["b"].frozen_disk = true;
+    pair.ticks(17);
+    pair["b"].frozen_disk = false;
+    pair.settle();
+    EXPECT_EQ(pair.primary(), "") << "for all that it knows 'a' is alive and has gone on alone";
+    EXPECT_TRUE(pair.saw("b", "No promotion"));
+    pair.start("a");
+    EXPECT_NE(pair.wait_for_primary(), "");
+}
+
+TEST(HotStandby, WhatAPrimarySaysIsAsOldAsTheAnswerThatItNames) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.cut("a", "b");
+    const auto say = [&](std::uint64_t sequence, std::uint64_t answered) {
+        ClusterMessage message = heartbeat(pair, sequence, true);
+        message.mutable_heartbeat()->set_answered(answered);
+        pair.strategy("b").step("a", message);
+        pair.settle();
+    };
+    say(1000, 999);
+    EXPECT_NE(sync_state(pair, "b"), "synced") << "it gave no such answer";
+    say(1001, 1000);
+    EXPECT_EQ(sync_state(pair, "b"), "synced");
+    for (std::uint64_t i = 0; i < 15; ++i) {
+        pair.strategy("b").tick();
+        say(1002 + i, 1000);
+    }
+    EXPECT_EQ(sync_state(pair, "b"), "synced");
+    pair.strategy("b").tick();
+    say(1100, 1000);
+    EXPECT_NE(sync_state(pair, "b"), "synced") << "a primary that heard nothing since may have gone on alone";
+    say(1101, 1100);
+    EXPECT_EQ(sync_state(pair, "b"), "synced");
+}
+
+TEST(HotStandby, AnOperatorPromotesAStandbyThatMayLackWritesByForceAlone) {
+    HotStandbySettings settings = with(SyncMode::kSemiSync);
+    settings.auto_failover = false;
+    for (const int silent : {14, 17}) {
+        Pair pair{settings};
+        form(pair);
+        pair.kill("a");
+        pair.ticks(silent);
+        EXPECT_EQ(pair.command("b", {}).outcome.has_value(), silent == 14) << silent;
     }
 }
 
@@ -367,7 +520,7 @@ TEST(HotStandby, AStandbyBehindTheLogIsSentASnapshot) {
     Pair pair;
     form(pair);
     pair.kill("b");
-    pair.ticks(12);
+    pair.ticks(30);
     for (int i = 0; i < 20; ++i) {
         ASSERT_TRUE(pair.write("a", std::to_string(i)));
     }

@@ -289,6 +289,8 @@ public:
     }
 
     std::string last_error;
+    /// What does not arrive though the connection is up.
+    std::function<bool(const NodeName& from, const ClusterMessage&)> loses;
 
 private:
     struct Sent {
@@ -322,7 +324,7 @@ private:
     }
     void post(const Member& from, std::vector<Outbound>& out) {
         for (Outbound& message : out) {
-            if (members_.contains(message.to) && !is_cut(from.id, message.to)) {
+            if (members_.contains(message.to) && !is_cut(from.id, message.to) && !(loses && loses(from.id, *message.message))) {
                 queue_.push_back({from.id, message.to, std::move(message.message)});
             }
         }
