@@ -45,7 +45,7 @@ Result<> MultiRegion::expect(ReadConsistency level) {
     if ((level == ReadConsistency::kQuorum || level == ReadConsistency::kAll) && formed()) {
         NORNIC_TRY(leaders_for(level));
     }
-    return local_->expect(level);
+    return told_->expect(level);
 }
 
 /// A region has what a majority of its members have on disk.
@@ -68,13 +68,13 @@ LogIndex MultiRegion::acknowledged(ReadConsistency level) const {
 Result<> MultiRegion::read(ReadId id, ReadConsistency level) {
     const bool crosses = (level == ReadConsistency::kQuorum || level == ReadConsistency::kAll) && formed();
     if (!crosses) {
-        return local_->read(id, level == ReadConsistency::kLocalQuorum ? ReadConsistency::kQuorum : level);
+        return told_->read(id, level == ReadConsistency::kLocalQuorum ? ReadConsistency::kQuorum : level);
     }
     NORNIC_TRY(const std::vector<const Peer*> leaders, leaders_for(level));
     if (cross_reads_.size() >= kCrossReadsMax) {
         return fail(ErrorCode::kBusy, "too many reads across regions are under way");
     }
-    NORNIC_TRY(local_->read(id, level));
+    NORNIC_TRY(told_->read(id, level));
     CrossRead read;
     read.needed = others_needed(level);
     read.asked_tick = tick_;
@@ -114,7 +114,7 @@ void MultiRegion::answer_asked() {
 
 void MultiRegion::on_read_request(const NodeName& from, const transport::RegionReadRequest& request) {
     const ReadId id{kOwnId | next_id_++};
-    if (!leads() || asked_reads_.size() + confirmed_reads_.size() >= kCrossReadsMax || !local_->read(id, ReadConsistency::kQuorum)) {
+    if (!leads() || asked_reads_.size() + confirmed_reads_.size() >= kCrossReadsMax || !told_->read(id, ReadConsistency::kQuorum)) {
         answer_read({from, request.context()}, std::nullopt);
         return;
     }

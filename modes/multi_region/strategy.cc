@@ -13,7 +13,7 @@ namespace nornic::modes {
 MultiRegion::MultiRegion(const StrategyStart& start, MultiRegionSettings settings, const LocalStrategy& local)
     : start_{start},
       settings_{std::move(settings)},
-      local_{local(start)},
+      told_{local(start)},
       data_{start.regions},
       history_{start.history},
       applied_{start.applied} {
@@ -73,8 +73,7 @@ const MultiRegion::Peer* MultiRegion::leader_of(std::string_view region) const {
 
 void MultiRegion::tick() {
     ++tick_;
-    local_->tick();
-    notice_deposed();
+    tell(&Strategy::tick);
     const Term term = local_->write_term();
     const bool leading = term.value != 0;
     if (leading && term != led_in_) {
@@ -137,7 +136,7 @@ void MultiRegion::stopped_leading() {
 
 void MultiRegion::peer_up(const PeerInfo& peer) {
     if (region_of(peer.id).empty()) {
-        local_->peer_up(peer);
+        tell(&Strategy::peer_up, peer);
         return;
     }
     peers_[peer.id].info = peer;
@@ -146,8 +145,7 @@ void MultiRegion::peer_up(const PeerInfo& peer) {
 
 void MultiRegion::peer_down(const NodeName& peer, transport::LostReason reason) {
     if (region_of(peer).empty()) {
-        local_->peer_down(peer, reason);
-        notice_deposed();
+        tell(&Strategy::peer_down, peer, reason);
         return;
     }
     peers_.erase(peer);
@@ -161,8 +159,7 @@ void MultiRegion::peer_down(const NodeName& peer, transport::LostReason reason) 
 
 void MultiRegion::step(const NodeName& from, const ClusterMessage& message) {
     if (region_of(from).empty()) {
-        local_->step(from, message);
-        notice_deposed();
+        tell(&Strategy::step, from, message);
         if (led_ && formed()) {
             advance_acks();  // a majority may have it now
             pump_sources();
@@ -237,7 +234,7 @@ Result<> MultiRegion::propose(ProposalId id, std::string write_set, std::uint64_
                     "no other region confirms writes, and NORNICDB_CLUSTER_CROSS_REGION_FALLBACK=refuse takes none without");
     }
     proposed_time_ = std::max(proposed_time_, hybrid_time);
-    return local_->propose(id, engine::stamp_write_set(header_, write_set), hybrid_time);
+    return told_->propose(id, engine::stamp_write_set(header_, write_set), hybrid_time);
 }
 
 std::optional<ProposalId> MultiRegion::propose_own(std::string write_set, Own own, std::uint64_t latest) {
@@ -245,7 +242,7 @@ std::optional<ProposalId> MultiRegion::propose_own(std::string write_set, Own ow
     // Times do not fall along the log, and what is in an entry is not later than the entry: once it is applied, everything of
     // this region up to that time is known here (RegionState::frontier()), so what comes behind must be later. latest_time().
     const std::uint64_t time = std::max({proposed_time_, state_->time, now_ == 0 ? 0 : now_ - 1, latest});
-    if (!local_->propose(id, std::move(write_set), time)) {
+    if (!told_->propose(id, std::move(write_set), time)) {
         return std::nullopt;
     }
     proposed_time_ = time;
@@ -327,7 +324,7 @@ void MultiRegion::finish_own() {
 
 Result<> MultiRegion::command(std::uint64_t id, const Command& command) {
     if (command.kind != Command::Kind::kPromoteRegion && command.kind != Command::Kind::kDropRegion) {
-        return local_->command(id, command);
+        return tell(&Strategy::command, id, command);
     }
     if (!leads()) {
         const ClusterView view = local_->view();
@@ -376,7 +373,7 @@ Result<> MultiRegion::command(std::uint64_t id, const Command& command) {
 }
 
 std::vector<CommandAnswer> MultiRegion::take_answers() {
-    std::vector<CommandAnswer> out = local_->take_answers();
+    std::vector<CommandAnswer> out = told_->take_answers();
     std::move(answers_.begin(), answers_.end(), std::back_inserter(out));
     answers_.clear();
     return out;
@@ -385,14 +382,14 @@ std::vector<CommandAnswer> MultiRegion::take_answers() {
 // ---- Outputs ----
 
 std::vector<Outbound> MultiRegion::take_messages() {
-    std::vector<Outbound> out = local_->take_messages();
+    std::vector<Outbound> out = told_->take_messages();
     std::move(messages_.begin(), messages_.end(), std::back_inserter(out));
     messages_.clear();
     return out;
 }
 
 Ready MultiRegion::take_ready() {
-    Ready ready = local_->take_ready();
+    Ready ready = told_->take_ready();
     take_own(ready);
     take_reads(ready);
     if (ready.dial) {
@@ -429,8 +426,7 @@ std::optional<std::vector<std::string>> MultiRegion::dial() {
 }
 
 void MultiRegion::persisted(LogIndex last) {
-    local_->persisted(last);
-    notice_deposed();
+    tell(&Strategy::persisted, last);
     if (led_ && formed()) {
         advance_acks();
         pump_sources();
@@ -438,7 +434,7 @@ void MultiRegion::persisted(LogIndex last) {
 }
 
 void MultiRegion::not_persisted(LogIndex first) {
-    local_->not_persisted(first);
+    tell(&Strategy::not_persisted, first);
     for (auto at = own_.begin(); at != own_.end();) {
         if (at->second.index < first) {
             ++at;
@@ -455,8 +451,7 @@ void MultiRegion::not_persisted(LogIndex first) {
 }
 
 void MultiRegion::applied(LogIndex last) {
-    local_->applied(last);
-    notice_deposed();
+    tell(&Strategy::applied, last);
     applied_ = last;
     const RegionNumber self = state_->self;
     refresh();
@@ -475,13 +470,13 @@ void MultiRegion::applied(LogIndex last) {
 }
 
 void MultiRegion::rewound(LogIndex last, bool whole) {
-    local_->rewound(last, whole);
+    tell(&Strategy::rewound, last, whole);
     refresh();
 }
 
 void MultiRegion::snapshot_installed(const InstalledSnapshot& snapshot) {
     history_ = snapshot.history;
-    local_->snapshot_installed(snapshot);
+    tell(&Strategy::snapshot_installed, snapshot);
     applied_ = snapshot.index;
     refresh();
 }

@@ -11,6 +11,7 @@
 #include <map>
 #include <set>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace nornic::modes {
@@ -29,7 +30,7 @@ public:
     void tick() override;
     void now(std::uint64_t hybrid_time) override { now_ = std::max(now_, hybrid_time); }
     [[nodiscard]] std::uint64_t latest_time() const override { return proposed_time_; }
-    void paused(std::uint64_t ticks) override { local_->paused(ticks); }
+    void paused(std::uint64_t ticks) override { tell(&Strategy::paused, ticks); }
     void peer_up(const PeerInfo& peer) override;
     void peer_down(const NodeName& peer, transport::LostReason reason) override;
     void step(const NodeName& from, const ClusterMessage& message) override;
@@ -39,7 +40,7 @@ public:
     [[nodiscard]] LogIndex acknowledged(ReadConsistency level) const override;
     Result<> command(std::uint64_t id, const Command& command) override;
     std::vector<CommandAnswer> take_answers() override;
-    void leave() override { local_->leave(); }
+    void leave() override { tell(&Strategy::leave); }
     [[nodiscard]] bool left() const override { return local_->left(); }
     std::vector<Outbound> take_messages() override;
     [[nodiscard]] bool may_gather() const override { return local_->may_gather() && !holding(); }
@@ -47,20 +48,20 @@ public:
     void persisted(LogIndex last) override;
     void not_persisted(LogIndex first) override;
     void applied(LogIndex last) override;
-    void state_digest(LogIndex index, const Result<std::uint64_t>& digest) override { local_->state_digest(index, digest); }
+    void state_digest(LogIndex index, const Result<std::uint64_t>& digest) override { tell(&Strategy::state_digest, index, digest); }
     [[nodiscard]] bool serves() const override { return local_->serves(); }
     void rewound(LogIndex last, bool whole) override;
-    void log_reset() override { local_->log_reset(); }
+    void log_reset() override { tell(&Strategy::log_reset); }
     bool accepts_snapshot(const NodeName& from, Term term, LogIndex index, std::string_view history, std::string& reason) override {
         if (!region_of(from).empty()) {
             reason = "members of other regions send no snapshots";
             return false;
         }
-        return local_->accepts_snapshot(from, term, index, history, reason);
+        return tell(&Strategy::accepts_snapshot, from, term, index, history, reason);
     }
     void snapshot_installed(const InstalledSnapshot& snapshot) override;
-    void snapshot_sent(const NodeName& to, std::optional<LogIndex> index) override { local_->snapshot_sent(to, index); }
-    void disk_stalled(bool stalled) override { local_->disk_stalled(stalled); }
+    void snapshot_sent(const NodeName& to, std::optional<LogIndex> index) override { tell(&Strategy::snapshot_sent, to, index); }
+    void disk_stalled(bool stalled) override { tell(&Strategy::disk_stalled, stalled); }
     [[nodiscard]] std::optional<LogIndex> wanted_from() const override;
     [[nodiscard]] Term write_term() const override;
     [[nodiscard]] LogIndex committed() const override { return local_->committed(); }
@@ -143,6 +144,19 @@ private:
     };
 
     // strategy.cc
+    /// Tells the local strategy something, and looks whether it was deposed by it: every input goes through here. Not what it is
+    /// offered (propose, read): that deposes nobody, and is done while own_ and the streams are being walked through.
+    template <class Returned, class... Parameters, class... Arguments>
+    Returned tell(Returned (Strategy::*verb)(Parameters...), Arguments&&... arguments) {
+        if constexpr (std::is_void_v<Returned>) {
+            (told_.get()->*verb)(std::forward<Arguments>(arguments)...);
+            notice_deposed();
+        } else {
+            Returned answer = (told_.get()->*verb)(std::forward<Arguments>(arguments)...);
+            notice_deposed();
+            return answer;
+        }
+    }
     [[nodiscard]] bool leads() const { return local_->write_term().value != 0; }
     [[nodiscard]] bool formed() const { return state_->self != 0; }
     [[nodiscard]] bool primary() const { return formed() && state_->primary == state_->self; }
@@ -234,7 +248,8 @@ private:
 
     const StrategyStart start_;
     const MultiRegionSettings settings_;
-    const std::unique_ptr<Strategy> local_;
+    const std::unique_ptr<Strategy> told_;    // the local strategy, for tell(), for offers and for what it has to give
+    const Strategy* const local_ = told_.get();  // the same, to be asked
     engine::RegionData* const data_;
     std::shared_ptr<const RegionState> state_;
     engine::RegionHeader header_;  // of what is written under state_

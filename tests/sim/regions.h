@@ -91,6 +91,8 @@ private:
     /// Of all regions' logs, everywhere: it grows as long as something is taken in.
     [[nodiscard]] std::uint64_t cursors() const;
     [[nodiscard]] bool all_equal(const std::vector<Node*>& leaders);
+    /// In which lines their graphs differ from the first one's.
+    [[nodiscard]] static std::string differences(const std::vector<Node*>& leaders);
     void judge(const std::vector<Node*>& leaders);
     /// `shared`: what the property that all write has in the end, by the names of nodes.
     void judge_conflicts(const std::vector<Node*>& leaders, const std::map<std::int64_t, std::int64_t>& shared);

@@ -280,6 +280,7 @@ private:
     void watch_followers();
     [[nodiscard]] bool is_witness() const;
     void need_snapshot(const NodeName& to, Progress& progress);
+    Progress* heard_follower(const NodeName& from, const Message& message);
     /// Whether that is news.
     bool note_match(Progress& progress, LogIndex match);
     void tell_commit(const NodeName& to, const Progress& progress);

@@ -151,17 +151,23 @@ void Core::advance_commit() {
     continue_membership();
 }
 
-void Core::on_append_response(const NodeName& from, const Message& message, const AppendResponse& m) {
+/// Whose answer it is; nullptr: nobody's that counts.
+Progress* Core::heard_follower(const NodeName& from, const Message& message) {
     const auto at = followers_.find(from);
     if (role_ != Role::kLeader || at == followers_.end()) {
-        return;
+        return nullptr;
     }
-    Progress& progress = at->second;
-    progress.heard(tick_);
+    at->second.heard(tick_);
     note_directory(from, message.directory);
-    if (!speaks_for_member(from, message.directory)) {
+    return speaks_for_member(from, message.directory) ? &at->second : nullptr;
+}
+
+void Core::on_append_response(const NodeName& from, const Message& message, const AppendResponse& m) {
+    Progress* const heard = heard_follower(from, message);
+    if (heard == nullptr) {
         return;
     }
+    Progress& progress = *heard;
     if (m.foreign) {
         if (foreign_.insert(from).second) {
             event(fmt::format("'{}' holds data of another group and is not overwritten; empty its data directory to make it "
@@ -233,16 +239,11 @@ bool Core::note_match(Progress& progress, LogIndex match) {
 }
 
 void Core::on_heartbeat_response(const NodeName& from, const Message& message, const HeartbeatResponse& m) {
-    const auto at = followers_.find(from);
-    if (role_ != Role::kLeader || at == followers_.end()) {
+    Progress* const heard = heard_follower(from, message);
+    if (heard == nullptr) {
         return;
     }
-    Progress& progress = at->second;
-    progress.heard(tick_);
-    note_directory(from, message.directory);
-    if (!speaks_for_member(from, message.directory)) {
-        return;
-    }
+    Progress& progress = *heard;
     progress.note_applied(m.applied);
     std::uint64_t& answered = answered_round_[from];
     answered = std::max(answered, std::min(m.round, round_));
