@@ -42,6 +42,22 @@ LocalDateTime parse_local_date_time(std::string_view text);
 DateTime parse_date_time(std::string_view text, const Zone& default_zone);
 DurationValue parse_duration(std::string_view text);
 
+/// The name of the function that makes one: "localdatetime".
+constexpr std::string_view kind_name(ValueType kind) {
+    switch (kind) {
+        case ValueType::kDate:
+            return "date";
+        case ValueType::kLocalTime:
+            return "localtime";
+        case ValueType::kTime:
+            return "time";
+        case ValueType::kLocalDateTime:
+            return "localdatetime";
+        default:
+            return "datetime";
+    }
+}
+
 // ---- From maps and other temporal values. `kind` is the wanted type. ----
 Value now(ValueType kind, Instant instant, const Zone& zone);
 Value from_map(ValueType kind, const Map& fields, EvalContext& context);

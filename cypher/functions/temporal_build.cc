@@ -33,21 +33,6 @@ bool is_one_of(const std::array<std::string_view, N>& keys, std::string_view key
     return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
 
-std::string_view kind_name(ValueType kind) {
-    switch (kind) {
-        case ValueType::kDate:
-            return "date";
-        case ValueType::kLocalTime:
-            return "localtime";
-        case ValueType::kTime:
-            return "time";
-        case ValueType::kLocalDateTime:
-            return "localdatetime";
-        default:
-            return "datetime";
-    }
-}
-
 void check_keys(ValueType kind, const Map& fields) {
     const bool both = wants_date(kind) && wants_time(kind);
     for (const auto& [key, value] : fields) {

@@ -7,22 +7,6 @@
 namespace nornic::cypher {
 namespace {
 
-template <ValueType kKind>
-constexpr std::string_view name_of() {
-    switch (kKind) {
-        case ValueType::kDate:
-            return "date";
-        case ValueType::kLocalTime:
-            return "localtime";
-        case ValueType::kTime:
-            return "time";
-        case ValueType::kLocalDateTime:
-            return "localdatetime";
-        default:
-            return "datetime";
-    }
-}
-
 temporal::Zone context_zone(EvalContext& context) {
     return temporal::parse_zone(default_zone(context));
 }
@@ -62,7 +46,7 @@ Value construct(Args args, EvalContext& context) {
     if (temporal::parts_of(v)) {
         return temporal::from_value(kKind, v, context);
     }
-    throw_input(name_of<kKind>(), "a string, a map or a temporal value", v);
+    throw_input(temporal::kind_name(kKind), "a string, a map or a temporal value", v);
 }
 
 template <ValueType kKind, ClockKind kClock>
@@ -71,7 +55,7 @@ Value clock(Args args, EvalContext& context) {
         return {};
     }
     if (!args.empty() && !args[0].is_string()) {
-        throw_input(name_of<kKind>(), "a time zone as a string", args[0]);
+        throw_input(temporal::kind_name(kKind), "a time zone as a string", args[0]);
     }
     const temporal::Zone zone =
         args.empty() ? context_zone(context) : temporal::parse_zone(args[0].as_string());
@@ -150,7 +134,7 @@ Value from_epoch_millis(Args args, EvalContext& context) {
 
 template <ValueType kKind>
 void add_kind(FunctionList& list, std::string_view type, TypeSet set) {
-    const std::string_view n = name_of<kKind>();
+    const std::string_view n = temporal::kind_name(kKind);
     const std::string category = "Temporal";
     const TypeSet input = types::kString | types::kMap | types::kTemporal;
     const auto put = [&](const std::string& signature,

@@ -309,6 +309,28 @@ std::vector<SetItem> Parser::parse_set_items() {
     return out;
 }
 
+/// a.b or a[expression], of SET and REMOVE.
+template <class Item>
+void Parser::parse_changed_property(Item& item) {
+    const std::size_t first = i_;
+    ExprPtr target = parse_postfix(false);
+    if (target->kind == ExprKind::kProperty) {
+        auto& p = static_cast<Property&>(*target);
+        item.target = std::move(p.base);
+        item.key = std::move(p.key);
+    } else if (target->kind == ExprKind::kIndex) {
+        auto& p = static_cast<IndexAccess&>(*target);
+        item.kind = Item::Kind::kDynamicProperty;
+        item.target = std::move(p.base);
+        item.dynamic_key = std::move(p.index);
+    } else {
+        if (target->kind != ExprKind::kVariable) {
+            i_ = first;
+        }
+        invalid_input();
+    }
+}
+
 SetItem Parser::parse_set_item() {
     SetItem item;
     item.position = position();
@@ -332,23 +354,7 @@ SetItem Parser::parse_set_item() {
             return item;
         }
     }
-    const std::size_t first = i_;
-    ExprPtr target = parse_postfix(false);
-    if (target->kind == ExprKind::kProperty) {
-        auto& p = static_cast<Property&>(*target);
-        item.target = std::move(p.base);
-        item.key = std::move(p.key);
-    } else if (target->kind == ExprKind::kIndex) {
-        auto& p = static_cast<IndexAccess&>(*target);
-        item.kind = SetItem::Kind::kDynamicProperty;
-        item.target = std::move(p.base);
-        item.dynamic_key = std::move(p.index);
-    } else {
-        if (target->kind != ExprKind::kVariable) {
-            i_ = first;
-        }
-        invalid_input();
-    }
+    parse_changed_property(item);
     expect(TokenKind::kEqual);
     item.value = parse_expression();
     return item;
@@ -365,23 +371,7 @@ RemoveItem Parser::parse_remove_item() {
         item.labels = parse_label_names();
         return item;
     }
-    const std::size_t first = i_;
-    ExprPtr target = parse_postfix(false);
-    if (target->kind == ExprKind::kProperty) {
-        auto& p = static_cast<Property&>(*target);
-        item.target = std::move(p.base);
-        item.key = std::move(p.key);
-    } else if (target->kind == ExprKind::kIndex) {
-        auto& p = static_cast<IndexAccess&>(*target);
-        item.kind = RemoveItem::Kind::kDynamicProperty;
-        item.target = std::move(p.base);
-        item.dynamic_key = std::move(p.index);
-    } else {
-        if (target->kind != ExprKind::kVariable) {
-            i_ = first;
-        }
-        invalid_input();
-    }
+    parse_changed_property(item);
     return item;
 }
 

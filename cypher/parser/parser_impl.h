@@ -216,6 +216,8 @@ private:
     std::vector<SetItem> parse_set_items();
     SetItem parse_set_item();
     RemoveItem parse_remove_item();
+    template <class Item>
+    void parse_changed_property(Item& item);
     MergeClause parse_merge();
     CallClause parse_procedure_call();
     std::vector<YieldItem> parse_yield_items();

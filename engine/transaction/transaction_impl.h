@@ -122,14 +122,21 @@ private:
     Result<std::uint32_t> token_or_create(TokenKind kind, std::string_view name);
     Result<std::vector<PropertyEntry>> storable_properties(
         std::span<const PropertyEntry> properties);
-    struct WritableNode {
-        std::shared_ptr<NodeData>* data = nullptr;
-        Change<NodeData>* change = nullptr;  // nullptr: created here
+    template <class Data>
+    struct Writable {
+        std::shared_ptr<Data>* data = nullptr;
+        Change<Data>* change = nullptr;  // nullptr: created here
     };
-    struct WritableRel {
-        std::shared_ptr<RelData>* data = nullptr;
-        Change<RelData>* change = nullptr;
-    };
+    using WritableNode = Writable<NodeData>;
+    using WritableRel = Writable<RelData>;
+    template <class Data, class Id, class Pages>
+    Result<Writable<Data>> writable_entity(Id id,
+                                           std::string_view what,
+                                           const LockKey& key,
+                                           Pages& committed,
+                                           CreatedList<Data>& created,
+                                           std::unordered_map<Id, Change<Data>>& changes,
+                                           std::vector<std::uint64_t>& log);
     Result<WritableNode> writable_node(NodeId id);
     Result<WritableRel> writable_relationship(RelId id);
     Result<> hold_end(NodeId id);

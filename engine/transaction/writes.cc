@@ -207,44 +207,57 @@ Result<NodeId> TransactionImpl::create_node(std::span<const LabelId> labels,
     return id;
 }
 
-Result<TransactionImpl::WritableNode> TransactionImpl::writable_node(NodeId id) {
+/// An entity as this transaction may change it: its own, or a copy of the committed one, which is locked.
+template <class Data, class Id, class Pages>
+Result<TransactionImpl::Writable<Data>> TransactionImpl::writable_entity(Id id,
+                                                                         std::string_view what,
+                                                                         const LockKey& key,
+                                                                         Pages& committed,
+                                                                         CreatedList<Data>& created,
+                                                                         std::unordered_map<Id, Change<Data>>& changes,
+                                                                         std::vector<std::uint64_t>& log) {
     NORNIC_TRY(begin_write(Writes::kData));
-    if (auto* item = created_nodes_.find(id.value)) {
+    if (auto* item = created.find(id.value)) {
         if (item->deleted) {
             return not_found(id);
         }
-        return WritableNode{&item->data, nullptr};
+        return Writable<Data>{&item->data, nullptr};
     }
-    if (const auto at = node_changes_.find(id); at != node_changes_.end()) {
+    if (const auto at = changes.find(id); at != changes.end()) {
         if (at->second.deleted) {
             return not_found(id);
         }
-        return WritableNode{&at->second.data, &at->second};
+        return Writable<Data>{&at->second.data, &at->second};
     }
-    NORNIC_TRY(lock(LockKey::node(database_->info.id, id), LockMode::kExclusive));
-    NodePtr base;
+    NORNIC_TRY(lock(key, LockMode::kExclusive));
+    std::shared_ptr<const Data> base;
     bool newer = false;
-    database_->nodes.read(page_of(id.value), [&](const NodeStore::Slots& slots) {
+    committed.read(page_of(id.value), [&](const typename Pages::Slots& slots) {
         const auto& slot = slots[slot_of(id.value)];
         newer = slot && slot->created > snapshot_;
         if (const auto* version = visible_version(slot, snapshot_)) {
-            base = NodePtr{*version, &(*version)->data};
+            base = std::shared_ptr<const Data>{*version, &(*version)->data};
         }
     });
     if (!base) {
         return not_found(id);
     }
     if (newer) {
-        return conflict("Node", id.value);
+        return conflict(what, id.value);
     }
-    NORNIC_TRY(charge(sizeof(Change<NodeData>) + 96 +
+    NORNIC_TRY(charge(sizeof(Change<Data>) + 96 +
                       static_cast<std::size_t>(heap_bytes(base->properties))));
-    // From here on scans look for it among the transaction's own nodes, changed or not.
-    node_log_.push_back(id.value);
-    Change<NodeData>& change = node_changes_[id];
-    change.data = std::make_shared<NodeData>(*base);
+    // From here on scans look for it among the transaction's own, changed or not.
+    log.push_back(id.value);
+    Change<Data>& change = changes[id];
+    change.data = std::make_shared<Data>(*base);
     change.base = std::move(base);
-    return WritableNode{&change.data, &change};
+    return Writable<Data>{&change.data, &change};
+}
+
+Result<TransactionImpl::WritableNode> TransactionImpl::writable_node(NodeId id) {
+    return writable_entity(
+        id, "Node", LockKey::node(database_->info.id, id), database_->nodes, created_nodes_, node_changes_, node_log_);
 }
 
 Result<bool> TransactionImpl::add_label(NodeId id, LabelId label) {
@@ -451,42 +464,8 @@ Result<RelId> TransactionImpl::create_relationship(NodeId start,
 }
 
 Result<TransactionImpl::WritableRel> TransactionImpl::writable_relationship(RelId id) {
-    NORNIC_TRY(begin_write(Writes::kData));
-    if (auto* item = created_rels_.find(id.value)) {
-        if (item->deleted) {
-            return not_found(id);
-        }
-        return WritableRel{&item->data, nullptr};
-    }
-    if (const auto at = rel_changes_.find(id); at != rel_changes_.end()) {
-        if (at->second.deleted) {
-            return not_found(id);
-        }
-        return WritableRel{&at->second.data, &at->second};
-    }
-    NORNIC_TRY(lock(LockKey::relationship(database_->info.id, id), LockMode::kExclusive));
-    RelPtr base;
-    bool newer = false;
-    database_->relationships.read(page_of(id.value), [&](const RelStore::Slots& slots) {
-        const auto& slot = slots[slot_of(id.value)];
-        newer = slot && slot->created > snapshot_;
-        if (const auto* version = visible_version(slot, snapshot_)) {
-            base = RelPtr{*version, &(*version)->data};
-        }
-    });
-    if (!base) {
-        return not_found(id);
-    }
-    if (newer) {
-        return conflict("Relationship", id.value);
-    }
-    NORNIC_TRY(charge(sizeof(Change<RelData>) + 96 +
-                      static_cast<std::size_t>(heap_bytes(base->properties))));
-    rel_log_.push_back(id.value);
-    Change<RelData>& change = rel_changes_[id];
-    change.data = std::make_shared<RelData>(*base);
-    change.base = std::move(base);
-    return WritableRel{&change.data, &change};
+    return writable_entity(
+        id, "Relationship", LockKey::relationship(database_->info.id, id), database_->relationships, created_rels_, rel_changes_, rel_log_);
 }
 
 Result<bool> TransactionImpl::set_property(RelId id, PropertyKeyId key, Value value) {

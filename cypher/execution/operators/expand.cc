@@ -10,11 +10,6 @@ namespace {
 using engine::Adjacent;
 using engine::Direction;
 
-Direction opposite(Direction d) {
-    return d == Direction::kOutgoing ? Direction::kIncoming
-                                     : (d == Direction::kIncoming ? Direction::kOutgoing : d);
-}
-
 class ExpandOperator final : public RowMaker {
 public:
     ExpandOperator(const ExpandPlan& plan, ExecContext& context)

@@ -9,6 +9,12 @@
 
 namespace nornic::cypher {
 
+inline engine::Direction opposite(engine::Direction d) {
+    using engine::Direction;
+    return d == Direction::kOutgoing ? Direction::kIncoming
+                                     : (d == Direction::kIncoming ? Direction::kOutgoing : d);
+}
+
 /// The rows of a child, one after the other; without a child, one empty row.
 class Input {
 public:

@@ -109,15 +109,21 @@ private:
         }
         check(std::move(result));
     }
-    [[nodiscard]] bool taken(std::string_view name) const {
+    /// IF NOT EXISTS of a name that is taken: nothing to do but to remark it.
+    bool there_already(std::string_view name, bool lenient) {
+        if (!lenient || name.empty()) {
+            return false;
+        }
         const auto schema = context_.reader->schema();
-        return !name.empty() &&
-               (schema->index_named(name) != nullptr || schema->constraint_named(name) != nullptr);
+        if (schema->index_named(name) == nullptr && schema->constraint_named(name) == nullptr) {
+            return false;
+        }
+        context_.notifications.push_back(no_op(true, plan_.statement->text, plan_.details));
+        return true;
     }
     void create(const CreateIndexCommand& c) {
         engine::Transaction& tx = context_.writer();
-        if (c.if_not_exists && taken(c.name)) {
-            context_.notifications.push_back(no_op(true, plan_.statement->text, plan_.details));
+        if (there_already(c.name, c.if_not_exists)) {
             return;
         }
         engine::IndexDefinition d;
@@ -135,8 +141,7 @@ private:
     }
     void create(const CreateConstraintCommand& c) {
         engine::Transaction& tx = context_.writer();
-        if (c.if_not_exists && taken(c.name)) {
-            context_.notifications.push_back(no_op(true, plan_.statement->text, plan_.details));
+        if (there_already(c.name, c.if_not_exists)) {
             return;
         }
         engine::ConstraintDefinition d;

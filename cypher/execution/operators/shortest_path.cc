@@ -13,11 +13,6 @@ namespace {
 using engine::Adjacent;
 using engine::Direction;
 
-Direction opposite(Direction d) {
-    return d == Direction::kOutgoing ? Direction::kIncoming
-                                     : (d == Direction::kIncoming ? Direction::kOutgoing : d);
-}
-
 class ShortestPathOperator final : public RowMaker {
 public:
     ShortestPathOperator(const ShortestPathPlan& plan, ExecContext& context)
