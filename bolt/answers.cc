@@ -231,7 +231,7 @@ Conversation::Step Conversation::finished(Result<Running>& result) {
         state_ = State::kAutoCommit;
         streams_.clear();
     }
-    streams_.push_back({running.statement_id, !running.fields.empty(), 0});
+    streams_.push_back({running.statement_id, !running.fields.empty(), 0, running.finished});
     if (!running.packed.empty()) {
         pass_on(running.packed);
         return Step::kNext;

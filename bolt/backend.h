@@ -79,6 +79,8 @@ struct Running {
     /// Another member's whole answer, a SUCCESS message of this connection's version that is passed on as it came; the rest of
     /// this is not filled then. Only where ConnectionInfo::protocol_version is.
     std::string packed;
+    /// All is done: the next pull() or discard() of it has no records and only tells how it ended, at once and on any thread.
+    bool finished = false;
 };
 
 struct Begun {
@@ -157,6 +159,13 @@ public:
 
     /// The version of the data as of the last answer that had a bookmark; it grows with each change. 0: not told.
     [[nodiscard]] virtual std::int64_t data_version() const { return 0; }
+
+    /// Most of what this client asks for is done by another member, and waited for here. Any thread.
+    [[nodiscard]] virtual bool waits_elsewhere() const { return false; }
+    /// Whether run() with a message of a few KiB, or pull(), may be called on the thread that many connections share: it
+    /// neither blocks nor computes for long there, however it ends.
+    [[nodiscard]] virtual bool runs_at_once(const std::string& /*query*/, const TransactionOptions& /*options*/) const { return false; }
+    [[nodiscard]] virtual bool pulls_at_once() const { return false; }
 
     virtual void route(Value context,
                        std::vector<std::string> bookmarks,

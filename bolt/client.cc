@@ -194,7 +194,9 @@ struct Client::Impl {
     /// Encodes and writes. false: nothing was sent, since an interrupt's RESET already was.
     Result<bool> send_bytes(std::string_view plain, bool unless_interrupted = false);
     Result<> write_raw(std::string_view raw) REQUIRES(write_mutex);
-    Result<> read_some(Milliseconds timeout);
+    /// MSG_DONTWAIT: kIo if nothing has come.
+    Result<> read_some(Milliseconds timeout, int flags = 0);
+    bool has_arrived(std::size_t messages);
     Result<> wait_readable(Milliseconds timeout);
     Result<std::string> read_exactly(std::size_t n);
     Result<std::string> read_until_empty_line();
@@ -323,11 +325,11 @@ Result<> Client::Impl::wait_readable(Milliseconds timeout) {
 }
 
 /// Waits for bytes and appends what they mean to `input`.
-Result<> Client::Impl::read_some(Milliseconds timeout) {
+Result<> Client::Impl::read_some(Milliseconds timeout, int flags) {
     std::array<char, 16 * 1024> buffer;
     ssize_t n = 0;
     while (true) {
-        n = ::recv(fd, buffer.data(), buffer.size(), 0);
+        n = ::recv(fd, buffer.data(), buffer.size(), flags);
         if (n > 0) {
             break;
         }
@@ -335,6 +337,9 @@ Result<> Client::Impl::read_some(Milliseconds timeout) {
             return lost("the server closed the connection");
         }
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            if (flags != 0) {
+                return lost("nothing has come");
+            }
             NORNIC_TRY(wait_readable(timeout));
         } else if (errno != EINTR) {
             return lost("connection lost: " + system_message(errno));
@@ -624,6 +629,22 @@ Result<Client::Impl::Answer> Client::Impl::unpack(std::string_view message) {
 Result<Client::Impl::Answer> Client::Impl::receive() {
     NORNIC_TRY(const std::string_view message, receive_message());
     return unpack(message);
+}
+
+bool Client::Impl::has_arrived(std::size_t messages) {
+    const auto good = [&] {
+        std::size_t i = next;
+        while (i < batch.size() && (is_message(batch[i], MessageTag::kRecord) || is_message(batch[i], MessageTag::kSuccess))) {
+            ++i;
+        }
+        return i - next;
+    };
+    // An error comes again, and is told, when somebody reads.
+    if (good() < messages && open_now && read_some(settings.receive_timeout, MSG_DONTWAIT) &&
+        reader.feed(input, kMessageBytesMax, batch)) {
+        input.clear();
+    }
+    return good() >= messages;
 }
 
 Result<Client::Piece> Client::Impl::receive_piece(int answers_behind) {
@@ -923,18 +944,22 @@ bool Client::in_transaction() const {
     return impl_->in_transaction;
 }
 
-Result<std::string_view> Client::start(const std::string& query, const Map& parameters, const RunOptions& options) {
+Result<> Client::send(const std::string& query, const Map& parameters, const RunOptions& options) {
     Impl& c = *impl_;
     c.failure.reset();
     NORNIC_TRY(c.drain_interrupts());
-    const Waiting<Impl> waiting{c};
     c.fetch_size = options.fetch_size > 0 ? options.fetch_size : -1;
     c.message(MessageTag::kRun, 3, [&](Packer& out) {
         out.string(query);
         out.map(parameters);
         pack_options(out, c.in_transaction ? RunOptions{} : options);
     });
-    NORNIC_TRY(c.pull());
+    return c.pull();
+}
+
+Result<std::string_view> Client::started() {
+    Impl& c = *impl_;
+    const Waiting<Impl> waiting{c, true};
     NORNIC_TRY(const Piece answer, c.receive_piece(1));
     return answer.is_record ? Result<std::string_view>{c.broken("the server answered RUN with a record")} : answer.message;
 }
@@ -955,6 +980,14 @@ Result<> Client::ask(Want want, std::int64_t n, std::int64_t statement_id) {
 Result<Client::Piece> Client::read() {
     const Waiting<Impl> waiting{*impl_, true};
     return impl_->receive_piece();
+}
+
+bool Client::has_arrived(std::size_t messages) {
+    return impl_->has_arrived(messages);
+}
+
+int Client::descriptor() const {
+    return impl_->fd;
 }
 
 bool Client::is_idle() {

@@ -109,8 +109,15 @@ public:
     // ---- One request at a time, for who passes on what others ask. Answers are messages as they came, good until the next
     // call; unpack_record() and unpack_metadata() tell what is in them. ----
 
-    /// RUN and the first PULL in one write; RUN's SUCCESS. Other results of the transaction stay open.
-    Result<std::string_view> start(const std::string& query, const Map& parameters, const RunOptions& options);
+    /// RUN and the first PULL in one write. Other results of the transaction stay open.
+    Result<> send(const std::string& query, const Map& parameters, const RunOptions& options);
+    /// RUN's SUCCESS.
+    Result<std::string_view> started();
+    /// Whether started() and read() would return so many messages in all without waiting and without an error; takes what has
+    /// come meanwhile.
+    bool has_arrived(std::size_t messages);
+    /// Of the socket, for who waits until something has come.
+    [[nodiscard]] int descriptor() const;
     /// PULL or DISCARD (n -1: all) of an open result, once read() has given the end of the last one.
     enum class Want : std::uint8_t { kRecords, kNone };
     Result<> ask(Want want, std::int64_t n, std::int64_t statement_id);

@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -132,6 +133,9 @@ void Connection::on_read(const error_code& error, std::size_t n) {
         start_read();
         return;
     }
+    if (!moved_ && host_->settings.shared_io != nullptr && conversation->waits_elsewhere()) {
+        move_to_shared_thread();
+    }
     {
         // Before asking: the answer "later" may be followed by resume_input() at once.
         MutexLock lock{io_mutex_};
@@ -147,7 +151,39 @@ void Connection::resume_input() {
     start_read();
 }
 
+/// While no operation is outstanding: its next events come there.
+void Connection::move_to_shared_thread() {
+    MutexLock lock{io_mutex_};
+    if (broken_ || shut_ || sending_alone_ || !nothing_waits()) {
+        return;
+    }
+    error_code error;
+    const auto protocol = socket_.local_endpoint(error).protocol();
+    Socket there{*host_->settings.shared_io};
+    const int descriptor = error ? -1 : socket_.release(error);
+    if (error) {
+        return;
+    }
+    there.assign(protocol, descriptor, error);
+    if (error) {
+        ::close(descriptor);
+        break_off();
+        return;
+    }
+    socket_ = std::move(there);
+    socket_.non_blocking(true, error);
+    moved_ = true;
+}
+
+bool Connection::on_shared_thread() const {
+    return host_->settings.shared_io != nullptr && host_->settings.shared_io->get_executor().running_in_this_thread();
+}
+
 void Connection::on_end_of_input() {
+    if (on_shared_thread()) {
+        post([this] { on_end_of_input(); });
+        return;
+    }
     if (Conversation* const conversation = conversation_.load(std::memory_order_relaxed)) {
         conversation->terminate(false);
     } else {
@@ -278,7 +314,10 @@ bool Connection::take_handshake(std::string_view bytes) {
     if (!bytes.empty()) {
         owned_->receive(bytes);
     }
-    conversation_.store(owned_.get(), std::memory_order_release);
+    conversation_.store(owned_.get());
+    if (ends_when_idle_.load()) {
+        owned_->close_when_idle();
+    }
     return true;
 }
 
@@ -416,7 +455,9 @@ void Connection::on_written(const error_code& error, std::size_t n) {
             }
         }
     }
-    if (to_notify != nullptr) {
+    if (to_notify != nullptr && on_shared_thread()) {
+        post([to_notify] { to_notify->on_writable(); });
+    } else if (to_notify != nullptr) {
         to_notify->on_writable();
     }
     settle();
@@ -564,14 +605,13 @@ std::optional<std::uint64_t> Connection::idle_after_turns() const {
 }
 
 void Connection::close_when_idle() {
-    if (Conversation* const conversation = conversation_.load(std::memory_order_acquire)) {
+    ends_when_idle_.store(true);
+    if (Conversation* const conversation = conversation_.load()) {
         conversation->close_when_idle();
         MutexLock lock{io_mutex_};
         if (shut_) {
             break_off();
         }
-    } else {
-        abort();
     }
 }
 

@@ -60,7 +60,7 @@ public:
     [[nodiscard]] bool authenticated() const;
     /// While no request is in work: how many times there were some. nullopt: there are.
     [[nodiscard]] std::optional<std::uint64_t> idle_after_turns() const;
-    /// The server stops: ends as soon as nothing runs.
+    /// The server stops: ends as soon as its client is logged in and nothing runs.
     void close_when_idle();
     /// Interrupts what runs, then ends.
     void terminate();
@@ -75,12 +75,14 @@ public:
     void close() override;
     void resume_input() override;
     void post(std::function<void()> task) override;
+    [[nodiscard]] bool on_shared_thread() const override;
     std::shared_ptr<void> share() override { return shared_from_this(); }
 
 private:
     enum class Phase : std::uint8_t { kSniff, kHttp, kHandshake, kMessages };
 
     void start_read();
+    void move_to_shared_thread();
     void on_read(const boost::system::error_code& error, std::size_t n);
     void on_end_of_input();
     bool take(std::string_view raw);
@@ -113,6 +115,7 @@ private:
     std::string head_;     // of an HTTP request
     std::string plain_;    // out of TLS
     std::string payload_;  // out of WebSocket frames
+    bool moved_ = false;   // the socket is on the shared thread
     Handshake handshake_;
 
     mutable Mutex io_mutex_;
@@ -140,6 +143,7 @@ private:
     // Made by the reader once, then read by all.
     std::unique_ptr<Conversation> owned_;
     std::atomic<Conversation*> conversation_{nullptr};
+    std::atomic<bool> ends_when_idle_{false};
 };
 
 }  // namespace nornic::bolt

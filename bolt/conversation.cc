@@ -105,19 +105,29 @@ void Conversation::work() {
         }
         working_ = true;
     }
-    loop();
+    Scope scope{settings_.blocking_scope, transport_.on_shared_thread() ? Scope::Thread::kShared : Scope::Thread::kOwn};
+    run_loop(scope);
+}
+
+bool Conversation::waits_elsewhere() const {
+    MutexLock lock{mutex_};
+    return session_ != nullptr && session_->waits_elsewhere();
 }
 
 bool Conversation::must_end() const noexcept {
+    const bool idle = state_ == State::kReady || state_ == State::kFailed ||
+                      (state_ == State::kAuthentication && authenticated());  // logged off
     return ending_.load(std::memory_order_relaxed) ||
-           (ending_when_idle_.load(std::memory_order_relaxed) &&
-            (state_ == State::kReady || state_ == State::kNegotiation ||
-             state_ == State::kAuthentication || state_ == State::kFailed));
+           (idle && ending_when_idle_.load(std::memory_order_relaxed));
 }
 
 void Conversation::loop() {
     Scope scope{settings_.blocking_scope};
     run_loop(scope);
+}
+
+void Conversation::loop_elsewhere() {
+    transport_.post([this, keep = transport_.share()] { loop(); });
 }
 
 void Conversation::run_loop(Scope& scope) {
@@ -128,7 +138,11 @@ void Conversation::run_loop(Scope& scope) {
     }
     while (true) {
         if (ending_.load(std::memory_order_relaxed)) {
-            finish(scope);
+            if (scope.shared()) {
+                loop_elsewhere();
+            } else {
+                finish(scope);
+            }
             return;
         }
         if (next_ >= current_.size() && !take_batch(scope)) {
@@ -143,6 +157,15 @@ void Conversation::run_loop(Scope& scope) {
         }
         if (step == Step::kPending) {
             return;
+        }
+        if (step == Step::kElsewhere) {
+            --next_;
+            loop_elsewhere();
+            return;
+        }
+        if (step == Step::kClose && scope.shared()) {
+            ending_.store(true, std::memory_order_relaxed);
+            continue;
         }
         if (step == Step::kClose) {
             finish(scope);
@@ -161,11 +184,10 @@ bool Conversation::take_batch(Scope& scope) {
     bool resume_input = false;
     while (true) {
         MutexLock lock{mutex_};
-        const bool over = incoming_.size() > 0 || excess_ != 0 || must_end() ||
-                          ending_politely_.load(std::memory_order_relaxed);
-        if (over && scope.foreign()) {
+        const bool over = excess_ != 0 || must_end() || ending_politely_.load(std::memory_order_relaxed);
+        if ((over && scope.thread() != Scope::Thread::kOwn) || (incoming_.size() > 0 && scope.foreign())) {
             lock.unlock();
-            transport_.post([this, keep = transport_.share()] { loop(); });
+            loop_elsewhere();
             return false;
         }
         if (incoming_.size() > 0) {
@@ -272,9 +294,10 @@ void Conversation::resume() {
     if (step == Step::kPending) {
         return;
     }
-    if (step == Step::kNext && !more_is_queued()) {
+    const bool shared = transport_.on_shared_thread();
+    if (step == Step::kNext && (shared || !more_is_queued() || only_the_end_is_asked())) {
         // The answer leaves from here, without waking another thread.
-        Scope scope{nullptr, true};
+        Scope scope{nullptr, shared ? Scope::Thread::kShared : Scope::Thread::kForeign};
         run_loop(scope);
         return;
     }
@@ -302,6 +325,16 @@ bool Conversation::more_is_queued() {
     MutexLock lock{mutex_};
     return incoming_.size() > 0 || excess_ != 0 || must_end() ||
            ending_politely_.load(std::memory_order_relaxed);
+}
+
+/// The one request behind a statement that is done is for how it ended, which any thread may tell.
+bool Conversation::only_the_end_is_asked() {
+    if (state_ != State::kAutoCommit || streams_.size() != 1 || !streams_.front().finished || current_.size() - next_ != 1 ||
+        !is_pull_or_discard(current_[next_]) || ending_.load(std::memory_order_relaxed)) {
+        return false;
+    }
+    MutexLock lock{mutex_};
+    return incoming_.size() == 0 && excess_ == 0 && !ending_politely_.load(std::memory_order_relaxed);
 }
 
 void Conversation::terminate(bool now) {

@@ -3,8 +3,8 @@
 //
 // Threads: one reader calls receive(), then work(). Whoever calls work() first works on all queued
 // requests; meanwhile the reader goes on reading, so that RESET can interrupt a running call. When
-// the backend completes a call later on another thread, that thread writes the answer; requests
-// behind it go on through Transport::post().
+// the backend completes a call later on another thread, that thread writes the answer, that to the
+// PULL of a statement that is done included; other requests behind it go on through Transport::post().
 #pragma once
 
 #include "base/mutex.h"
@@ -42,6 +42,8 @@ public:
     virtual void resume_input() = 0;
     /// Runs it soon on a thread where calls of the backend may be made.
     virtual void post(std::function<void()> task) = 0;
+    /// On the thread of ConversationSettings::shared_io, where only what does not block may be done.
+    [[nodiscard]] virtual bool on_shared_thread() const { return false; }
     /// Keeps this and the conversation alive.
     virtual std::shared_ptr<void> share() = 0;
 };
@@ -81,13 +83,15 @@ public:
     /// The peer is gone, or the connection must end now: interrupts what runs, drops what is queued
     /// (unless a GOODBYE is: then all before it is still done, if `now` is false).
     void terminate(bool now);
-    /// Ends as soon as nothing runs and no statement or transaction is open.
+    /// Ends as soon as its client is logged in, nothing runs and no statement or transaction is open.
     void close_when_idle();
 
     /// Answers to what came before the request under work leave, and records that are ready leave soon, though
     /// their pull goes on: called now and then while a statement takes long. Any thread.
     void flush_soon();
 
+    /// Session::waits_elsewhere(). Any thread.
+    [[nodiscard]] bool waits_elsewhere() const;
     /// Whether the peer's version knows keep-alives. Any thread.
     [[nodiscard]] bool takes_noops() const noexcept { return takes_noops_; }
     [[nodiscard]] bool authenticated() const noexcept {
@@ -109,6 +113,7 @@ private:
         kNext,       // answered; take the next message
         kPending,    // the backend or the socket goes on later; members must not be touched
         kPullAgain,  // a paused pull can go on
+        kElsewhere,  // not on this thread
         kClose,
     };
     enum class Call : std::uint8_t {
@@ -136,6 +141,7 @@ private:
 
     // ---- conversation.cc: whose turn it is ----
     void loop();
+    void loop_elsewhere();
     void run_loop(Scope& scope);
     bool take_batch(Scope& scope);
     bool park(Parked where);
@@ -146,6 +152,7 @@ private:
     void resume();
     [[nodiscard]] bool must_end() const noexcept;
     [[nodiscard]] bool more_is_queued();
+    [[nodiscard]] bool only_the_end_is_asked();
 
     /// Makes a call of the session; `start` gets its completion. Returns what to do next.
     template <class T, class Start>
@@ -170,6 +177,7 @@ private:
     Step log_in(const AuthToken& token);
     Step pull_more();
     [[nodiscard]] bool allowed(const Request& request) const noexcept;
+    [[nodiscard]] bool done_at_once(std::string_view message) const;
 
     // ---- answers.cc: what each result says ----
     Step on_result();
@@ -199,6 +207,7 @@ private:
         std::int64_t id = 0;
         bool has_fields = false;
         std::int64_t records = 0;
+        bool finished = false;  // Running::finished
     };
     Stream& stream_of(std::int64_t statement_id);
     void pack_end(const Pulled& pulled, const Stream& stream);

@@ -8,8 +8,10 @@ namespace nornic::bolt {
 /// The blocking scope of one turn of work, entered at the first call that needs it.
 class Conversation::Scope {
 public:
-    /// foreign: this thread is the backend's; it may write answers, but make no calls.
-    explicit Scope(BlockingScope* hook, bool foreign = false) : hook_{hook}, foreign_{foreign} {}
+    /// kForeign: it is the backend's; it may write answers, but make no calls. kShared: calls that are done at once.
+    enum class Thread : std::uint8_t { kOwn, kForeign, kShared };
+    explicit Scope(BlockingScope* hook, Thread thread = Thread::kOwn)
+        : hook_{thread == Thread::kOwn ? hook : nullptr}, thread_{thread} {}
     ~Scope() {
         if (entered_) {
             hook_->leave();
@@ -24,11 +26,13 @@ public:
         }
     }
 
-    [[nodiscard]] bool foreign() const { return foreign_; }
+    [[nodiscard]] Thread thread() const { return thread_; }
+    [[nodiscard]] bool foreign() const { return thread_ == Thread::kForeign; }
+    [[nodiscard]] bool shared() const { return thread_ == Thread::kShared; }
 
 private:
     BlockingScope* hook_;
-    bool foreign_;
+    Thread thread_;
     bool entered_ = false;
 };
 

@@ -115,5 +115,8 @@ inline bool is_reset(std::string_view message) noexcept {
 inline bool is_goodbye(std::string_view message) noexcept {
     return message.size() == 2 && message[0] == '\xB0' && message[1] == '\x02';
 }
+inline bool is_pull_or_discard(std::string_view message) noexcept {
+    return message.size() >= 2 && (message[1] == static_cast<char>(MessageTag::kPull) || message[1] == static_cast<char>(MessageTag::kDiscard));
+}
 
 }  // namespace nornic::bolt

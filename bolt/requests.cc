@@ -29,6 +29,9 @@ Conversation::Step Conversation::handle(std::string_view message, Scope& scope) 
         return Step::kNext;
     }
     decode_request(message, dialect_, decoded_);
+    if (scope.shared() && !done_at_once(message)) {
+        return Step::kElsewhere;
+    }
     switch (decoded_.outcome) {
         case DecodeOutcome::kDecoded:
             return dispatch(scope);
@@ -40,6 +43,19 @@ Conversation::Step Conversation::handle(std::string_view message, Scope& scope) 
             break;
     }
     return Step::kClose;
+}
+
+/// By a call that may be made on the thread that many connections share.
+bool Conversation::done_at_once(std::string_view message) const {
+    constexpr std::size_t kBytesMax = 8192;
+    if (decoded_.outcome != DecodeOutcome::kDecoded || message.size() > kBytesMax) {
+        return false;
+    }
+    if (std::holds_alternative<PullRequest>(decoded_.request)) {
+        return state_ == State::kAutoCommit && session_->pulls_at_once();
+    }
+    const auto* const run = std::get_if<RunRequest>(&decoded_.request);
+    return run != nullptr && state_ == State::kReady && session_->runs_at_once(run->query, run->options);
 }
 
 bool Conversation::allowed(const Request& request) const noexcept {

@@ -5,6 +5,9 @@
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
+#include <linux/filter.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <chrono>
 #include <unordered_map>
@@ -19,12 +22,22 @@ using boost::system::error_code;
 // After the deadline of a stop: for interrupted requests to notice, then for sockets to close.
 constexpr std::chrono::seconds kInterruptGrace{5};
 constexpr std::chrono::seconds kAbortGrace{2};
-constexpr std::chrono::milliseconds kJoinGrace{250};
-// In a stop: how long a client with an open transaction may think between two requests.
-constexpr std::chrono::seconds kIdleGrace{1};
-constexpr std::chrono::milliseconds kIdleLook{100};
+constexpr std::chrono::milliseconds kJoinLook{10};
 constexpr std::chrono::milliseconds kAcceptRetry{100};
 constexpr std::chrono::seconds kRefusalLogInterval{10};
+
+/// From now on the kernel begins no connection on a listening socket: what asks for one (SYN) is dropped, and asked again by its
+/// sender. Where that cannot be had, a connection of the last moment is reset.
+void begin_no_more(int listener) {
+    constexpr std::uint32_t kFlagsAt = 13;  // in the TCP header
+    constexpr std::uint32_t kSyn = 0x02;
+    sock_filter code[] = {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlagsAt),
+                          BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kSyn, 0, 1),
+                          BPF_STMT(BPF_RET | BPF_K, 0),
+                          BPF_STMT(BPF_RET | BPF_K, UINT32_MAX)};
+    const sock_fprog program{std::size(code), code};
+    static_cast<void>(::setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
+}
 
 }  // namespace
 
@@ -46,7 +59,7 @@ public:
         const auto address = asio::ip::make_address(settings.address, error);
         if (error) {
             return fail(ErrorCode::kInvalidArgument,
-                        fmt::format("Bolt cannot listen on '{}': an IP address was expected",
+                        fmt::format("Bolt cannot listen on NORNICDB_ADDRESS='{}': an IP address was expected",
                                     settings.address));
         }
         const asio::ip::tcp::endpoint endpoint{address, settings.port};
@@ -63,7 +76,7 @@ public:
         }
         if (error) {
             return fail(ErrorCode::kIo,
-                        fmt::format("Bolt cannot listen on {}:{}: {}",
+                        fmt::format("Bolt cannot listen on {}:{}: {} (NORNICDB_ADDRESS, NORNICDB_BOLT_PORT)",
                                     settings.address,
                                     settings.port,
                                     error.message()));
@@ -97,26 +110,25 @@ public:
     }
 
     std::size_t stop(Deadline deadline) {
+        std::vector<std::shared_ptr<Connection>> last;
         {
             MutexLock lock{mutex_};
             stopping.store(true, std::memory_order_relaxed);
+            last = take_waiting();
             error_code ignored;
             acceptor_.close(ignored);
             retry_.cancel();
         }
-        // A client in the middle of its handshake would meet a reset, which some drivers take for an error of their own.
-        bool joining = false;
-        for (const auto& connection : all()) {
-            if (connection->authenticated()) {
-                connection->close_when_idle();
-            } else {
-                joining = true;
-            }
+        for (const auto& connection : last) {
+            connection->start();
         }
-        if (joining) {
-            wait_until(std::min(deadline, system_clock().now() + kJoinGrace));
-            for (const auto& connection : all()) {
-                connection->close_when_idle();
+        for (const auto& connection : all()) {
+            connection->close_when_idle();
+        }
+        wait_for_joining(std::min(deadline, system_clock().now() + kStopIdleGrace));
+        for (const auto& connection : all()) {
+            if (!connection->authenticated()) {
+                connection->terminate();
             }
         }
         if (!wait_for_busy(deadline)) {
@@ -147,6 +159,35 @@ public:
     }
 
 private:
+    /// Whom the kernel has connected already. A client that is about to log in would meet a reset, which some drivers take for
+    /// an error of their own, and not for a server that is gone.
+    std::vector<std::shared_ptr<Connection>> take_waiting() REQUIRES(mutex_) {
+        std::vector<std::shared_ptr<Connection>> out;
+        begin_no_more(acceptor_.native_handle());
+        error_code error;
+        acceptor_.non_blocking(true, error);
+        while (!error && connections_.size() < settings.connections_max) {
+            asio::ip::tcp::socket socket{io};
+            acceptor_.accept(socket, error);
+            if (!error) {
+                out.push_back(adopt(std::move(socket)));
+            }
+        }
+        return out;
+    }
+
+    /// Until all are logged in, or gone.
+    void wait_for_joining(Deadline end) {
+        for (Deadline now = system_clock().now(); now < end; now = system_clock().now()) {
+            const auto connections = all();
+            MutexLock lock{mutex_};
+            if (!accepting_ && std::ranges::all_of(connections, [](const auto& c) { return c->authenticated(); })) {
+                return;
+            }
+            all_gone_.wait_until(lock, std::min(end, now + kJoinLook));
+        }
+    }
+
     /// Whose client has a transaction open and thinks for long is not waited for.
     bool wait_for_busy(Deadline deadline) {
         struct Idle {
@@ -154,7 +195,7 @@ private:
             Deadline since;
         };
         std::unordered_map<const Connection*, Idle> idle;
-        while (!wait_until(std::min(deadline, system_clock().now() + kIdleLook))) {
+        while (!wait_until(std::min(deadline, system_clock().now() + kStopIdleLook))) {
             const Deadline now = system_clock().now();
             if (now >= deadline) {
                 return false;
@@ -168,7 +209,7 @@ private:
                 const auto [known, is_new] = idle.try_emplace(connection.get(), Idle{*turns, now});
                 if (known->second.turns != *turns) {
                     known->second = {*turns, now};
-                } else if (now - known->second.since >= kIdleGrace) {
+                } else if (now - known->second.since >= kStopIdleGrace) {
                     connection->terminate();
                 }
             }
@@ -190,7 +231,20 @@ private:
         return true;
     }
 
+    std::shared_ptr<Connection> adopt(asio::ip::tcp::socket socket) REQUIRES(mutex_) {
+        ++last_id_;
+        auto made = std::make_shared<Connection>(
+            shared_from_this(), std::move(socket), settings.connection_id_prefix + std::to_string(last_id_));
+        connections_.emplace(made.get(), made);
+        metrics.connections_opened.fetch_add(1, std::memory_order_relaxed);
+        return made;
+    }
+
     void accept() REQUIRES(mutex_) {
+        if (stopping.load(std::memory_order_relaxed)) {
+            return;
+        }
+        accepting_ = true;
         acceptor_.async_accept(
             [self = shared_from_this()](const error_code& error, asio::ip::tcp::socket socket) {
                 self->on_accept(error, std::move(socket));
@@ -202,8 +256,9 @@ private:
         std::string warning;
         {
             MutexLock lock{mutex_};
-            if (stopping.load(std::memory_order_relaxed) ||
-                error == asio::error::operation_aborted) {
+            accepting_ = false;
+            if (stopped_ || (error && stopping.load(std::memory_order_relaxed))) {
+                all_gone_.notify_all();
                 return;
             }
             if (error) {
@@ -213,7 +268,7 @@ private:
                 retry_.expires_after(kAcceptRetry);
                 retry_.async_wait([self = shared_from_this()](const error_code& cancelled) {
                     MutexLock again{self->mutex_};
-                    if (!cancelled && !self->stopping.load(std::memory_order_relaxed)) {
+                    if (!cancelled) {
                         self->accept();
                     }
                 });
@@ -227,13 +282,7 @@ private:
                 socket.close(ignored);
                 accept();
             } else {
-                ++last_id_;
-                made = std::make_shared<Connection>(
-                    shared_from_this(),
-                    std::move(socket),
-                    settings.connection_id_prefix + std::to_string(last_id_));
-                connections_.emplace(made.get(), made);
-                metrics.connections_opened.fetch_add(1, std::memory_order_relaxed);
+                made = adopt(std::move(socket));
                 accept();
             }
         }
@@ -242,6 +291,9 @@ private:
         }
         if (made != nullptr) {
             made->start();
+            if (stopping.load(std::memory_order_relaxed)) {
+                made->close_when_idle();
+            }
         }
     }
 
@@ -280,6 +332,7 @@ private:
     ConditionVariable all_gone_;
     std::uint64_t last_id_ GUARDED_BY(mutex_) = 0;
     Deadline next_refusal_line_ GUARDED_BY(mutex_){};
+    bool accepting_ GUARDED_BY(mutex_) = false;
     bool stopped_ GUARDED_BY(mutex_) = false;
     std::uint16_t port_ = 0;
 };

@@ -11,6 +11,7 @@
 #include "bolt/backend.h"
 #include "bolt/settings.h"
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -35,6 +36,11 @@ struct ConnectionStatus {
     bool running = false;
 };
 
+// In a stop: how long a client with an open transaction may think between two requests, and how often that is looked at. For
+// transactions over HTTP, too.
+inline constexpr std::chrono::seconds kStopIdleGrace{1};
+inline constexpr std::chrono::milliseconds kStopIdleLook{100};
+
 class Server {
 public:
     /// Listens. kInvalidArgument for an address or a certificate that cannot be used, kIo if the
@@ -56,7 +62,7 @@ public:
     bool close_connection(const std::string& connection_id);
 
     /// Stops to accept, closes idle connections, lets running requests go on until the deadline, and open
-    /// transactions as long as their clients ask for something within a second; then interrupts them. Blocks until all are gone; not to be called on a
+    /// transactions as long as their clients ask for something within kStopIdleGrace; then interrupts them. Blocks until all are gone; not to be called on a
     /// thread that the io_context needs. Returns how many did not end even then (a few seconds
     /// past the deadline). Calling it again is harmless.
     std::size_t stop(Deadline deadline);

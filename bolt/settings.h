@@ -9,6 +9,10 @@
 #include <string>
 #include <string_view>
 
+namespace boost::asio {
+class io_context;
+}
+
 namespace nornic::bolt {
 
 /// Entered around calls of the backend that may take long or block, on the thread that runs the
@@ -57,6 +61,9 @@ struct ConversationSettings {
     /// HELLO's hint ssr.enabled (5.8): drivers then cache home databases.
     bool server_side_routing_hint = true;
     BlockingScope* blocking_scope = nullptr;
+    /// Run by one thread, for connections whose requests mostly wait for another member (Session::waits_elsewhere()): nobody has
+    /// to be woken there to watch the sockets meanwhile. nullptr: none.
+    boost::asio::io_context* shared_io = nullptr;
     /// Called for each TELEMETRY message with 0 … 3; may be empty.
     std::function<void(int)> on_telemetry;
 };

@@ -13,7 +13,7 @@ constexpr int kCalmRounds = 20;
 }  // namespace
 
 ElasticPool::ElasticPool(Settings settings)
-    : settings_{settings}, work_{boost::asio::make_work_guard(io_)} {}
+    : settings_{settings}, work_{boost::asio::make_work_guard(io_)}, shared_work_{boost::asio::make_work_guard(shared_io_)} {}
 
 ElasticPool::~ElasticPool() {
     stop();
@@ -24,9 +24,18 @@ void ElasticPool::start() {
         add_thread(false);
     }
     watcher_ = std::thread{[this] { watch(); }};
+    shared_thread_ = std::thread{[this] {
+        pthread_setname_np(pthread_self(), "relay");
+        shared_io_.run();
+    }};
 }
 
 void ElasticPool::stop() {
+    // It may still give the others something to do.
+    shared_work_.reset();
+    if (shared_thread_.joinable()) {
+        shared_thread_.join();
+    }
     work_.reset();
     {
         std::unique_lock lock{mutex_};

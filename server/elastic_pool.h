@@ -1,6 +1,7 @@
 // The threads that run the io_context. A request works on the thread that received it, so a long or
 // blocked one occupies a thread; when all are occupied for a while another is added, so that
 // sockets are still watched (RESET, health checks). Extra threads leave when they have been idle.
+// Beside it one thread runs an io_context of its own for whatever only passes bytes on.
 #pragma once
 
 #include "bolt/settings.h"
@@ -29,6 +30,7 @@ public:
     ~ElasticPool() override;
 
     [[nodiscard]] boost::asio::io_context& io() noexcept { return io_; }
+    [[nodiscard]] boost::asio::io_context& shared_io() noexcept { return shared_io_; }
     void start();
     /// Ends when the io_context has no more work; join after everything that uses it was stopped.
     void stop();
@@ -59,8 +61,12 @@ private:
     void watch();
 
     const Settings settings_;
+    using WorkGuard = boost::asio::executor_work_guard<boost::asio::io_context::executor_type>;
     boost::asio::io_context io_;
-    std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
+    std::optional<WorkGuard> work_;
+    boost::asio::io_context shared_io_{1};  // one thread
+    std::optional<WorkGuard> shared_work_;
+    std::thread shared_thread_;
     std::atomic<std::size_t> threads_{0};
     std::atomic<std::size_t> blocked_{0};
     std::atomic<std::size_t> away_{0};

@@ -5,6 +5,7 @@
 #include "server/routing.h"
 #include "server/session_log.h"
 
+#include <boost/asio/post.hpp>
 #include <fmt/format.h>
 
 #include <charconv>
@@ -71,7 +72,8 @@ ForwardingSession::ForwardingSession(Instance& instance, ForwardingMetrics& metr
       info_{info},
       regional_{instance.mode().name == "multi_region"},
       version_{regional_ ? std::nullopt : version_passed_on(info.protocol_version)},
-      local_{instance, info} {}
+      local_{instance, info},
+      arrival_{instance.pool().shared_io()} {}
 
 ForwardingSession::~ForwardingSession() {
     reset();
@@ -167,46 +169,118 @@ void ForwardingSession::run(std::string query,
                             Value parameters,
                             bolt::TransactionOptions options,
                             bolt::Completion<bolt::Running> done) {
-    const Missing what = options.mode == AccessMode::kWrite ? missing(query, parameters, options.database) : Missing{};
+    auto asked = std::make_shared<Asked>(Asked{std::move(query), std::move(parameters), std::move(options), {}, {}, std::move(done)});
+    if (!arrival_.on_its_thread()) {
+        run_anywhere(std::move(asked));
+    } else if (!run_at_once(asked)) {
+        elsewhere([this, asked] { run_anywhere(asked); });
+    }
+}
+
+void ForwardingSession::run_anywhere(std::shared_ptr<Asked> asked) {
+    const Missing what = asked->options.mode == AccessMode::kWrite ? missing(asked->query, asked->parameters, asked->options.database) : Missing{};
     // Where nobody is known, and nobody is about to be, it is refused here, in the words that say why.
     const std::uint64_t version = instance_.replica().leader_version();
     auto member = what.needs == Needs::kReader ? std::nullopt : likely_member_for(what.needs);
     if (member || (what.needs != Needs::kReader && leader_is_coming())) {
-        const Deadline began = instance_.clock().now();
-        begin_trace("RUN", options);
-        const auto await = what.in_parts ? Hop::Await::kStart : Hop::Await::kFirstRecord;
-        bolt::Running running;
-        const auto ran = at_leader(what.needs, std::move(member), version, options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
-            auto started = hop.run(query, as_map(parameters), there, await, form_for(hop, options));
+        asked->what = what;
+        asked->began = instance_.clock().now();
+        begin_trace("RUN", asked->options);
+        run_there(*asked, std::move(member), version, false);
+    } else {
+        run_here(*asked);
+    }
+}
+
+void ForwardingSession::run_there(Asked& asked, std::optional<std::string> member, std::uint64_t version, bool under_way) {
+    const auto await = asked.what.in_parts ? Hop::Await::kStart : Hop::Await::kFirstRecord;
+    bolt::Running running;
+    const auto ran = at_leader(
+        asked.what.needs, std::move(member), version, under_way, asked.options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
+            const Hop::Form form = form_for(hop, asked.options);
+            auto started = std::exchange(under_way, false) ? hop.started(await, form)
+                                                           : hop.run(asked.query, as_map(asked.parameters), there, await, form);
             if (!started) {
                 return nothing_happened(started.error().code()) ? started.error() : ended_there(started.error(), true);
             }
             running = std::move(started).value();
             return success();
         });
-        if (ran) {
-            if (!*ran) {
-                end_trace(&ran->error());
-                count(*ran);
-                done(ran->error());
-                return;
-            }
-            metrics_.seconds->observe(static_cast<double>((instance_.clock().now() - began).count()) / 1e9);
-            place_ = Place::kStatementThere;
-            if (running.packed.empty()) {
-                if (running.database.empty()) {
-                    running.database = resolved(options.database);
-                }
-                database_ = running.database;
-            }
-            done(std::move(running));
-            return;
-        }
+    if (ran) {
+        ran_there(asked, *ran ? Result<bolt::Running>{std::move(running)} : Result<bolt::Running>{ran->error()});
+    } else {
         end_trace(nullptr);
+        run_here(asked);
     }
+}
+
+void ForwardingSession::ran_there(Asked& asked, Result<bolt::Running> running) {
+    if (!running) {
+        end_trace(&running.error());
+        count(running.error());
+        asked.done(std::move(running));
+        return;
+    }
+    metrics_.seconds->observe(static_cast<double>((instance_.clock().now() - asked.began).count()) / 1e9);
+    place_ = Place::kStatementThere;
+    if (running.value().packed.empty()) {
+        if (running.value().database.empty()) {
+            running.value().database = resolved(asked.options.database);
+        }
+        database_ = running.value().database;
+    } else {
+        waits_elsewhere_.store(true, std::memory_order_relaxed);
+    }
+    asked.done(std::move(running));
+}
+
+void ForwardingSession::run_here(Asked& asked) {
     version_there_.reset();
-    done = after_writes(options, std::move(done));
-    local_.run(std::move(query), std::move(parameters), std::move(options), transient(std::move(done)));
+    auto done = after_writes(asked.options, std::move(asked.done));
+    local_.run(std::move(asked.query), std::move(asked.parameters), std::move(asked.options), transient(std::move(done)));
+}
+
+// ---- On the thread that many connections share: the leader's answer is waited for without a thread of its own ----
+
+bool ForwardingSession::runs_at_once(const std::string& query, const bolt::TransactionOptions& options) const {
+    return place_ == Place::kHere && hop_ && hop_version_ == instance_.replica().leader_version() && options.mode == AccessMode::kWrite &&
+           known_.query == query && known_.database == options.database && known_.needed.needs != Needs::kReader &&
+           !known_.needed.in_parts && form_for(*hop_, options) == Hop::Form::kPacked && !taken_here(known_.needed.needs) &&
+           !instance_.replica().out_of_service();
+}
+
+bool ForwardingSession::run_at_once(const std::shared_ptr<Asked>& asked) {
+    if (!runs_at_once(asked->query, asked->options) || !hop_->is_idle()) {
+        return false;
+    }
+    asked->what = known_.needed;
+    asked->began = instance_.clock().now();
+    begin_trace("RUN", asked->options);
+    const Result<> sent = hop_->send(asked->query, as_map(asked->parameters), options_there(asked->options, asked->began));
+    if (!sent) {
+        ran_there(*asked, ended_there(sent.error(), true));
+        return true;
+    }
+    arrival_.start(hop_->descriptor(), [this, asked](bool readable) {
+        if (readable && hop_->has_first_record()) {
+            ran_there(*asked, hop_->started(Hop::Await::kFirstRecord, Hop::Form::kPacked));
+        } else {
+            elsewhere([this, asked] { run_there(*asked, hop_->address(), hop_version_, true); });
+        }
+    });
+    return true;
+}
+
+bool ForwardingSession::pulls_at_once() const {
+    return place_ == Place::kStatementThere && hop_ && hop_->has_all();
+}
+
+void ForwardingSession::elsewhere(std::function<void()> task) {
+    boost::asio::post(instance_.pool().io(), [&pool = instance_.pool(), task = std::move(task)] {
+        pool.enter();
+        task();
+        pool.leave();
+    });
 }
 
 void ForwardingSession::pull(std::int64_t statement_id,
@@ -265,7 +339,7 @@ void ForwardingSession::begin(bolt::TransactionOptions options, bolt::Completion
     auto member = elsewhere ? likely_member_for(Needs::kWriter) : std::nullopt;
     if (member || (elsewhere && leader_is_coming())) {
         begin_trace("transaction", options);
-        const auto begun = at_leader(Needs::kWriter, std::move(member), version, options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
+        const auto begun = at_leader(Needs::kWriter, std::move(member), version, false, options, [&](Hop& hop, const bolt::RunOptions& there) -> Result<> {
             Result<> there_now = hop.begin(there);
             return there_now || nothing_happened(there_now.error().code()) ? there_now : Result<>{ended_there(there_now.error(), false)};
         });
@@ -392,6 +466,9 @@ void ForwardingSession::interrupt() {
         }
     }
     woken_.notify_all();
+    if (waits_elsewhere()) {
+        arrival_.cancel();
+    }
     local_.interrupt();
 }
 

@@ -7,9 +7,11 @@
 #include "bolt/backend.h"
 #include "observability/trace.h"
 #include "server/hop.h"
+#include "server/hop_wait.h"
 #include "server/instance.h"
 #include "server/query_session.h"
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -60,6 +62,10 @@ public:
     [[nodiscard]] bool has_open_statement() const override;
     [[nodiscard]] std::int64_t data_version() const override;
 
+    [[nodiscard]] bool waits_elsewhere() const override { return waits_elsewhere_.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool runs_at_once(const std::string& query, const bolt::TransactionOptions& options) const override;
+    [[nodiscard]] bool pulls_at_once() const override;
+
     /// For callers that authenticated elsewhere (HTTP); `token` is for the member that writes are passed on to.
     void login_as(std::string user, bolt::AuthToken token);
 
@@ -79,6 +85,25 @@ private:
         Needs needs = Needs::kReader;  // kReader: nothing
         bool in_parts = false;         // it commits as it goes: CALL { … } IN TRANSACTIONS
     };
+    /// An autocommit statement.
+    struct Asked {
+        std::string query;
+        Value parameters;
+        bolt::TransactionOptions options;
+        Missing what;
+        Deadline began{};
+        bolt::Completion<bolt::Running> done;
+    };
+    void run_anywhere(std::shared_ptr<Asked> asked);
+    /// `under_way`: hop_ has it already, of which at_leader() speaks.
+    void run_there(Asked& asked, std::optional<std::string> member, std::uint64_t version, bool under_way);
+    void ran_there(Asked& asked, Result<bolt::Running> running);
+    void run_here(Asked& asked);
+    /// On the shared thread. false: it has to be run elsewhere.
+    bool run_at_once(const std::shared_ptr<Asked>& asked);
+    /// On one of the pool's threads.
+    void elsewhere(std::function<void()> task);
+
     static bool nothing_happened(ErrorCode code);
     /// What the statement needs that is not to be had here.
     Missing missing(const std::string& query, const Value& parameters, const std::string& database);
@@ -94,16 +119,20 @@ private:
 
     /// Does `work` with a connection to `member`. While nothing happened there since it does not lead (any more), the next
     /// leader is waited for and asked. nullopt: by now this member takes it.
-    /// `version`: leader_version() before `member` was looked up.
+    /// `version`: leader_version() before `member` was looked up. `under_way`: the first time hop_ is taken as it is.
     std::optional<Result<>> at_leader(Needs needs,
                                       std::optional<std::string> member,
                                       std::uint64_t version,
+                                      bool under_way,
                                       const bolt::TransactionOptions& options,
                                       const std::function<Result<>(Hop&, const bolt::RunOptions&)>& work);
     /// One exchange with it in what is open there.
     template <class Work>
     auto there(Work work) {
-        const ElasticPool::Away away{instance_.pool()};
+        std::optional<ElasticPool::Away> away;
+        if (!arrival_.on_its_thread()) {
+            away.emplace(instance_.pool());
+        }
         return work();
     }
     Result<> reach(const std::string& address);
@@ -154,6 +183,8 @@ private:
     Needs needs_ = Needs::kWriter;
     std::optional<Deadline> unwanted_since_;
     std::unique_ptr<Hop> hop_;
+    HopWait arrival_;  // of what hop_ was asked
+    std::atomic<bool> waits_elsewhere_{false};
     std::uint64_t hop_version_ = 0;  // Replica::leader_version() before it was asked who is at the other end
     Span trace_;    // of what runs there
     Span passing_;  // its part there, which the other member's spans are children of

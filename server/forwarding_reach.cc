@@ -150,6 +150,7 @@ void ForwardingSession::drop_hop() {
     if (hop_ && !hop_->is_idle()) {
         hop_->abandon();
     }
+    arrival_.forget_descriptor();
     hop_.reset();
 }
 
@@ -211,6 +212,7 @@ bolt::RunOptions ForwardingSession::options_there(const bolt::TransactionOptions
 std::optional<Result<>> ForwardingSession::at_leader(Needs needs,
                                                      std::optional<std::string> member,
                                                      std::uint64_t version,
+                                                     bool under_way,
                                                      const bolt::TransactionOptions& options,
                                                      const std::function<Result<>(Hop&, const bolt::RunOptions&)>& work) {
     const Deadline began = instance_.clock().now();
@@ -233,7 +235,7 @@ std::optional<Result<>> ForwardingSession::at_leader(Needs needs,
                 continue;
             }
         }
-        Result<> result = reach(*member);
+        Result<> result = std::exchange(under_way, false) ? Result<>{success()} : reach(*member);
         if (result) {
             hop_version_ = version;
             result = work(*hop_, options_there(options, began));

@@ -13,6 +13,7 @@ namespace {
 
 // What drivers ask for at first; a client that asks for less finds the rest here.
 constexpr std::int64_t kFirstRecords = 1000;
+constexpr std::size_t kFewRecords = 16;
 
 }  // namespace
 
@@ -62,10 +63,20 @@ Result<bolt::Running> Hop::run(const std::string& query,
                                const bolt::RunOptions& options,
                                Await await,
                                Form form) {
+    NORNIC_TRY(send(query, parameters, options));
+    return started(await, form);
+}
+
+Result<> Hop::send(const std::string& query, const Map& parameters, const bolt::RunOptions& options) {
     NORNIC_TRY(settle(nullptr));
     bolt::RunOptions asked = options;
     asked.fetch_size = kFirstRecords;
-    auto started = client_->start(query, parameters, asked);
+    const Result<> sent = client_->send(query, parameters, asked);
+    return sent ? sent : Result<>{failed(sent.error())};
+}
+
+Result<bolt::Running> Hop::started(Await await, Form form) {
+    const auto started = client_->started();
     if (!started) {
         return failed(started.error());
     }
@@ -96,6 +107,20 @@ Result<bolt::Running> Hop::run(const std::string& query,
         }
     }
     return running;
+}
+
+bool Hop::has_all() {
+    if (streams_.size() != 1) {
+        return false;
+    }
+    Stream& stream = *streams_.front();
+    while (stream.asked && client_->has_arrived(1) && stream.kept.size() < kFewRecords) {
+        const auto next = read(stream);
+        if (next && next.value()) {
+            stream.kept.emplace_back(*next.value());
+        }
+    }
+    return stream.ended && stream.kept.size() <= kFewRecords;
 }
 
 Hop::Stream* Hop::find(std::int64_t statement_id) {

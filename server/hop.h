@@ -43,6 +43,14 @@ public:
                               Await await,
                               Form form = Form::kValues);
     [[nodiscard]] bolt::Version version() const { return client_->version(); }
+    /// The two halves of run(): between them somebody may wait elsewhere until something has come.
+    Result<> send(const std::string& query, const Map& parameters, const bolt::RunOptions& options);
+    Result<bolt::Running> started(Await await, Form form);
+    /// Takes what has come: whether started() would now return at once, and with success.
+    bool has_first_record() { return client_->has_arrived(2); }
+    /// Whether all of the one open statement has come, and is little: pull() returns at once.
+    bool has_all();
+    [[nodiscard]] int descriptor() const { return client_->descriptor(); }
     /// As bolt::Session::pull(); sink nullptr: records are thrown away.
     Result<bolt::Pulled> pull(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink);
     Result<std::string> commit();

@@ -105,11 +105,17 @@ Result<> QuerySession::check_branch(const std::vector<Seen>& seen) const {
 
 void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool confirm_later, Done then) {
     auto parsed = parse_bookmarks(options.bookmarks, instance_.history(), instance_.other_histories());
-    if (!parsed) {
+    if (!parsed && is_joining()) {
         // A standby that has not got the primary's data yet must not call a good bookmark a bad one.
-        then(is_joining() ? Error{ErrorCode::kDatabaseUnavailable,
-                                  "this member is being brought up to date: " + instance_.replica().view().reason}
-                          : parsed.error());
+        then(fail(ErrorCode::kDatabaseUnavailable, "this member is being brought up to date: " + instance_.replica().view().reason));
+        return;
+    }
+    if (!parsed) {
+        // It may have got it in between.
+        parsed = parse_bookmarks(options.bookmarks, instance_.history(), instance_.other_histories());
+    }
+    if (!parsed) {
+        then(parsed.error());
         return;
     }
     auto seen = std::make_shared<std::vector<Seen>>(std::move(parsed).value());

@@ -4,6 +4,7 @@
 #include "observability/log.h"
 #include "server/session_log.h"
 
+#include <boost/asio/dispatch.hpp>
 #include <fmt/format.h>
 
 #include <chrono>
@@ -298,6 +299,7 @@ void QuerySession::run(std::string query,
                 }
                 ran.committed = true;
                 ran.bookmark = std::move(bookmark).value();
+                running.finished = true;
                 running.available_after_ms = ms_since(ran.started, instance_.clock());
                 ran.last_event = instance_.clock().now();
                 answer(std::move(running));
@@ -440,7 +442,10 @@ void QuerySession::pull_into(std::int64_t statement_id,
         }
         statement->committed = true;
         statement->bookmark = std::move(bookmark).value();
-        stream(*statement, count, sink, std::move(done));
+        // A commit may end on a thread of the bus, and rows take their time.
+        boost::asio::dispatch(instance_.pool().io(), [this, statement, count, sink, done = std::move(done)]() mutable {
+            stream(*statement, count, sink, std::move(done));
+        });
     });
 }
 

@@ -57,6 +57,7 @@ bolt::Settings bolt_settings(const env::Settings& settings,
                settings.bolt_tls.key_file,
                settings.bolt_tls.client_ca_file};
     out.blocking_scope = &instance.pool();
+    out.shared_io = instance.mode().has_peers ? &instance.pool().shared_io() : nullptr;
     out.log_warning = warn_line;
     return out;
 }
@@ -257,13 +258,11 @@ void stop(const env::Settings& settings,
     instance.replica().leave(deadline);
     std::thread last_call{[&instance, &http_backend, deadline] {
         // As connections do (bolt::Server::stop()): a client that thinks for longer is not waited for.
-        constexpr std::chrono::seconds kIdleGrace{1};
-        constexpr std::chrono::milliseconds kIdleLook{100};
         for (Deadline now = system_clock().now(); now < deadline; now = system_clock().now()) {
-            if (instance.transactions().wait_until_idle(std::min(deadline, now + kIdleLook))) {
+            if (instance.transactions().wait_until_idle(std::min(deadline, now + bolt::kStopIdleLook))) {
                 return;
             }
-            http_backend.expire_idle(kIdleGrace);
+            http_backend.expire_idle(bolt::kStopIdleGrace);
         }
         if (!instance.transactions().wait_until_idle(deadline)) {
             log::warn("{} transactions did not end in time and are rolled back.",

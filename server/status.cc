@@ -271,12 +271,11 @@ json::object leader_history(const Member& member) {
     const std::vector<modes::SeenLeaderChange> changes = member.leaders.all(member.replica.leader_changes());
     json::object out{{"node_id", view.self},
                      {"mode", view.mode},
-                     {"term", view.term.value},
                      {"started", iso_time(member.leaders.started_wall_ns())},
+                     {"term", view.term.value},
                      {"leader", or_null(view.leader)},
                      {"since", nullptr},
                      {"reason", nullptr}};
-    json::array all;
     if (!changes.empty() && changes.back().change.to == view.leader) {
         auto since = changes.rbegin();
         // A member that was started anew hears again of a leader that it knew: that one leads since then.
@@ -288,6 +287,7 @@ json::object leader_history(const Member& member) {
         out["since"] = iso_time(since->wall_ns);
         out["reason"] = since->change.reason;
     }
+    json::array all;
     for (auto seen = changes.rbegin(); seen != changes.rend(); ++seen) {
         const modes::LeaderChange& change = seen->change;
         all.push_back(json::object{{"at", iso_time(seen->wall_ns)},

@@ -127,14 +127,16 @@ void TraceExporter::loop() {
         if (batch.empty()) {
             continue;
         }
+        // Once, however often it is sent.
+        const std::string body = otlp::trace_request(resource_, kVersion, batch);
         Duration wait = kPauseMin;
-        Outcome outcome = send(batch);
+        Outcome outcome = send(body, batch.size());
         while (outcome == Outcome::kTryAgain) {
             if (!pause(wait)) {
                 return;
             }
             wait = std::min(wait * 2, kPauseMax);
-            outcome = send(batch);
+            outcome = send(body, batch.size());
         }
         const std::size_t refused = outcome == Outcome::kDone ? rejected_ : batch.size();
         failed_.fetch_add(refused, std::memory_order_relaxed);
@@ -142,8 +144,8 @@ void TraceExporter::loop() {
     }
 }
 
-TraceExporter::Outcome TraceExporter::send(std::span<const SpanRecord> batch) {
-    const auto answer = http::fetch(site_, "POST", target_, otlp::trace_request(resource_, kVersion, batch), headers_);
+TraceExporter::Outcome TraceExporter::send(const std::string& body, std::size_t spans) {
+    const auto answer = http::fetch(site_, "POST", target_, body, headers_);
     if (!answer) {
         return not_now(answer.error().message());
     }
@@ -160,7 +162,7 @@ TraceExporter::Outcome TraceExporter::send(std::span<const SpanRecord> batch) {
     if (status / 100 != 2) {
         why = fmt::format("it answers {}: {}", status, std::string_view{answer.value().body}.substr(0, kRefusalBytesShown));
     } else if (const auto rejected = otlp::read_trace_response(answer.value().body); rejected && rejected->spans > 0) {
-        rejected_ = std::min(rejected->spans, batch.size());
+        rejected_ = std::min(rejected->spans, spans);
         why = rejected->why.empty() ? "it says nothing more" : rejected->why;
     }
     if (!why.empty() && !refusing_) {

@@ -13,7 +13,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -42,7 +41,7 @@ private:
         : site_{std::move(site)}, target_{std::move(target)}, tracer_{settings, clock}, clock_{clock} {}
     void add_metrics(Metrics& metrics);
     void loop();
-    Outcome send(std::span<const SpanRecord> batch);
+    Outcome send(const std::string& body, std::size_t spans);
     Outcome not_now(const std::string& why);
     /// false: it is to end.
     bool pause(Duration how_long);

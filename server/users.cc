@@ -115,10 +115,13 @@ Result<User> Users::authenticate(std::string_view name, std::string_view passwor
                         "in a row.");
         }
     }
-    const std::optional<Value> stored = row(name);
+    std::optional<Value> stored = row(name);
     if (!stored && name == settings_.first_user && !settings_.first_user.empty() &&
-        same(password, settings_.first_password) && !any()) {
-        return User{settings_.first_user, false, false, {}};
+        same(password, settings_.first_password)) {
+        if (!any()) {
+            return User{settings_.first_user, false, false, {}};
+        }
+        stored = row(name);  // it may have come in between
     }
     const Map empty;
     const Map& fields = stored ? stored->as_map() : empty;

@@ -569,6 +569,45 @@ TEST_F(ConversationTest, CallsMayCompleteLaterAndGoOnElsewhere) {
     EXPECT_EQ(conversation_->busy_since(), 0);
 }
 
+TEST_F(ConversationTest, ThePullOfAStatementThatIsDoneIsAnsweredByTheThreadThatEndedIt) {
+    log_in();
+    for (const auto& end : {pull(), discard()}) {
+        Completion<Running> running;
+        EXPECT_CALL(*session_, run(_, _, _, _)).WillOnce([&](auto, auto, auto, Completion<Running> done) {
+            running = std::move(done);
+        });
+        EXPECT_THAT(send({run("CREATE (:A)"), end}), ElementsAre());
+        Running done;
+        done.finished = true;
+        running(std::move(done));
+        EXPECT_TRUE(transport_.tasks.empty());
+        EXPECT_THAT(take_answers(), ElementsAre(StartsWith("SUCCESS {t_first"), StartsWith("SUCCESS {bookmark")));
+        EXPECT_EQ(conversation_->busy_since(), 0);
+    }
+}
+
+TEST_F(ConversationTest, WhatComesBehindAStatementThatIsDoneIsNotBegunByTheThreadThatEndedIt) {
+    log_in();
+    rows_ = {{1}};
+    summary_.records = 1;
+    Completion<Running> running;
+    EXPECT_CALL(*session_, run(_, _, _, _)).WillOnce([&](auto, auto, auto, Completion<Running> done) {
+        running = std::move(done);
+    });
+    EXPECT_THAT(send({run("CREATE (:A)"), pull(), run(), pull()}), ElementsAre());
+    ::testing::Mock::VerifyAndClearExpectations(session_);
+    play_working_session(*session_);
+    EXPECT_CALL(*session_, run(_, _, _, _)).Times(0);
+    Running done;
+    done.finished = true;
+    running(std::move(done));
+    ::testing::Mock::VerifyAndClearExpectations(session_);
+    play_working_session(*session_);
+    EXPECT_EQ(transport_.tasks.size(), 1U);
+    transport_.run_tasks();
+    EXPECT_EQ(take_answers().size(), 6U);
+}
+
 // ---- back-pressure and ends ----
 
 TEST_F(ConversationTest, ASlowReaderPausesThePull) {

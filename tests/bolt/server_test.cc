@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <future>
 #include <thread>
 
 namespace nornic::bolt {
@@ -73,6 +74,17 @@ bool eventually(Condition condition) {
         std::this_thread::sleep_for(1ms);
     }
     return false;
+}
+
+/// Whether nobody listens there any more. A server that is about to stop drops what asks for a connection, which is asked again a
+/// second later: that is not waited for.
+bool refuses(const asio::ip::tcp::endpoint& address) {
+    asio::io_context io;
+    asio::ip::tcp::socket socket{io};
+    std::optional<boost::system::error_code> outcome;
+    socket.async_connect(address, [&](const boost::system::error_code& error) { outcome = error; });
+    io.run_for(20ms);
+    return outcome == boost::system::error_code{asio::error::connection_refused};
 }
 
 class BoltServerTest : public ::testing::Test {
@@ -608,11 +620,7 @@ TEST_F(BoltServerTest, AStopLetsAHandshakeThatHasBegunEndInOrder) {
     asio::read(socket, asio::buffer(version));
     Joined stop{[&] { EXPECT_EQ(server_->stop(system_clock().now() + 5s), 0U); }};
     const asio::ip::tcp::endpoint address{asio::ip::make_address("127.0.0.1"), server_->port()};
-    EXPECT_TRUE(eventually([&] {
-        boost::system::error_code refused;
-        asio::ip::tcp::socket{io_}.connect(address, refused);
-        return refused.failed();
-    }));
+    EXPECT_TRUE(eventually([&] { return refuses(address); }));
     asio::write(socket,
                 asio::buffer(request(MessageTag::kHello,
                                      {map_of({{"user_agent", "x"}, {"bolt_agent", map_of({{"product", "x"}})}})}) +
@@ -623,6 +631,53 @@ TEST_F(BoltServerTest, AStopLetsAHandshakeThatHasBegunEndInOrder) {
     asio::read(socket, asio::dynamic_buffer(answers), asio::transfer_all(), end);
     EXPECT_EQ(end, asio::error::eof);
     EXPECT_NE(answers.find("server"), std::string::npos);
+}
+
+TEST_F(BoltServerTest, AStopLetsThoseLogInWhomTheKernelHasConnectedAlready) {
+    serve();
+    std::promise<void> release;
+    std::shared_future<void> released = release.get_future().share();
+    std::atomic<int> held{0};
+    for (int i = 0; i < 3; ++i) {
+        asio::post(io_, [&held, released] {
+            ++held;
+            released.wait();
+        });
+    }
+    EXPECT_TRUE(eventually([&] { return held.load() == 3; }));  // nobody is there to accept
+    std::vector<asio::ip::tcp::socket> sockets;
+    for (int i = 0; i < 3; ++i) {
+        sockets.push_back(raw());
+        asio::write(sockets.back(),
+                    asio::buffer(bytes_of("6060B017 00000805 00000000 00000000 00000000") +
+                                 request(MessageTag::kHello,
+                                         {map_of({{"user_agent", "x"}, {"bolt_agent", map_of({{"product", "x"}})}})}) +
+                                 request(MessageTag::kLogon,
+                                         {map_of({{"scheme", "basic"}, {"principal", "n"}, {"credentials", "secret"}})})));
+    }
+    Joined stop{[&] { EXPECT_EQ(server_->stop(system_clock().now() + 5s), 0U); }};
+    const asio::ip::tcp::endpoint address{asio::ip::make_address("127.0.0.1"), server_->port()};
+    EXPECT_TRUE(eventually([&] { return refuses(address); }));
+    release.set_value();
+    for (auto& socket : sockets) {
+        std::string answers;
+        boost::system::error_code end;
+        asio::read(socket, asio::dynamic_buffer(answers), asio::transfer_all(), end);
+        EXPECT_EQ(end, asio::error::eof);
+        EXPECT_NE(answers.find("server"), std::string::npos);
+    }
+}
+
+TEST_F(BoltServerTest, AStopDoesNotWaitForLongForWhoNeverLogsIn) {
+    serve();
+    auto silent = raw();
+    auto begun = raw();
+    asio::write(begun, asio::buffer(bytes_of("6060B017 00000805 00000000 00000000 00000000")));
+    std::string version(4, '\0');
+    asio::read(begun, asio::buffer(version));
+    const Deadline began = system_clock().now();
+    EXPECT_EQ(server_->stop(began + 20s), 0U);
+    EXPECT_LT(system_clock().now() - began, 10s);
 }
 
 TEST_F(BoltServerTest, ManyClientsAtOnce) {
