@@ -91,7 +91,8 @@ package:
 	@cpack --config build/release/CPackConfig.cmake
 
 image:
-	@base=$$(compose/image/base) && docker build -f compose/Dockerfile --build-arg DEBIAN=$$base -t nornicdb:latest .
+	@base=$$(compose/image/base) && docker build -f compose/Dockerfile --build-arg DEBIAN=$$base \
+		--build-arg NORNIC_COMMIT=$$(git describe --always --dirty --abbrev=10 2>/dev/null) -t nornicdb:latest .
 
 clean:
 	rm -rf build

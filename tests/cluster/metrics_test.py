@@ -174,6 +174,20 @@ def alerts_of_a_fault(program, checks):
         checks.check(True, "once it is back no alert fires any more")
 
 
+def what_alerts_say():
+    """{alert: description}"""
+    with open(os.path.join(TOP, "compose/prometheus/alerts.yml"), encoding="utf-8") as file:
+        return dict(re.findall(r'- alert: (\w+)\n(?:(?!      - alert:).*\n)*?          description: "(.*)"', file.read()))
+
+
+def what_to_do():
+    """{alert: the last column of its row in docs/operations.md, without marks of Markdown}"""
+    with open(os.path.join(TOP, "docs/operations.md"), encoding="utf-8") as file:
+        rows = re.findall(r"^\| (`Nornic[^|]*) \| [^|]* \| ([^|]*) \|$", file.read(), re.MULTILINE)
+    return {name: re.sub(r"\[([^\]]*)\]\(([^)]*)\)", r"\1 (docs/\2)", text).replace("`", "") for names, text in rows
+            for name in re.findall(r"Nornic\w+", names)}
+
+
 def main():
     checks = Checks()
     doc = promised()
@@ -181,6 +195,9 @@ def main():
     checks.check(set(GUIDE) <= known, "docs/metrics.md has all names of the clustering guide")
     checks.check(set(doc) == {"Every member", "With data", "Tracing", "With peers", "Hot standby", "Raft", "Several regions", "With TLS"},
                  "each of its sections is for members that are scraped here")
+    told, wanted = what_alerts_say(), what_to_do()
+    differ = sorted(name for name in told.keys() | wanted.keys() if told.get(name) != wanted.get(name))
+    checks.check(told and not differ, f"each alert says what to do, in the words of docs/operations.md {differ or ''}")
     for path in ("compose/prometheus/alerts.yml", "compose/prometheus/alerts_test.yml", "compose/grafana/dashboards/nornicdb.json"):
         strange = asked_for(path) - known
         checks.check(not strange, f"{path} asks for documented metrics alone {sorted(strange) or ''}")
