@@ -465,8 +465,9 @@ const std::vector<Row>& table() {
         {"NORNICDB_CLUSTER_HA_SYNC_TIMEOUT",
          "",
          "Cluster: hot standby",
-         "semi_sync: how long a write waits for a standby that says nothing before the primary goes on alone; by "
-         "default a third of the failover timeout, at most 5s.",
+         "semi_sync: how long a write waits for a standby that says nothing before the primary prepares to go on alone, which it "
+         "does once the standby or the witness knows, or the standby could not take over any more; by default a third of the "
+         "failover timeout, at most 5s.",
          optional_duration([](Settings& s) -> auto& { return s.cluster.ha_sync_timeout; }),
          false},
         {"NORNICDB_CLUSTER_HA_AUTO_FAILOVER",

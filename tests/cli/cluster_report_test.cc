@@ -210,6 +210,7 @@ TEST_F(StatusTest, AnotherOneWhereAMemberIsOnlyGuessedToBeIsNoNews) {
 TEST_F(StatusTest, WhomAMemberDialsInVainIsSaidWithTheReason) {
     links = R"({"id":null,"address":"h:7688","connected":false,"last_error":"h:7688: Connection refused"},)"
             R"({"id":"n2","address":"n2:7688","connected":false,"last_error":"Connection refused"},)"
+            R"({"id":"n3","address":"n3:7688","connected":false,"last_error":"node 'n3' belongs to cluster 'other'"},)"
             R"({"id":"n3","address":"x:1","connected":true,"last_error":"an old one"})";
     ClusterReport report = look({"n1"}).value();
     EXPECT_TRUE(report.healthy()) << "the address may be of one that is gone";
@@ -218,6 +219,8 @@ TEST_F(StatusTest, WhomAMemberDialsInVainIsSaidWithTheReason) {
     report = look({"n1"}).value();
     EXPECT_FALSE(report.healthy());
     EXPECT_THAT(problems(report), HasSubstr("n1 reaches no member at h:7688: Connection refused | \n"));
+    EXPECT_THAT(problems(report), HasSubstr("n1 reaches no member at n3:7688: node 'n3' belongs to cluster 'other' | \n"));
+    EXPECT_THAT(problems(report), testing::Not(HasSubstr("n2:7688")));
 }
 
 TEST_F(StatusTest, OneThatIsAskedAndIsNoMemberAnyMoreShowsItselfToo) {
