@@ -111,9 +111,8 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         written(ready, outcome, completions);
     }
     pumping_ = false;
-    if (stopping_) {
-        changed_.notify_all();  // stop() waits for it; else nobody is woken, a commit costs no such
-                                // call
+    if (stopping_ || leaving_) {
+        changed_.notify_all();  // stop() and leave() wait for it; else nobody is woken, a commit costs no such call
     }
     run(completions, where);
 }

@@ -44,6 +44,14 @@ HotStandby::HotStandby(const StrategyStart& start, const HotStandbySettings& set
     }
     epochs_.forget_after(last_);
     if (start_.log != nullptr && last_.value > 0) {
+        const auto known_to_begin = [this](Term epoch) {
+            return std::ranges::any_of(epochs_.rows(), [&](const EpochTable::Row& row) { return row.epoch == epoch; });
+        };
+        // An epoch of which nothing is known but that it was there before the log begins: nor is it known where those before it ended.
+        const LogIndex base{start_.log->first_index().value - 1};
+        if (const Term epoch = term_of(base); epoch.value != 0 && !known_to_begin(epoch)) {
+            epochs_.assign({{epoch, base}});
+        }
         // What the log still holds is the better witness.
         std::vector<EpochTable::Row> held;
         for (LogIndex at = last_; at >= start_.log->first_index() && at.value > 0;) {
@@ -53,10 +61,7 @@ HotStandby::HotStandby(const StrategyStart& start, const HotStandbySettings& set
         }
         for (auto row = held.rbegin(); row != held.rend(); ++row) {
             const bool cut_off = row->first == start_.log->first_index() && row->first.value > 1;
-            const bool known = !epochs_.rows().empty() && std::any_of(epochs_.rows().begin(),
-                                                                      epochs_.rows().end(),
-                                                                      [&](const auto& r) { return r.epoch == row->epoch; });
-            if (!(cut_off && known)) {
+            if (!(cut_off && known_to_begin(row->epoch))) {
                 epochs_.begins(row->epoch, row->first);
             }
         }
@@ -388,6 +393,7 @@ void HotStandby::peer_up(const PeerInfo& info) {
     if (was_up || info.witness) {
         return;
     }
+    peer.leaving = false;  // it may have been started again since
     lost_contact();
     if (state_ == State::kPrimary) {
         send_heartbeats();

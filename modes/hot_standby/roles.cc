@@ -746,7 +746,9 @@ void HotStandby::leave() {
 }
 
 bool HotStandby::left() const {
-    const bool handed_over = !leaving_ || state_ != State::kPrimary || !peer_.up || peer_.leaving;
+    // What says so to the other one waits for the disk.
+    const bool said_so = state_ != State::kPrimary && !hard_state_pending();
+    const bool handed_over = !leaving_ || said_so || !peer_.up || peer_.leaving;
     const bool hears = state_ == State::kStandby && peer_.up && silent_ticks() < 3 * std::uint64_t{settings_.heartbeat_ticks};
     return handed_over && (!withdrawing_ || withdrawn_ || !hears);
 }

@@ -83,7 +83,7 @@ def main():
         standby.kill()
         shutil.rmtree(standby.data_dir)
         with Load(primary) as load:
-            wait_for(lambda: primary.replication()["state"] == "degraded", 30, "degradation")
+            wait_for(lambda: primary.replication()["sync_state"] == "degraded", 30, "degradation")
             quiet_from = time.monotonic()
             time.sleep(QUIET_SECONDS)
             began = time.monotonic()

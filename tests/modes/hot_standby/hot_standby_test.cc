@@ -257,10 +257,27 @@ TEST(HotStandby, AStandbyThatStopsInOrderKeepsNoWriteWaiting) {
     EXPECT_TRUE(pair.saw("a", "Standby 'b' stops"));
     pair.kill("b");
     EXPECT_TRUE(pair.write("a", "x"));
+    pair.loses = [](const NodeName& from, const ClusterMessage& message) { return from == "b" && message.has_heartbeat_response(); };
     pair.start("b");
+    EXPECT_EQ(sync_state(pair, "a"), "synced") << "the one that is back is not the one that left";
+    pair.loses = nullptr;
     pair.ticks(4);
     EXPECT_EQ(sync_state(pair, "a"), "synced");
     EXPECT_EQ(pair.payloads("b"), (Texts{"x"}));
+}
+
+TEST(HotStandby, APrimaryThatStopsWaitsUntilItsStandbyWasToldThatItMayLead) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair["a"].frozen_disk = true;
+    pair.strategy("a").leave();
+    pair.settle();
+    EXPECT_FALSE(pair.strategy("a").view().is_leader());
+    EXPECT_FALSE(pair.strategy("a").left()) << "the disk does not know yet, so nobody may hear of it";
+    pair["a"].frozen_disk = false;
+    pair.settle();
+    EXPECT_TRUE(pair.strategy("a").left());
+    EXPECT_EQ(pair.primary(), "b");
 }
 
 TEST(HotStandby, AStandbyThatStopsIsNotHandedOverTo) {
@@ -531,6 +548,49 @@ TEST(HotStandby, AStandbyBehindTheLogIsSentASnapshot) {
     pair.ticks(4);
     EXPECT_EQ(pair.payloads("b"), pair.payloads("a"));
     EXPECT_TRUE(pair.write("a", "after"));
+}
+
+TEST(HotStandby, ABranchIsSavedAlsoWhereTheOthersLogBeganAnewBehindASnapshot) {
+    Pair pair{with(SyncMode::kAsync)};
+    MemberDisk& old = pair["a"].disk;
+    old.history = "h";
+    for (std::uint64_t i = 1; i <= 5; ++i) {
+        old.entries.push_back({Term{1}, LogIndex{i}, i, EntryKind::kWriteSet, std::to_string(i)});
+    }
+    old.hard_state.term = Term{1};
+    // It died between the snapshot and its log, so that it knows of no epoch but by what stands before its log.
+    MemberDisk& newer = pair["b"].disk;
+    newer.history = "h";
+    newer.base = LogIndex{1};
+    newer.base_term = Term{1};
+    newer.entries = {{Term{2}, LogIndex{2}, 6, EntryKind::kNoop, ""}};
+    newer.hard_state.term = Term{2};
+    pair.start_all();
+    EXPECT_EQ(pair.wait_for_primary(), "b");
+    pair.ticks(4);
+    pair.carry_snapshots();
+    EXPECT_EQ(pair["a"].diverged, (Texts{"2", "3", "4", "5"}));
+}
+
+TEST(HotStandby, AnEpochThatIsKnownByTheEntryBeforeTheLogAloneSaysNothingOfThoseBefore) {
+    Pair pair{with(SyncMode::kAsync)};
+    MemberDisk& old = pair["a"].disk;
+    old.history = "h";
+    for (std::uint64_t i = 1; i <= 12; ++i) {
+        old.entries.push_back({Term{1}, LogIndex{i}, i, EntryKind::kWriteSet, std::to_string(i)});
+    }
+    old.hard_state.term = Term{1};
+    MemberDisk& newer = pair["b"].disk;
+    newer.history = "h";
+    newer.base = LogIndex{9};
+    newer.base_term = Term{5};
+    newer.entries = {{Term{6}, LogIndex{10}, 20, EntryKind::kNoop, ""}};
+    newer.hard_state.term = Term{6};
+    newer.hard_state.extra = "standby a 1:1";  // of before the snapshot: epoch 1 may have ended long before entry 9
+    pair.start_all();
+    EXPECT_EQ(pair.wait_for_primary(), "b");
+    pair.ticks(4);
+    EXPECT_EQ(pair["b"].wants_snapshot, Texts{"a"}) << "entries 1 to 9 may differ";
 }
 
 TEST(HotStandby, DataOfAnotherClusterIsNeverOverwritten) {
