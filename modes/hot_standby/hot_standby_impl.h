@@ -276,7 +276,8 @@ private:
     std::vector<std::uint64_t> promote_commands_;
     bool restart_promotion_ = false;  // started with the other role
     bool leaving_ = false;      // as primary
-    bool withdrawing_ = false;  // as standby
+    bool withdrawing_ = false;  // as standby, which a primary is once it has handed over
+    std::uint64_t withdrew_sequence_ = 0;  // the heartbeat of this epoch whose answer first said so
     bool withdrawn_ = false;    // and the primary knows
 
     bool disk_stalled_ = false;

@@ -12,6 +12,12 @@ namespace nornic::modes {
 
 using transport::LANE_CONTROL;
 
+namespace {
+
+constexpr std::uint64_t kHeartbeatsToAnOlderVersion = 3;
+
+}  // namespace
+
 // ---- Who leads ----
 
 void HotStandby::note_leader(const NodeName& to, std::string reason) {
@@ -52,7 +58,7 @@ void HotStandby::adopt(Term epoch, const NodeName& primary) {
         matched_ = LogIndex{0};
         compared_ = false;
         said_received_ = LogIndex{0};
-        heard_sequence_ = 0;
+        heard_sequence_ = withdrew_sequence_ = 0;
         answers_given_.clear();
         told_in_sync_ = false;
         state_ = State::kAsking;
@@ -395,7 +401,9 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
         const std::optional<std::uint64_t> said = m.answered() == 0 ? tick_ : answer_tick(m.answered());
         told_in_sync_ = told_in_sync_ && said.has_value();
         told_tick_ = said.value_or(told_tick_);
-        withdrawn_ = withdrawn_ || (withdrawing_ && !m.in_sync());
+        // An older version names no answer; it does not know the word either.
+        const bool heard = m.answered() == 0 ? m.sequence() >= withdrew_sequence_ + kHeartbeatsToAnOlderVersion : m.answered() >= withdrew_sequence_;
+        withdrawn_ = withdrawn_ || (withdrew_sequence_ != 0 && !m.in_sync() && heard);
         if (other_data && last_.value == 0) {
             needs_snapshot_ = true;  // it holds nothing of what this primary acknowledged
         }
@@ -420,6 +428,7 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
     answer.set_history(history_);
     if (follows && m.leading() && epoch == epoch_) {
         note_answer(m.sequence());
+        withdrew_sequence_ = withdrawing_ && withdrew_sequence_ == 0 ? m.sequence() : withdrew_sequence_;
     }
     say_after_persist(from, LANE_CONTROL, std::move(message));
     if (!m.leading()) {
@@ -491,10 +500,11 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
                 peer_.answered_in_epoch = m.sequence();
                 peer_.answered_tick = tick_;
             }
-            peer_.leaving = m.leaving();
-            if (peer_.leaving && in_sync_ && settings_.sync_mode != SyncMode::kSync) {
+            const bool was_leaving = std::exchange(peer_.leaving, m.leaving());
+            if (peer_.leaving && !was_leaving && settings_.sync_mode != SyncMode::kSync) {
                 event(fmt::format("Standby '{}' stops.", from));
                 set_in_sync(false);
+                send_heartbeats();  // it waits for that
             }
             peer_.persisted = std::max(peer_.persisted, std::min(LogIndex{m.persisted_index()}, peer_.received));
             if (LogIndex{m.received_index()} < peer_.received && m.sequence() > peer_.sequence_at_progress &&
@@ -733,14 +743,14 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
 
 void HotStandby::leave() {
     leaving_ = state_ == State::kPrimary && peer_.up && in_sync_;
-    withdrawing_ = state_ == State::kStandby && peer_.up && settings_.sync_mode == SyncMode::kSemiSync;
+    withdrawing_ = (leaving_ || state_ == State::kStandby) && peer_.up && settings_.sync_mode == SyncMode::kSemiSync;
     if (leaving_) {
         ClusterMessage message;
         message.mutable_promote();
         say(peer_.info.id, LANE_CONTROL, std::move(message));
     }
     if (withdrawing_) {
-        // The answer to the next heartbeat says so; else the primary's writes would wait until this member cannot take over.
+        // The answer to the next heartbeat says so; else writes of whoever leads would wait until this member cannot take over.
         told_in_sync_ = false;
     }
 }

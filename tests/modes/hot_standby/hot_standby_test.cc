@@ -280,6 +280,26 @@ TEST(HotStandby, APrimaryThatStopsWaitsUntilItsStandbyWasToldThatItMayLead) {
     EXPECT_EQ(pair.primary(), "b");
 }
 
+TEST(HotStandby, AfterAPrimaryHasHandedOverAndStoppedNoWriteWaitsForIt) {
+    for (const bool entries_first : {false, true}) {
+        Pair pair{with(SyncMode::kSemiSync)};
+        form(pair);
+        if (entries_first) {
+            // What comes on the control lane may be heard of later than what comes on the log lane.
+            pair.loses = [seen = 0](const NodeName& from, const ClusterMessage& message) mutable {
+                return from == "a" && message.has_heartbeat_response() && seen++ < 3;
+            };
+        }
+        pair.strategy("a").leave();
+        pair.settle();
+        pair.ticks(entries_first ? 4 : 0);
+        EXPECT_TRUE(pair.strategy("a").left());
+        ASSERT_EQ(pair.primary(), "b");
+        pair.kill("a");
+        EXPECT_TRUE(pair.write("b", "x")) << entries_first;
+    }
+}
+
 TEST(HotStandby, AStandbyThatStopsIsNotHandedOverTo) {
     Pair pair{with(SyncMode::kSemiSync)};
     form(pair);
