@@ -72,7 +72,9 @@ public:
         for (const std::string& event : said) {
             world_.trace("{} says: {}", id_, event);
             world_.mark("says: " + kind_of(event));
-            if (world_.regions != nullptr && event.find("gets the state as of") != std::string::npos) {
+            // Who gives it may have a disk that hangs, and say so later than it gives.
+            if (world_.regions != nullptr && (event.find("gets the state as of") != std::string::npos ||
+                                              event.find("state is asked for and merged") != std::string::npos)) {
                 world_.regions->seeded = true;
             }
             if (event.find("differs from that of") != std::string::npos || event.starts_with("The members' data differs")) {
