@@ -609,7 +609,7 @@ void Connection::close_when_idle() {
     if (Conversation* const conversation = conversation_.load()) {
         conversation->close_when_idle();
         MutexLock lock{io_mutex_};
-        if (shut_) {
+        if (shut_ && host_->stopping.load(std::memory_order_relaxed)) {
             break_off();
         }
     }

@@ -60,7 +60,7 @@ public:
     [[nodiscard]] bool authenticated() const;
     /// While no request is in work: how many times there were some. nullopt: there are.
     [[nodiscard]] std::optional<std::uint64_t> idle_after_turns() const;
-    /// The server stops: ends as soon as its client is logged in and nothing runs.
+    /// Ends as soon as its client is logged in and nothing runs, as when the server stops.
     void close_when_idle();
     /// Interrupts what runs, then ends.
     void terminate();

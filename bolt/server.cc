@@ -99,6 +99,12 @@ public:
         return out;
     }
 
+    std::shared_ptr<Connection> find(std::string_view id) const {
+        const auto connections = all();
+        const auto found = std::ranges::find(connections, id, [](const auto& c) -> std::string_view { return c->id(); });
+        return found == connections.end() ? nullptr : *found;
+    }
+
     void forget(const std::shared_ptr<Connection>& connection) override {
         MutexLock lock{mutex_};
         if (connections_.erase(connection.get()) > 0) {
@@ -366,13 +372,19 @@ std::vector<ConnectionStatus> Server::connections() const {
 }
 
 bool Server::close_connection(const std::string& connection_id) {
-    for (const auto& connection : impl_->all()) {
-        if (connection->id() == connection_id) {
-            connection->terminate();
-            return true;
-        }
+    const auto connection = impl_->find(connection_id);
+    if (connection) {
+        connection->terminate();
     }
-    return false;
+    return connection != nullptr;
+}
+
+bool Server::close_connection_when_idle(const std::string& connection_id) {
+    const auto connection = impl_->find(connection_id);
+    if (connection) {
+        connection->close_when_idle();
+    }
+    return connection != nullptr;
 }
 
 std::size_t Server::stop(Deadline deadline) {

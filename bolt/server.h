@@ -60,6 +60,8 @@ public:
     [[nodiscard]] std::vector<ConnectionStatus> connections() const;
     /// Ends a connection and what runs on it. False if there is none of this id.
     bool close_connection(const std::string& connection_id);
+    /// The same, but what was asked there is answered, and an open transaction ends, first.
+    bool close_connection_when_idle(const std::string& connection_id);
 
     /// Stops to accept, closes idle connections, lets running requests go on until the deadline, and open
     /// transactions as long as their clients ask for something within kStopIdleGrace; then interrupts them. Blocks until all are gone; not to be called on a

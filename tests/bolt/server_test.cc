@@ -599,6 +599,24 @@ TEST_F(BoltServerTest, CloseConnectionEndsTheStatementOfOne) {
     EXPECT_TRUE(eventually([&] { return server_->connections().empty(); }));
 }
 
+TEST_F(BoltServerTest, AConnectionThatIsClosedWhenIdleIsAnsweredUntilItsTransactionHasEnded) {
+    serve();
+    auto client = connect();
+    auto other = connect();
+    ASSERT_TRUE(client->begin());
+    EXPECT_FALSE(server_->close_connection_when_idle("bolt-999"));
+    EXPECT_TRUE(server_->close_connection_when_idle(server_->connections().at(0).connection_id));
+    EXPECT_TRUE(server_->close_connection_when_idle(server_->connections().at(1).connection_id));
+    EXPECT_TRUE(eventually([&] { return !other->is_idle(); }));
+    other.reset();
+    ASSERT_TRUE(client->run("ROWS 3"));
+    EXPECT_EQ(count_rows(*client), 3);
+    EXPECT_TRUE(client->commit());
+    EXPECT_FALSE(client->begin());
+    client.reset();
+    EXPECT_TRUE(eventually([&] { return server_->connections().empty(); }));
+}
+
 TEST_F(BoltServerTest, AStopClosesIdleConnectionsAndInterruptsTheRestAtTheDeadline) {
     serve();
     auto idle = connect();
