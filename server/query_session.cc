@@ -152,10 +152,11 @@ Error QuerySession::send_away() {
     if (refusal.code() == ErrorCode::kNotLeader && ++sent_away_ >= kPatience) {
         // A driver that was told so comes back over the same connection only if it keeps it under the writer's
         // address: its resolver gave this member's for that once, when the other one was down. It would come back for
-        // ever; on a new connection it finds the right one.
+        // ever; on a new connection it finds the right one. What it asks before that is answered: a COMMIT that is cut off it
+        // takes for one of unknown outcome.
         boost::asio::post(instance_.pool().io(), [&instance = instance_, id = info_.connection_id] {
             if (bolt::Server* const server = instance.bolt_server(); server != nullptr) {
-                server->close_connection(id);
+                server->close_connection_when_idle(id);
             }
         });
     }

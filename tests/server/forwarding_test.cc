@@ -1,14 +1,21 @@
 // Three members of a Raft group in this process, each behind a Bolt port: what a client that does not route is answered by
 // one that takes no writes.
+#include "bolt/client.h"
 #include "bolt/server.h"
 #include "server/bolt_backend.h"
 #include "server/forwarding.h"
 #include "tests/server/members.h"
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
 #include <array>
+#include <atomic>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -327,6 +334,60 @@ TEST_F(ForwardingTest, ReadsSyntaxErrorsAndRoutingClientsAreAnsweredHere) {
     ASSERT_FALSE(sent_away);
     EXPECT_EQ(sent_away.error().code(), ErrorCode::kNotLeader);
     EXPECT_EQ(sent_away.error().hint(), leader()->member.instance->bolt_address());
+}
+
+TEST_F(ForwardingTest, ARoutingConnectionThatIsSentAwayAgainIsClosedOnceItsNextTransactionHasEnded) {
+    form();
+    Instance& instance = *follower().member.instance;
+    BoltBackend& backend = *follower().backend;
+    boost::asio::io_context io;
+    bolt::Settings own;
+    own.port = 0;
+    auto started = bolt::Server::start(io, own, backend);
+    ASSERT_TRUE(started) << started.error().message();
+    bolt::Server& server = *started.value();
+    bolt::Server* const before = instance.bolt_server();
+    instance.set_bolt_server(&server);
+    std::thread serving{[&] { io.run(); }};
+    bolt::ClientSettings settings;
+    settings.port = server.port();
+    settings.routing = Value{Map{}};
+    settings.receive_timeout = 20s;
+    auto client = bolt::Client::connect(settings);
+    EXPECT_TRUE(client);
+    bolt::RunOptions writing;
+    writing.metadata = Value{Map{{"consistency", Value{"ONE"}}}};  // waits for nothing in the pool
+    bolt::RunOptions reading = writing;
+    reading.read_only = true;
+
+    // The pool, which is to close it, comes to that when the connection is in use again.
+    std::promise<void> in_use;
+    const std::shared_future<void> until = in_use.get_future().share();
+    std::atomic<std::size_t> held{0};
+    const std::size_t threads = instance.pool().threads();
+    for (std::size_t i = 0; i < threads; ++i) {
+        boost::asio::post(instance.pool().io(), [&held, until] {
+            ++held;
+            until.wait();
+        });
+    }
+    EXPECT_TRUE(eventually([&] { return held == threads; }));
+    for (int i = 0; i < 2; ++i) {
+        EXPECT_FALSE(client.value()->begin(writing));
+        EXPECT_EQ(client.value()->last_failure().value_or(bolt::ServerFailure{}).code, "Neo.ClientError.Cluster.NotALeader");
+    }
+    EXPECT_TRUE(client.value()->begin(reading));
+    std::promise<void> told;
+    boost::asio::post(instance.pool().io(), [&] { told.set_value(); });
+    in_use.set_value();
+    told.get_future().wait();
+    EXPECT_TRUE(client.value()->run("MATCH (n) RETURN count(n)"));
+    EXPECT_TRUE(client.value()->commit());
+    EXPECT_TRUE(eventually([&] { return !client.value()->is_idle(); }));
+
+    instance.set_bolt_server(before);
+    server.stop(system_clock().now());
+    serving.join();
 }
 
 TEST_F(ForwardingTest, WithRejectAWriteIsRefusedInTheWordsOfTheGuide) {
