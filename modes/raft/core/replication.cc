@@ -62,10 +62,12 @@ void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std
     }
 }
 
-/// A witness that never leads is sent what is on disk here: entries that it alone had could elect nobody.
+/// Who may never stand is sent what is on disk here: entries that it alone had could elect nobody. Such are a witness, and one that
+/// the configuration knows by name alone.
 LogIndex Core::sendable(const NodeName& to, LogIndex limit) const {
     const Member* member = configuration().find(to);
-    return member != nullptr && member->witness && !settings_.witness_may_lead ? std::min(limit, log_.persisted()) : limit;
+    const bool may_stand = member == nullptr || (member->directory.value != 0 && (!member->witness || settings_.witness_may_lead));
+    return may_stand ? limit : std::min(limit, log_.persisted());
 }
 
 void Core::replicate_all(LogIndex limit, std::vector<Outbound>& out) {

@@ -66,7 +66,7 @@ public:
         m.set_address(address_of(peer));
         m.set_role(JoinRequest::VOTER);
         m.set_priority(100);
-        m.set_directory(std::hash<NodeName>{}(peer) | 1U);
+        m.set_directory(directory_of(peer));
         change(m);
         hear(peer, message);
     }
@@ -103,10 +103,37 @@ public:
         return last == sent_.rend() ? std::nullopt : std::optional{last->message->join_response()};
     }
     void forget() { sent_.clear(); }
+    /// `voter` grants whatever vote it was asked for last.
+    void grant_vote(const NodeName& voter) {
+        const auto last = std::ranges::find_if(sent_.rbegin(), sent_.rend(), [&](const Outbound& out) {
+            return out.to == voter && out.message->has_vote_request();
+        });
+        ASSERT_NE(last, sent_.rend());
+        ClusterMessage message;
+        transport::VoteResponse& m = *message.mutable_vote_response();
+        m.set_term(last->message->vote_request().term());
+        m.set_pre_vote(last->message->vote_request().pre_vote());
+        m.set_vote_granted(true);
+        m.set_directory(directory_of(voter));
+        hear(voter, message);
+    }
+    [[nodiscard]] bool sent_entries_to(const NodeName& peer) const {
+        return std::ranges::any_of(sent_, [&](const Outbound& out) {
+            return out.to == peer && out.message->has_append_entries() && out.message->append_entries().entries_size() > 0;
+        });
+    }
+    /// The next sync of entries does not end.
+    void hang_at_entries() { hangs_at_entries_ = true; }
+    void free_disk() {
+        hangs_at_entries_ = disk_hangs_ = false;
+        strategy_->persisted(log_.last_index());
+        carry();
+    }
 
 private:
+    static std::uint64_t directory_of(const NodeName& peer) { return std::hash<NodeName>{}(peer) | 1U; }
     void carry() {
-        for (;;) {
+        while (!disk_hangs_) {
             keep(strategy_->take_messages());
             Ready ready = strategy_->take_ready();
             keep(strategy_->take_messages());
@@ -115,17 +142,24 @@ private:
             }
             log_.append(ready.entries);
             keep(std::move(ready.messages_after_append));
+            if (hangs_at_entries_ && !ready.entries.empty()) {
+                disk_hangs_ = true;
+                return;
+            }
             if (ready.hard_state || !ready.entries.empty()) {
                 strategy_->persisted(log_.last_index());
             }
             keep(std::move(ready.messages_after_persist));
         }
+        keep(strategy_->take_messages());
     }
     void keep(std::vector<Outbound>&& messages) { std::ranges::move(messages, std::back_inserter(sent_)); }
 
     conformance::MemoryLog log_;
     std::unique_ptr<Strategy> strategy_;
     std::vector<Outbound> sent_;
+    bool hangs_at_entries_ = false;
+    bool disk_hangs_ = false;
 };
 
 TEST(RaftForming, AGroupIsBegunOnceAMajorityOfThePeersIsHeardAndKnowsOfNone) {
@@ -140,6 +174,22 @@ TEST(RaftForming, AGroupIsBegunOnceAMajorityOfThePeersIsHeardAndKnowsOfNone) {
     b.hear_of_fresh("a");
     b.tick();
     EXPECT_TRUE(b.begins());
+}
+
+TEST(RaftForming, WhoIsOnlyKnownByNameIsSentTheFirstEntryOnceItIsOnDisk) {
+    Newcomer b{of_peers({"a", "b", "c"})};
+    b.meet("c");
+    b.hear_of_fresh("a");
+    b.tick();
+    b.grant_vote("a");
+    b.hang_at_entries();
+    b.grant_vote("a");
+    b.tick(4);
+    EXPECT_TRUE(b.sent_entries_to("a"));
+    EXPECT_FALSE(b.sent_entries_to("c")) << "it could not stand by an entry in which it has no directory, and nobody else would have it";
+    b.free_disk();
+    b.tick(4);
+    EXPECT_TRUE(b.sent_entries_to("c"));
 }
 
 TEST(RaftForming, OneThatMayNotBeginAGroupWaits) {
