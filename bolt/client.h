@@ -125,7 +125,7 @@ public:
         bool is_record = false;
         std::string_view message;
     };
-    /// The next RECORD of what start() or ask() asked for, or after the last the SUCCESS: {has_more: true} or that of the
+    /// The next RECORD of what send() or ask() asked for, or after the last the SUCCESS: {has_more: true} or that of the
     /// whole result.
     Result<Piece> read();
     /// An idle connection that the server has not closed meanwhile. Asks nothing of the server.

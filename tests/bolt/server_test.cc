@@ -87,6 +87,20 @@ bool refuses(const asio::ip::tcp::endpoint& address) {
     return outcome == boost::system::error_code{asio::error::connection_refused};
 }
 
+std::string hello_and_logon() {
+    return request(MessageTag::kHello, {map_of({{"user_agent", "x"}, {"bolt_agent", map_of({{"product", "x"}})}})}) +
+           request(MessageTag::kLogon, {map_of({{"scheme", "basic"}, {"principal", "n"}, {"credentials", "secret"}})});
+}
+
+/// HELLO's answer came, and then an end that is no reset.
+void expect_answered_in_order(asio::ip::tcp::socket& socket) {
+    std::string answers;
+    boost::system::error_code end;
+    asio::read(socket, asio::dynamic_buffer(answers), asio::transfer_all(), end);
+    EXPECT_EQ(end, asio::error::eof);
+    EXPECT_NE(answers.find("server"), std::string::npos);
+}
+
 class BoltServerTest : public ::testing::Test {
 protected:
     void SetUp() override {
@@ -639,16 +653,8 @@ TEST_F(BoltServerTest, AStopLetsAHandshakeThatHasBegunEndInOrder) {
     Joined stop{[&] { EXPECT_EQ(server_->stop(system_clock().now() + 5s), 0U); }};
     const asio::ip::tcp::endpoint address{asio::ip::make_address("127.0.0.1"), server_->port()};
     EXPECT_TRUE(eventually([&] { return refuses(address); }));
-    asio::write(socket,
-                asio::buffer(request(MessageTag::kHello,
-                                     {map_of({{"user_agent", "x"}, {"bolt_agent", map_of({{"product", "x"}})}})}) +
-                             request(MessageTag::kLogon,
-                                     {map_of({{"scheme", "basic"}, {"principal", "n"}, {"credentials", "secret"}})})));
-    std::string answers;
-    boost::system::error_code end;
-    asio::read(socket, asio::dynamic_buffer(answers), asio::transfer_all(), end);
-    EXPECT_EQ(end, asio::error::eof);
-    EXPECT_NE(answers.find("server"), std::string::npos);
+    asio::write(socket, asio::buffer(hello_and_logon()));
+    expect_answered_in_order(socket);
 }
 
 TEST_F(BoltServerTest, AStopLetsThoseLogInWhomTheKernelHasConnectedAlready) {
@@ -667,22 +673,14 @@ TEST_F(BoltServerTest, AStopLetsThoseLogInWhomTheKernelHasConnectedAlready) {
     for (int i = 0; i < 3; ++i) {
         sockets.push_back(raw());
         asio::write(sockets.back(),
-                    asio::buffer(bytes_of("6060B017 00000805 00000000 00000000 00000000") +
-                                 request(MessageTag::kHello,
-                                         {map_of({{"user_agent", "x"}, {"bolt_agent", map_of({{"product", "x"}})}})}) +
-                                 request(MessageTag::kLogon,
-                                         {map_of({{"scheme", "basic"}, {"principal", "n"}, {"credentials", "secret"}})})));
+                    asio::buffer(bytes_of("6060B017 00000805 00000000 00000000 00000000") + hello_and_logon()));
     }
     Joined stop{[&] { EXPECT_EQ(server_->stop(system_clock().now() + 5s), 0U); }};
     const asio::ip::tcp::endpoint address{asio::ip::make_address("127.0.0.1"), server_->port()};
     EXPECT_TRUE(eventually([&] { return refuses(address); }));
     release.set_value();
     for (auto& socket : sockets) {
-        std::string answers;
-        boost::system::error_code end;
-        asio::read(socket, asio::dynamic_buffer(answers), asio::transfer_all(), end);
-        EXPECT_EQ(end, asio::error::eof);
-        EXPECT_NE(answers.find("server"), std::string::npos);
+        expect_answered_in_order(socket);
     }
 }
 
