@@ -402,9 +402,6 @@ void ReplicaImpl::written(Ready& ready, const Result<>& outcome, Completions& co
             ++stats_.sync_count;
             stats_.sync_ns_total += last_sync_ns_;
             stats_.sync_ns_max = std::max(stats_.sync_ns_max, last_sync_ns_);
-            if (sender_) {
-                sender_->sync_took(Duration{static_cast<std::int64_t>(last_sync_ns_)});
-            }
             if (stats_.disk_full) {
                 log::info("There is room on the disk again; writes go on.");
             }
@@ -547,12 +544,16 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
     stats_.last_applied_wall_ns =
         static_cast<std::int64_t>(batch.value().back().hybrid_time >> 16) * 1'000'000;
     auto entry = batch.value().begin();
+    const Deadline now = sender_ && !waiting_.empty() ? clock_.now() : Deadline{};
     while (!waiting_.empty() && waiting_.begin()->first <= last) {
         auto node = waiting_.extract(waiting_.begin());
         while (entry != batch.value().end() && entry->index < node.key()) {
             ++entry;
         }
         if (entry != batch.value().end() && entry->index == node.key() && entry->term == node.mapped().term) {
+            if (sender_) {
+                sender_->write_took(now - node.mapped().since);
+            }
             completions.emplace_back([waiter = std::move(node.mapped().done),
                                       result = Committed{node.key(), node.mapped().term}] { waiter(result); },
                                      true);

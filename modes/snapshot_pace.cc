@@ -5,14 +5,14 @@
 namespace nornic::modes {
 namespace {
 
-constexpr double kQuantile = 0.95;
-constexpr double kStep = 1.0 / 16;           // how far one sync moves what is believed to be the quantile
-constexpr std::uint64_t kLearntEnough = 64;  // syncs, until it is believed
+constexpr double kQuantile = 0.97;
+constexpr double kStep = 1.0 / 16;           // how far one write moves what is believed to be the quantile
+constexpr std::uint64_t kLearntEnough = 64;  // writes, until it is believed
 constexpr double kSlow = 1.5;                // of that
-constexpr std::uint64_t kSlowShare = 12;     // every so many-th sync may be slow; without a copy it is every 30th or so
+constexpr std::uint64_t kSlowShare = 24;     // every so many-th write may be slow; without a copy it is every 50th or so
 constexpr Duration kJudgeAfter = std::chrono::milliseconds{200};
 constexpr Duration kIdleAfter = std::chrono::seconds{1};
-constexpr std::uint64_t kSyncsToJudge = 24;
+constexpr std::uint64_t kWritesToJudge = 48;
 constexpr std::uint64_t kSteps = 32;         // from nothing to the setting
 
 }  // namespace
@@ -33,13 +33,13 @@ void SnapshotPace::learn(double took) {
     quiet_ns_ += took > quiet_ns_ ? step * kQuantile : -step * (1 - kQuantile);
 }
 
-void SnapshotPace::sync_took(Duration took) {
+void SnapshotPace::write_took(Duration took) {
     const auto ns = static_cast<double>(took.count());
     if (!copying_ || !knows_quiet()) {
         learn(ns);  // a copy that begins before this is known goes slowly until then
         return;
     }
-    ++syncs_;
+    ++writes_;
     slow_ += ns > kSlow * quiet_ns_ ? 1 : 0;
 }
 
@@ -48,7 +48,7 @@ void SnapshotPace::tick(Deadline now, bool copying) {
         copying_ = copying;
         rate_ = copying ? std::max(least_, most_ / 4) : most_;
         since_ = now;
-        syncs_ = slow_ = 0;
+        writes_ = slow_ = 0;
     }
     if (copying_) {
         judge(now);
@@ -57,14 +57,14 @@ void SnapshotPace::tick(Deadline now, bool copying) {
 
 void SnapshotPace::judge(Deadline now) {
     const Duration passed = now - since_;
-    const bool idle = passed >= kIdleAfter && syncs_ < kSyncsToJudge;  // hardly anybody writes, so hardly anybody waits
-    if (!idle && (passed < kJudgeAfter || syncs_ < kSyncsToJudge)) {
+    const bool idle = passed >= kIdleAfter && writes_ < kWritesToJudge;  // hardly anybody writes, so hardly anybody waits
+    if (!idle && (passed < kJudgeAfter || writes_ < kWritesToJudge)) {
         return;
     }
-    const bool slow = slow_ * kSlowShare > syncs_;
+    const bool slow = slow_ * kSlowShare > writes_;
     rate_ = slow ? std::max(least_, rate_ / 2) : std::min(most_, rate_ + std::max<std::uint64_t>(1, most_ / (idle ? 4 : kSteps)));
     since_ = now;
-    syncs_ = slow_ = 0;
+    writes_ = slow_ = 0;
 }
 
 }  // namespace nornic::modes

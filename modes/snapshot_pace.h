@@ -1,5 +1,6 @@
-// How fast a copy of the state goes: at its setting, unless this member's own syncs become slow by it, for where disk or
-// machine are shared the copy makes writers wait. Halved when they do, raised step by step when they do not (AIMD).
+// How fast a copy of the state goes: at its setting, unless writes here become slow by it: where disk, machine or network
+// are shared, here or at the one that gets it, the copy makes writers wait. Halved when they do, raised step by step when
+// they do not (AIMD).
 #pragma once
 
 #include "base/clock.h"
@@ -15,8 +16,8 @@ public:
 
     explicit SnapshotPace(std::uint64_t bytes_per_second_max);
 
-    /// A sync of this member's log.
-    void sync_took(Duration took);
+    /// A client's write, from its place in the log to its answer.
+    void write_took(Duration took);
     /// Now and then; `copying`: a copy is under way.
     void tick(Deadline now, bool copying);
     [[nodiscard]] std::uint64_t bytes_per_second() const noexcept { return rate_; }
@@ -30,12 +31,12 @@ private:
     const std::uint64_t least_;
     std::uint64_t rate_;
     bool copying_ = false;
-    // The 95th percentile of syncs without a copy.
+    // The 97th percentile of writes without a copy.
     double quiet_ns_ = 0;
     std::uint64_t learnt_ = 0;
     // Since the rate was last judged.
     Deadline since_{};
-    std::uint64_t syncs_ = 0;
+    std::uint64_t writes_ = 0;
     std::uint64_t slow_ = 0;
 };
 

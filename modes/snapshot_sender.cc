@@ -559,9 +559,9 @@ void SnapshotSender::tick() {
     s.settle(true);
 }
 
-void SnapshotSender::sync_took(Duration took) {
+void SnapshotSender::write_took(Duration took) {
     const MutexLock lock{impl_->mutex};
-    impl_->pace.sync_took(took);
+    impl_->pace.write_took(took);
 }
 
 std::optional<LogIndex> SnapshotSender::pinned() const {

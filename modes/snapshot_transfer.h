@@ -44,8 +44,8 @@ public:
     void step(const NodeName& from, const transport::SnapshotResponse& message);
     void peer_down(const NodeName& peer);
     void tick();
-    /// Of this member's own log; the copy makes way for it.
-    void sync_took(Duration took);
+    /// A write here, from its place in the log to its answer; the copy makes way for them.
+    void write_took(Duration took);
     /// Log entries from here on are needed by whoever receives what is being sent.
     [[nodiscard]] std::optional<LogIndex> pinned() const;
     [[nodiscard]] std::uint64_t bytes_sent() const;

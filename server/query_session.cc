@@ -412,6 +412,13 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
         });
 }
 
+/// A driver that goes by tables runs the function again as after any conflict, but would come back here for it; one that hears
+/// that another leads asks for a new table first.
+Error QuerySession::lost_with_leadership(Error error) const {
+    const bool another_leads = routes_ && instance_.write_refusal().code() == ErrorCode::kNotLeader;
+    return another_leads ? Error{ErrorCode::kNotLeader, error.message()} : error;
+}
+
 /// Errors of lower rooms in the words that Neo4j's clients know.
 Error QuerySession::describe(Error error) const {
     if (wrote_parts_ && error.code() != ErrorCode::kUnknownCommit) {
@@ -432,6 +439,8 @@ Error QuerySession::describe(Error error) const {
     switch (error.code()) {
         case ErrorCode::kNotLeader:
             return instance_.write_refusal();
+        case ErrorCode::kConflict:
+            return instance_.replica().term() == Term{0} ? lost_with_leadership(std::move(error)) : error;
         case ErrorCode::kBusy:
         case ErrorCode::kStopping:
             return Error{ErrorCode::kDatabaseUnavailable,

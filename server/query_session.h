@@ -120,6 +120,7 @@ private:
     /// Lines for those who look at what was slow, and at who changed what: nullptr for one that came through.
     void report(const Statement& statement, const Error* error);
     Error describe(Error error) const;
+    Error lost_with_leadership(Error error) const;
     void begin_trace(std::string_view name, const bolt::TransactionOptions& options);
     /// A span of what is done for this statement, or for the transaction.
     [[nodiscard]] Span part(std::string_view name, const Statement* statement = nullptr) const;

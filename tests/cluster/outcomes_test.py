@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What a client is told of its transactions when members change roles or stop: the right code, on the same connection, in time.
 
-Raft: transactions that are open while their leader steps down; a COMMIT that has no majority while its server is stopped; waits that a
-RESET ends; a statement of many transactions that loses its leader in the middle; clients that think, while the server is to stop.
+Raft: transactions that are open while their leader steps down; a COMMIT that has no majority while its server is stopped, or is cut off;
+waits that a RESET ends; a statement of many transactions that loses its leader in the middle; clients that think, while the server is to stop.
 """
 import os
 import sys
@@ -140,6 +140,28 @@ def commit_without_majority(checks):
         checks.check(code in UNKNOWN_CODES and took < 8, f"stop: a COMMIT without an outcome is answered as unknown before the socket ends {code} {took:.1f} s")
 
 
+def cut_off(checks):
+    """A leader that is cut off hears that another leads: what it could not replicate is not committed, and a driver is sent to that one."""
+    with RaftCluster(3, links=True) as cluster:
+        leader = cluster.leader()
+        with connect(leader, routing={"address": "x:1"}) as routed, connect(leader) as direct:
+            for connection in (routed, direct):
+                connection.begin()
+                connection.run("CREATE (:CutOff)")
+            cluster.links.isolate(leader.name)
+            for connection in (routed, direct):
+                connection.send(COMMIT)
+                connection.flush()
+            new = cluster.leader(but=leader)
+            cluster.links.heal()
+            codes = [code_of(connection.answer) for connection in (routed, direct)]
+        checks.check(codes == [NOT_A_LEADER, TRANSIENT + "Transaction.Outdated"],
+                     f"cut off: a driver that goes by tables is told to ask for a new one, another to try again {codes}")
+        with connect(new) as connection:
+            found = connection.run("MATCH (n:CutOff) RETURN count(n)").rows
+        checks.check(found == [[0]], f"cut off: nothing of them was written {found}")
+
+
 def thinkers(checks, cluster):
     """Clients with open transactions that ask for nothing do not hold up a stop."""
     for member, what in ((cluster.leader(), "the leader"), (cluster.followers()[0], "a follower that passes them on")):
@@ -188,7 +210,7 @@ def main():
     run_scenes(checks, (alone,))
     with RaftCluster(3, environment={"NORNICDB_SHUTDOWN_TIMEOUT": "20s", "NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
         run_scenes(checks, (roles, waits, in_parts, thinkers), cluster)
-    run_scenes(checks, (commit_without_majority,))
+    run_scenes(checks, (commit_without_majority, cut_off))
     return checks.close()
 
 

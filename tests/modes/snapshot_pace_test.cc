@@ -10,17 +10,17 @@ using std::chrono::milliseconds;
 
 constexpr std::uint64_t kMost = std::uint64_t{64} << 20;
 
-/// A member that syncs each millisecond.
+/// A member that takes a write each millisecond.
 class Paced {
 public:
     explicit Paced(std::uint64_t most = kMost) : pace{most} {}
-    /// `slow_above`: of the rate; faster makes each fourth sync take four times as long.
+    /// `slow_above`: of the rate; faster makes each fourth write take four times as long.
     void run(int ms, bool copying, std::uint64_t slow_above = UINT64_MAX, bool writes = true) {
         for (int i = 0; i < ms; ++i) {
             now += milliseconds{1};
             if (writes) {
                 const bool slow = copying && pace.bytes_per_second() > slow_above && ++count_ % 4 == 0;
-                pace.sync_took(slow ? microseconds{800} : microseconds{200 + i % 10});
+                pace.write_took(slow ? microseconds{800} : microseconds{200 + i % 10});
             }
             pace.tick(now, copying);
             most_seen = copying ? std::max(most_seen, pace.bytes_per_second()) : 0;
@@ -34,14 +34,14 @@ private:
     int count_ = 0;
 };
 
-TEST(SnapshotPace, ReachesItsSettingWhereSyncsStayAsTheyWere) {
+TEST(SnapshotPace, ReachesItsSettingWhereWritesStayAsTheyWere) {
     Paced paced;
     paced.run(1000, false);
     paced.run(10'000, true);
     EXPECT_EQ(paced.pace.bytes_per_second(), kMost);
 }
 
-TEST(SnapshotPace, StaysAboutWhereSyncsBecomeSlow) {
+TEST(SnapshotPace, StaysAboutWhereWritesBecomeSlow) {
     Paced paced;
     paced.run(1000, false);
     const std::uint64_t bearable = kMost / 2;
@@ -72,11 +72,11 @@ TEST(SnapshotPace, WhereNobodyWritesThereIsNobodyToWait) {
 TEST(SnapshotPace, ADiskThatIsSlowWithoutACopyDoesNotHoldItUp) {
     Paced paced;
     for (int i = 0; i < 5000; ++i) {
-        paced.pace.sync_took(i % 5 == 0 ? milliseconds{9} : milliseconds{1});
+        paced.pace.write_took(i % 5 == 0 ? milliseconds{9} : milliseconds{1});
     }
     for (int i = 0; i < 20'000; ++i) {
         paced.now += milliseconds{1};
-        paced.pace.sync_took(i % 5 == 0 ? milliseconds{9} : milliseconds{1});
+        paced.pace.write_took(i % 5 == 0 ? milliseconds{9} : milliseconds{1});
         paced.pace.tick(paced.now, true);
     }
     EXPECT_EQ(paced.pace.bytes_per_second(), kMost);
