@@ -60,7 +60,7 @@ void Raft::on_join_request(const NodeName& from, const JoinRequest& m) {
         return;
     }
     if (m.leave()) {
-        on_leave_request(from);
+        core_.ask_removal(from);
         return;
     }
     if (!core_.formed()) {
@@ -115,13 +115,6 @@ void Raft::on_join_request(const NodeName& from, const JoinRequest& m) {
         }
     }
     say(from, std::move(message));
-}
-
-void Raft::on_leave_request(const NodeName& from) {
-    if (core_.role() == raft::Role::kLeader && core_.configuration().find(from) != nullptr &&
-        core_.change_members(0, {{raft::Change::Kind::kRemove, from, {}}})) {
-        event(fmt::format("'{}' stops and leaves the group.", from));
-    }
 }
 
 /// An orderly stop that gives membership up: asked of the leader until the group is one without this member. A leader hands

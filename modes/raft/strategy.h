@@ -95,7 +95,6 @@ private:
     void ask_to_join(const NodeName& peer);
     void on_join_request(const NodeName& from, const transport::JoinRequest& m);
     void on_join_response(const NodeName& from, const transport::JoinResponse& m);
-    void on_leave_request(const NodeName& from);
     void ask_to_leave();
     void consider_bootstrap();
     void watch_addresses();

@@ -352,7 +352,10 @@ bool World::equal_to(Node& leader) {
                 return true;  // an address where nobody listens
             }
             const std::uint64_t directory = raft_checker->directory_of(*node);
-            return (member.second.voter || !member.second.promote) &&
+            // A witness waits for a voter that may be at an address where nobody listens.
+            const bool waits = member.second.promote && member.second.witness &&
+                               !raft::apply_changes(members, {{raft::Change::Kind::kPromote, member.first, {}}});
+            return (member.second.voter || !member.second.promote || waits) &&
                    (directory == 0 || member.second.directory.value == directory);
         });
         if (!done) {

@@ -121,6 +121,8 @@ public:
     /// The answer comes by take_outcomes(), when the change is committed, or (kAddVoter) the learner was added.
     /// kNotLeader, kBusy (one is under way), and what apply_changes() says, at once.
     Result<> change_members(std::uint64_t id, const std::vector<Change>& changes);
+    /// As leader: this member stops and asks to be taken out, again and again until it is.
+    void ask_removal(const NodeName& id);
     /// Empty: to whoever is fittest. Answered by take_outcomes().
     Result<> transfer(std::uint64_t id, const NodeName& target);
     /// As leader: become a follower without a successor named; an election follows.
@@ -208,6 +210,11 @@ private:
         NodeName target;
         std::uint64_t began_tick = 0;
         bool sent = false;
+    };
+    /// Of a member that wants to be taken out.
+    struct Departure {
+        std::uint64_t round = 0;  // those that stay are to answer this one, or a later
+        std::uint64_t tick = 0;   // when it asked last
     };
     struct PendingChange {
         std::uint64_t id = 0;
@@ -301,6 +308,7 @@ private:
     // membership.cc
     void propose_configuration(Configuration next);
     void continue_membership();
+    void continue_departures();
     void note_directory(const NodeName& from, DirectoryId directory);
     void sync_progress_with_members();
     void settle_changes();
@@ -357,6 +365,7 @@ private:
     LogIndex term_begins_;                // this term's no-op
     std::uint64_t round_ = 0;             // newest heartbeat round sent
     std::map<NodeName, std::uint64_t> answered_round_;
+    std::map<NodeName, Departure> departures_;
     std::uint64_t heartbeat_tick_ = 0;
     std::deque<WaitingRead> reads_;
     std::deque<WaitingRead> held_reads_;  // confirmed, and not held by everyone yet

@@ -146,6 +146,7 @@ void Core::become_leader() {
     followers_.clear();
     snapshot_retry_tick_.clear();
     answered_round_.clear();
+    departures_.clear();
     seen_directories_.clear();
     changes_.clear();
     acknowledge_due_ = false;

@@ -81,6 +81,39 @@ Result<> Core::change_members(std::uint64_t id, const std::vector<Change>& chang
     return success();
 }
 
+/// Whoever died a moment ago is heard lately still, and once this one is out nobody may be left to make up for that. So those that
+/// stay are asked, and it may go as soon as enough of them have answered.
+void Core::ask_removal(const NodeName& id) {
+    if (role_ != Role::kLeader || configuration().find(id) == nullptr) {
+        return;
+    }
+    departures_[id] = {round_ + 1, tick_};
+    send_heartbeats();
+    continue_departures();
+}
+
+void Core::continue_departures() {
+    std::erase_if(departures_, [&](const auto& departure) {
+        const auto& [id, asked] = departure;
+        if (tick_ - asked.tick > 2 * std::uint64_t{settings_.heartbeat_ticks}) {
+            return true;  // it asks no more: it has stopped without, and may be about to come back
+        }
+        const Change change{Change::Kind::kRemove, id, {}};
+        const auto next = apply_changes(configuration(), {change});
+        const bool stays_able = next && next.value().has_quorum([&](const NodeName& other) {
+            const auto at = answered_round_.find(other);
+            return other == start_.self || (at != answered_round_.end() && at->second >= asked.round);
+        });
+        if (next && !stays_able) {
+            return false;
+        }
+        if (change_members(0, {change})) {
+            event(fmt::format("'{}' stops and leaves the group.", id));
+        }
+        return true;  // what was refused is asked for again
+    });
+}
+
 void Core::propose_configuration(Configuration next) {
     append_own(EntryKind::kMembership, next.encode(), last_hybrid_time_);
     event(fmt::format("The group becomes: {}.", configuration().describe()));

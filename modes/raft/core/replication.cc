@@ -254,6 +254,7 @@ void Core::on_heartbeat_response(const NodeName& from, const Message& message, c
     if (m.match > progress.match() && note_match(progress, m.match)) {
         advance_commit();
     }
+    continue_departures();
 }
 
 void Core::watch_followers() {

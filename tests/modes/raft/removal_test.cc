@@ -65,12 +65,42 @@ TEST_F(RaftRemoval, WhoHasLostItsDiskDoesNotCount) {
     expect_missed(take_out("3"), "2");
 }
 
+TEST_F(RaftRemoval, OneThatStopsIsTakenOutOnceTheRestHasAnsweredAfterItAsked) {
+    answer_heartbeat("3");
+    solo.core().ask_removal("2");
+    solo.carry();
+    EXPECT_EQ(solo.core().configuration().voters(), 3U) << "3 may have died since it answered";
+    answer_heartbeat("3");
+    EXPECT_EQ(solo.core().configuration().voters(), 3U) << "an answer of before";
+    solo.hear("3", HeartbeatResponse{.term = solo.core().term(), .round = 2});
+    EXPECT_EQ(solo.core().configuration().voters(), 2U);
+    EXPECT_EQ(solo.core().configuration().find("2"), nullptr);
+}
+
+TEST_F(RaftRemoval, OneThatStoppedWithoutIsNotTakenOutWhenItIsBack) {
+    answer_heartbeat("3");
+    solo.core().ask_removal("2");
+    solo.tick(2 * quick_settings().heartbeat_ticks + 1);
+    ASSERT_EQ(solo.core().role(), Role::kLeader);
+    solo.hear("3", HeartbeatResponse{.term = solo.core().term(), .round = 9});
+    solo.tick();
+    EXPECT_EQ(solo.core().configuration().voters(), 3U);
+}
+
 TEST_F(RaftRemoval, TheLastButOneMayGoWhoeverIsAway) {
     Solo pair{{.members = {"1", "2"}}};
     pair.lead();
     pair.acknowledge("2", pair.core().log().last().value);
     pair.core().peer_down("2", false);
     EXPECT_TRUE(pair.core().change_members(1, {{Change::Kind::kRemove, "2", {}}})) << "one alone is a majority of one";
+}
+
+TEST_F(RaftRemoval, TheLastButOneThatStopsGoesAtOnce) {
+    Solo pair{{.members = {"1", "2"}}};
+    pair.lead();
+    pair.acknowledge("2", pair.core().log().last().value);
+    pair.core().ask_removal("2");
+    EXPECT_EQ(pair.core().configuration().voters(), 1U) << "nobody else has to answer";
 }
 
 }  // namespace
