@@ -177,9 +177,33 @@ def down_to_one(checks, cluster, writers):
     checks.check(status in (400, 409), f"the last one stays: {status} {answer.get('reason')}")
 
 
+def leaving(checks):
+    """NORNICDB_CLUSTER_LEAVE_ON_STOP: a member that stops is taken out, unless too few of those that stay answer."""
+    with RaftCluster(3, environment={"NORNICDB_CLUSTER_LEAVE_ON_STOP": "true"}) as cluster:
+        cluster.wait_until_ready()
+        leaves, silent = cluster.followers()
+        silent.pause()  # The leader has heard it a moment ago.
+        began = time.monotonic()
+        status = leaves.stop()
+        took = time.monotonic() - began
+        silent.resume()
+        leaves.start()
+        cluster.wait_until_ready()
+        checks.check(status == 0 and cluster.roles().get(leaves.name) in VOTES,
+                     f"one that stops while another is silent stays a member: {cluster.roles()}, {took:.1f} s")
+        began = time.monotonic()
+        status = leaves.stop()
+        took = time.monotonic() - began
+        checks.check(status == 0 and leaves.name not in cluster.roles() and took < 3,
+                     f"one that stops is taken out where the others answer: {cluster.roles()}, {took:.1f} s")
+        code, _ = write(cluster.leader(), "CREATE (:Left)")
+        checks.check(not code, f"and the two go on {code}")
+
+
 def main():
     checks = Checks()
     ledger = Ledger()
+    run_scenes(checks, (leaving,))
     with RaftCluster(3, election="500ms", heartbeat="50ms") as cluster:
         prepare(cluster.leader())
         with DriverWriters(cluster, ledger, 2, pause=0.01) as writers:

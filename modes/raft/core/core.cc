@@ -286,6 +286,7 @@ void Core::peer_up(const NodeName& peer) {
 void Core::peer_down(const NodeName& peer, bool process_ended) {
     up_.erase(peer);
     down_.insert(peer);
+    departures_.erase(peer);
     if (const auto follower = followers_.find(peer); follower != followers_.end()) {
         follower->second.probe();
     }

@@ -87,6 +87,14 @@ TEST_F(RaftRemoval, OneThatStoppedWithoutIsNotTakenOutWhenItIsBack) {
     EXPECT_EQ(solo.core().configuration().voters(), 3U);
 }
 
+TEST_F(RaftRemoval, OneThatWentWithoutIsNotTakenOutAfterwards) {
+    answer_heartbeat("3");
+    solo.core().ask_removal("2");
+    solo.core().peer_down("2", false);
+    solo.hear("3", HeartbeatResponse{.term = solo.core().term(), .round = 2});
+    EXPECT_EQ(solo.core().configuration().voters(), 3U);
+}
+
 TEST_F(RaftRemoval, TheLastButOneMayGoWhoeverIsAway) {
     Solo pair{{.members = {"1", "2"}}};
     pair.lead();
