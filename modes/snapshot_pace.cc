@@ -35,8 +35,13 @@ void SnapshotPace::learn(double took) {
 
 void SnapshotPace::write_took(Duration took) {
     const auto ns = static_cast<double>(took.count());
-    if (!copying_ || !knows_quiet()) {
-        learn(ns);  // a copy that begins before this is known goes slowly until then
+    const bool knew = knows_quiet();
+    // A copy that begins before this is known goes slowly until then. Where the slowest is too fast still, it is not the copy that
+    // writes wait for: there are more of them than before.
+    if (!copying_ || !knew || rate_ == least_) {
+        learn(ns);
+    }
+    if (!copying_ || !knew) {
         return;
     }
     ++writes_;
