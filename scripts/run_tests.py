@@ -150,6 +150,7 @@ SUITES = collections.OrderedDict([
     ("log", lambda: script("tests/cluster/log_test.py")),
     ("trace", lambda: script("tests/cluster/trace_test.py")),
     ("raft_chaos", lambda: script("tests/cluster/raft_chaos_test.py")),
+    ("driver_faults", lambda: script("tests/cluster/driver_faults_test.py")),
     ("region", lambda: script("tests/cluster/region_test.py")),
     ("region_life", lambda: script("tests/cluster/region_life_test.py")),
     ("wire", lambda: script("tests/cluster/wire_test.py")),
@@ -160,8 +161,6 @@ SUITES = collections.OrderedDict([
 ])
 # Suites that only run when they are named.
 EXTRA = {
-    # A regions run in seven shows an error that is not traced yet.
-    "driver_faults": lambda: script("tests/cluster/driver_faults_test.py"),
     "tsan": lambda: room_tests("tsan", ["tests"]),
     "tiny": lambda: room_tests("tiny", ["tests"]),
 }
