@@ -17,9 +17,9 @@ constexpr std::size_t kSliceCompletions = 16;
 constexpr std::size_t kApplyBytes = std::size_t{4} << 20;     // read from the log at a time
 constexpr std::size_t kUnappliedMax = 16384;                  // kept in memory; the log has them all
 constexpr std::size_t kDivergedEntriesPerFile = 10'000;
-// What a thread that carries messages takes to the disk itself: a hand-over costs more than such a write, and less than any other.
+// What a thread that carries messages writes or applies itself: a hand-over costs more than that, and less than any more.
 constexpr std::size_t kQuickBytes = std::size_t{64} << 10;
-constexpr Duration kQuickSync = std::chrono::milliseconds{1};  // the last one
+constexpr Duration kQuick = std::chrono::milliseconds{1};  // the last one of its kind
 
 Error lost_to_another() {
     return Error{ErrorCode::kConflict,
@@ -72,6 +72,11 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         if (!has_entries && !has_applies) {
             break;
         }
+        if (has_applies && !may_apply(where, ready.committed)) {
+            pass_on(completions);
+            carry_out_elsewhere(std::move(ready), has_entries);
+            return;  // pumping_ stays: the work goes on with it
+        }
         // What the last round made durable is applied and answered first; its clients need not wait
         // for the next sync.
         if (has_applies) {
@@ -88,33 +93,69 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         if (!has_entries) {
             continue;
         }
-        if (traces_) {
-            traces_->append_begins(ready.entries);
-            traces_->label(ready.messages_after_append);
-        }
         if (!may_write(where, ready)) {
             pass_on(completions);
-            auto shared = std::make_shared<Ready>(std::move(ready));
-            hand_over([this, shared] {
-                const Result<> outcome = write(*shared);
-                const MutexLock lock{mutex_};
-                Completions answers;
-                written(*shared, outcome, answers);
-                pass_on(answers);
-                pump(Where::kCaller);
-            });
+            carry_out_elsewhere(std::move(ready), has_entries);
             return;  // pumping_ stays: the work goes on with it
         }
-        mutex_.unlock();
-        const Result<> outcome = write(ready);
-        mutex_.lock();
-        written(ready, outcome, completions);
+        persist(ready, completions);
     }
     pumping_ = false;
     if (stopping_ || leaving_) {
         changed_.notify_all();  // stop() and leave() wait for it; else nobody is woken, a commit costs no such call
     }
     run(completions, where);
+}
+
+/// What is left of it, by a thread that may wait for the disk; then whatever has come meanwhile.
+void ReplicaImpl::carry_out_elsewhere(Ready ready, bool has_entries) {
+    hand_over([this, has_entries, shared = std::make_shared<Ready>(std::move(ready))] {
+        const MutexLock lock{mutex_};
+        Completions answers;
+        if (engine_ != nullptr && shared->committed > engine_->applied_index()) {
+            apply(shared->committed, answers);
+            pass_on(answers);
+        }
+        if (has_entries && !failure_) {
+            persist(*shared, answers);
+            pass_on(answers);
+        }
+        pump(Where::kCaller);
+    });
+}
+
+void ReplicaImpl::persist(Ready& ready, Completions& completions) {
+    if (traces_) {
+        traces_->append_begins(ready.entries);
+        traces_->label(ready.messages_after_append);
+    }
+    mutex_.unlock();
+    const Result<> outcome = write(ready);
+    mutex_.lock();
+    written(ready, outcome, completions);
+}
+
+/// A thread that carries messages: only a little that need not be read from the log, and not where the store has just made
+/// somebody wait, as RocksDB does when it is behind. Heartbeats would wait with it.
+bool ReplicaImpl::may_apply(Where where, LogIndex committed) const {
+    if (where == Where::kCaller || !settings_.own_threads) {
+        return true;
+    }
+    if (last_apply_ns_ >= static_cast<std::uint64_t>(kQuick.count()) || unapplied_.empty() ||
+        unapplied_.front().index.value > engine_->applied_index().value + 1) {
+        return false;
+    }
+    std::size_t bytes = 0;
+    for (const Entry& entry : unapplied_) {
+        if (entry.index > committed) {
+            break;
+        }
+        bytes += entry.payload.size();
+        if (bytes > kQuickBytes) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool ReplicaImpl::may_write(Where where, const Ready& ready) const {
@@ -128,7 +169,7 @@ bool ReplicaImpl::may_write(Where where, const Ready& ready) const {
     for (const Entry& entry : ready.entries) {
         bytes += entry.payload.size();
     }
-    return bytes <= kQuickBytes && strategy_->write_term().value == 0 && last_sync_ns_ < static_cast<std::uint64_t>(kQuickSync.count());
+    return bytes <= kQuickBytes && strategy_->write_term().value == 0 && last_sync_ns_ < static_cast<std::uint64_t>(kQuick.count());
 }
 
 void ReplicaImpl::hand_over(std::function<void()> work) {
@@ -510,6 +551,7 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
         const auto traced = traces_ ? traces_->among(batch.value()) : EntryTraces::Contexts{};
         auto next_traced = traced.begin();
         mutex_.unlock();
+        const Deadline began = clock_.now();
         for (const Entry& entry : batch.value()) {
             Span span;
             if (next_traced != traced.end() && next_traced->first == entry.index) {
@@ -525,6 +567,7 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
             }
         }
         mutex_.lock();
+        last_apply_ns_ = static_cast<std::uint64_t>((clock_.now() - began).count());
     }
     if (!done) {
         log::error("Log entry {} cannot be applied: {}. This server stops: going on would be divergence.",

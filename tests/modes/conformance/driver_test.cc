@@ -1079,16 +1079,29 @@ protected:
         });
         return commit("w");
     }
-    std::thread::id writer_of_what_comes(Lane lane, bool more) {
+    std::thread::id writer_of_what_comes(Lane lane, bool more, const std::string& payload = "x") {
         std::promise<std::thread::id> writer;
         EXPECT_CALL(log, append(_)).WillOnce([&](auto entries) {
             const auto done = log.memory->append(entries);
             writer.set_value(std::this_thread::get_id());
             return done;
         });
-        decide().entries = {entry(log.last_index().value + 1, 1)};
+        decide().entries = {entry(log.last_index().value + 1, 1, payload)};
         bus.handler->message("b", lane, message(9).message, more);
         return writer.get_future().get();
+    }
+    std::thread::id applier_of_what_comes(std::uint64_t index, Duration takes = {}) {
+        std::promise<std::thread::id> applier;
+        EXPECT_CALL(engine, apply(_)).Times(testing::AnyNumber());
+        EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{index}))).WillOnce([&](const Entry& one) {
+            engine.applied = one.index;
+            later.passed = later.passed.load() + takes;
+            applier.set_value(std::this_thread::get_id());
+            return success();
+        });
+        decide().committed = LogIndex{index};
+        bus.handler->message("b", Lane::LANE_CONTROL, message(9).message, false);
+        return applier.get_future().get();
     }
     Later later;
 };
@@ -1181,6 +1194,38 @@ TEST_F(DriverThreadsTest, TheThreadThatBringsALeaderItsAcknowledgementsNeverWait
     write_term = Term{1};
     start();
     EXPECT_NE(writer_of_what_comes(Lane::LANE_LOG, false), std::this_thread::get_id());
+}
+
+TEST_F(DriverThreadsTest, ALittleIsAppliedByTheThreadThatTellsThatItIsCommitted) {
+    write_term = Term{0};
+    start();
+    writer_of_what_comes(Lane::LANE_LOG, false);
+    EXPECT_EQ(applier_of_what_comes(1), std::this_thread::get_id());
+}
+
+TEST_F(DriverThreadsTest, TheThreadThatBringsHeartbeatsAppliesNothingLarge) {
+    write_term = Term{0};
+    start();
+    for (int i = 0; i < 2; ++i) {
+        ASSERT_EQ(writer_of_what_comes(Lane::LANE_LOG, false, std::string(40'000, 'x')), std::this_thread::get_id());
+    }
+    EXPECT_NE(applier_of_what_comes(2), std::this_thread::get_id());
+}
+
+TEST_F(DriverThreadsTest, TheThreadThatBringsHeartbeatsReadsNothingFromTheLog) {
+    write_term = Term{0};
+    have_logged({entry(1, 1)});
+    start();
+    EXPECT_NE(applier_of_what_comes(1), std::this_thread::get_id());
+}
+
+TEST_F(DriverThreadsTest, AStoreThatWasSlowKeepsNoThreadOfTheBus) {
+    write_term = Term{0};
+    start();
+    writer_of_what_comes(Lane::LANE_LOG, false);
+    EXPECT_EQ(applier_of_what_comes(1, std::chrono::milliseconds{2}), std::this_thread::get_id());
+    writer_of_what_comes(Lane::LANE_LOG, false);
+    EXPECT_NE(applier_of_what_comes(2), std::this_thread::get_id());
 }
 
 TEST_F(DriverThreadsTest, ADiskThatWasSlowKeepsNoThreadOfTheBus) {
