@@ -113,8 +113,9 @@ private:
         bool brief = false;  // by promise, as that of a commit is: it may run on a thread of the bus
     };
     using Completions = std::vector<Completion>;
-    /// Where a thread that pumps stands: kCaller may block on the disk and run answers. kBus may not, but for a little to apply and one brief answer;
-    /// kLogLane neither, but it may also write where it leads nobody and the disk is quick: nothing but entries waits for it.
+    /// Where a thread that pumps stands: kCaller may block on the disk and run answers. kBus may not, but for a little to
+    /// apply and one brief answer; kLogLane neither, but it may also write where it leads nobody and the disk is quick:
+    /// nothing but entries waits for it.
     enum class Where : std::uint8_t { kCaller, kBus, kLogLane };
 
     // transport::MessageHandler
@@ -183,7 +184,7 @@ private:
     /// Whether a thread that stands there may take these to the disk itself.
     [[nodiscard]] bool may_write(Where where, const Ready& ready) const REQUIRES(mutex_);
     [[nodiscard]] bool may_apply(Where where, LogIndex committed) const REQUIRES(mutex_);
-    void carry_out_elsewhere(Ready ready, bool has_entries) REQUIRES(mutex_);
+    void carry_out_elsewhere(Ready ready) REQUIRES(mutex_);
     void persist(Ready& ready, Completions& completions) REQUIRES(mutex_);
     void fail_for_good(const Error& error, Completions& completions) REQUIRES(mutex_);
     void release_readers(Completions& completions) REQUIRES(mutex_);

@@ -21,6 +21,12 @@ constexpr std::size_t kDivergedEntriesPerFile = 10'000;
 constexpr std::size_t kQuickBytes = std::size_t{64} << 10;
 constexpr Duration kQuick = std::chrono::milliseconds{1};  // the last one of its kind
 
+/// Something to write, or to say once that is done.
+bool has_to_persist(const Ready& ready) {
+    return !ready.entries.empty() || ready.hard_state.has_value() || !ready.messages_after_append.empty() ||
+           !ready.messages_after_persist.empty();
+}
+
 Error lost_to_another() {
     return Error{ErrorCode::kConflict,
                  "the transaction was not committed: another member became the primary before it was replicated"};
@@ -41,8 +47,7 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         shorten_log();
         Ready ready = strategy_->take_ready();
         note_standing();
-        const bool has_entries = !ready.entries.empty() || ready.hard_state.has_value() ||
-                                 !ready.messages_after_append.empty() || !ready.messages_after_persist.empty();
+        const bool has_entries = has_to_persist(ready);
         // What is written now must not be heard of before what was said before.
         if (!answers_first || has_entries || ready.reset_log || ready.rewind_to) {
             send_messages();
@@ -74,7 +79,7 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         }
         if (has_applies && !may_apply(where, ready.committed)) {
             pass_on(completions);
-            carry_out_elsewhere(std::move(ready), has_entries);
+            carry_out_elsewhere(std::move(ready));
             return;  // pumping_ stays: the work goes on with it
         }
         // What the last round made durable is applied and answered first; its clients need not wait
@@ -95,7 +100,7 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         }
         if (!may_write(where, ready)) {
             pass_on(completions);
-            carry_out_elsewhere(std::move(ready), has_entries);
+            carry_out_elsewhere(std::move(ready));
             return;  // pumping_ stays: the work goes on with it
         }
         persist(ready, completions);
@@ -108,15 +113,15 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
 }
 
 /// What is left of it, by a thread that may wait for the disk; then whatever has come meanwhile.
-void ReplicaImpl::carry_out_elsewhere(Ready ready, bool has_entries) {
-    hand_over([this, has_entries, shared = std::make_shared<Ready>(std::move(ready))] {
+void ReplicaImpl::carry_out_elsewhere(Ready ready) {
+    hand_over([this, shared = std::make_shared<Ready>(std::move(ready))] {
         const MutexLock lock{mutex_};
         Completions answers;
         if (engine_ != nullptr && shared->committed > engine_->applied_index()) {
             apply(shared->committed, answers);
             pass_on(answers);
         }
-        if (has_entries && !failure_) {
+        if (!failure_ && has_to_persist(*shared)) {
             persist(*shared, answers);
             pass_on(answers);
         }
@@ -544,6 +549,7 @@ Result<std::vector<Entry>> ReplicaImpl::next_committed(LogIndex committed) {
 void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
     auto batch = next_committed(committed);
     Result<> done = success();
+    Deadline ended{};
     std::vector<std::pair<LogIndex, Result<std::unique_ptr<engine::StateView>>>> marked;
     if (!batch) {
         done = batch.error();
@@ -566,8 +572,9 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
                 marked.emplace_back(entry.index, engine_->view_state());
             }
         }
+        ended = clock_.now();
         mutex_.lock();
-        last_apply_ns_ = static_cast<std::uint64_t>((clock_.now() - began).count());
+        last_apply_ns_ = static_cast<std::uint64_t>((ended - began).count());
     }
     if (!done) {
         log::error("Log entry {} cannot be applied: {}. This server stops: going on would be divergence.",
@@ -587,7 +594,6 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
     stats_.last_applied_wall_ns =
         static_cast<std::int64_t>(batch.value().back().hybrid_time >> 16) * 1'000'000;
     auto entry = batch.value().begin();
-    const Deadline now = sender_ && !waiting_.empty() ? clock_.now() : Deadline{};
     while (!waiting_.empty() && waiting_.begin()->first <= last) {
         auto node = waiting_.extract(waiting_.begin());
         while (entry != batch.value().end() && entry->index < node.key()) {
@@ -595,7 +601,7 @@ void ReplicaImpl::apply(LogIndex committed, Completions& completions) {
         }
         if (entry != batch.value().end() && entry->index == node.key() && entry->term == node.mapped().term) {
             if (sender_) {
-                sender_->write_took(now - node.mapped().since);
+                sender_->write_took(ended - node.mapped().since);
             }
             completions.emplace_back([waiter = std::move(node.mapped().done),
                                       result = Committed{node.key(), node.mapped().term}] { waiter(result); },

@@ -31,7 +31,7 @@ private:
     const std::uint64_t least_;
     std::uint64_t rate_;
     bool copying_ = false;
-    // The 97th percentile of writes without a copy.
+    // The 97th percentile of writes without a copy, or with one at its slowest.
     double quiet_ns_ = 0;
     std::uint64_t learnt_ = 0;
     // Since the rate was last judged.

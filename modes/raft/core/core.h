@@ -309,6 +309,8 @@ private:
     void propose_configuration(Configuration next);
     void continue_membership();
     void continue_departures();
+    /// This leader, and whoever has answered this heartbeat round of it or a later one.
+    [[nodiscard]] bool has_answered(const NodeName& id, std::uint64_t round) const;
     void note_directory(const NodeName& from, DirectoryId directory);
     void sync_progress_with_members();
     void settle_changes();

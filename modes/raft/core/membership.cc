@@ -100,11 +100,7 @@ void Core::continue_departures() {
         }
         const Change change{Change::Kind::kRemove, id, {}};
         const auto next = apply_changes(configuration(), {change});
-        const bool stays_able = next && next.value().has_quorum([&](const NodeName& other) {
-            const auto at = answered_round_.find(other);
-            return other == start_.self || (at != answered_round_.end() && at->second >= asked.round);
-        });
-        if (next && !stays_able) {
+        if (next && !next.value().has_quorum([&](const NodeName& other) { return has_answered(other, asked.round); })) {
             return false;
         }
         if (change_members(0, {change})) {
@@ -112,6 +108,11 @@ void Core::continue_departures() {
         }
         return true;  // what was refused is asked for again
     });
+}
+
+bool Core::has_answered(const NodeName& id, std::uint64_t round) const {
+    const auto at = answered_round_.find(id);
+    return id == start_.self || (at != answered_round_.end() && at->second >= round);
 }
 
 void Core::propose_configuration(Configuration next) {

@@ -98,11 +98,7 @@ void Core::start_read_round() {
 void Core::release_reads() {
     while (role_ == Role::kLeader && !reads_.empty() && reads_.front().round <= round_) {
         const std::uint64_t round = reads_.front().round;
-        const bool confirmed = configuration().has_quorum([&](const NodeName& id) {
-            const auto at = answered_round_.find(id);
-            return id == start_.self || (at != answered_round_.end() && at->second >= round);
-        });
-        if (!confirmed) {
+        if (!configuration().has_quorum([&](const NodeName& id) { return has_answered(id, round); })) {
             return;
         }
         while (!reads_.empty() && reads_.front().round == round) {
