@@ -1,6 +1,6 @@
-// What a write costs that a member passes on to the leader, beside the leader's own: one client of each, and an echo of 100
-// bytes by another process for scale, take turns of a few operations, so that all three see the same moments of the machine.
-// Prints one JSON line; times are medians in microseconds.
+// What a write costs that a member passes on to the leader, beside the leader's own: one client of each, and for scale an echo of
+// 100 bytes by another process on another core (as members are to each other) and by one on the same core, take turns of a few
+// operations, so that all see the same moments of the machine. Prints one JSON line; times are medians in microseconds.
 //
 //   forward_bench LEADER_HOST:PORT FOLLOWER_HOST:PORT USER PASSWORD [SECONDS]
 
@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <string>
 #include <string_view>
 #include <sys/prctl.h>
@@ -49,10 +50,30 @@ bool transfer_all(int socket, char* bytes, std::size_t size, bool sending) {
     return true;
 }
 
-/// A connection over loopback to a process that sends back what it gets, and ends with this one.
+/// For as long as it lives the calling thread runs on one core only.
+class Pinned {
+public:
+    explicit Pinned(std::size_t core) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(core, &one);
+        if (sched_getaffinity(0, sizeof before_, &before_) != 0 || sched_setaffinity(0, sizeof one, &one) != 0) {
+            fail("no core of its own for the echo");
+        }
+    }
+    ~Pinned() { sched_setaffinity(0, sizeof before_, &before_); }
+    Pinned(const Pinned&) = delete;
+    Pinned& operator=(const Pinned&) = delete;
+
+private:
+    cpu_set_t before_{};
+};
+
+/// A connection over loopback to a process that sends back what it gets, and ends with this one. That one runs on `core`, whoever
+/// asks on core 0.
 class Echo {
 public:
-    Echo() {
+    explicit Echo(std::size_t core) {
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -72,6 +93,7 @@ public:
         if (fork() == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             close(socket_);
+            const Pinned here{core};
             std::array<char, kEchoBytes> bytes{};
             while (transfer_all(other, bytes.data(), bytes.size(), false) && transfer_all(other, bytes.data(), bytes.size(), true)) {
             }
@@ -151,23 +173,30 @@ int main(int argc, char** argv) {
         fail("usage: forward_bench LEADER_HOST:PORT FOLLOWER_HOST:PORT USER PASSWORD [SECONDS]");
     }
     const double seconds = argc > 5 ? std::strtod(argv[5], nullptr) : 5;
-    Echo echo;
+    Echo across{1};
+    Echo beside{0};
     Writer own{argv[1], argv[3], argv[4]};
     Writer forwarded{argv[2], argv[3], argv[4]};
-    Lap echoes;
+    Lap acrosses;
+    Lap besides;
     Lap owns;
     Lap forwards;
     const auto start = Clock::now();
     for (double past = 0; past < kWarmUpSeconds + seconds;) {
         const bool counts = past >= kWarmUpSeconds;
-        echoes.turn(echo, counts);
+        {
+            const Pinned here{0};
+            acrosses.turn(across, counts);
+            besides.turn(beside, counts);
+        }
         owns.turn(own, counts);
         forwards.turn(forwarded, counts);
         past = std::chrono::duration<double>(Clock::now() - start).count();
     }
-    fmt::print("{{\"writes\":{},\"round_trip_us\":{:.1f},\"own_us\":{:.1f},\"forwarded_us\":{:.1f},\"own_p99_us\":{:.1f},\"forwarded_p99_us\":{:.1f}}}\n",
+    fmt::print("{{\"writes\":{},\"round_trip_us\":{:.1f},\"same_core_us\":{:.1f},\"own_us\":{:.1f},\"forwarded_us\":{:.1f},\"own_p99_us\":{:.1f},\"forwarded_p99_us\":{:.1f}}}\n",
                owns.micros.size(),
-               echoes.quantile(0.5),
+               acrosses.quantile(0.5),
+               besides.quantile(0.5),
                owns.quantile(0.5),
                forwards.quantile(0.5),
                owns.quantile(0.99),

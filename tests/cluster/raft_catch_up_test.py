@@ -36,6 +36,19 @@ def many_entries(member, entries, clients=16):
         thread.join()
 
 
+def settle(members, patience=300):
+    """Until the stores have sorted what was loaded: members that nobody asks for anything take a tenth of a core together."""
+    used = [sum(member.cpu_seconds() for member in members), time.monotonic()]
+
+    def quiet():
+        cpu, now = sum(member.cpu_seconds() for member in members), time.monotonic()
+        if now - used[1] < 2:
+            return False
+        share, used[:] = (cpu - used[0]) / (now - used[1]), [cpu, now]
+        return share < 0.1
+    wait_for(quiet, patience, "members with nothing to do")
+
+
 def under_load(checks, cluster, leader, name, what, on_the_way=lambda member, began: None):
     """Starts a member that is behind, with clients at work; returns seconds until it is with the others."""
     member = cluster[name]
@@ -81,6 +94,7 @@ def main():
         cluster.wait_until_ready(120)
         empty.kill()
         empty.wipe()
+        settle([leader, away])
         total, cuts = GIB * (1 << 30), [0]
 
         def cut(member, began):
