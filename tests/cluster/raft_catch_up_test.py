@@ -36,17 +36,16 @@ def many_entries(member, entries, clients=16):
         thread.join()
 
 
-def settle(members, patience=300):
+def settle(members):
     """Until the stores have sorted what was loaded: members that nobody asks for anything take a tenth of a core together."""
-    used = [sum(member.cpu_seconds() for member in members), time.monotonic()]
+    def used():
+        return sum(member.cpu_seconds() for member in members)
 
     def quiet():
-        cpu, now = sum(member.cpu_seconds() for member in members), time.monotonic()
-        if now - used[1] < 2:
-            return False
-        share, used[:] = (cpu - used[0]) / (now - used[1]), [cpu, now]
-        return share < 0.1
-    wait_for(quiet, patience, "members with nothing to do")
+        before = used()
+        time.sleep(2)  # The time over which the processor's work is measured.
+        return used() - before < 0.2
+    wait_for(quiet, 300, "members with nothing to do")
 
 
 def under_load(checks, cluster, leader, name, what, on_the_way=lambda member, began: None):
