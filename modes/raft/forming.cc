@@ -94,7 +94,7 @@ void Raft::on_join_request(const NodeName& from, const JoinRequest& m) {
         out.set_reason("another member leads");
     } else if (member != nullptr) {
         // The leader finds it by itself, and its new disk, if it lost the one before.
-        core_.note_joining(from, raft::DirectoryId{m.directory()});
+        core_.note_joining(from, raft::DirectoryId{m.directory()}, m.priority());
         out.set_accepted(true);
     } else if (!m.history().empty() && m.history() != history_) {
         out.set_reason("it holds data of its own, which would be lost; empty its data directory");

@@ -24,6 +24,7 @@ std::uint64_t seed_of(const StrategyStart& start) {
 raft::Start core_start(const StrategyStart& start, const RaftSettings& settings) {
     raft::Start out;
     out.self = start.self;
+    out.witness = settings.role == RaftRole::kWitness;
     out.hard_state.term = start.hard_state.term;
     out.hard_state.committed = start.hard_state.committed;
     out.last_index = start.last_index;
@@ -401,7 +402,7 @@ bool Raft::is_of_another_group(const PeerInfo& peer) const {
 void Raft::meet(const PeerInfo& peer) {
     if (!is_of_another_group(peer)) {
         foreign_.erase(peer.id);
-        core_.peer_up(peer.id);
+        core_.peer_up(peer.id, peer.witness);
     } else if (foreign_.insert(peer.id).second) {
         core_.peer_down(peer.id, false);
         event(fmt::format("'{}' holds data of another group than this member and is not listened to; one of both is left over "

@@ -94,7 +94,7 @@ std::uint32_t Core::random_timeout() {
     std::uint32_t timeout = election + static_cast<std::uint32_t>(random_.below(election));
     // Those that should rather lead go first.
     if (const Member* self = configuration().find(start_.self)) {
-        std::uint32_t before = self->witness ? 1 : 0;
+        std::uint32_t before = start_.witness ? 1 : 0;
         for (const auto& [id, member] : configuration().members) {
             before += member.votes() && member.priority > self->priority ? 1 : 0;
         }
@@ -270,8 +270,9 @@ void Core::paused(std::uint64_t ticks) {
     }
 }
 
-void Core::peer_up(const NodeName& peer) {
+void Core::peer_up(const NodeName& peer, bool witness) {
     up_.insert(peer);
+    said_witness_[peer] = witness;
     down_.erase(peer);
     if (peer == leader_) {
         suspect_at_tick_ = 0;
@@ -403,7 +404,7 @@ Result<LogIndex> Core::propose(EntryKind kind, std::string payload, std::uint64_
     if (transfer_) {
         return fail(ErrorCode::kNotLeader, fmt::format("leadership is being handed over to '{}'", transfer_->target));
     }
-    if (const Member* self = configuration().find(start_.self); self == nullptr || self->witness || self->priority == 0) {
+    if (const Member* self = configuration().find(start_.self); self == nullptr || start_.witness || self->priority == 0) {
         return fail(ErrorCode::kDatabaseUnavailable,
                     "this member leads only until another that may take writes has what it holds");
     }
@@ -591,7 +592,7 @@ const Progress* Core::progress(const NodeName& peer) const {
 Term Core::write_term() const {
     const Member* self = configuration().find(start_.self);
     const bool leads = role_ == Role::kLeader && !transfer_ && applied_ >= term_begins_ && self != nullptr &&
-                       !self->witness && self->priority > 0;
+                       !start_.witness && self->priority > 0;
     return leads ? hard_.term : Term{0};
 }
 

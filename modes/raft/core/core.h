@@ -38,6 +38,7 @@ struct Settings {
 /// What a core starts from: what the disk remembers.
 struct Start {
     NodeName self;
+    bool witness = false;  // by its own settings; a configuration that was made before it was heard may not know
     HardState hard_state;  // .directory is never 0
     LogIndex last_index;
     Term last_term;
@@ -104,7 +105,8 @@ public:
     /// So many ticks passed in which nothing ran here (practice A4: pauses).
     void paused(std::uint64_t ticks);
     void step(const NodeName& from, const Message& message);
-    void peer_up(const NodeName& peer);
+    /// `witness`: by the peer's own word.
+    void peer_up(const NodeName& peer, bool witness);
     /// `process_ended`: the connection was reset or refused; a hint that the peer died, never a proof. A dead leader is
     /// suspected at once, and a pre-vote finds out.
     void peer_down(const NodeName& peer, bool process_ended);
@@ -128,7 +130,7 @@ public:
     /// As leader: become a follower without a successor named; an election follows.
     Result<> step_down(const std::string& why);
     /// As leader: a member without a configuration asks to be let in, which this disk of it is part of.
-    void note_joining(const NodeName& id, DirectoryId directory) { note_directory(id, directory); }
+    void note_joining(const NodeName& id, DirectoryId directory, std::uint32_t priority);
     /// Members, perhaps this one, whose state is known to be wrong: they vote and acknowledge, and do not lead unless
     /// nobody else can, and then only to hand on what they alone hold.
     void set_unfit(std::set<NodeName> members) { unfit_ = std::move(members); }
@@ -285,7 +287,7 @@ private:
     void on_not_member(const NotMember& m);
     void acknowledge();
     void watch_followers();
-    [[nodiscard]] bool is_witness() const;
+    [[nodiscard]] bool is_witness(const NodeName& id) const;
     void need_snapshot(const NodeName& to, Progress& progress);
     Progress* heard_follower(const NodeName& from, const Message& message);
     /// Whether that is news.
@@ -312,6 +314,7 @@ private:
     /// This leader, and whoever has answered this heartbeat round of it or a later one.
     [[nodiscard]] bool has_answered(const NodeName& id, std::uint64_t round) const;
     void note_directory(const NodeName& from, DirectoryId directory);
+    void note_kept_out(const NodeName& id, const std::string& why);
     void sync_progress_with_members();
     void settle_changes();
     /// continue_transfer() does it.
@@ -345,6 +348,7 @@ private:
     std::deque<std::pair<LogIndex, Configuration>> configurations_;
     std::set<NodeName> up_;    // a connection is there
     std::set<NodeName> down_;  // it was and is not
+    std::map<NodeName, bool> said_witness_;  // of all that were ever up
     std::set<NodeName> new_disks_;  // without a leader: heard of with another disk than the group counts on
 
     // As follower.
@@ -378,6 +382,8 @@ private:
     std::uint64_t prefer_again_tick_ = 0;  // leadership is offered to a preferred member not before
     std::deque<PendingChange> changes_;
     std::map<NodeName, DirectoryId> seen_directories_;
+    std::map<NodeName, std::uint32_t> asked_priorities_;  // of those that asked to be let in
+    std::map<NodeName, std::string> kept_out_;  // why a disk that was seen does not count; said once
     std::set<NodeName> foreign_;          // hold data of another group
     std::set<NodeName> unfit_;            // lead as a last resort alone, to hand over
     std::map<NodeName, std::uint64_t> snapshot_retry_tick_;  // of those for whom one failed

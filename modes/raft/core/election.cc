@@ -18,7 +18,7 @@ bool Core::may_campaign(bool asked_to) const {
     const bool last_resort = tick_ - leaderless_tick_ >= 4 * std::uint64_t{settings_.election_ticks};
     const bool fit = !unfit_.contains(start_.self);
     return self != nullptr && self->votes() && ((fit && self->priority > 0) || asked_to || last_resort) &&
-           (!self->witness || settings_.witness_may_lead) &&
+           (!start_.witness || settings_.witness_may_lead) &&
            // A disk that was wiped is not the one that the group counts on.
            self->directory == hard_.directory && !removed_ && !disk_stalled_ && !needs_snapshot_ && !log_reset_ &&
            tick_ >= no_campaign_before_tick_;
@@ -49,7 +49,7 @@ void Core::suspect_leader(const NodeName& peer) {
     std::uint64_t rank = 0;
     for (const auto& [id, member] : configuration().members) {
         const bool before = member.priority != self.priority ? member.priority > self.priority : id < start_.self;
-        rank += id != leader_ && id != start_.self && member.votes() && !member.witness && up_.contains(id) && before ? 1 : 0;
+        rank += id != leader_ && id != start_.self && member.votes() && !is_witness(id) && up_.contains(id) && before ? 1 : 0;
     }
     suspect_at_tick_ = tick_ + 1 + 3 * rank;
 }
@@ -148,6 +148,8 @@ void Core::become_leader() {
     answered_round_.clear();
     departures_.clear();
     seen_directories_.clear();
+    asked_priorities_.clear();
+    kept_out_.clear();
     changes_.clear();
     acknowledge_due_ = false;
     needs_snapshot_ = false;
@@ -296,7 +298,9 @@ void Core::on_timeout_now(const NodeName& from, const TimeoutNow&) {
 }
 
 void Core::on_not_member(const NotMember& m) {
-    if (role_ == Role::kLeader || removed_ || !initialized() || m.term < hard_.term || m.index < configuration_index()) {
+    // Of whatever term: who says it may itself be out since long, and nobody else may be left to tell. The place alone counts: the
+    // entry there is committed, so nobody can be elected whose log has no configuration as late.
+    if (role_ == Role::kLeader || removed_ || !initialized() || m.index < configuration_index()) {
         return;
     }
     if (role_ != Role::kFollower) {

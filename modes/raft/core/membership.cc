@@ -185,15 +185,25 @@ void Core::continue_membership() {
             change.id = id;
             change.member = member;
             change.member.directory = seen->second;
-            change.kind = member.directory.value == 0 ? Change::Kind::kUpdate : Change::Kind::kReplaceDirectory;
-            seen_directories_.erase(seen);
-            if (auto next = apply_changes(configuration(), {change})) {
-                if (change.kind == Change::Kind::kReplaceDirectory) {
-                    event(fmt::format("'{}' has lost its disk: it is a learner again until it has caught up.", id));
-                    followers_[id] = Progress{LogIndex{log_.last().value + 1}, tick_};
-                }
-                propose_configuration(std::move(next).value());
+            change.kind = Change::Kind::kReplaceDirectory;
+            if (member.directory.value == 0) {
+                // The first configuration could only name it. From the moment that it counts, all is known of it.
+                const auto priority = asked_priorities_.find(id);
+                change.kind = Change::Kind::kUpdate;
+                change.member.witness = is_witness(id);
+                change.member.priority = priority == asked_priorities_.end() ? member.priority : priority->second;
             }
+            auto next = apply_changes(configuration(), {change});
+            if (!next) {
+                note_kept_out(id, next.error().message());
+                continue;
+            }
+            seen_directories_.erase(seen);
+            if (change.kind == Change::Kind::kReplaceDirectory) {
+                event(fmt::format("'{}' has lost its disk: it is a learner again until it has caught up.", id));
+                followers_[id] = Progress{LogIndex{log_.last().value + 1}, tick_};
+            }
+            propose_configuration(std::move(next).value());
             return;
         }
     }
@@ -222,7 +232,7 @@ void Core::hand_over_to_better() {
     if (role_ != Role::kLeader || transfer_) {
         return;
     }
-    const bool witness = is_witness();
+    const bool witness = start_.witness;
     const bool unfit = unfit_.contains(start_.self);
     // Where a follower needs data, any member that has some can send it, also one that should not lead for long.
     const auto better = fittest_successor(witness && !snapshot_retry_tick_.empty());
@@ -240,6 +250,18 @@ void Core::hand_over_to_better() {
                                    : unfit ? "holds data that is in order"
                                            : "is preferred by its priority"));
         continue_transfer();
+    }
+}
+
+void Core::note_joining(const NodeName& id, DirectoryId directory, std::uint32_t priority) {
+    asked_priorities_[id] = priority;
+    note_directory(id, directory);
+}
+
+void Core::note_kept_out(const NodeName& id, const std::string& why) {
+    if (kept_out_[id] != why) {
+        kept_out_[id] = why;
+        event(fmt::format("What '{}' votes and holds does not count yet: {}.", id, why));
     }
 }
 
@@ -268,7 +290,7 @@ std::optional<NodeName> Core::fittest_successor(bool of_any_kind) const {
     std::optional<NodeName> best;
     std::tuple<bool, std::uint32_t, LogIndex> best_rank;
     for (const auto& [id, member] : configuration().members) {
-        if (!member.voter || member.witness || (member.priority == 0 && !of_any_kind) || !is_heard_lately(id) ||
+        if (!member.voter || is_witness(id) || (member.priority == 0 && !of_any_kind) || !is_heard_lately(id) ||
             seen_directories_.contains(id) || (unfit_.contains(id) && !of_any_kind)) {
             continue;
         }
@@ -309,12 +331,12 @@ Result<> Core::transfer(std::uint64_t id, const NodeName& target) {
         return fail(ErrorCode::kNotFound,
                     fmt::format("'{}' is no member; the group is: {}", to, configuration().describe()));
     }
-    if (!member->voter || member->witness || member->priority == 0) {
+    if (!member->voter || is_witness(to) || member->priority == 0) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("'{}' may not lead: it {}",
                                 to,
                                 !member->voter     ? "is a learner"
-                                : member->witness  ? "is a witness"
+                                : is_witness(to)   ? "is a witness"
                                                    : "has priority 0"));
     }
     if (unfit_.contains(to)) {

@@ -66,7 +66,7 @@ void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std
 /// the configuration knows by name alone.
 LogIndex Core::sendable(const NodeName& to, LogIndex limit) const {
     const Member* member = configuration().find(to);
-    const bool may_stand = member == nullptr || (member->directory.value != 0 && (!member->witness || settings_.witness_may_lead));
+    const bool may_stand = member == nullptr || (member->directory.value != 0 && (!is_witness(to) || settings_.witness_may_lead));
     return may_stand ? limit : std::min(limit, log_.persisted());
 }
 
@@ -77,22 +77,22 @@ void Core::replicate_all(LogIndex limit, std::vector<Outbound>& out) {
     last_append_.reset();
 }
 
-/// Also one that is being taken out.
-bool Core::is_witness() const {
-    const auto known = std::ranges::find_if(configurations_.rbegin(), configurations_.rend(), [&](const auto& c) {
-        return c.second.find(start_.self) != nullptr;
-    });
-    return known != configurations_.rend() && known->second.find(start_.self)->witness;
+/// Its own word goes before the configuration's, which may have been made before it was heard.
+bool Core::is_witness(const NodeName& id) const {
+    if (const auto said = said_witness_.find(id); said != said_witness_.end()) {
+        return said->second;
+    }
+    const Member* member = configuration().find(id);
+    return member != nullptr && member->witness;
 }
 
 void Core::need_snapshot(const NodeName& to, Progress& progress) {
-    const Member* member = configuration().find(to);
     progress.snapshot(tick_);
-    if ((is_witness() || unfit_.contains(start_.self)) && (member == nullptr || !member->witness)) {
+    if ((start_.witness || unfit_.contains(start_.self)) && !is_witness(to)) {
         snapshot_retry_tick_[to] = tick_ + settings_.election_ticks;  // there is no data here to send, or none to trust
         return;
     }
-    if (member == nullptr || !member->witness) {
+    if (!is_witness(to)) {
         out_.send_snapshot.push_back(to);
         event(fmt::format("'{}' is behind the log that is kept here, or new; it is sent a snapshot.", to));
         return;
@@ -269,8 +269,7 @@ void Core::watch_followers() {
             snapshot_retry_tick_.erase(retry);
             progress.snapshot_ended(LogIndex{0});
         }
-        const Member* member = configuration().find(id);
-        if (progress.state() == Progress::State::kSnapshot && member != nullptr && member->witness &&
+        if (progress.state() == Progress::State::kSnapshot && is_witness(id) &&
             tick_ - progress.progress_tick() >= settings_.election_ticks) {
             progress.snapshot_ended(LogIndex{0});  // the message may have been lost
         }
@@ -386,8 +385,7 @@ void Core::on_log_reset(const NodeName& from, const LogReset& m) {
     if (!configuration || log_reset_) {
         return;
     }
-    const Member* self = configuration.value().find(start_.self);
-    if (m.index <= matched_ || (self != nullptr && !self->witness)) {
+    if (m.index <= matched_ || !start_.witness) {
         acknowledge();
         return;
     }

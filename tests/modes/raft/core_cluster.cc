@@ -52,6 +52,7 @@ void CoreCluster::start(const NodeName& name) {
     NORNIC_CHECK(n.core == nullptr, "'{}' runs", name);
     Start start;
     start.self = name;
+    start.witness = n.witness;
     start.hard_state = n.disk.hard_state;
     if (n.disk.fresh) {
         start.hard_state.directory = directory_of(n);
@@ -78,8 +79,8 @@ void CoreCluster::start(const NodeName& name) {
     n.core = std::make_unique<Core>(start, settings_, n.disk);
     for (auto& [other, o] : nodes_) {
         if (other != name && o->core != nullptr) {
-            o->core->peer_up(name);
-            n.core->peer_up(other);
+            o->core->peer_up(name, n.witness);
+            n.core->peer_up(other, o->witness);
             look(*o);
         }
     }
@@ -248,7 +249,7 @@ void CoreCluster::heal() {
     for (auto& [a, x] : nodes_) {
         for (auto& [b, y] : nodes_) {
             if (a != b && x->core != nullptr && y->core != nullptr && !x->core->is_up(b)) {
-                x->core->peer_up(b);
+                x->core->peer_up(b, y->witness);
                 look(*x);
             }
         }

@@ -97,7 +97,7 @@ TEST_F(RaftLeaderChanges, WithoutAMajorityOfTheDisksThatCountItIsSaidWhichAreNew
         cluster.start(name);
     }
     for (const char* name : {"2", "3"}) {
-        cluster.with("1", [&](Core& core) { core.peer_up(name); });
+        cluster.with("1", [&](Core& core) { core.peer_up(name, false); });
     }
     cluster.run(200);
     EXPECT_EQ(cluster.leader(), "");

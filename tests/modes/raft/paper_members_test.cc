@@ -278,8 +278,8 @@ TEST(Thesis6_4, LeadershipThatIsLostAnswersNoRead) {
 TEST(Levels, AReadOfEveryoneWaitsUntilAllMembersHoldWhatItSees) {
     Solo solo;
     solo.lead();
-    solo.core().peer_up("2");
-    solo.core().peer_up("3");
+    solo.core().peer_up("2", false);
+    solo.core().peer_up("3", false);
     solo.acknowledge("2", 2);
     ASSERT_TRUE(solo.core().read_index(ReadId{1}, HeldBy::kEveryone));
     solo.carry();
@@ -312,7 +312,7 @@ TEST(Levels, AReadOfEveryoneWaitsUntilAllMembersHoldWhatItSees) {
 TEST(Levels, AReadOfEveryoneIsRefusedWhileAMemberIsNotHeard) {
     Solo solo;
     solo.lead();
-    solo.core().peer_up("2");
+    solo.core().peer_up("2", false);
     solo.acknowledge("2", 2);
     EXPECT_EQ(solo.core().missing_member(), "3");
     const auto refused = solo.core().read_index(ReadId{1}, HeldBy::kEveryone);
@@ -329,8 +329,8 @@ TEST(Levels, AReadOfEveryoneIsRefusedWhileAMemberIsNotHeard) {
 TEST(Levels, LeadershipThatIsLostAnswersNoReadThatWaitsForEveryone) {
     Solo solo;
     solo.lead();
-    solo.core().peer_up("2");
-    solo.core().peer_up("3");
+    solo.core().peer_up("2", false);
+    solo.core().peer_up("3", false);
     solo.acknowledge("2", 2);
     ASSERT_TRUE(solo.core().read_index(ReadId{1}, HeldBy::kEveryone));
     solo.carry();

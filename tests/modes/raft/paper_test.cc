@@ -300,7 +300,7 @@ TEST(Thesis3_5, EveryFollowerOfFigure3_6EndsUpLikeItsLeader) {
         leader.tick(2);
         int probes = 0;
         leader.core().peer_down("2", false);
-        leader.core().peer_up("2");
+        leader.core().peer_up("2", false);
         leader.carry();
         for (int round = 0; round < 20; ++round) {
             for (const auto& [to, m] : leader.said<AppendEntries>()) {

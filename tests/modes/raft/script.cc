@@ -232,7 +232,7 @@ void Script::network(const Words& words) {
         });
     } else if (verb == "up") {
         each_link([&](const NodeName& a, const NodeName& b) {
-            cluster_->with(a, [&](Core& core) { core.peer_up(b); });
+            cluster_->with(a, [&](Core& core) { core.peer_up(b, cluster_->node(b).witness); });
         });
     } else if (verb == "hold") {  // hold [snapshots] on|off: messages wait for deliver
         bool& hold = words.has("snapshots") ? cluster_->hold_snapshots : cluster_->hold_messages;

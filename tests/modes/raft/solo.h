@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 
 namespace nornic::raft::testing {
 
@@ -41,10 +42,17 @@ public:
         NodeName voted_for;
         std::uint64_t seed = 1;
         Settings settings = quick_settings();
+        std::set<NodeName> by_name;  // of them nothing else was known when the group was made
+        std::set<NodeName> witnesses;
     };
 
     explicit Solo(const Setup& setup) : setup_{setup} {
-        std::vector<EntryPtr> log{members_entry(1, 1, group(setup.members))};
+        Configuration first = group(setup.members);
+        for (auto& [id, member] : first.members) {
+            member.directory = setup.by_name.contains(id) ? DirectoryId{} : member.directory;
+            member.witness = setup.witnesses.contains(id);
+        }
+        std::vector<EntryPtr> log{members_entry(1, 1, first)};
         for (const std::uint64_t term : setup.terms) {
             log.push_back(entry(log.size() + 1, term));
         }
@@ -90,6 +98,8 @@ public:
             if (!hold_apply && out.committed > core_->applied_index()) {
                 core_->applied(out.committed);
             }
+            std::ranges::move(out.events, std::back_inserter(events));
+            std::ranges::move(out.send_snapshot, std::back_inserter(snapshots_due));
             reads.insert(reads.end(), out.reads.begin(), out.reads.end());
             refused.insert(refused.end(), out.refused_reads.begin(), out.refused_reads.end());
             if (!out.hard_state && out.entries.empty() && out.messages_after_persist.empty()) {
@@ -162,6 +172,8 @@ public:
     Disk disk;
     bool hold_disk = false;
     bool hold_apply = false;
+    std::vector<std::string> events;
+    std::vector<NodeName> snapshots_due;
     std::vector<ReadPoint> reads;
     std::vector<RefusedRead> refused;
 

@@ -1,0 +1,91 @@
+// The first configuration can only name who is not there yet (docs/modes/raft.md, "Make a group"). What such a member is it says
+// itself, from the moment that it is heard, and nobody takes it for anything else before that is written down.
+#include "tests/modes/raft/solo.h"
+
+namespace nornic::raft::testing {
+namespace {
+
+/// Member 1 leads; of 3, a witness, nothing but the name and the address was known when the group was made.
+class NamedMember : public ::testing::Test {
+protected:
+    NamedMember() {
+        solo.lead();
+        solo.core().peer_up("2", false);
+        solo.core().peer_up("3", true);
+        solo.carry();
+        solo.acknowledge("2", solo.core().log().last().value);
+    }
+    [[nodiscard]] const Member& named() { return *solo.core().configuration().find("3"); }
+
+    Solo solo{{.by_name = {"3"}}};
+};
+
+TEST_F(NamedMember, ItsDiskAndItsKindAreOneEntry) {
+    const LogIndex before = solo.core().log().last();
+    solo.acknowledge("3", 1);
+    solo.tick();
+    EXPECT_EQ(solo.core().log().last().value, before.value + 1);
+    EXPECT_EQ(named().directory, directory_of("3"));
+    EXPECT_TRUE(named().witness) << "else it could be left to vote with one member that has data";
+}
+
+TEST_F(NamedMember, AWitnessIsNotHandedLeadershipBeforeThatIsWrittenDown) {
+    ASSERT_FALSE(named().witness);
+    const Result<> asked = solo.core().transfer(1, "3");
+    ASSERT_FALSE(asked);
+    EXPECT_NE(asked.error().message().find("is a witness"), std::string::npos) << asked.error().message();
+}
+
+/// Its disk was written down without that by an earlier version.
+TEST(NamedMembers, AWitnessIsSentAPlaceAndNoState) {
+    Solo solo;
+    solo.lead();
+    solo.core().peer_up("3", true);
+    solo.acknowledge("2", solo.core().log().last().value);
+    ASSERT_FALSE(solo.core().configuration().find("3")->witness);
+    solo.forget();
+    solo.hear("3", AppendResponse{.term = solo.core().term(), .match = LogIndex{1}, .needs_snapshot = true});
+    EXPECT_FALSE(solo.said<LogReset>().empty());
+    EXPECT_TRUE(solo.snapshots_due.empty());
+}
+
+TEST_F(NamedMember, ThePriorityThatItAskedWithIsTaken) {
+    solo.core().note_joining("3", directory_of("3"), 0);
+    solo.tick();
+    EXPECT_EQ(named().directory, directory_of("3"));
+    EXPECT_EQ(named().priority, 0U);
+}
+
+TEST(NamedMembers, OneWitnessTooManyDoesNotCountAndThatIsSaidOnce) {
+    Solo solo{{.members = {"1", "2", "v", "w"}, .by_name = {"w"}, .witnesses = {"v"}}};
+    solo.lead();
+    solo.core().peer_up("w", true);
+    for (const char* name : {"2", "v"}) {
+        solo.acknowledge(name, solo.core().log().last().value);
+    }
+    solo.events.clear();
+    for (int i = 0; i < 3; ++i) {
+        solo.acknowledge("w", 1);
+        solo.tick();
+    }
+    EXPECT_EQ(solo.core().configuration().find("w")->directory, DirectoryId{});
+    ASSERT_EQ(solo.events.size(), 1U);
+    EXPECT_EQ(solo.events[0].find("What 'w' votes and holds does not count yet: witnesses must be fewer"), 0U) << solo.events[0];
+}
+
+/// It may have been told so before, by somebody who is gone; whoever is left may itself be out since long.
+TEST(RemovedMember, HearsOfItFromOneOfAnEarlierTerm) {
+    Solo solo{{.term = 9}};
+    solo.hear("3", NotMember{Term{3}, LogIndex{7}});
+    EXPECT_TRUE(solo.core().removed());
+}
+
+TEST(RemovedMember, IsInAgainByALaterConfiguration) {
+    Solo solo;
+    solo.hear("2", append(1, 1, 1, {members_entry(2, 1, group({"1", "2", "4"}))}));
+    solo.hear("3", NotMember{Term{9}, LogIndex{1}});
+    EXPECT_FALSE(solo.core().removed());
+}
+
+}  // namespace
+}  // namespace nornic::raft::testing
