@@ -436,6 +436,7 @@ Result<Loaded> load(const Source& source) {
         }
         loaded.warnings.push_back("settings that this server does not know are ignored: " + names);
     }
+    s.cluster.raft_priority_is_set = loaded.explicit_values.contains("NORNICDB_CLUSTER_RAFT_PRIORITY");
     NORNIC_TRY(read_secret(s.cluster));
     resolve(s.cluster);
     NORNIC_TRY(check_relations(s));

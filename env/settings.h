@@ -103,6 +103,7 @@ struct ClusterSettings {
     std::string raft_role;
     std::string raft_join;
     std::int64_t raft_priority = 100;
+    bool raft_priority_is_set = false;  // by somebody, not by default
     bool raft_witness_may_lead = false;
     std::vector<RaftPeerAddress> raft_peer_list;  // resolved: the others of raft_peers
     std::vector<std::string> raft_join_list;      // resolved: the others of raft_join

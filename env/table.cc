@@ -595,7 +595,8 @@ const std::vector<Row>& table() {
         {"NORNICDB_CLUSTER_RAFT_PRIORITY",
          "100",
          "Cluster: Raft",
-         "Who of equally good members should lead; 0 leads only where nobody else can, and takes no writes then.",
+         "Who of equally good members should lead; 0 leads only where nobody else can, and takes no writes then. Set, it counts from "
+         "each start on; else what the member was added with stays.",
          int_field(0, 1000, [](Settings& s) -> auto& { return s.cluster.raft_priority; }),
          false},
         {"NORNICDB_CLUSTER_RAFT_WITNESS_MAY_LEAD",

@@ -154,6 +154,9 @@ std::vector<std::string> Instance::features() const {
     if (is_raft(mode_->name) && (log_->last_index() != LogIndex{0} || engine_->applied_index() != LogIndex{0})) {
         out.push_back(std::string{modes::kRaftHistoryFeature} + history());
     }
+    if (is_raft(mode_->name) && settings_.cluster.raft_priority_is_set) {
+        out.push_back(fmt::format("{}{}", modes::kRaftPriorityFeature, settings_.cluster.raft_priority));
+    }
     return out;
 }
 

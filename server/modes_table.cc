@@ -76,6 +76,7 @@ modes::StrategyFactory raft(const env::ClusterSettings& cluster, Duration tick) 
                     : cluster.raft_role == "learner" ? modes::RaftRole::kLearner
                                                      : modes::RaftRole::kVoter;
     settings.priority = static_cast<std::uint32_t>(cluster.raft_priority);
+    settings.priority_is_set = cluster.raft_priority_is_set;
     settings.witness_may_lead = cluster.raft_witness_may_lead;
     settings.leave_on_stop = cluster.leave_on_stop;
     settings.election_ticks = ticks(cluster.raft_election_timeout, tick);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 namespace nornic::modes {
 
@@ -17,6 +18,21 @@ namespace {
 constexpr std::size_t kAddressBytesMax = raft::kNameBytesMax;
 constexpr std::size_t kReasonBytesMax = 1024;
 constexpr std::uint32_t kPriorityMax = 1000;
+
+/// That its settings name; nullopt: none.
+std::optional<std::uint32_t> priority_of(const transport::PeerInfo& peer) {
+    for (const std::string_view feature : peer.features) {
+        if (feature.starts_with(kRaftPriorityFeature)) {
+            const std::string_view digits = feature.substr(kRaftPriorityFeature.size());
+            std::uint32_t priority = 0;
+            const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), priority);
+            if (error == std::errc{} && end == digits.data() + digits.size() && priority <= kPriorityMax) {
+                return priority;
+            }
+        }
+    }
+    return std::nullopt;
+}
 
 }  // namespace
 
@@ -222,28 +238,43 @@ void Raft::consider_bootstrap() {
     }
 }
 
-/// A member that says of itself that it can be dialed elsewhere is the same member. Whether one is a witness the first
-/// configuration could only tell of those that were heard by then.
-void Raft::watch_addresses() {
-    if (core_.role() != raft::Role::kLeader || tick_ - address_tick_ < settings_.heartbeat_ticks) {
+/// What members say of themselves goes before what the configuration has: where they can be dialed, whether they are
+/// witnesses, and which priority they have, where their settings name one.
+void Raft::watch_members() {
+    if (core_.role() != raft::Role::kLeader || tick_ - members_tick_ < settings_.heartbeat_ticks) {
         return;
     }
-    address_tick_ = tick_;
+    members_tick_ = tick_;
     for (const auto& [id, member] : core_.configuration().members) {
-        std::string now = id == start_.self ? start_.cluster_address : std::string{};
-        bool witness = id == start_.self ? is_witness() : member.witness;
-        if (const auto info = infos_.find(id); info != infos_.end() && core_.is_up(id)) {
-            now = info->second.cluster_address;
-            witness = info->second.witness;
+        raft::Change change{raft::Change::Kind::kUpdate, id, member};
+        if (id == start_.self) {
+            change.member.address = start_.cluster_address;
+            change.member.witness = is_witness();
+            change.member.priority = settings_.priority_is_set ? settings_.priority : member.priority;
+        } else if (const auto info = infos_.find(id); info != infos_.end() && core_.is_up(id)) {
+            change.member.address = info->second.cluster_address;
+            change.member.witness = info->second.witness;
+            change.member.priority = priority_of(info->second).value_or(member.priority);
         }
-        if (now.empty() || now.size() > kAddressBytesMax || (now == member.address && witness == member.witness)) {
+        if (change.member.address.empty() || change.member.address.size() > kAddressBytesMax) {
+            change.member.address = member.address;
+        }
+        const raft::Member& now = change.member;
+        if (now == member) {
             continue;
         }
-        raft::Change change{raft::Change::Kind::kUpdate, id, member};
-        change.member.address = now;
-        change.member.witness = witness;
-        if (core_.change_members(0, {change})) {
-            event(fmt::format("'{}' is at {} now{}.", id, now, witness != member.witness ? witness ? ", a witness" : ", with data" : ""));
+        const auto changed = core_.change_members(0, {change});
+        if (changed) {
+            event(fmt::format("'{}' is at {} now{}{}.",
+                              id,
+                              now.address,
+                              now.witness == member.witness     ? ""
+                              : now.witness                     ? ", a witness"
+                                                                : ", with data",
+                              now.priority == member.priority ? std::string{} : fmt::format(", of priority {}", now.priority)));
+        } else if (changed.error().code() == ErrorCode::kInvalidArgument) {
+            event(fmt::format("'{}' stays as it was: {}.", id, changed.error().message()));
+            continue;
         }
         return;
     }

@@ -22,6 +22,8 @@ struct RaftPeer {
 /// In PeerInfo::features of a member that has data: this and its history. Two groups that name each other's members, the old
 /// one and the one begun anew by `nornicdb recover`, are told apart by it.
 inline constexpr std::string_view kRaftHistoryFeature = "history=";
+/// Of a member whose settings name its priority: this and the number. It goes before what the configuration has.
+inline constexpr std::string_view kRaftPriorityFeature = "priority=";
 
 enum class RaftRole : std::uint8_t { kVoter, kLearner, kWitness };
 
@@ -31,6 +33,7 @@ struct RaftSettings {
     std::vector<std::string> join;  // addresses of any members of a running group
     RaftRole role = RaftRole::kVoter;
     std::uint32_t priority = 100;   // 0: leads only where nobody else can, and takes no writes then
+    bool priority_is_set = false;   // not by default: it goes before what the configuration has
     bool witness_may_lead = false;
     bool leave_on_stop = false;     // an orderly stop takes this member out of the group
     std::uint32_t election_ticks = 100;

@@ -347,7 +347,7 @@ void Raft::tick() {
     core_.tick();
     form();
     ask_to_leave();
-    watch_addresses();
+    watch_members();
     watch_promotion();
     consider_checkpoint();
     apply_as_witness();

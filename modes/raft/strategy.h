@@ -97,7 +97,7 @@ private:
     void on_join_response(const NodeName& from, const transport::JoinResponse& m);
     void ask_to_leave();
     void consider_bootstrap();
-    void watch_addresses();
+    void watch_members();
     /// Whom the bus should dial, if that is news; looked at once a tick.
     [[nodiscard]] std::optional<std::vector<std::string>> dial();
 
@@ -158,7 +158,7 @@ private:
     std::uint64_t asked_tick_ = 0;
     std::vector<std::string> dialed_;
     std::uint64_t dial_tick_ = UINT64_MAX;  // when it was last looked at
-    std::uint64_t address_tick_ = 0;
+    std::uint64_t members_tick_ = 0;
 
     // Comparing. What is in quarantine is on disk before long; until then it is told again.
     std::optional<Comparison> comparison_;

@@ -200,10 +200,39 @@ def leaving(checks):
         checks.check(not code, f"and the two go on {code}")
 
 
+def priority(checks):
+    """NORNICDB_CLUSTER_RAFT_PRIORITY: who should lead is changed by a restart, and Neo4j's refuse_to_be_leader is 0."""
+    with RaftCluster(3, election="500ms", heartbeat="50ms") as cluster:
+        wanted = cluster.followers()[0]
+
+        def restart(member, number):
+            member.stop()
+            member._environment["NORNICDB_CLUSTER_RAFT_PRIORITY"] = number
+            member.start()
+        restart(wanted, "200")
+        leads = wait_for(lambda: cluster.leader() is wanted, 20, "the preferred member as leader")
+        checks.check(leads, "one that is started again with a higher priority leads")
+        restart(wanted, "0")
+        wait_for(lambda: wanted.replication() and wanted.replication()["role"] == "follower" and cluster.leader() is not wanted, 20,
+                 "another leader")
+
+        def refused():
+            _, answer = cluster.post("/admin/raft/transfer-leadership", {"target": wanted.name}, member=cluster.leader())
+            return "has priority 0" in str(answer)
+        checks.check(wait_for(refused, 20, "a refusal"), "with 0 it may not, also where it is asked to")
+        restart(wanted, "100")
+        cluster.wait_until_ready()
+
+        def taken():
+            status, _ = cluster.post("/admin/raft/transfer-leadership", {"target": wanted.name}, member=cluster.leader())
+            return status == 200
+        checks.check(wait_for(taken, 20, "leadership handed over"), "and may again with 100")
+
+
 def main():
     checks = Checks()
     ledger = Ledger()
-    run_scenes(checks, (leaving,))
+    run_scenes(checks, (leaving, priority))
     with RaftCluster(3, election="500ms", heartbeat="50ms") as cluster:
         prepare(cluster.leader())
         with DriverWriters(cluster, ledger, 2, pause=0.01) as writers:

@@ -1,4 +1,5 @@
 // Who begins a group and who waits for one (practice A28): one member by hand, its peers are what a test says.
+#include "modes/raft/core/configuration.h"
 #include "modes/raft/raft.h"
 #include "tests/modes/conformance/fixture.h"
 
@@ -50,8 +51,8 @@ public:
         }
     }
     /// A connection to it is up.
-    void meet(const NodeName& peer) {
-        strategy_->peer_up({.id = peer, .mode = "raft", .cluster_address = address_of(peer)});
+    void meet(const NodeName& peer, const std::vector<std::string>& features = {}) {
+        strategy_->peer_up({.id = peer, .mode = "raft", .cluster_address = address_of(peer), .features = features});
         carry();
     }
     void hear(const NodeName& from, const ClusterMessage& message) {
@@ -103,6 +104,20 @@ public:
         return last == sent_.rend() ? std::nullopt : std::optional{last->message->join_response()};
     }
     void forget() { sent_.clear(); }
+    /// By the newest configuration in the log; nullopt: it is not in it.
+    [[nodiscard]] std::optional<std::uint32_t> priority(const NodeName& member) {
+        std::optional<std::uint32_t> out;
+        const auto entries = log_.read(log_.first_index(), log_.last_index(), SIZE_MAX);
+        EXPECT_TRUE(entries);
+        for (const Entry& entry : entries.value()) {
+            if (entry.kind == EntryKind::kMembership) {
+                const auto configuration = raft::Configuration::decode(entry.payload);
+                const raft::Member* found = configuration ? configuration.value().find(member) : nullptr;
+                out = found == nullptr ? std::nullopt : std::optional{found->priority};
+            }
+        }
+        return out;
+    }
     /// `voter` grants whatever vote it was asked for last.
     void grant_vote(const NodeName& voter) {
         const auto last = std::ranges::find_if(sent_.rbegin(), sent_.rend(), [&](const Outbound& out) {
@@ -190,6 +205,29 @@ TEST(RaftForming, WhoIsOnlyKnownByNameIsSentTheFirstEntryOnceItIsOnDisk) {
     b.free_disk();
     b.tick(4);
     EXPECT_TRUE(b.sent_entries_to("c"));
+}
+
+TEST(RaftForming, APriorityThatAMemberSaysIsWrittenDownWheneverItChanges) {
+    Newcomer b{of_peers({})};
+    b.tick(2);
+    b.hear_of_fresh("a", [](JoinRequest& m) { m.set_role(JoinRequest::LEARNER); });
+    b.tick(4);
+    ASSERT_EQ(b.priority("a"), 100U);
+    for (const auto& [features, wanted] : std::vector<std::pair<std::vector<std::string>, std::uint32_t>>{
+             {{"priority=7"}, 7},
+             {{}, 7},  // it does not say: what is written down stays
+             {{"tag:x", "priority=0"}, 0},
+             {{"priority=1001"}, 0},
+             {{"priority="}, 0},
+             {{"priority=7x"}, 0},
+             {{"priority=-7"}, 0},
+             {{"priority=99999999999999999999"}, 0},
+             {{"priority=1000"}, 1000},
+         }) {
+        b.meet("a", features);
+        b.tick(4);
+        EXPECT_EQ(b.priority("a"), wanted) << (features.empty() ? "nothing" : features.back());
+    }
 }
 
 TEST(RaftForming, OneThatMayNotBeginAGroupWaits) {
