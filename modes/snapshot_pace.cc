@@ -6,10 +6,13 @@ namespace nornic::modes {
 namespace {
 
 constexpr double kQuantile = 0.97;
+constexpr double kTail = 0.99;
 constexpr double kStep = 1.0 / 16;           // how far one write moves what is believed to be the quantile
 constexpr std::uint64_t kLearntEnough = 64;  // writes, until it is believed
 constexpr double kSlow = 1.5;                // of that
 constexpr std::uint64_t kSlowShare = 24;     // every so many-th write may be slow; without a copy it is every 50th or so
+constexpr double kVerySlow = 2.0;            // of the tail
+constexpr std::uint64_t kVerySlowShare = 96;  // so the 99th percentile does not double; one alone proves nothing
 constexpr Duration kJudgeAfter = std::chrono::milliseconds{200};
 constexpr Duration kIdleAfter = std::chrono::seconds{1};
 constexpr std::uint64_t kWritesToJudge = 48;
@@ -25,12 +28,17 @@ bool SnapshotPace::knows_quiet() const noexcept {
 }
 
 /// A quantile without a list: up by a lot for each that is above, down by little for each below.
+double SnapshotPace::moved(double quantile_ns, double quantile, double took) {
+    const double step = std::max(quantile_ns, 1000.0) * kStep;
+    return quantile_ns + (took > quantile_ns ? step * quantile : -step * (1 - quantile));
+}
+
 void SnapshotPace::learn(double took) {
     if (learnt_++ == 0) {
-        quiet_ns_ = took;
+        quiet_ns_ = quiet_tail_ns_ = took;
     }
-    const double step = std::max(quiet_ns_, 1000.0) * kStep;
-    quiet_ns_ += took > quiet_ns_ ? step * kQuantile : -step * (1 - kQuantile);
+    quiet_ns_ = moved(quiet_ns_, kQuantile, took);
+    quiet_tail_ns_ = moved(quiet_tail_ns_, kTail, took);
 }
 
 void SnapshotPace::write_took(Duration took) {
@@ -46,6 +54,7 @@ void SnapshotPace::write_took(Duration took) {
     }
     ++writes_;
     slow_ += ns > kSlow * quiet_ns_ ? 1 : 0;
+    very_slow_ += ns > kVerySlow * quiet_tail_ns_ ? 1 : 0;
 }
 
 void SnapshotPace::tick(Deadline now, bool copying) {
@@ -53,7 +62,7 @@ void SnapshotPace::tick(Deadline now, bool copying) {
         copying_ = copying;
         rate_ = copying ? std::max(least_, most_ / 4) : most_;
         since_ = now;
-        writes_ = slow_ = 0;
+        writes_ = slow_ = very_slow_ = 0;
     }
     if (copying_) {
         judge(now);
@@ -66,10 +75,13 @@ void SnapshotPace::judge(Deadline now) {
     if (!idle && (passed < kJudgeAfter || writes_ < kWritesToJudge)) {
         return;
     }
-    const bool slow = slow_ * kSlowShare > writes_;
-    rate_ = slow ? std::max(least_, rate_ / 2) : std::min(most_, rate_ + std::max<std::uint64_t>(1, most_ / (idle ? 4 : kSteps)));
+    if (slow_ * kSlowShare > writes_ || (very_slow_ > 1 && very_slow_ * kVerySlowShare > writes_)) {
+        rate_ = std::max(least_, rate_ / 2);
+    } else if (very_slow_ == 0 || very_slow_ * kVerySlowShare <= writes_) {
+        rate_ = std::min(most_, rate_ + std::max<std::uint64_t>(1, most_ / (idle ? 4 : kSteps)));
+    }
     since_ = now;
-    writes_ = slow_ = 0;
+    writes_ = slow_ = very_slow_ = 0;
 }
 
 }  // namespace nornic::modes

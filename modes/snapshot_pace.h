@@ -25,6 +25,7 @@ public:
 private:
     [[nodiscard]] bool knows_quiet() const noexcept;
     void learn(double took);
+    [[nodiscard]] static double moved(double quantile_ns, double quantile, double took);
     void judge(Deadline now);
 
     const std::uint64_t most_;
@@ -33,11 +34,13 @@ private:
     bool copying_ = false;
     // The 97th percentile of writes without a copy, or with one at its slowest.
     double quiet_ns_ = 0;
+    double quiet_tail_ns_ = 0;  // the 99th
     std::uint64_t learnt_ = 0;
     // Since the rate was last judged.
     Deadline since_{};
     std::uint64_t writes_ = 0;
     std::uint64_t slow_ = 0;
+    std::uint64_t very_slow_ = 0;
 };
 
 }  // namespace nornic::modes

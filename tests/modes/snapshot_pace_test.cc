@@ -14,18 +14,19 @@ constexpr std::uint64_t kMost = std::uint64_t{64} << 20;
 class Paced {
 public:
     explicit Paced(std::uint64_t most = kMost) : pace{most} {}
-    /// `slow_above`: of the rate; faster makes each fourth write take four times as long.
+    /// `slow_above`: of the rate; faster makes each `one_in`-th write take four times as long.
     void run(int ms, bool copying, std::uint64_t slow_above = UINT64_MAX, bool writes = true) {
         for (int i = 0; i < ms; ++i) {
             now += milliseconds{1};
             if (writes) {
-                const bool slow = copying && pace.bytes_per_second() > slow_above && ++count_ % 4 == 0;
+                const bool slow = copying && pace.bytes_per_second() > slow_above && ++count_ % one_in == 0;
                 pace.write_took(slow ? microseconds{800} : microseconds{200 + i % 10});
             }
             pace.tick(now, copying);
             most_seen = copying ? std::max(most_seen, pace.bytes_per_second()) : 0;
         }
     }
+    int one_in = 4;
     SnapshotPace pace;
     Deadline now{std::chrono::hours{1}};
     std::uint64_t most_seen = 0;
@@ -43,6 +44,18 @@ TEST(SnapshotPace, ReachesItsSettingWhereWritesStayAsTheyWere) {
 
 TEST(SnapshotPace, StaysAboutWhereWritesBecomeSlow) {
     Paced paced;
+    paced.run(1000, false);
+    const std::uint64_t bearable = kMost / 2;
+    paced.run(20'000, true, bearable);
+    paced.most_seen = 0;
+    paced.run(10'000, true, bearable);
+    EXPECT_LE(paced.most_seen, bearable + kMost / 16);
+    EXPECT_GE(paced.pace.bytes_per_second(), bearable / 4);
+}
+
+TEST(SnapshotPace, AFewThatBecomeVerySlowAreEnough) {
+    Paced paced;
+    paced.one_in = 50;
     paced.run(1000, false);
     const std::uint64_t bearable = kMost / 2;
     paced.run(20'000, true, bearable);
