@@ -75,9 +75,10 @@ void SnapshotPace::judge(Deadline now) {
     if (!idle && (passed < kJudgeAfter || writes_ < kWritesToJudge)) {
         return;
     }
-    if (slow_ * kSlowShare > writes_ || (very_slow_ > 1 && very_slow_ * kVerySlowShare > writes_)) {
+    const bool tail = very_slow_ * kVerySlowShare > writes_;
+    if (slow_ * kSlowShare > writes_ || (tail && very_slow_ > 1)) {
         rate_ = std::max(least_, rate_ / 2);
-    } else if (very_slow_ == 0 || very_slow_ * kVerySlowShare <= writes_) {
+    } else if (!tail) {
         rate_ = std::min(most_, rate_ + std::max<std::uint64_t>(1, most_ / (idle ? 4 : kSteps)));
     }
     since_ = now;

@@ -1,4 +1,4 @@
-// The first configuration can only name who is not there yet (docs/modes/raft.md, "Make a group"). What such a member is it says
+// The first configuration can only name who is not there yet (docs/modes/raft.md, "Forming"). What such a member is it says
 // itself, from the moment that it is heard, and nobody takes it for anything else before that is written down.
 #include "tests/modes/raft/solo.h"
 
