@@ -2,7 +2,11 @@
 """Measures the machine's floor, then the server under every workload, and prints a table with the ratios that
 matter. All figures of one table come from one run, since machines differ and so do their hours.
 
-    bench/run.py [--only write1_raw,floor,…] [--seconds 5] [--repeat 3] [--micro] [--json FILE]
+    bench/run.py [--only write1_raw,floor,…] [--seconds 5] [--repeat 3] [--micro] [--json FILE] [--peer URI --peer-pid PID]
+
+Neo4j's figures were taken once, on a machine of this kind. With --peer a Neo4j that runs here (empty, without
+authentication) does each workload in turns with the server, and the shares are of what that needs: then they hold on a
+slow day, too.
 
 The server is build/bench/nornicdb (NORNICDB_BINARY names another), its data lies in build/test-data. The
 through-a-driver part needs Go; without it the floor, the start and the memory are measured.
@@ -83,20 +87,37 @@ def start_to_answer(server):
             time.sleep(0.001)
 
 
-def go_bench(program, server, extra):
+def of_server(server):
+    return ["-uri", server.bolt_uri, "-user", USER, "-pass", PASSWORD, "-pid", str(server.pid)]
+
+
+def go_bench(program, target, extra, name=""):
     """Runs the Go program; echoes and returns its measurements."""
-    command = [program, "-uri", server.bolt_uri, "-user", USER, "-pass", PASSWORD, "-pid", str(server.pid), *extra]
+    command = [program, *target, *extra]
     measurements = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             m = json.loads(line)
             measurements.append(m)
-            print(f"  {m['workload']:12} {m['per_second']:12,.0f} {m['unit']}/s  p50 {m['p50_ms']:9.3f} ms  p99 {m['p99_ms']:9.3f} ms  "
+            print(f"  {name}{m['workload']:12} {m['per_second']:12,.0f} {m['unit']}/s  p50 {m['p50_ms']:9.3f} ms  p99 {m['p99_ms']:9.3f} ms  "
                   f"server {m['server_cpu_us']:9.2f} µs each, {m['server_resident_mib']} MiB"
                   + (f"  WRONG {m['wrong']}" if m["wrong"] else "") + (f"  ERRORS {m['errors']}" if m.get("errors") else ""), flush=True)
     if process.returncode != 0:
         print(f"  the Go program ended with status {process.returncode}")
     return measurements
+
+
+def in_turns(program, server, peer, options, workloads, first, measure_floor):
+    """One repetition of each workload by the server and then by the peer; the measurements of both."""
+    ours, theirs = [], []
+    for number, workload in enumerate(workloads):
+        if workload == "write1_raw":
+            measure_floor()
+        loaded = ["-only", workload, "-repeat", "1", *(["-loaded"] if number or not first else [])]
+        ours += go_bench(program, of_server(server), [*options, *loaded, "-warm", "0.5"])
+        # Its virtual machine compiles what it has seen often.
+        theirs += go_bench(program, peer, [*options, *loaded, "-warm", "8" if first else "2"], "peer ")
+    return ours, theirs
 
 
 def main():
@@ -106,7 +127,13 @@ def main():
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--micro", action="store_true", help="the micro-benchmarks too")
     parser.add_argument("--json", help="also write every measurement there")
+    parser.add_argument("--peer", metavar="URI", help="a Neo4j on this machine to compare with")
+    parser.add_argument("--peer-pid", metavar="PID", help="its process id")
     arguments = parser.parse_args()
+    if bool(arguments.peer) != bool(arguments.peer_pid):
+        parser.error("--peer and --peer-pid go together")
+    peer = ["-uri", arguments.peer, "-pid", arguments.peer_pid] if arguments.peer else None
+    neo4j_cpu = dict(NEO4J_CPU)
     chosen = [name for name in arguments.only.split(",") if name]
     program = build_go()
 
@@ -118,16 +145,27 @@ def main():
         time.sleep(3)
         idle_mib = process_rss(server.pid) / (1 << 20)
         print(f"empty: first answer after {empty_start * 1e3:.0f} ms, idle memory {idle_mib:.1f} MiB")
-        measurements, floors = [], []
+        measurements, peers, floors = [], [], []
+
+        def measure_floor():
+            floors.append(floor(arguments.seconds)["per_second"])
+            print(f"floor: {floors[-1]:,.0f} a second")
+
         if program:
-            options = ["-seconds", str(arguments.seconds), *(["-only", ",".join(chosen)] if chosen else [])]
+            options = ["-seconds", str(arguments.seconds)]
+            only = ["-only", ",".join(chosen)] if chosen else []
             for repetition in range(arguments.repeat):
                 # Between repetitions, so that floor and writes see the same minutes of the disk.
-                if not chosen or "floor" in chosen or "write1_raw" in chosen:
-                    floors.append(floor(arguments.seconds)["per_second"])
-                    print(f"floor: {floors[-1]:,.0f} a second")
-                measurements += go_bench(program, server, [*options, "-repeat", "1",
-                                                           *(["-loaded", "-warm", "0.5"] if repetition else [])])
+                if not peer and (not chosen or "floor" in chosen or "write1_raw" in chosen):
+                    measure_floor()
+                if peer:
+                    ours, theirs = in_turns(program, server, peer, options, [w for w in NEO4J_CPU if w in (chosen or NEO4J_CPU)],
+                                            not repetition, measure_floor)
+                    measurements += ours
+                    peers += theirs
+                else:
+                    measurements += go_bench(program, of_server(server), [*options, *only, "-repeat", "1",
+                                                                          *(["-loaded", "-warm", "0.5"] if repetition else [])])
         else:
             floors = [floor(arguments.seconds)["per_second"] for _ in range(arguments.repeat)]
         server.stop(120)
@@ -140,6 +178,8 @@ def main():
         rows.setdefault(m["workload"], []).append(m)
     rate = {name: statistics.median(m["per_second"] for m in ms) for name, ms in rows.items()}
     cpu = {name: statistics.median(m["server_cpu_us"] for m in ms) for name, ms in rows.items()}
+    neo4j_cpu.update({name: statistics.median(m["server_cpu_us"] for m in peers if m["workload"] == name)
+                      for name in {m["workload"] for m in peers} if name in NEO4J_CPU})
     verdicts = []
 
     def verdict(what, value, ok, wanted):
@@ -148,7 +188,7 @@ def main():
 
     print(f"\n{'workload':12} {'median/s':>12} {'best/s':>12} {'p50 ms':>9} {'p99 ms':>9} {'CPU µs':>9} {'of Neo4j':>9}")
     for name, ms in rows.items():
-        share = f"{cpu[name] / NEO4J_CPU[name]:9.1%}" if name in NEO4J_CPU else " " * 9
+        share = f"{cpu[name] / neo4j_cpu[name]:9.1%}" if name in neo4j_cpu else " " * 9
         print(f"{name:12} {rate[name]:12,.0f} {max(m['per_second'] for m in ms):12,.0f} "
               f"{statistics.median(m['p50_ms'] for m in ms):9.3f} {statistics.median(m['p99_ms'] for m in ms):9.3f} {cpu[name]:9.2f} {share}")
     print()
@@ -168,7 +208,7 @@ def main():
         verdict("1,000,000 streamed integers", f"{seconds:.2f} s", seconds < STREAM_SECONDS, f"under {STREAM_SECONDS} s")
     for name in NEO4J_CPU:
         if name in cpu:
-            share = cpu[name] / NEO4J_CPU[name]
+            share = cpu[name] / neo4j_cpu[name]
             verdict(f"{name}: server CPU, of Neo4j's", f"{cpu[name]:.1f} µs, {share:.1%}", share < SHARE[name], f"under {SHARE[name]:.0%}")
     wrong = sum(m["wrong"] for m in measurements) + sum(len(m.get("errors") or {}) for m in measurements)
     verdict("wrong answers and errors", str(wrong), wrong == 0, "none")

@@ -105,7 +105,7 @@ void Conversation::work() {
         }
         working_ = true;
     }
-    Scope scope{settings_.blocking_scope, transport_.on_shared_thread() ? Scope::Thread::kShared : Scope::Thread::kOwn};
+    Scope scope{*this, transport_.on_shared_thread() ? Scope::Thread::kShared : Scope::Thread::kOwn};
     run_loop(scope);
 }
 
@@ -122,7 +122,7 @@ bool Conversation::must_end() const noexcept {
 }
 
 void Conversation::loop() {
-    Scope scope{settings_.blocking_scope};
+    Scope scope{*this};
     run_loop(scope);
 }
 
@@ -262,7 +262,7 @@ bool Conversation::park(Parked where) {
 }
 
 void Conversation::on_writable() {
-    Scope scope{settings_.blocking_scope};
+    Scope scope{*this};
     if (parked_ == Parked::kPull) {
         Step step = Step::kPullAgain;
         while (step == Step::kPullAgain) {
@@ -297,7 +297,7 @@ void Conversation::resume() {
     const bool shared = transport_.on_shared_thread();
     if (step == Step::kNext && (shared || !more_is_queued() || only_the_end_is_asked())) {
         // The answer leaves from here, without waking another thread.
-        Scope scope{nullptr, shared ? Scope::Thread::kShared : Scope::Thread::kForeign};
+        Scope scope{*this, shared ? Scope::Thread::kShared : Scope::Thread::kForeign};
         run_loop(scope);
         return;
     }
@@ -310,7 +310,7 @@ void Conversation::resume() {
             return;
         }
         if (step == Step::kClose) {
-            Scope scope{settings_.blocking_scope};
+            Scope scope{*this};
             finish(scope);
             return;
         }

@@ -10,8 +10,8 @@ class Conversation::Scope {
 public:
     /// kForeign: it is the backend's; it may write answers, but make no calls. kShared: calls that are done at once.
     enum class Thread : std::uint8_t { kOwn, kForeign, kShared };
-    explicit Scope(BlockingScope* hook, Thread thread = Thread::kOwn)
-        : hook_{thread == Thread::kOwn ? hook : nullptr}, thread_{thread} {}
+    explicit Scope(const Conversation& conversation, Thread thread = Thread::kOwn)
+        : hook_{thread == Thread::kOwn ? conversation.settings_.blocking_scope : nullptr}, client_{&conversation}, thread_{thread} {}
     ~Scope() {
         if (entered_) {
             hook_->leave();
@@ -21,7 +21,7 @@ public:
     Scope& operator=(const Scope&) = delete;
     void enter() {
         if (hook_ != nullptr && !entered_) {
-            hook_->enter();
+            hook_->enter(client_);
             entered_ = true;
         }
     }
@@ -32,6 +32,7 @@ public:
 
 private:
     BlockingScope* hook_;
+    const void* client_;
     Thread thread_;
     bool entered_ = false;
 };

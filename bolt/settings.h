@@ -17,11 +17,12 @@ namespace nornic::bolt {
 
 /// Entered around calls of the backend that may take long or block, on the thread that runs the
 /// io_context: an elastic pool then makes sure that another thread is there for the sockets.
-/// Calls nest never and pair up on one thread. Thread-safe.
+/// `client` only tells one client's requests from another's; nullptr: of no client. Calls nest never and pair up on one
+/// thread. Thread-safe.
 class BlockingScope {
 public:
     virtual ~BlockingScope() = default;
-    virtual void enter() = 0;
+    virtual void enter(const void* client) = 0;
     virtual void leave() = 0;
 };
 

@@ -278,7 +278,7 @@ private:
         const bool blocks = may_block(request);
         const Settings& settings = server_->settings_;
         if (blocks && settings.enter_blocking) {
-            settings.enter_blocking();
+            settings.enter_blocking(this);
         }
         handle(server_->backend_,
                std::move(request),

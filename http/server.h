@@ -45,7 +45,7 @@ struct Settings {
     std::size_t bodies_bytes_max = std::size_t{512} << 20;
     std::chrono::milliseconds request_timeout{30'000};     // from its first byte to its last
     std::chrono::milliseconds keep_alive_timeout{60'000};  // idle between requests
-    std::function<void()> enter_blocking;                  // may be empty
+    std::function<void(const void* client)> enter_blocking;                  // may be empty
     std::function<void()> leave_blocking;
     std::function<void(std::string_view)> log_warning;  // may be empty
 };

@@ -2,14 +2,24 @@
 
 #include "observability/log.h"
 
+#include <boost/asio/post.hpp>
 #include <pthread.h>
 
 namespace nornic::server {
 namespace {
 // All threads occupied and none of them done for this long: add one.
 constexpr std::chrono::milliseconds kSaturationPatience{1};
+// The same for the lone thread: each of its requests has it watched.
+constexpr std::chrono::milliseconds kLonePatience{5};
 constexpr std::chrono::seconds kIdleLife{10};
 constexpr int kCalmRounds = 20;
+// Two clients that both work have met long before.
+constexpr std::uint32_t kInTurnUntilLone = 256;
+constexpr std::uint32_t kChangesUntilMany = 4;
+
+// Of the thread that runs: park_unless_needed() is called by the io_context, which passes nothing on.
+thread_local bool is_extra = false;
+thread_local bool parked_for_long = false;
 }  // namespace
 
 ElasticPool::ElasticPool(Settings settings)
@@ -41,6 +51,7 @@ void ElasticPool::stop() {
         std::unique_lock lock{mutex_};
         stopping_ = true;
         wake_.notify_all();
+        parked_.notify_all();
         ended_.wait(lock, [this] { return running_ == 0; });
     }
     if (watcher_.joinable()) {
@@ -55,25 +66,92 @@ void ElasticPool::add_thread(bool extra) {
             return;
         }
         ++running_;
+        threads_.fetch_add(1);
+        active_.fetch_add(1);
     }
-    threads_.fetch_add(1);
     std::thread{[this, extra] {
         pthread_setname_np(pthread_self(), extra ? "worker+" : "worker");
         if (extra) {
-            while (io_.run_one_for(kIdleLife) > 0) {
-            }
+            run_extra();
         } else {
             io_.run();
         }
-        threads_.fetch_sub(1);
         const std::lock_guard lock{mutex_};
+        active_.fetch_sub(1);
+        threads_.fetch_sub(1);
         --running_;
         ended_.notify_all();
     }}.detach();
 }
 
+void ElasticPool::run_extra() {
+    is_extra = true;
+    while (io_.run_one_for(kIdleLife) > 0 || !may_leave()) {
+        if (parked_for_long) {
+            return;
+        }
+    }
+}
+
+/// The last one that watches the sockets stays, though it was extra and found nothing to do for long.
+bool ElasticPool::may_leave() {
+    const std::lock_guard lock{mutex_};
+    return io_.stopped() || active_.load() > 1;
+}
+
+/// Whichever thread comes by is parked, as there is no calling one of them away from the io_context.
+void ElasticPool::call_to_park() {
+    boost::asio::post(io_, [this] { park_unless_needed(); });
+}
+
+/// Where one active thread is enough and another one watches the sockets, waits until that has changed.
+void ElasticPool::park_unless_needed() {
+    std::unique_lock lock{mutex_};
+    if (!lone_.load() || stopping_ || active_.load() <= blocked_.load() + 1) {
+        return;
+    }
+    active_.fetch_sub(1);
+    const auto needed = [this] { return stopping_ || !lone_.load() || called_ > 0; };
+    if (!is_extra) {
+        parked_.wait(lock, needed);
+    } else {
+        parked_for_long = !parked_.wait_for(lock, kIdleLife, needed);
+    }
+    if (called_ > 0 && !parked_for_long) {
+        --called_;
+    }
+    active_.fetch_add(1);
+}
+
+void ElasticPool::become_lone() {
+    std::size_t others = 0;
+    {
+        const std::lock_guard lock{mutex_};
+        if (stopping_ || lone_.load() || away_.load() > 0) {
+            return;
+        }
+        lone_.store(true);
+        changes_.store(0);
+        called_ = 0;
+        others = active_.load() - 1;
+    }
+    for (std::size_t i = 0; i < others; ++i) {
+        call_to_park();
+    }
+}
+
+void ElasticPool::become_many() {
+    const std::lock_guard lock{mutex_};
+    lone_.store(false);
+    in_turn_.store(0);
+    parked_.notify_all();
+}
+
 void ElasticPool::go_away() {
     away_.fetch_add(1);
+    if (lone_.load()) {
+        become_many();
+    }
     // Those that come at the same moment see each other, so none is left without a replacement.
     const std::size_t threads = threads_.load();
     if (threads < away_.load() + settings_.threads_min && threads < settings_.threads_max) {
@@ -81,9 +159,27 @@ void ElasticPool::go_away() {
     }
 }
 
-void ElasticPool::enter() {
-    const std::size_t blocked = blocked_.fetch_add(1) + 1;
-    if (blocked >= threads_.load(std::memory_order_relaxed) &&
+/// Whether clients so often follow upon each other that one's requests will have waited for another's.
+bool ElasticPool::clients_change(const void* client) {
+    if (client_.exchange(client, std::memory_order_relaxed) == client) {
+        changes_.store(0, std::memory_order_relaxed);
+        return false;
+    }
+    return changes_.fetch_add(1, std::memory_order_relaxed) + 1 >= kChangesUntilMany;
+}
+
+void ElasticPool::enter(const void* client) {
+    const std::size_t others = blocked_.fetch_add(1);
+    if (lone_.load(std::memory_order_relaxed)) {
+        if (others > 0 || (client != nullptr && clients_change(client))) {
+            become_many();
+        }
+    } else if (others > 0) {
+        in_turn_.store(0, std::memory_order_relaxed);
+    } else if (in_turn_.fetch_add(1, std::memory_order_relaxed) + 1 == kInTurnUntilLone) {
+        become_lone();
+    }
+    if (others + 1 >= active_.load(std::memory_order_relaxed) &&
         !armed_.load(std::memory_order_relaxed) && !armed_.exchange(true)) {
         const std::lock_guard lock{mutex_};
         wake_.notify_one();
@@ -93,6 +189,10 @@ void ElasticPool::enter() {
 void ElasticPool::leave() {
     blocked_.fetch_sub(1);
     left_.fetch_add(1, std::memory_order_relaxed);
+    // Another one came to watch meanwhile.
+    if (lone_.load(std::memory_order_relaxed) && active_.load(std::memory_order_relaxed) > 1) {
+        call_to_park();
+    }
 }
 
 void ElasticPool::watch() {
@@ -103,12 +203,16 @@ void ElasticPool::watch() {
         int calm = 0;
         while (!stopping_ && calm < kCalmRounds) {
             const std::uint64_t before = left_.load();
-            wake_.wait_for(lock, kSaturationPatience, [this] { return stopping_; });
-            const std::size_t threads = threads_.load();
-            const bool saturated = blocked_.load() >= threads;
+            wake_.wait_for(lock, lone_.load() ? kLonePatience : kSaturationPatience, [this] { return stopping_; });
+            const bool saturated = blocked_.load() >= active_.load();
             calm = saturated ? 0 : calm + 1;
-            if (saturated && left_.load() == before && threads < settings_.threads_max &&
-                !stopping_) {
+            if (!saturated || left_.load() != before || stopping_) {
+                continue;
+            }
+            if (active_.load() < threads_.load()) {
+                ++called_;
+                parked_.notify_one();
+            } else if (threads_.load() < settings_.threads_max) {
                 lock.unlock();
                 add_thread(true);
                 lock.lock();

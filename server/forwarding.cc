@@ -277,7 +277,7 @@ bool ForwardingSession::pulls_at_once() const {
 
 void ForwardingSession::elsewhere(std::function<void()> task) {
     boost::asio::post(instance_.pool().io(), [&pool = instance_.pool(), task = std::move(task)] {
-        pool.enter();
+        pool.enter(nullptr);
         task();
         pool.leave();
     });

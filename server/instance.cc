@@ -181,7 +181,7 @@ void Instance::tend() {
     }
     // It may wait for a peer.
     boost::asio::post(pool_.io(), [this] {
-        pool_.enter();
+        pool_.enter(nullptr);
         if (auto made = make_first_user(); !made) {
             log::warn("The first user could not be made yet: {}", made.error().message());
         }

@@ -114,7 +114,7 @@ void LeaderHistory::tend(const modes::Replica& replica, ElasticPool& pool) {
         return;
     }
     boost::asio::post(pool.io(), [this, &replica, &pool] {
-        pool.enter();
+        pool.enter(nullptr);
         keep(replica);
         pool.leave();
         keeping_.store(false);

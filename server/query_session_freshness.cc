@@ -41,7 +41,7 @@ void QuerySession::end_wait(QuerySession* session,
         return;
     }
     const Done then = std::move(wait->then);
-    instance.pool().enter();
+    instance.pool().enter(nullptr);
     {
         const std::lock_guard lock{session->open_mutex_};
         session->waiting_.reset();

@@ -74,7 +74,7 @@ http::Settings http_settings(const env::Settings& settings,
                settings.http_tls.certificate_file,
                settings.http_tls.key_file,
                settings.http_tls.client_ca_file};
-    out.enter_blocking = [&pool] { pool.enter(); };
+    out.enter_blocking = [&pool](const void* client) { pool.enter(client); };
     out.leave_blocking = [&pool] { pool.leave(); };
     out.log_warning = warn_line;
     return out;

@@ -5,9 +5,11 @@ NORNICDB_ROUNDS (default 3) rounds each: kill, a paused leader, one that is cut 
 time-outs (1 s, 100 ms), kill with 200 ms and 20 ms, transfer and SIGTERM. Each round measures the time to the next acknowledged write as raw clients
 see it that ask every other member, and as each of four clients of the official driver sees it. A client that already
 waits for a paused process waits on, whatever the others do, and one whose commit is with a leader that is cut off waits until
-that one hears what became of it; both are not counted, instead a client that comes just then. Every acknowledged write must be there, once.
+that one hears what became of it; both are not counted, instead clients that come just then, one with each order in which the members can be asked. Every acknowledged write must be there, once.
 NORNICDB_ONLY=kill,paused,cut,disk,fast,transfer picks some.
 """
+import collections
+import itertools
 import os
 import random
 import statistics
@@ -62,20 +64,25 @@ def first_of_each(ledger, moment):
     return first
 
 
-def newcomer(cluster):
-    """A client of a new driver, in a thread: when its managed transaction was done."""
+def newcomers(cluster):
+    """Clients of new drivers, in threads: when the managed transaction of each was done.
+
+    How long one takes is settled by whom it asks first; with each order once the median does not hang on a draw. Where the
+    first one takes a connection and says nothing, the next attempt begins at the one behind it.
+    """
     import neo4j  # pylint: disable=import-outside-toplevel
     came = []
 
-    def shuffled():
-        addresses = cluster.bolt_addresses()
-        random.shuffle(addresses)
-        return addresses
+    def run(addresses):
+        order = collections.deque(addresses)
 
-    def run():
+        def rotated():
+            order.rotate(-1)
+            return list(order)
+
         with neo4j.GraphDatabase.driver(
                 "neo4j://pair:7687", auth=(USER, PASSWORD), connection_acquisition_timeout=1, max_transaction_retry_time=60,
-                resolver=lambda address: shuffled() if address.host == "pair" else [address]) as driver:
+                resolver=lambda address: rotated() if address.host == "pair" else [address]) as driver:
             # The driver gives up where a member takes a connection and says nothing; whoever uses it tries again, and another one.
             while True:
                 try:
@@ -86,9 +93,10 @@ def newcomer(cluster):
                     pass
         came.append(time.monotonic())
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return came, thread
+    threads = [threading.Thread(target=run, args=(order,), daemon=True) for order in itertools.permutations(cluster.bolt_addresses())]
+    for thread in threads:
+        thread.start()
+    return came, threads
 
 
 def one_round(cluster, writers, ledger, disturb, chance):
@@ -111,9 +119,10 @@ def one_round(cluster, writers, ledger, disturb, chance):
             raw = probe.took(moment)
             undo()
             return raw, []
-        came, client = newcomer(cluster)
+        came, clients = newcomers(cluster)
         raw = probe.took(moment)
-        client.join(60)
+        for client in clients:
+            client.join(60)
         if disturb is not pause:
             time.sleep(max(0.0, moment + PATIENCE - time.monotonic()))
         # One whose commit was under way at that moment cannot be helped: what became of it shows once the links heal.

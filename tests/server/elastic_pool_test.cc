@@ -3,6 +3,8 @@
 #include <boost/asio/post.hpp>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <condition_variable>
 
 namespace nornic::server {
@@ -34,7 +36,7 @@ TEST(ElasticPool, BlockedThreadsAreMadeUpForSoThatOtherWorkRuns) {
     constexpr int kBlocked = 20;
     for (int i = 0; i < kBlocked; ++i) {
         boost::asio::post(pool.io(), [&] {
-            pool.enter();
+            pool.enter(nullptr);
             release.wait();
             pool.leave();
         });
@@ -80,7 +82,7 @@ TEST(ElasticPool, NeverGrowsPastItsMaximum) {
     std::condition_variable changed;
     for (int i = 0; i < 10; ++i) {
         boost::asio::post(pool.io(), [&] {
-            pool.enter();
+            pool.enter(nullptr);
             {
                 const std::lock_guard lock{mutex};
                 ++inside;
@@ -108,7 +110,7 @@ TEST(ElasticPool, ShortWorkAddsNoThreads) {
     Gate all;
     for (int i = 0; i < kTasks; ++i) {
         boost::asio::post(pool.io(), [&] {
-            pool.enter();
+            pool.enter(nullptr);
             pool.leave();
             if (++done == kTasks) {
                 all.open();
@@ -118,6 +120,150 @@ TEST(ElasticPool, ShortWorkAddsNoThreads) {
     all.wait();
     EXPECT_LE(pool.threads(), 4U);
     pool.stop();
+}
+
+/// Requests one behind the other, as of one client, until `done` says so.
+template <class Done>
+void one_at_a_time(ElasticPool& pool, Done done) {
+    while (!done()) {
+        Gate answered;
+        boost::asio::post(pool.io(), [&] {
+            pool.enter(nullptr);
+            pool.leave();
+            answered.open();
+        });
+        answered.wait();
+    }
+}
+
+void until_one_is_active(ElasticPool& pool) {
+    one_at_a_time(pool, [&] { return pool.active_threads() == 1; });
+}
+
+TEST(ElasticPool, OneThreadIsEnoughForOneClient) {
+    ElasticPool pool{{3, 64}};
+    pool.start();
+    EXPECT_EQ(pool.active_threads(), 3U);
+    until_one_is_active(pool);
+    EXPECT_EQ(pool.threads(), 3U);
+    pool.stop();
+    EXPECT_EQ(pool.threads(), 0U);
+}
+
+TEST(ElasticPool, TheOthersAreBackWhereClientsTakeTurns) {
+    ElasticPool pool{{3, 64}};
+    pool.start();
+    until_one_is_active(pool);
+    const std::array<int, 2> clients{};
+    constexpr int kRounds = 4;
+    Gate done;
+    for (int i = 0; i < kRounds; ++i) {
+        for (const int& client : clients) {
+            boost::asio::post(pool.io(), [&, last = i + 1 == kRounds && &client == &clients.back()] {
+                pool.enter(&client);
+                pool.leave();
+                if (last) {
+                    done.open();
+                }
+            });
+        }
+    }
+    done.wait();
+    while (pool.active_threads() < 3) {  // hangs for ever if they stay away
+        std::this_thread::yield();
+    }
+    pool.stop();
+}
+
+TEST(ElasticPool, OneClientThatIsFasterThanItsThreadKeepsOnlyThat) {
+    ElasticPool pool{{3, 64}};
+    pool.start();
+    until_one_is_active(pool);
+    Gate there;
+    boost::asio::post(pool.io(), [&] { there.wait(); });
+    Gate done;
+    constexpr int kRequests = 10;
+    std::size_t most = 0;
+    for (int i = 0; i < kRequests; ++i) {
+        boost::asio::post(pool.io(), [&, last = i + 1 == kRequests] {
+            pool.enter(&pool);
+            pool.leave();
+            most = std::max(most, pool.active_threads());
+            if (last) {
+                done.open();
+            }
+        });
+    }
+    there.open();
+    done.wait();
+    EXPECT_EQ(most, 1U);
+    pool.stop();
+}
+
+TEST(ElasticPool, WhileTheOneThreadIsHeldUpAnotherWatches) {
+    ElasticPool pool{{3, 64}};
+    pool.start();
+    for (int round = 0; round < 3; ++round) {
+        until_one_is_active(pool);
+        Gate release;
+        Gate inside;
+        Gate left;
+        boost::asio::post(pool.io(), [&] {
+            pool.enter(nullptr);
+            inside.open();
+            release.wait();
+            pool.leave();
+            left.open();
+        });
+        inside.wait();
+        Gate seen;
+        boost::asio::post(pool.io(), [&] { seen.open(); });
+        seen.wait();  // hangs for ever if nobody watches
+        release.open();
+        left.wait();
+    }
+    pool.stop();
+}
+
+TEST(ElasticPool, OneThatWaitsForAnotherMemberCallsTheOthersBack) {
+    ElasticPool pool{{2, 64}};
+    pool.start();
+    until_one_is_active(pool);
+    Gate release;
+    Gate seen;
+    boost::asio::post(pool.io(), [&] {
+        const ElasticPool::Away waiting{pool};
+        boost::asio::post(pool.io(), [&] { seen.open(); });
+        release.wait();
+    });
+    seen.wait();
+    EXPECT_GE(pool.threads(), 3U);
+    release.open();
+    pool.stop();
+}
+
+TEST(ElasticPool, ManyClientsAndOneInTurnLoseNoRequest) {
+    ElasticPool pool{{3, 64}};
+    pool.start();
+    constexpr int kRounds = 20;
+    constexpr int kAtOnce = 50;
+    for (int round = 0; round < kRounds; ++round) {
+        until_one_is_active(pool);
+        std::atomic<int> done{0};
+        Gate all;
+        for (int i = 0; i < kAtOnce; ++i) {
+            boost::asio::post(pool.io(), [&] {
+                pool.enter(nullptr);
+                pool.leave();
+                if (++done == kAtOnce) {
+                    all.open();
+                }
+            });
+        }
+        all.wait();
+    }
+    pool.stop();
+    EXPECT_EQ(pool.active_threads(), 0U);
 }
 
 }  // namespace
