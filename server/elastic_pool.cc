@@ -12,6 +12,8 @@ constexpr std::chrono::milliseconds kSaturationPatience{1};
 // The same for the lone thread: each of its requests has it watched.
 constexpr std::chrono::milliseconds kLonePatience{5};
 constexpr std::chrono::seconds kIdleLife{10};
+constexpr std::chrono::seconds kExtraLife{1};
+constexpr std::chrono::milliseconds kBetweenLeaves{20};
 constexpr int kCalmRounds = 20;
 // Two clients that both work have met long before.
 constexpr std::uint32_t kInTurnUntilLone = 256;
@@ -87,10 +89,24 @@ void ElasticPool::add_thread(bool extra) {
 void ElasticPool::run_extra() {
     is_extra = true;
     while (io_.run_one_for(kIdleLife) > 0 || !may_leave()) {
-        if (parked_for_long) {
+        if (parked_for_long || is_too_many()) {
             return;
         }
     }
+}
+
+/// As many are needed as there are now.
+void ElasticPool::keep_extra() {
+    extra_until_.store((std::chrono::steady_clock::now() + kExtraLife).time_since_epoch().count(), std::memory_order_relaxed);
+}
+
+/// Of all extra threads that ask, one each while is to leave, as long as nothing has shown that it was needed.
+bool ElasticPool::is_too_many() {
+    const auto now = std::chrono::steady_clock::now();
+    auto until = extra_until_.load(std::memory_order_relaxed);
+    return now.time_since_epoch().count() >= until &&
+           extra_until_.compare_exchange_strong(until, (now + kBetweenLeaves).time_since_epoch().count(), std::memory_order_relaxed) &&
+           may_leave();
 }
 
 /// The last one that watches the sockets stays, though it was extra and found nothing to do for long.
@@ -154,7 +170,11 @@ void ElasticPool::go_away() {
     }
     // Those that come at the same moment see each other, so none is left without a replacement.
     const std::size_t threads = threads_.load();
-    if (threads < away_.load() + settings_.threads_min && threads < settings_.threads_max) {
+    const std::size_t needed = away_.load() + settings_.threads_min;
+    if (threads <= needed) {
+        keep_extra();
+    }
+    if (threads < needed && threads < settings_.threads_max) {
         add_thread(true);
     }
 }
@@ -209,6 +229,7 @@ void ElasticPool::watch() {
             if (!saturated || left_.load() != before || stopping_) {
                 continue;
             }
+            keep_extra();
             if (active_.load() < threads_.load()) {
                 ++called_;
                 parked_.notify_one();

@@ -1,6 +1,7 @@
 // The threads that run the io_context. A request works on the thread that received it, so a long or
 // blocked one occupies a thread; when all are occupied for a while another is added, so that
-// sockets are still watched (RESET, health checks). Extra threads leave when they have been idle.
+// sockets are still watched (RESET, health checks). Extra threads leave when they have been idle, and one by one where no more
+// were needed for a while: on a busy server none is idle, and too many are in each other's way.
 // While requests come one at a time, one thread alone runs the io_context and the others are parked: nobody has to be
 // woken to watch the sockets during a request that is over at once (docs/decisions/0002-work-where-it-arrives.md).
 // Beside it one thread runs an io_context of its own for whatever only passes bytes on.
@@ -12,6 +13,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
@@ -66,6 +68,8 @@ private:
     void add_thread(bool extra);
     void run_extra();
     bool may_leave();
+    void keep_extra();
+    bool is_too_many();
     void call_to_park();
     void park_unless_needed();
     void become_lone();
@@ -87,6 +91,8 @@ private:
     std::atomic<std::size_t> away_{0};
     std::atomic<std::uint64_t> left_{0};  // grows with each leave(): progress
     std::atomic<bool> armed_{false};      // the watcher is looking
+
+    std::atomic<std::chrono::steady_clock::rep> extra_until_{0};  // no extra thread leaves before, of those that have work
 
     std::atomic<bool> lone_{false};          // one active thread is enough
     std::atomic<std::uint32_t> in_turn_{0};  // not lone: requests in a row during which no other was in work

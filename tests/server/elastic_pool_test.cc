@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <condition_variable>
+#include <functional>
 
 namespace nornic::server {
 namespace {
@@ -70,6 +71,53 @@ TEST(ElasticPool, ThoseThatWaitForAnotherMemberAreReplacedAtOnceAndComeBack) {
     all.wait();
     EXPECT_GE(threads, kAway + 2);
     release.open();
+    pool.stop();
+}
+
+TEST(ElasticPool, ThoseNoLongerNeededLeaveThoughThereIsWork) {
+    ElasticPool pool{{2, 64}};
+    pool.start();
+    Gate release;
+    constexpr int kBlocked = 10;
+    for (int i = 0; i < kBlocked; ++i) {
+        boost::asio::post(pool.io(), [&] {
+            const ElasticPool::Away waiting{pool};
+            release.wait();
+        });
+    }
+    while (pool.threads() < kBlocked + 2) {
+        std::this_thread::yield();
+    }
+    release.open();
+    // Work for all of them without a pause: each task brings the next. One is in work all the time, so that one thread is not enough.
+    Gate over;
+    boost::asio::post(pool.io(), [&] {
+        pool.enter(nullptr);
+        over.wait();
+        pool.leave();
+    });
+    std::atomic<bool> enough{false};
+    std::atomic<int> under_way{4};
+    std::function<void()> task = [&] {
+        pool.enter(nullptr);
+        pool.leave();
+        if (enough.load()) {
+            --under_way;
+        } else {
+            boost::asio::post(pool.io(), [&] { task(); });
+        }
+    };
+    for (int i = under_way; i > 0; --i) {
+        boost::asio::post(pool.io(), [&] { task(); });
+    }
+    while (pool.threads() > 3) {  // for ever if they stay
+        std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    }
+    enough = true;
+    over.open();
+    while (under_way > 0) {
+        std::this_thread::yield();
+    }
     pool.stop();
 }
 
