@@ -50,6 +50,8 @@ ElasticPool::Settings pool_settings(const env::Settings& settings) {
     ElasticPool::Settings out;
     out.threads_min = std::max<std::size_t>(3, std::thread::hardware_concurrency() + 1);
     out.threads_max = std::max(out.threads_min, static_cast<std::size_t>(settings.threads_max));
+    // With peers another thread answers, and a client's next request may find the one that took the first still at work.
+    out.may_park = settings.cluster.mode == "standalone";
     return out;
 }
 

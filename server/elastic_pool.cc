@@ -196,7 +196,7 @@ void ElasticPool::enter(const void* client) {
         }
     } else if (others > 0) {
         in_turn_.store(0, std::memory_order_relaxed);
-    } else if (in_turn_.fetch_add(1, std::memory_order_relaxed) + 1 == kInTurnUntilLone) {
+    } else if (settings_.may_park && in_turn_.fetch_add(1, std::memory_order_relaxed) + 1 == kInTurnUntilLone) {
         become_lone();
     }
     if (others + 1 >= active_.load(std::memory_order_relaxed) &&

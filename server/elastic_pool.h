@@ -27,6 +27,7 @@ public:
     struct Settings {
         std::size_t threads_min = 3;
         std::size_t threads_max = 400;
+        bool may_park = true;  // one thread alone where that is enough
     };
 
     explicit ElasticPool(Settings settings);
