@@ -159,6 +159,14 @@ bool RaftChecker::may_wipe(Node& node) const {
             in_force.push_back(configuration);
         }
     }
+    // A leader may make a learner a voter before it hears that this one's disk is gone.
+    for (std::size_t i = in_force.size(); i-- > 0;) {
+        raft::Configuration next = in_force[i];
+        for (auto& [id, member] : next.members) {
+            member.voter = member.voter || member.promote;
+        }
+        in_force.push_back(std::move(next));
+    }
     const raft::Member* const self = committed_configuration_.find(node.id());
     if (self != nullptr && self->directory.value == 0) {
         return false;  // the group does not know yet whose disk it counts on

@@ -100,12 +100,14 @@ void Core::send_vote_requests(bool pre_vote, bool transfer) {
     request.pre_vote = pre_vote;
     request.transfer = transfer;
     for (const auto& [id, member] : configuration().members) {
-        if (id == start_.self || !member.votes()) {
+        if (id == start_.self) {
             continue;
         }
         if (pre_vote) {
+            // Learners, too: none of their votes counts, but where this member was taken out and all voters that it knows of
+            // were as well, who was a learner then may be the only one who knows.
             say(id, Lane::kControl, request);
-        } else {
+        } else if (member.votes()) {
             // What the request says of this log must be on disk: were it forgotten, the same term could be asked for again
             // with a shorter log, and old votes would count for it.
             say_after_persist(id, Lane::kControl, request);
@@ -214,8 +216,11 @@ void Core::on_vote_request(const NodeName& from, const VoteRequest& m) {
         configurations_.rbegin(), configurations_.rend(), [&](const auto& entry) { return entry.first <= committed_; });
     if (const Member* member = known == configurations_.rend() ? nullptr : known->second.find(from);
         known != configurations_.rend() && !known->second.members.empty() && (member == nullptr || !member->votes())) {
-        // It may have been taken out and not know it, or not know that this is committed.
-        say(from, Lane::kControl, NotMember{hard_.term, known->first});
+        // It may have been taken out and not know it, or not know that this is committed. A group that is being formed here is
+        // none that anybody was taken out of.
+        if (formed()) {
+            say(from, Lane::kControl, NotMember{hard_.term, known->first});
+        }
         if (m.last_index <= known->first) {
             // Its log has no later configuration, one that it is a voter of.
             refuse("the candidate is no voter");

@@ -80,6 +80,37 @@ TEST(RemovedMember, HearsOfItFromOneOfAnEarlierTerm) {
     EXPECT_TRUE(solo.core().removed());
 }
 
+TEST(RemovedMember, NobodyIsOutOfAGroupThatIsOnlyBeingFormed) {
+    Disk disk;
+    Start start;
+    start.self = "1";
+    start.hard_state.directory = directory_of("1");
+    Core forming{start, quick_settings(), disk};
+    ASSERT_TRUE(forming.bootstrap(group({"1", "2"})));
+    forming.take_messages();
+    forming.step("3", Message{directory_of("3"), VoteRequest{.term = Term{1}, .pre_vote = true}});
+    for (const auto& sent : forming.take_messages()) {
+        EXPECT_FALSE(std::holds_alternative<NotMember>(sent.message->body)) << "3 forms one as well, and would give that up for good";
+    }
+}
+
+/// All voters that it knows of may be out as well.
+TEST(RemovedMember, AsksThoseThatWereLearnersToo) {
+    Solo solo;
+    Configuration grows = group({"1", "2", "3"});
+    grows.members["4"] = {.address = "4:7000", .directory = directory_of("4"), .voter = false};
+    solo.hear("2", append(1, 1, 1, {members_entry(2, 1, grows)}));
+    solo.forget();
+    for (int i = 0; i < 100 && solo.core().role() == Role::kFollower; ++i) {
+        solo.tick();
+    }
+    EXPECT_EQ(solo.said<VoteRequest>().size(), 3U);
+    solo.hear("4", VoteResponse{.term = Term{2}, .granted = true, .pre_vote = true});
+    EXPECT_EQ(solo.core().role(), Role::kPreCandidate) << "a learner's vote does not count";
+    solo.hear("4", NotMember{Term{3}, LogIndex{7}});
+    EXPECT_TRUE(solo.core().removed());
+}
+
 TEST(RemovedMember, IsInAgainByALaterConfiguration) {
     Solo solo;
     solo.hear("2", append(1, 1, 1, {members_entry(2, 1, group({"1", "2", "4"}))}));
