@@ -120,6 +120,13 @@ def in_turns(program, server, peer, options, workloads, first, measure_floor):
     return ours, theirs
 
 
+def by_workload(measurements):
+    rows = {}
+    for m in measurements:
+        rows.setdefault(m["workload"], []).append(m)
+    return rows
+
+
 def figures(measurements):
     """One line of the table, behind the name."""
     def median(key):
@@ -142,7 +149,6 @@ def main():
     if bool(arguments.peer) != bool(arguments.peer_pid):
         parser.error("--peer and --peer-pid go together")
     peer = ["-uri", arguments.peer, "-pid", arguments.peer_pid] if arguments.peer else None
-    neo4j_cpu = dict(NEO4J_CPU)
     chosen = [name for name in arguments.only.split(",") if name]
     program = build_go()
 
@@ -165,16 +171,16 @@ def main():
             only = ["-only", ",".join(chosen)] if chosen else []
             for repetition in range(arguments.repeat):
                 # Between repetitions, so that floor and writes see the same minutes of the disk.
-                if not peer and (not chosen or "floor" in chosen or "write1_raw" in chosen):
-                    measure_floor()
                 if peer:
                     ours, theirs = in_turns(program, server, peer, options, [w for w in NEO4J_CPU if w in (chosen or NEO4J_CPU)],
                                             not repetition, measure_floor)
                     measurements += ours
                     peers += theirs
-                else:
-                    measurements += go_bench(program, of_server(server), [*options, *only, "-repeat", "1",
-                                                                          *(["-loaded", "-warm", "0.5"] if repetition else [])])
+                    continue
+                if not chosen or "floor" in chosen or "write1_raw" in chosen:
+                    measure_floor()
+                measurements += go_bench(program, of_server(server), [*options, *only, "-repeat", "1",
+                                                                      *(["-loaded", "-warm", "0.5"] if repetition else [])])
         else:
             floors = [floor(arguments.seconds)["per_second"] for _ in range(arguments.repeat)]
         server.stop(120)
@@ -182,13 +188,11 @@ def main():
         server.kill()
         killed_start = start_to_answer(server)
 
-    rows = {}
-    for m in measurements:
-        rows.setdefault(m["workload"], []).append(m)
+    rows, peer_rows = by_workload(measurements), by_workload(peers)
     rate = {name: statistics.median(m["per_second"] for m in ms) for name, ms in rows.items()}
     cpu = {name: statistics.median(m["server_cpu_us"] for m in ms) for name, ms in rows.items()}
-    neo4j_cpu.update({name: statistics.median(m["server_cpu_us"] for m in peers if m["workload"] == name)
-                      for name in {m["workload"] for m in peers} if name in NEO4J_CPU})
+    neo4j_cpu = NEO4J_CPU | {name: statistics.median(m["server_cpu_us"] for m in ms)
+                             for name, ms in peer_rows.items() if name in NEO4J_CPU}
     verdicts = []
 
     def verdict(what, value, ok, wanted):
@@ -202,9 +206,8 @@ def main():
         print(f"{name:12} {figures(ms)} {share}")
     if peers:
         print(f"\n{'Neo4j':12} {header}")
-        for name in neo4j_cpu:
-            if ms := [m for m in peers if m["workload"] == name]:
-                print(f"{name:12} {figures(ms)}")
+        for name, ms in peer_rows.items():
+            print(f"{name:12} {figures(ms)}")
     print()
     if floors:
         print(f"floor (one round trip and one fdatasync): median {statistics.median(floors):,.0f}, best {max(floors):,.0f} a second")

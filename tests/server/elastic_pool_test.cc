@@ -30,6 +30,16 @@ private:
     bool open_ = false;
 };
 
+/// A short one of `client`; then `done`.
+template <class Done>
+void request(ElasticPool& pool, const void* client, Done done) {
+    boost::asio::post(pool.io(), [&pool, client, done] {
+        pool.enter(client);
+        pool.leave();
+        done();
+    });
+}
+
 TEST(ElasticPool, BlockedThreadsAreMadeUpForSoThatOtherWorkRuns) {
     ElasticPool pool{{2, 64}};
     pool.start();
@@ -98,17 +108,15 @@ TEST(ElasticPool, ThoseNoLongerNeededLeaveThoughThereIsWork) {
     });
     std::atomic<bool> enough{false};
     std::atomic<int> under_way{4};
-    std::function<void()> task = [&] {
-        pool.enter(nullptr);
-        pool.leave();
+    std::function<void()> next = [&] {
         if (enough.load()) {
             --under_way;
         } else {
-            boost::asio::post(pool.io(), [&] { task(); });
+            request(pool, nullptr, [&] { next(); });
         }
     };
     for (int i = under_way; i > 0; --i) {
-        boost::asio::post(pool.io(), [&] { task(); });
+        request(pool, nullptr, [&] { next(); });
     }
     while (pool.threads() > 3) {  // for ever if they stay
         std::this_thread::sleep_for(std::chrono::milliseconds{1});
@@ -157,9 +165,7 @@ TEST(ElasticPool, ShortWorkAddsNoThreads) {
     std::atomic<int> done{0};
     Gate all;
     for (int i = 0; i < kTasks; ++i) {
-        boost::asio::post(pool.io(), [&] {
-            pool.enter(nullptr);
-            pool.leave();
+        request(pool, nullptr, [&] {
             if (++done == kTasks) {
                 all.open();
             }
@@ -175,11 +181,7 @@ template <class Done>
 void one_at_a_time(ElasticPool& pool, Done done) {
     while (!done()) {
         Gate answered;
-        boost::asio::post(pool.io(), [&] {
-            pool.enter(nullptr);
-            pool.leave();
-            answered.open();
-        });
+        request(pool, nullptr, [&] { answered.open(); });
         answered.wait();
     }
 }
@@ -207,9 +209,7 @@ TEST(ElasticPool, TheOthersAreBackWhereClientsTakeTurns) {
     Gate done;
     for (int i = 0; i < kRounds; ++i) {
         for (const int& client : clients) {
-            boost::asio::post(pool.io(), [&, last = i + 1 == kRounds && &client == &clients.back()] {
-                pool.enter(&client);
-                pool.leave();
+            request(pool, &client, [&, last = i + 1 == kRounds && &client == &clients.back()] {
                 if (last) {
                     done.open();
                 }
@@ -233,9 +233,7 @@ TEST(ElasticPool, OneClientThatIsFasterThanItsThreadKeepsOnlyThat) {
     constexpr int kRequests = 10;
     std::size_t most = 0;
     for (int i = 0; i < kRequests; ++i) {
-        boost::asio::post(pool.io(), [&, last = i + 1 == kRequests] {
-            pool.enter(&pool);
-            pool.leave();
+        request(pool, &pool, [&, last = i + 1 == kRequests] {
             most = std::max(most, pool.active_threads());
             if (last) {
                 done.open();
@@ -300,9 +298,7 @@ TEST(ElasticPool, ManyClientsAndOneInTurnLoseNoRequest) {
         std::atomic<int> done{0};
         Gate all;
         for (int i = 0; i < kAtOnce; ++i) {
-            boost::asio::post(pool.io(), [&] {
-                pool.enter(nullptr);
-                pool.leave();
+            request(pool, nullptr, [&] {
                 if (++done == kAtOnce) {
                     all.open();
                 }
