@@ -720,7 +720,11 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
         }
         return success();
     }
-    if (!asked.force && settings_.fence_policy == FencePolicy::kStrict && silent_ticks() < settings_.failover_ticks) {
+    // A witness has not heard yet of an epoch that the two have just agreed on without it.
+    const bool heard_lately = silent_ticks() < settings_.failover_ticks &&
+                              (settings_.fence_policy == FencePolicy::kStrict ||
+                               (settings_.fence_policy == FencePolicy::kWitness && state_ == State::kStandby));
+    if (!asked.force && heard_lately) {
         return fail(ErrorCode::kDatabaseUnavailable,
                     "the primary may still be taking writes; repeat once it has been silent for the whole "
                     "failover time-out, or {\"force\": true}");

@@ -681,6 +681,28 @@ TEST(HotStandby, WithAWitnessAnIsolatedPrimaryStopsAndTheStandbyLeads) {
     EXPECT_EQ(pair["a"].diverged, (Texts{"y"}));
 }
 
+TEST(HotStandby, AWitnessThatDoesNotKnowOfThePrimaryYetIsNotTakenAtItsWordByOneThatHeardIt) {
+    HotStandbySettings settings = with(SyncMode::kAsync, FencePolicy::kWitness);
+    settings.auto_failover = false;
+    Pair pair{settings, true};
+    form(pair);
+    pair.cut("a", "w");
+    pair.kill("a");
+    pair.ticks(13);
+    pair.start("a");  // the two agree on its next epoch, of which the witness has not heard
+    ASSERT_EQ(pair.wait_for_primary(), "a");
+    pair.ticks(2);
+    pair.cut("a", "b");
+    ASSERT_TRUE(pair.write("a", "x"));
+    const auto refused = pair.command("b", {});
+    ASSERT_FALSE(refused.outcome) << "two would take writes";
+    EXPECT_NE(refused.outcome.error().message().find("may still be taking writes"), std::string::npos) << refused.outcome.error().message();
+    pair.ticks(12);
+    EXPECT_FALSE(pair.propose("a", "y")) << "it stopped two thirds into the time-out";
+    EXPECT_TRUE(pair.command("b", {}).outcome);
+    EXPECT_TRUE(pair.propose("b", "z"));
+}
+
 TEST(HotStandby, AWriteDecidedOnBeforeAPauseIsNotCarriedOutBehindItUnlessTheLeadStillHolds) {
     Pair pair{with(SyncMode::kAsync, FencePolicy::kWitness), true};
     form(pair);
