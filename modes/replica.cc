@@ -361,12 +361,11 @@ void ReplicaImpl::read_point(ReadConsistency level,
         done(stopping_error());
         return;
     }
+    notice_pause();
     if (causal) {
-        readers_.push_back({wanted, deadline, std::move(done), {}});
-        stop_gathering();
+        await_applied({wanted, deadline, std::move(done), {}});
         return;
     }
-    notice_pause();
     const ReadId id{next_id_++};
     if (auto asked = strategy_->read(id, level); !asked) {
         lock.unlock();
@@ -401,9 +400,18 @@ void ReplicaImpl::region_point(const std::string& history,
         reader.done(applied_index());
         return;
     }
-    // Whoever applies what it waits for takes the mutex afterwards, and finds it here.
+    notice_pause();
+    await_applied(std::move(reader));
+}
+
+/// Whoever applies what it waits for takes the mutex afterwards, and finds it here.
+void ReplicaImpl::await_applied(Reader reader) {
     readers_.push_back(std::move(reader));
     stop_gathering();
+    if (strategy_ != nullptr && !failure_) {
+        strategy_->readers_wait();
+        after_input(Where::kCaller);
+    }
 }
 
 LogIndex ReplicaImpl::latest_for(const Reader& reader) const {

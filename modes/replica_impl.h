@@ -151,6 +151,7 @@ private:
     /// What the state holds of other regions' writes is seen, too.
     void observe_state() REQUIRES(mutex_);
     [[nodiscard]] engine::RegionData* regions() const { return engine_ == nullptr ? nullptr : engine_->regions(); }
+    void await_applied(Reader reader) REQUIRES(mutex_);
     /// How far the log that a reader waits for is applied here.
     [[nodiscard]] LogIndex latest_for(const Reader& reader) const;
 
@@ -186,6 +187,8 @@ private:
     [[nodiscard]] bool may_apply(Where where, LogIndex committed) const REQUIRES(mutex_);
     void carry_out_elsewhere(Ready ready) REQUIRES(mutex_);
     void persist(Ready& ready, Completions& completions) REQUIRES(mutex_);
+    /// What was committed before may be applied behind the write: nobody here waits for it, and the leader waits for the write.
+    [[nodiscard]] bool may_apply_late() const REQUIRES(mutex_) { return strategy_->write_term().value == 0 && readers_.empty(); }
     void fail_for_good(const Error& error, Completions& completions) REQUIRES(mutex_);
     void release_readers(Completions& completions) REQUIRES(mutex_);
     void release_acknowledged(Completions& completions) REQUIRES(mutex_);

@@ -84,7 +84,8 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         }
         // What the last round made durable is applied and answered first; its clients need not wait
         // for the next sync.
-        if (has_applies) {
+        const bool applies_late = has_applies && has_entries && may_apply_late();
+        if (has_applies && !applies_late) {
             apply(ready.committed, completions);
             if (failure_) {
                 break;
@@ -104,6 +105,9 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
             return;  // pumping_ stays: the work goes on with it
         }
         persist(ready, completions);
+        if (applies_late && !failure_) {
+            apply(ready.committed, completions);
+        }
     }
     pumping_ = false;
     if (stopping_ || leaving_) {
@@ -117,12 +121,18 @@ void ReplicaImpl::carry_out_elsewhere(Ready ready) {
     hand_over([this, shared = std::make_shared<Ready>(std::move(ready))] {
         const MutexLock lock{mutex_};
         Completions answers;
-        if (engine_ != nullptr && shared->committed > engine_->applied_index()) {
+        const bool has_applies = engine_ != nullptr && shared->committed > engine_->applied_index();
+        const bool applies_late = has_applies && may_apply_late();
+        if (has_applies && !applies_late) {
             apply(shared->committed, answers);
             pass_on(answers);
         }
         if (!failure_ && has_to_persist(*shared)) {
             persist(*shared, answers);
+            pass_on(answers);
+        }
+        if (applies_late && !failure_) {
+            apply(shared->committed, answers);
             pass_on(answers);
         }
         pump(Where::kCaller);

@@ -272,6 +272,9 @@ public:
     /// Asks from which log index on a local read is as fresh as `level` promises.
     virtual Result<> read(ReadId id, ReadConsistency level) = 0;
 
+    /// A reader waits here for what is not applied yet.
+    virtual void readers_wait() {}
+
     /// A write of this level is about to be offered, or is waited for. kDatabaseUnavailable: those who would have to hold it are
     /// not there.
     virtual Result<> expect(ReadConsistency /*level*/) { return success(); }

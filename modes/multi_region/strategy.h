@@ -36,6 +36,7 @@ public:
     void step(const NodeName& from, const ClusterMessage& message) override;
     Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override;
     Result<> read(ReadId id, ReadConsistency level) override;
+    void readers_wait() override { tell(&Strategy::readers_wait); }
     Result<> expect(ReadConsistency level) override;
     [[nodiscard]] LogIndex acknowledged(ReadConsistency level) const override;
     Result<> command(std::uint64_t id, const Command& command) override;

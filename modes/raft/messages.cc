@@ -66,6 +66,7 @@ void put(const raft::HeartbeatResponse& m, wire::HeartbeatResponse& out) {
     out.set_sequence(m.round);
     out.set_persisted_index(m.match.value);
     out.set_applied_index(m.applied.value);
+    out.set_readers_wait(m.readers_wait);
 }
 
 void put(const raft::ReadIndexResponse& m, wire::ReadIndexResponse& out) {
@@ -272,7 +273,8 @@ raft::Body take(const wire::HeartbeatResponse& m, Reader& in) {
     return raft::HeartbeatResponse{in.term("epoch", m.epoch()),
                                    in.number("sequence", m.sequence()),
                                    in.index("persisted_index", m.persisted_index()),
-                                   in.index("applied_index", m.applied_index())};
+                                   in.index("applied_index", m.applied_index()),
+                                   m.readers_wait()};
 }
 
 raft::Body take(const wire::TimeoutNow& m, Reader& in) {

@@ -116,6 +116,9 @@ public:
     Result<LogIndex> propose(EntryKind kind, std::string payload, std::uint64_t hybrid_time);
     /// Linearizable: a leader confirms by a heartbeat round that began after the question (thesis 6.4), a follower asks it.
     Result<> read_index(ReadId id, HeldBy held_by = HeldBy::kMajority);
+    /// Somebody here waits until more is applied: a leader that knows more to be committed is to say so at once, as it does
+    /// for a while from then on. Other followers hear it with the next entries, or within a tick.
+    void readers_wait();
     /// Group of one or more as the first configuration. kAlreadyExists if there is one.
     Result<> bootstrap(Configuration configuration);
     /// There is a group already: wait to be added. Nothing once this member was elected.
@@ -283,6 +286,7 @@ private:
     void on_append_response(const NodeName& from, const Message& message, const AppendResponse& m);
     void on_heartbeat(const NodeName& from, const Heartbeat& m);
     void on_heartbeat_response(const NodeName& from, const Message& message, const HeartbeatResponse& m);
+    void tell_promptly(const NodeName& to, Progress& progress);
     void on_log_reset(const NodeName& from, const LogReset& m);
     void on_not_member(const NotMember& m);
     void acknowledge();
@@ -292,7 +296,7 @@ private:
     Progress* heard_follower(const NodeName& from, const Message& message);
     /// Whether that is news.
     bool note_match(Progress& progress, LogIndex match);
-    void tell_commit(const NodeName& to, const Progress& progress);
+    void tell_commit(const NodeName& to, Progress& progress);
     /// Entries up to here may go to it.
     [[nodiscard]] LogIndex sendable(const NodeName& to, LogIndex limit) const;
 
@@ -359,6 +363,8 @@ private:
     LogIndex matched_;                    // equal to the log of this term's leader up to here
     bool acknowledge_due_ = false;
     bool needs_snapshot_ = false;
+    Term readers_told_term_;              // when the leader was last told that readers wait, and
+    std::uint64_t readers_told_tick_ = 0;
     bool removed_ = false;
     std::optional<LogReset> log_reset_;
 

@@ -81,6 +81,7 @@ void Progress::probe() {
         state_ = State::kProbe;
         next_ = LogIndex{match_.value + 1};
     }
+    told_ = LogIndex{0};
     probe_sent_ = false;
     inflight_.clear();
     inflight_bytes_ = 0;
@@ -110,6 +111,7 @@ void Progress::snapshot_ended(LogIndex index) {
 void Progress::shift(std::uint64_t ticks) {
     heard_tick_ += ticks;
     progress_tick_ += ticks;
+    prompt_until_ += ticks;
 }
 
 }  // namespace nornic::raft

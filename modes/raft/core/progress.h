@@ -5,6 +5,7 @@
 
 #include "base/ids.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -36,6 +37,12 @@ public:
     void sent(LogIndex last, std::size_t bytes, std::uint64_t now);
     /// The follower is durable and equal up to `match`. Returns whether that is news.
     bool matched(LogIndex match, std::uint64_t now);
+    /// A message that carried this commit index went out.
+    void told(LogIndex commit) { told_ = std::max(told_, commit); }
+    [[nodiscard]] LogIndex told() const noexcept { return told_; }
+    /// Until then it is told at once what is committed, as readers wait for it there.
+    void tell_promptly_until(std::uint64_t tick) { prompt_until_ = std::max(prompt_until_, tick); }
+    [[nodiscard]] bool is_told_promptly(std::uint64_t now) const noexcept { return now < prompt_until_; }
     /// The follower's log does not fit before `next`. Old answers are ignored. Returns whether `next` moved.
     bool rejected(LogIndex prev_asked, LogIndex retry, std::uint64_t now);
     /// Nothing came back for a while, or the connection went: what was on its way may be lost. Not a snapshot, whose end
@@ -63,6 +70,8 @@ private:
     LogIndex applied_;
     std::uint64_t heard_tick_ = 0;
     std::uint64_t progress_tick_ = 0;
+    LogIndex told_;
+    std::uint64_t prompt_until_ = 0;
     bool probe_sent_ = false;
     std::deque<Inflight> inflight_;
     std::size_t inflight_bytes_ = 0;

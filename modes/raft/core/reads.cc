@@ -57,6 +57,10 @@ void Core::on_read_request(const NodeName& from, const ReadIndexRequest& m) {
                       round_ + 1,
                       m.everyone ? HeldBy::kEveryone : HeldBy::kMajority});
     start_read_round();
+    // It reads once it hears that as much is committed.
+    if (const auto follower = followers_.find(from); follower != followers_.end()) {
+        tell_promptly(from, follower->second);
+    }
 }
 
 void Core::on_read_response(const NodeName& from, const ReadIndexResponse& m) {

@@ -7,6 +7,13 @@
 #include <algorithm>
 
 namespace nornic::raft {
+namespace {
+
+// In heartbeat intervals: for how long a follower whose readers wait is told at once what is committed, and when it asks for it again.
+constexpr std::uint64_t kPromptFor = 10;
+constexpr std::uint64_t kPromptAgain = 5;
+
+}  // namespace
 
 // ---- The leader ----
 
@@ -58,6 +65,7 @@ void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std
             last_append_ = std::make_shared<const Message>(Message{hard_.directory, std::move(append)});
         }
         out.push_back({to, Lane::kLog, last_append_});
+        progress.told(committed_);
         progress.sent(last_append_last_, last_append_bytes_, tick_);
     }
 }
@@ -113,21 +121,28 @@ void Core::need_snapshot(const NodeName& to, Progress& progress) {
 void Core::send_heartbeats() {
     heartbeat_tick_ = tick_;
     ++round_;
-    for (const auto& [id, progress] : followers_) {
+    for (auto& [id, progress] : followers_) {
         Heartbeat heartbeat;
         heartbeat.term = hard_.term;
         heartbeat.round = round_;
         heartbeat.commit = std::min(committed_, progress.match());
+        progress.told(heartbeat.commit);
         say(id, Lane::kControl, heartbeat);
     }
     release_reads();
 }
 
 /// Where nothing follows that would carry it: a follower may apply, and causal reads there need not wait for a heartbeat.
-void Core::tell_commit(const NodeName& to, const Progress& progress) {
-    if (committed_ == log_.last() && progress.match() == committed_) {
+void Core::tell_commit(const NodeName& to, Progress& progress) {
+    if (committed_ == log_.last() && progress.match() == committed_ && progress.told() < committed_) {
         say(to, Lane::kControl, Heartbeat{hard_.term, 0, committed_});
+        progress.told(committed_);
     }
+}
+
+void Core::tell_promptly(const NodeName& to, Progress& progress) {
+    progress.tell_promptly_until(tick_ + kPromptFor * settings_.heartbeat_ticks);
+    tell_commit(to, progress);
 }
 
 void Core::advance_commit() {
@@ -146,8 +161,10 @@ void Core::advance_commit() {
         return;
     }
     commit_to(target);
-    for (const auto& [id, progress] : followers_) {
-        tell_commit(id, progress);
+    for (auto& [id, progress] : followers_) {
+        if (progress.is_told_promptly(tick_)) {
+            tell_commit(id, progress);
+        }
     }
     settle_changes();
     continue_membership();
@@ -197,7 +214,7 @@ void Core::on_append_response(const NodeName& from, const Message& message, cons
             if (role_ != Role::kLeader) {
                 return;
             }
-            if (committed_ == before) {
+            if (committed_ == before && progress.is_told_promptly(tick_)) {
                 tell_commit(from, progress);
             }
             continue_transfer();
@@ -254,6 +271,9 @@ void Core::on_heartbeat_response(const NodeName& from, const Message& message, c
     if (m.match > progress.match() && note_match(progress, m.match)) {
         advance_commit();
     }
+    if (m.readers_wait && role_ == Role::kLeader) {
+        tell_promptly(from, progress);
+    }
     continue_departures();
 }
 
@@ -274,6 +294,7 @@ void Core::watch_followers() {
             progress.snapshot_ended(LogIndex{0});  // the message may have been lost
         }
         replicate(id, progress, log_.persisted(), messages_);
+        tell_commit(id, progress);
     }
     last_append_.reset();
 }
@@ -378,6 +399,23 @@ void Core::on_heartbeat(const NodeName& from, const Heartbeat& m) {
     response.match = std::min(matched_, log_.persisted());
     response.applied = applied_;
     say_after_persist(from, Lane::kControl, response);
+}
+
+void Core::readers_wait() {
+    if (role_ != Role::kFollower || leader_.empty()) {
+        return;
+    }
+    if (readers_told_term_ == hard_.term && tick_ - readers_told_tick_ < kPromptAgain * settings_.heartbeat_ticks) {
+        return;
+    }
+    readers_told_term_ = hard_.term;
+    readers_told_tick_ = tick_;
+    HeartbeatResponse response;
+    response.term = hard_.term;
+    response.match = std::min(matched_, log_.persisted());
+    response.applied = applied_;
+    response.readers_wait = true;
+    say_after_persist(leader_, Lane::kControl, response);
 }
 
 void Core::on_log_reset(const NodeName& from, const LogReset& m) {

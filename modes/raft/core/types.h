@@ -85,6 +85,7 @@ struct HeartbeatResponse {
     std::uint64_t round = 0;
     LogIndex match;  // durable there and known to be equal, in this term
     LogIndex applied;
+    bool readers_wait = false;  // tell at once what is committed, for a while; with round 0: nothing was asked
 };
 
 /// Thesis 3.10: start an election at once.

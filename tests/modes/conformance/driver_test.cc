@@ -244,6 +244,53 @@ TEST_F(DriverTest, WhatIsCommittedIsAppliedBeforeTheNextBatchIsSynced) {
     go();
 }
 
+TEST_F(DriverTest, AFollowerWritesFirstAsItsLeaderWaitsForThat) {
+    write_term = Term{0};
+    start();
+    decide().entries = {entry(1, 1)};
+    go();
+    Ready& ready = decide();
+    ready.entries = {entry(2, 1)};
+    ready.committed = LogIndex{1};
+    ready.messages_after_persist = {message(2)};
+    const InSequence order;
+    EXPECT_CALL(log, sync());
+    EXPECT_CALL(bus, send(_, _, _));
+    EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{1})));
+    EXPECT_CALL(*strategy, applied(LogIndex{1}));
+    go();
+}
+
+TEST_F(DriverTest, AFollowerAppliesFirstWhereAReaderWaits) {
+    write_term = Term{0};
+    start();
+    decide().entries = {entry(1, 1)};
+    go();
+    const std::size_t read = ask(ReadConsistency::kOne, LogIndex{1});
+    Ready& ready = decide();
+    ready.entries = {entry(2, 1)};
+    ready.committed = LogIndex{1};
+    const InSequence order;
+    EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{1})));
+    EXPECT_CALL(log, sync());
+    go();
+    EXPECT_TRUE(read_outcomes[read] && *read_outcomes[read]);
+}
+
+TEST_F(DriverTest, AFollowerWhoseDiskFailsAppliesNothingMore) {
+    write_term = Term{0};
+    start();
+    decide().entries = {entry(1, 1)};
+    go();
+    Ready& ready = decide();
+    ready.entries = {entry(2, 1)};
+    ready.committed = LogIndex{1};
+    EXPECT_CALL(log, sync()).WillOnce([]() -> Result<> { return fail(ErrorCode::kIo, "the cable"); });
+    EXPECT_CALL(engine, apply(_)).Times(0);
+    go();
+    EXPECT_TRUE(replica->failure());
+}
+
 TEST_F(DriverTest, AnEntryThatCannotBeAppliedStopsTheMemberForGood) {
     start();
     const std::size_t write = commit("w");
@@ -830,9 +877,17 @@ TEST_F(DriverTest, AReadThatNobodyAnswersEndsAtItsDeadline) {
     EXPECT_EQ(read_outcomes[unreached]->error().code(), ErrorCode::kBookmarkTimeout);
 }
 
+TEST_F(DriverTest, TheStrategyHearsOfAReaderThatWaitsAndWhatItSaysLeavesAtOnce) {
+    start();
+    EXPECT_CALL(*strategy, readers_wait()).WillOnce([this] { messages = {message(1)}; });
+    EXPECT_CALL(bus, send(_, _, _));
+    EXPECT_FALSE(read_outcomes[ask(ReadConsistency::kOne, LogIndex{9})]);
+}
+
 TEST_F(DriverTest, ALocalReadAsksNobody) {
     start();
     EXPECT_CALL(*strategy, read(_, _)).Times(0);
+    EXPECT_CALL(*strategy, readers_wait()).Times(0);
     EXPECT_TRUE(read_outcomes[ask(ReadConsistency::kOne)]);
     EXPECT_TRUE(read_outcomes[ask(ReadConsistency::kLocalOne)]);
 }

@@ -21,6 +21,7 @@ public:
     MOCK_METHOD(void, step, (const NodeName&, const ClusterMessage&), (override));
     MOCK_METHOD(Result<>, propose, (ProposalId, std::string, std::uint64_t), (override));
     MOCK_METHOD(Result<>, read, (ReadId, ReadConsistency), (override));
+    MOCK_METHOD(void, readers_wait, (), (override));
     MOCK_METHOD(Result<>, command, (std::uint64_t, const Command&), (override));
     MOCK_METHOD(std::vector<CommandAnswer>, take_answers, (), (override));
     MOCK_METHOD(void, leave, (), (override));

@@ -179,7 +179,11 @@ std::string describe(const Message& message) {
             } else if constexpr (std::is_same_v<T, Heartbeat>) {
                 return fmt::format("Heartbeat term={} round={} commit={}", m.term.value, m.round, m.commit.value);
             } else if constexpr (std::is_same_v<T, HeartbeatResponse>) {
-                return fmt::format("HeartbeatResponse term={} round={} match={}", m.term.value, m.round, m.match.value);
+                return fmt::format("HeartbeatResponse term={} round={} match={}{}",
+                                   m.term.value,
+                                   m.round,
+                                   m.match.value,
+                                   m.readers_wait ? " readers wait" : "");
             } else if constexpr (std::is_same_v<T, TimeoutNow>) {
                 return fmt::format("TimeoutNow term={}", m.term.value);
             } else if constexpr (std::is_same_v<T, ReadIndexRequest>) {

@@ -138,6 +138,10 @@ TEST(RaftMessages, AHeartbeatAndItsAnswerComeBackAsTheyWere) {
     EXPECT_EQ(answer.round, 12U);
     EXPECT_EQ(answer.match, LogIndex{44});
     EXPECT_EQ(answer.applied, LogIndex{40});
+    EXPECT_FALSE(answer.readers_wait);
+    raft::HeartbeatResponse unasked{Term{7}};
+    unasked.readers_wait = true;
+    EXPECT_TRUE(round_trip(unasked, ClusterMessage::kHeartbeatResponse).readers_wait);
 }
 
 TEST(RaftMessages, TheSmallOnesComeBackAsTheyWere) {

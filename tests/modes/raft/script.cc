@@ -123,8 +123,9 @@ void Script::execute(const std::string& line) {
         {"wipe", &Script::disk},         {"disk", &Script::disk},        {"write", &Script::disk},
         {"applies", &Script::disk},      {"compact", &Script::disk},     {"propose", &Script::request},
         {"read", &Script::request},      {"change", &Script::request},   {"transfer", &Script::request},
-        {"step_down", &Script::request}, {"leave", &Script::request},    {"status", &Script::look},
-        {"log", &Script::look},          {"queue", &Script::look},       {"progress", &Script::look},
+        {"step_down", &Script::request}, {"leave", &Script::request},    {"readers_wait", &Script::request},
+        {"status", &Script::look},       {"log", &Script::look},         {"queue", &Script::look},
+        {"progress", &Script::look},
     };
     const auto verb = kVerbs.find(words.verb);
     if (verb == kVerbs.end()) {
@@ -333,6 +334,8 @@ void Script::request(const Words& words) {
         }
     } else if (verb == "read") {  // read 1 [id=n]
         answer(cluster_->read(name, id));
+    } else if (verb == "readers_wait") {  // readers_wait 2
+        cluster_->with(name, [](Core& core) { core.readers_wait(); });
     } else if (verb == "transfer") {  // transfer 1 [to=2]
         cluster_->with(name, [&](Core& core) {
             answer(core.transfer(id, words.named.contains("to") ? words.named.at("to") : NodeName{}));
