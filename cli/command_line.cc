@@ -83,7 +83,7 @@ std::vector<CommandInfo> make_commands() {
                    "Exit codes: 0 done, 1 refused (a line says why), 2 no member answers, or the command line is wrong.\n",
                    with(connection_options(),
                         {{"role", 0, "ROLE", "add: voter (default), learner or witness."},
-                         {"priority", 0, "NUMBER", "add: 0 (never leads) to 1000; 100 if it is not given."},
+                         {"priority", 0, "NUMBER", "add: 0 (never leads) to 1000; 100 if it is not given. NORNICDB_CLUSTER_RAFT_PRIORITY, where the member sets it, goes before."},
                          {"force", 0, "", "promote: accept the loss."},
                          {"confirm", 0, "NAME", "region drop: the region's name once more."},
                          {"json", 'j', "", "Print the server's JSON."}}),

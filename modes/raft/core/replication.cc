@@ -271,8 +271,8 @@ void Core::on_heartbeat_response(const NodeName& from, const Message& message, c
     if (m.match > progress.match() && note_match(progress, m.match)) {
         advance_commit();
     }
-    if (m.readers_wait && role_ == Role::kLeader) {
-        tell_promptly(from, progress);
+    if (const auto still = followers_.find(from); m.readers_wait && role_ == Role::kLeader && still != followers_.end()) {
+        tell_promptly(from, still->second);
     }
     continue_departures();
 }
