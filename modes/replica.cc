@@ -546,7 +546,8 @@ void ReplicaImpl::tick() {
         notice_pause();
         next_tick_ = next_tick_ == Deadline{} ? clock_.now() : next_tick_;
         // One that a busy machine missed is made up for; of more the strategy hears as of a short pause.
-        if (const std::int64_t missed = (clock_.now() - next_tick_) / settings_.tick_interval; missed > 1 && bus_ != nullptr) {
+        const std::int64_t missed = (clock_.now() - next_tick_) / settings_.tick_interval;
+        if (missed > 1 && bus_ != nullptr) {
             strategy_->paused(static_cast<std::uint64_t>(missed - 1));
             next_tick_ += (missed - 1) * settings_.tick_interval;
         }
@@ -562,6 +563,12 @@ void ReplicaImpl::tick() {
         }
         stalled_ = stalled;
         strategy_->now(hybrid_clock_.soonest(wall_ms()));
+        if (sender_) {
+            const Duration passed = std::max<std::int64_t>(1, missed) * settings_.tick_interval;
+            sender_->entries_too(strategy_->catches_up());
+            strategy_->allow_catch_up(static_cast<std::uint64_t>(std::chrono::duration<double>(passed).count() *
+                                                                 static_cast<double>(sender_->bytes_per_second())));
+        }
         strategy_->tick();
         after_input(Where::kBus);
         Completions completions;

@@ -1,6 +1,6 @@
 // The side that has the state. All that is long (making an export, reading it) runs where `run` puts it; what ended is
 // told from tick(), step() and peer_down() alone, so that send() may be called with the caller's locks held.
-#include "modes/snapshot_pace.h"
+#include "modes/catch_up_pace.h"
 #include "modes/snapshot_transfer.h"
 #include "observability/log.h"
 
@@ -410,7 +410,8 @@ struct SnapshotSender::Impl : std::enable_shared_from_this<SnapshotSender::Impl>
     std::vector<std::pair<NodeName, std::optional<LogIndex>>> ended GUARDED_BY(mutex);
     NodeName served_last GUARDED_BY(mutex);  // whose turn it was at the last tick
     std::uint64_t drawn GUARDED_BY(mutex) = 0;  // numbers of attempts and jobs
-    SnapshotPace pace GUARDED_BY(mutex);
+    CatchUpPace pace GUARDED_BY(mutex);
+    bool entries_too GUARDED_BY(mutex) = false;
     std::int64_t tokens GUARDED_BY(mutex);    // bytes that may be sent now; below 0 after a large chunk
     Deadline refilled GUARDED_BY(mutex);
     std::uint64_t bytes GUARDED_BY(mutex) = 0;
@@ -509,9 +510,10 @@ void SnapshotSender::tick() {
     {
         const MutexLock lock{s.mutex};
         const Deadline now = s.clock.now();
-        s.pace.tick(now, std::any_of(s.transfers.begin(), s.transfers.end(), [](const auto& transfer) {
-                        return transfer.second.state == State::kSending;
-                    }));
+        const bool copying = std::any_of(s.transfers.begin(), s.transfers.end(), [](const auto& transfer) {
+            return transfer.second.state == State::kSending;
+        });
+        s.pace.tick(now, copying || s.entries_too);
         const double seconds = std::chrono::duration<double>(now - s.refilled).count();
         const auto fresh = static_cast<std::int64_t>(std::min(seconds, 1.0) *
                                                      static_cast<double>(s.pace.bytes_per_second()));
@@ -562,6 +564,16 @@ void SnapshotSender::tick() {
 void SnapshotSender::write_took(Duration took) {
     const MutexLock lock{impl_->mutex};
     impl_->pace.write_took(took);
+}
+
+void SnapshotSender::entries_too(bool sent) {
+    const MutexLock lock{impl_->mutex};
+    impl_->entries_too = sent;
+}
+
+std::uint64_t SnapshotSender::bytes_per_second() const {
+    const MutexLock lock{impl_->mutex};
+    return impl_->pace.bytes_per_second();
 }
 
 std::optional<LogIndex> SnapshotSender::pinned() const {

@@ -46,6 +46,10 @@ public:
     void tick();
     /// A write here, from its place in the log to its answer; the copy makes way for them.
     void write_took(Duration took);
+    /// Whether a member far behind is sent entries, which are to make way like a copy.
+    void entries_too(bool sent);
+    /// What may be sent now of what others have missed.
+    [[nodiscard]] std::uint64_t bytes_per_second() const;
     /// Log entries from here on are needed by whoever receives what is being sent.
     [[nodiscard]] std::optional<LogIndex> pinned() const;
     [[nodiscard]] std::uint64_t bytes_sent() const;

@@ -251,6 +251,10 @@ public:
     virtual void now(std::uint64_t /*hybrid_time*/) {}
     /// What it put into the log by itself is as late as this; what the driver draws for a write behind that is later.
     [[nodiscard]] virtual std::uint64_t latest_time() const { return 0; }
+    /// Until it is said anew, so many bytes of entries may go to members that are far behind and that no write waits for.
+    virtual void allow_catch_up(std::uint64_t /*bytes*/) {}
+    /// There is such a member, and it is sent entries.
+    [[nodiscard]] virtual bool catches_up() const { return false; }
     /// One tick interval has passed. Every time-out is counted in these.
     virtual void tick() {}
     /// So many intervals passed in which nothing ran here (the process was stopped, the machine slept). They count

@@ -27,6 +27,8 @@ public:
     MultiRegion(const StrategyStart& start, MultiRegionSettings settings, const LocalStrategy& local);
 
     [[nodiscard]] std::string_view name() const noexcept override { return "multi_region"; }
+    void allow_catch_up(std::uint64_t bytes) override { tell(&Strategy::allow_catch_up, bytes); }
+    [[nodiscard]] bool catches_up() const override { return local_->catches_up(); }
     void tick() override;
     void now(std::uint64_t hybrid_time) override { now_ = std::max(now_, hybrid_time); }
     [[nodiscard]] std::uint64_t latest_time() const override { return proposed_time_; }

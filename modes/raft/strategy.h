@@ -34,6 +34,8 @@ public:
     Raft(const StrategyStart& start, const RaftSettings& settings);
 
     [[nodiscard]] std::string_view name() const noexcept override { return "raft"; }
+    void allow_catch_up(std::uint64_t bytes) override { core_.allow_catch_up(bytes); }
+    [[nodiscard]] bool catches_up() const override { return core_.catches_up(); }
     void tick() override;
     void paused(std::uint64_t ticks) override { core_.paused(ticks); }
     void peer_up(const PeerInfo& peer) override;

@@ -161,6 +161,7 @@ void Core::append_entry(EntryPtr entry) {
 
 LogIndex Core::append_own(EntryKind kind, std::string payload, std::uint64_t hybrid_time) {
     const LogIndex index{log_.last().value + 1};
+    written_bytes_ += payload.size() + kEntryBytes;
     append_entry(std::make_shared<const Entry>(Entry{hard_.term, index, hybrid_time, kind, std::move(payload)}));
     return index;
 }

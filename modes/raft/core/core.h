@@ -101,6 +101,11 @@ public:
     Core(const Start& start, const Settings& settings, Storage& storage);
 
     // ---- What happens ----
+    /// From now on, until it is said anew, no more of entries goes to members that are far behind and that no commit needs, but
+    /// at least twice what was written since it was said last. Never said: no limit.
+    void allow_catch_up(std::uint64_t bytes);
+    /// As leader: there is such a member, and it is sent entries.
+    [[nodiscard]] bool catches_up() const;
     void tick();
     /// So many ticks passed in which nothing ran here (practice A4: pauses).
     void paused(std::uint64_t ticks);
@@ -210,6 +215,8 @@ public:
     void check_invariants() const;
 
 private:
+    static constexpr std::uint64_t kEntryBytes = 64;  // what an entry costs beside its payload
+
     struct Transfer {
         std::uint64_t id = 0;
         NodeName target;
@@ -297,6 +304,8 @@ private:
     /// Whether that is news.
     bool note_match(Progress& progress, LogIndex match);
     void tell_commit(const NodeName& to, Progress& progress);
+    [[nodiscard]] bool is_far_behind(const Progress& progress) const;
+    [[nodiscard]] bool may_wait(const NodeName& to) const;
     /// Entries up to here may go to it.
     [[nodiscard]] LogIndex sendable(const NodeName& to, LogIndex limit) const;
 
@@ -401,6 +410,8 @@ private:
     LogIndex last_append_last_;
     Term last_append_term_;
     std::size_t last_append_bytes_ = 0;
+    std::optional<std::int64_t> catch_up_left_;  // below 0: more went than might
+    std::uint64_t written_bytes_ = 0;            // of own entries, since that was set
     std::size_t uncommitted_bytes_ = 0;
     std::deque<std::pair<LogIndex, std::size_t>> sizes_;  // of proposals past committed_
     bool disk_full_ = false;              // entries found no room since some were last written

@@ -12,6 +12,8 @@ namespace {
 // In heartbeat intervals: for how long a follower whose readers wait is told at once what is committed, and when it asks for it again.
 constexpr std::uint64_t kPromptFor = 10;
 constexpr std::uint64_t kPromptAgain = 5;
+constexpr std::uint64_t kFarBehind = 1024;  // entries
+constexpr std::uint64_t kInStepHeartbeats = 3;
 
 }  // namespace
 
@@ -29,6 +31,10 @@ void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std
         }
         const bool probing = progress.state() == Progress::State::kProbe;
         if (!probing && progress.next() > limit) {
+            return;
+        }
+        const bool in_its_time = catch_up_left_ && !probing && is_far_behind(progress) && may_wait(to);
+        if (in_its_time && *catch_up_left_ <= 0) {
             return;
         }
         const LogIndex prev{progress.next().value - 1};
@@ -66,8 +72,40 @@ void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std
         }
         out.push_back({to, Lane::kLog, last_append_});
         progress.told(committed_);
+        if (in_its_time) {
+            const std::uint64_t count = last_append_last_.value - prev.value;
+            *catch_up_left_ -= static_cast<std::int64_t>(last_append_bytes_ + kEntryBytes * count);
+        }
         progress.sent(last_append_last_, last_append_bytes_, tick_);
     }
+}
+
+void Core::allow_catch_up(std::uint64_t bytes) {
+    const std::uint64_t least = 2 * std::exchange(written_bytes_, 0);
+    catch_up_left_ = std::min<std::int64_t>(catch_up_left_.value_or(0), 0) + static_cast<std::int64_t>(std::max(bytes, least));
+}
+
+bool Core::catches_up() const {
+    return role_ == Role::kLeader && std::ranges::any_of(followers_, [&](const auto& follower) {
+        return follower.second.state() == Progress::State::kReplicate && is_far_behind(follower.second) && !down_.contains(follower.first);
+    });
+}
+
+bool Core::is_far_behind(const Progress& progress) const {
+    return log_.last().value - progress.match().value > kFarBehind;
+}
+
+/// The others commit without it.
+bool Core::may_wait(const NodeName& to) const {
+    if (transfer_ && transfer_->target == to) {
+        return false;
+    }
+    return configuration().has_quorum([&](const NodeName& id) {
+        const Progress* const found = progress(id);
+        const bool in_step = found != nullptr && !is_far_behind(*found) && !down_.contains(id) &&
+                             tick_ - found->heard_tick() <= kInStepHeartbeats * settings_.heartbeat_ticks;
+        return id == start_.self || (id != to && in_step);
+    });
 }
 
 /// Who may never stand is sent what is on disk here: entries that it alone had could elect nobody. Such are a witness, and one that

@@ -1,4 +1,4 @@
-#include "modes/snapshot_pace.h"
+#include "modes/catch_up_pace.h"
 
 #include <algorithm>
 
@@ -20,20 +20,20 @@ constexpr std::uint64_t kSteps = 32;         // from nothing to the setting
 
 }  // namespace
 
-SnapshotPace::SnapshotPace(std::uint64_t bytes_per_second_max)
+CatchUpPace::CatchUpPace(std::uint64_t bytes_per_second_max)
     : most_{bytes_per_second_max}, least_{std::min(kLeast, most_)}, rate_{most_} {}
 
-bool SnapshotPace::knows_quiet() const noexcept {
+bool CatchUpPace::knows_quiet() const noexcept {
     return learnt_ >= kLearntEnough;
 }
 
 /// A quantile without a list: up by a lot for each that is above, down by little for each below.
-double SnapshotPace::moved(double quantile_ns, double quantile, double took) {
+double CatchUpPace::moved(double quantile_ns, double quantile, double took) {
     const double step = std::max(quantile_ns, 1000.0) * kStep;
     return quantile_ns + (took > quantile_ns ? step * quantile : -step * (1 - quantile));
 }
 
-void SnapshotPace::learn(double took) {
+void CatchUpPace::learn(double took) {
     if (learnt_++ == 0) {
         quiet_ns_ = quiet_tail_ns_ = took;
     }
@@ -41,7 +41,7 @@ void SnapshotPace::learn(double took) {
     quiet_tail_ns_ = moved(quiet_tail_ns_, kTail, took);
 }
 
-void SnapshotPace::write_took(Duration took) {
+void CatchUpPace::write_took(Duration took) {
     const auto ns = static_cast<double>(took.count());
     const bool knew = knows_quiet();
     // A copy that begins before this is known goes slowly until then. Where the slowest is too fast still, it is not the copy that
@@ -57,7 +57,7 @@ void SnapshotPace::write_took(Duration took) {
     very_slow_ += ns > kVerySlow * quiet_tail_ns_ ? 1 : 0;
 }
 
-void SnapshotPace::tick(Deadline now, bool copying) {
+void CatchUpPace::tick(Deadline now, bool copying) {
     if (copying != copying_) {
         copying_ = copying;
         rate_ = copying ? std::max(least_, most_ / 4) : most_;
@@ -69,7 +69,7 @@ void SnapshotPace::tick(Deadline now, bool copying) {
     }
 }
 
-void SnapshotPace::judge(Deadline now) {
+void CatchUpPace::judge(Deadline now) {
     const Duration passed = now - since_;
     const bool idle = passed >= kIdleAfter && writes_ < kWritesToJudge;  // hardly anybody writes, so hardly anybody waits
     if (!idle && (passed < kJudgeAfter || writes_ < kWritesToJudge)) {

@@ -1,4 +1,4 @@
-#include "modes/snapshot_pace.h"
+#include "modes/catch_up_pace.h"
 
 #include <gtest/gtest.h>
 
@@ -27,7 +27,7 @@ public:
         }
     }
     int one_in = 4;
-    SnapshotPace pace;
+    CatchUpPace pace;
     Deadline now{std::chrono::hours{1}};
     std::uint64_t most_seen = 0;
 
@@ -35,7 +35,7 @@ private:
     int count_ = 0;
 };
 
-TEST(SnapshotPace, ReachesItsSettingWhereWritesStayAsTheyWere) {
+TEST(CatchUpPace, ReachesItsSettingWhereWritesStayAsTheyWere) {
     Paced paced;
     paced.run(1000, false);
     paced.run(10'000, true);
@@ -54,42 +54,42 @@ void expect_about_where_writes_become_slow(int one_in) {
     EXPECT_GE(paced.pace.bytes_per_second(), bearable / 4);
 }
 
-TEST(SnapshotPace, StaysAboutWhereWritesBecomeSlow) {
+TEST(CatchUpPace, StaysAboutWhereWritesBecomeSlow) {
     expect_about_where_writes_become_slow(4);
 }
 
-TEST(SnapshotPace, AFewThatBecomeVerySlowAreEnough) {
+TEST(CatchUpPace, AFewThatBecomeVerySlowAreEnough) {
     expect_about_where_writes_become_slow(50);
 }
 
-TEST(SnapshotPace, NeverEndsAltogether) {
+TEST(CatchUpPace, NeverEndsAltogether) {
     Paced paced;
     paced.run(1000, false);
-    paced.run(20'000, true, SnapshotPace::kLeast);
-    EXPECT_GE(paced.pace.bytes_per_second(), SnapshotPace::kLeast);
-    EXPECT_LE(paced.pace.bytes_per_second(), SnapshotPace::kLeast + kMost / 32);
+    paced.run(20'000, true, CatchUpPace::kLeast);
+    EXPECT_GE(paced.pace.bytes_per_second(), CatchUpPace::kLeast);
+    EXPECT_LE(paced.pace.bytes_per_second(), CatchUpPace::kLeast + kMost / 32);
     Paced slower{1000};
     slower.run(1000, false);
     slower.run(20'000, true, 0);
     EXPECT_EQ(slower.pace.bytes_per_second(), 1000U) << "the setting, if that is less";
 }
 
-TEST(SnapshotPace, WritesThatAreSlowerWhateverItsPaceDoNotHoldItUp) {
+TEST(CatchUpPace, WritesThatAreSlowerWhateverItsPaceDoNotHoldItUp) {
     Paced paced;
     paced.run(1000, false);
     paced.run(600, true, 0);
-    EXPECT_EQ(paced.pace.bytes_per_second(), SnapshotPace::kLeast) << "it tries";
+    EXPECT_EQ(paced.pace.bytes_per_second(), CatchUpPace::kLeast) << "it tries";
     paced.run(20'000, true, 0);
     EXPECT_EQ(paced.pace.bytes_per_second(), kMost);
 }
 
-TEST(SnapshotPace, WhereNobodyWritesThereIsNobodyToWait) {
+TEST(CatchUpPace, WhereNobodyWritesThereIsNobodyToWait) {
     Paced paced;
     paced.run(20'000, true, 0, false);
     EXPECT_EQ(paced.pace.bytes_per_second(), kMost);
 }
 
-TEST(SnapshotPace, ADiskThatIsSlowWithoutACopyDoesNotHoldItUp) {
+TEST(CatchUpPace, ADiskThatIsSlowWithoutACopyDoesNotHoldItUp) {
     Paced paced;
     for (int i = 0; i < 5000; ++i) {
         paced.pace.write_took(i % 5 == 0 ? milliseconds{9} : milliseconds{1});

@@ -1,6 +1,6 @@
-// How fast a copy of the state goes: at its setting, unless writes here become slow by it: where disk, machine or network
-// are shared, here or at the one that gets it, the copy makes writers wait. Halved when they do, raised step by step when
-// they do not (AIMD).
+// How fast what others have missed is sent, a copy of the state or entries from long ago: at its setting, unless writes here
+// become slow by it: where disk, machine or network are shared, here or at the one that gets it, it makes writers wait. Halved
+// when they do, raised step by step when they do not (AIMD). "Copy" stands for both.
 #pragma once
 
 #include "base/clock.h"
@@ -9,12 +9,12 @@
 
 namespace nornic::modes {
 
-class SnapshotPace {
+class CatchUpPace {
 public:
     /// Never slower than this: a copy must end.
     static constexpr std::uint64_t kLeast = std::uint64_t{4} << 20;
 
-    explicit SnapshotPace(std::uint64_t bytes_per_second_max);
+    explicit CatchUpPace(std::uint64_t bytes_per_second_max);
 
     /// A client's write, from its place in the log to its answer.
     void write_took(Duration took);
