@@ -9,6 +9,7 @@ namespace nornic::modes {
 namespace {
 
 constexpr std::string_view kQuarantined = "quarantined=";
+constexpr std::string_view kGrouped = "grouped";
 
 }  // namespace
 
@@ -34,6 +35,8 @@ std::optional<RaftExtra> parse_raft_extra(std::string_view text) {
         // Whatever it says: where it is unclear since when, it is still in quarantine.
         out.quarantine = LogIndex{0};
         number(third.substr(kQuarantined.size()), out.quarantine->value, 10);
+    } else if (third == kGrouped) {
+        out.grouped = true;
     } else if (number(third, out.configuration_index.value, 10)) {
         out.configuration = text;
     }
@@ -46,6 +49,8 @@ std::string format_raft_extra(const RaftExtra& extra) {
         out += fmt::format(" {}{}", kQuarantined, extra.quarantine->value);
     } else if (!extra.configuration.empty()) {
         out += fmt::format(" {} {}", extra.configuration_index.value, extra.configuration);
+    } else if (extra.grouped) {
+        out += fmt::format(" {}", kGrouped);
     }
     return out;
 }

@@ -1,5 +1,6 @@
 // What HardState.extra holds in this mode: "raft <directory> <configuration index> <configuration>", the last two on a
-// witness alone, which has no state to keep them in; "raft <directory> quarantined=<log index>" on a member in quarantine.
+// witness alone, which has no state to keep them in; "raft <directory> quarantined=<log index>" on a member in quarantine;
+// "raft <directory> grouped" on one that has heard a group's leader and has nothing of the group on disk yet.
 #pragma once
 
 #include "modes/raft/core/configuration.h"
@@ -17,6 +18,7 @@ struct RaftExtra {
     LogIndex configuration_index;
     std::string configuration;
     std::optional<LogIndex> quarantine;
+    bool grouped = false;
 };
 
 /// nullopt: another mode's.

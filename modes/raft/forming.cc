@@ -65,7 +65,7 @@ void Raft::form() {
         }
     }
     // A leader that could not write its first entry belongs to none any more.
-    if (group_exists_ && tick_ - group_heard_tick_ >= 5 * std::uint64_t{settings_.election_ticks}) {
+    if (group_exists_ && !group_is_certain_ && tick_ - group_heard_tick_ >= 5 * std::uint64_t{settings_.election_ticks}) {
         group_exists_ = false;
     }
     consider_bootstrap();
@@ -171,6 +171,18 @@ void Raft::on_join_response(const NodeName& from, const JoinResponse& m) {
         event(fmt::format("'{}' does not take this member in: {}.", from, reason));
     }
     refused_why_ = m.accepted() ? std::string{} : reason;
+}
+
+/// A leader that has committed something speaks to this member, whose disk has nothing of the group yet. Were it forgotten by a
+/// restart, this one and a member whose disk was lost could be a majority, and begin a second group (practice A28).
+void Raft::note_group() {
+    if (core_.formed() || group_is_certain_) {
+        return;
+    }
+    group_is_certain_ = group_exists_ = true;
+    group_heard_tick_ = tick_;
+    core_.abandon_bootstrap();
+    core_.write_hard_state();
 }
 
 void Raft::consider_bootstrap() {

@@ -105,10 +105,12 @@ Raft::Raft(const StrategyStart& start, const RaftSettings& settings)
       checkpoint_index_{start.applied},
       recorded_configuration_{core_.applied_configuration().first},
       campaigned_in_{start.hard_state.term} {
-    if (const auto extra = parse_raft_extra(start.hard_state.extra); extra && !is_witness()) {
+    const auto extra = parse_raft_extra(start.hard_state.extra);
+    if (extra && !is_witness()) {
         quarantine_ = recorded_quarantine_ = extra->quarantine;
         note_unfit();
     }
+    group_is_certain_ = group_exists_ = extra && extra->grouped && !core_.formed();
 }
 
 // ---- What is said ----
@@ -149,6 +151,7 @@ std::string Raft::extra() const {
     RaftExtra out;
     out.directory = core_.directory();
     out.quarantine = quarantine_;
+    out.grouped = group_is_certain_ && !core_.formed();
     if (is_witness()) {
         const auto& [index, configuration] = core_.applied_configuration();
         if (!configuration.members.empty()) {
@@ -469,6 +472,10 @@ void Raft::step(const NodeName& from, const ClusterMessage& message) {
         foreign_here_ = foreign;
     }
     core_.step(from, *translated);
+    if (const auto* append = std::get_if<raft::AppendEntries>(&translated->body);
+        append != nullptr && append->commit > LogIndex{0} && core_.leader() == from) {
+        note_group();
+    }
     apply_as_witness();
 }
 

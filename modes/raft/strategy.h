@@ -99,6 +99,7 @@ private:
     void on_join_request(const NodeName& from, const transport::JoinRequest& m);
     void on_join_response(const NodeName& from, const transport::JoinResponse& m);
     void ask_to_leave();
+    void note_group();
     void consider_bootstrap();
     void watch_members();
     /// Whom the bus should dial, if that is news; looked at once a tick.
@@ -154,6 +155,7 @@ private:
     // Forming.
     std::map<NodeName, transport::JoinRequest> fresh_;  // members without a configuration that were heard
     bool group_exists_ = false;
+    bool group_is_certain_ = false;  // its leader has committed something; on disk until there is something of the group
     std::uint64_t group_heard_tick_ = 0;               // when a member of it last said so
     std::map<NodeName, std::uint64_t> told_of_group_;  // members without a configuration that know of a group, since when
     std::string leader_address_;  // as a member of the group told it

@@ -33,9 +33,10 @@ RaftSettings of_peers(const std::vector<NodeName>& names, bool by_id = true) {
 
 class Newcomer {
 public:
-    explicit Newcomer(const RaftSettings& settings, const NodeName& self = "b") {
+    explicit Newcomer(const RaftSettings& settings, const NodeName& self = "b", const HardState& hard_state = {}) {
         StrategyStart start;
         start.self = self;
+        start.hard_state = hard_state;
         start.cluster_address = address_of(self);
         start.history = "history of " + self;
         start.log = &log_;
@@ -137,6 +138,20 @@ public:
             return out.to == peer && out.message->has_append_entries() && out.message->append_entries().entries_size() > 0;
         });
     }
+    /// A leader's entries, which do not fit here.
+    void hear_leader(const NodeName& from, std::uint64_t term, std::uint64_t commit) {
+        meet(from);
+        ClusterMessage message;
+        transport::AppendEntries& m = *message.mutable_append_entries();
+        m.set_term(term);
+        m.set_leader_id(from);
+        m.set_prev_log_index(9);
+        m.set_prev_log_term(term);
+        m.set_leader_commit(commit);
+        m.set_directory(directory_of(from));
+        hear(from, message);
+    }
+    HardState on_disk;
     /// The next sync of entries does not end.
     void hang_at_entries() { hangs_at_entries_ = true; }
     void free_disk() {
@@ -162,6 +177,7 @@ private:
                 return;
             }
             if (ready.hard_state || !ready.entries.empty()) {
+                on_disk = ready.hard_state.value_or(on_disk);
                 strategy_->persisted(log_.last_index());
             }
             keep(std::move(ready.messages_after_persist));
@@ -330,6 +346,30 @@ TEST(RaftForming, AGroupThatNobodySpeaksOfAnyMoreIsNotWaitedForForEver) {
     b.tick();
     EXPECT_EQ(b.state(), "waiting");
     EXPECT_TRUE(b.begins()) << "c is heard, and knows of none";
+}
+
+TEST(RaftForming, WhoHasHeardALeaderThatCommittedBeginsNoSecondGroupThoughItStartsAnew) {
+    const RaftSettings settings = of_peers({"a", "b", "c"});
+    Newcomer before{settings};
+    before.hear_leader("a", 2, 7);
+    Newcomer b{settings, "b", before.on_disk};
+    b.hear_of_fresh("c");  // it, too, has nothing on its disk: it was lost
+    b.tick(20 * kElectionTicks);
+    EXPECT_EQ(b.state(), "joining");
+    EXPECT_FALSE(b.begins());
+    ASSERT_TRUE(b.answered("c")) << "c begins none either";
+    EXPECT_TRUE(b.answered("c")->configured());
+    EXPECT_FALSE(b.asked("c")->bootstrap());
+}
+
+TEST(RaftForming, WhoHasHeardALeaderThatHasCommittedNothingYetMayBeginAGroupWhenItStartsAnew) {
+    const RaftSettings settings = of_peers({"a", "b", "c"});
+    Newcomer before{settings};
+    before.hear_leader("a", 2, 0);
+    Newcomer b{settings, "b", before.on_disk};
+    b.hear_of_fresh("c");
+    b.tick();
+    EXPECT_TRUE(b.begins());
 }
 
 TEST(RaftForming, APeerThatWaitsForAGroupItselfHoldsItBackForAnElectionTimeout) {
