@@ -227,6 +227,7 @@ void World::plan_faults() {
             return;
         }
         ++forced;
+        switched_over_at = scheduler.now();
         trace("{} is forced to lead", one.id());
         modes::Command command;
         command.force = true;
