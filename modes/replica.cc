@@ -361,11 +361,11 @@ void ReplicaImpl::read_point(ReadConsistency level,
         done(stopping_error());
         return;
     }
-    notice_pause();
     if (causal) {
         await_applied({wanted, deadline, std::move(done), {}});
         return;
     }
+    notice_pause();
     const ReadId id{next_id_++};
     if (auto asked = strategy_->read(id, level); !asked) {
         lock.unlock();
@@ -400,12 +400,12 @@ void ReplicaImpl::region_point(const std::string& history,
         reader.done(applied_index());
         return;
     }
-    notice_pause();
     await_applied(std::move(reader));
 }
 
 /// Whoever applies what it waits for takes the mutex afterwards, and finds it here.
 void ReplicaImpl::await_applied(Reader reader) {
+    notice_pause();
     readers_.push_back(std::move(reader));
     stop_gathering();
     if (strategy_ != nullptr && !failure_) {

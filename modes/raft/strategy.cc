@@ -454,7 +454,8 @@ void Raft::step(const NodeName& from, const ClusterMessage& message) {
         }
         return;
     }
-    if (auto* append = std::get_if<raft::AppendEntries>(&translated->body)) {
+    auto* const append = std::get_if<raft::AppendEntries>(&translated->body);
+    if (append != nullptr) {
         if (is_witness()) {
             history_ = history.empty() ? history_ : history;  // it holds no data; what it passes on is the group's
         }
@@ -472,8 +473,7 @@ void Raft::step(const NodeName& from, const ClusterMessage& message) {
         foreign_here_ = foreign;
     }
     core_.step(from, *translated);
-    if (const auto* append = std::get_if<raft::AppendEntries>(&translated->body);
-        append != nullptr && append->commit > LogIndex{0} && core_.leader() == from) {
+    if (append != nullptr && append->commit > LogIndex{0} && core_.leader() == from) {
         note_group();
     }
     apply_as_witness();

@@ -13,7 +13,6 @@ namespace {
 constexpr std::uint64_t kPromptFor = 10;
 constexpr std::uint64_t kPromptAgain = 5;
 constexpr std::uint64_t kFarBehind = 1024;  // entries
-constexpr std::uint64_t kInStepHeartbeats = 3;
 
 }  // namespace
 
@@ -102,9 +101,7 @@ bool Core::may_wait(const NodeName& to) const {
     }
     return configuration().has_quorum([&](const NodeName& id) {
         const Progress* const found = progress(id);
-        const bool in_step = found != nullptr && !is_far_behind(*found) && !down_.contains(id) &&
-                             tick_ - found->heard_tick() <= kInStepHeartbeats * settings_.heartbeat_ticks;
-        return id == start_.self || (id != to && in_step);
+        return id == start_.self || (id != to && found != nullptr && !is_far_behind(*found) && is_heard_lately(id));
     });
 }
 

@@ -105,6 +105,17 @@ protected:
         clock.at += kTick;
         replica->tick();
     }
+    void log_first() {
+        decide().entries = {entry(1, 1)};
+        go();
+    }
+    /// One Ready has the second entry and that the first is committed.
+    Ready& commit_first_beside_second() {
+        Ready& ready = decide();
+        ready.entries = {entry(2, 1)};
+        ready.committed = LogIndex{1};
+        return ready;
+    }
     /// What is in the log before the driver is made.
     void have_logged(std::initializer_list<Entry> entries) {
         const std::vector<Entry> all{entries};
@@ -233,11 +244,8 @@ TEST_F(DriverTest, AppliesUpToWhatIsCommittedAndNoFurther) {
 
 TEST_F(DriverTest, WhatIsCommittedIsAppliedBeforeTheNextBatchIsSynced) {
     start();
-    decide().entries = {entry(1, 1)};
-    go();
-    Ready& ready = decide();
-    ready.entries = {entry(2, 1)};
-    ready.committed = LogIndex{1};
+    log_first();
+    commit_first_beside_second();
     const InSequence order;
     EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{1})));
     EXPECT_CALL(log, sync());
@@ -247,12 +255,8 @@ TEST_F(DriverTest, WhatIsCommittedIsAppliedBeforeTheNextBatchIsSynced) {
 TEST_F(DriverTest, AFollowerWritesFirstAsItsLeaderWaitsForThat) {
     write_term = Term{0};
     start();
-    decide().entries = {entry(1, 1)};
-    go();
-    Ready& ready = decide();
-    ready.entries = {entry(2, 1)};
-    ready.committed = LogIndex{1};
-    ready.messages_after_persist = {message(2)};
+    log_first();
+    commit_first_beside_second().messages_after_persist = {message(2)};
     const InSequence order;
     EXPECT_CALL(log, sync());
     EXPECT_CALL(bus, send(_, _, _));
@@ -264,12 +268,9 @@ TEST_F(DriverTest, AFollowerWritesFirstAsItsLeaderWaitsForThat) {
 TEST_F(DriverTest, AFollowerAppliesFirstWhereAReaderWaits) {
     write_term = Term{0};
     start();
-    decide().entries = {entry(1, 1)};
-    go();
+    log_first();
     const std::size_t read = ask(ReadConsistency::kOne, LogIndex{1});
-    Ready& ready = decide();
-    ready.entries = {entry(2, 1)};
-    ready.committed = LogIndex{1};
+    commit_first_beside_second();
     const InSequence order;
     EXPECT_CALL(engine, apply(Field(&Entry::index, LogIndex{1})));
     EXPECT_CALL(log, sync());
@@ -280,11 +281,8 @@ TEST_F(DriverTest, AFollowerAppliesFirstWhereAReaderWaits) {
 TEST_F(DriverTest, AFollowerWhoseDiskFailsAppliesNothingMore) {
     write_term = Term{0};
     start();
-    decide().entries = {entry(1, 1)};
-    go();
-    Ready& ready = decide();
-    ready.entries = {entry(2, 1)};
-    ready.committed = LogIndex{1};
+    log_first();
+    commit_first_beside_second();
     EXPECT_CALL(log, sync()).WillOnce([]() -> Result<> { return fail(ErrorCode::kIo, "the cable"); });
     EXPECT_CALL(engine, apply(_)).Times(0);
     go();
