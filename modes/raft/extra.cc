@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::string_view kQuarantined = "quarantined=";
 constexpr std::string_view kGrouped = "grouped";
+constexpr std::string_view kRemoved = ",removed";
 
 }  // namespace
 
@@ -27,9 +28,11 @@ std::optional<RaftExtra> parse_raft_extra(std::string_view text) {
     const auto number = [](std::string_view from, std::uint64_t& to, int base) {
         return std::from_chars(from.data(), from.data() + from.size(), to, base).ec == std::errc{};
     };
-    if (!number(word(), out.directory.value, 16) || out.directory.value == 0) {
+    const std::string_view directory = word();
+    if (!number(directory, out.directory.value, 16) || out.directory.value == 0) {
         return std::nullopt;
     }
+    out.removed = directory.ends_with(kRemoved);
     const std::string_view third = word();
     if (third.starts_with(kQuarantined)) {
         // Whatever it says: where it is unclear since when, it is still in quarantine.
@@ -44,7 +47,7 @@ std::optional<RaftExtra> parse_raft_extra(std::string_view text) {
 }
 
 std::string format_raft_extra(const RaftExtra& extra) {
-    std::string out = fmt::format("{} {:016x}", kRaftExtraName, extra.directory.value);
+    std::string out = fmt::format("{} {:016x}{}", kRaftExtraName, extra.directory.value, extra.removed ? kRemoved : "");
     if (extra.quarantine) {
         out += fmt::format(" {}{}", kQuarantined, extra.quarantine->value);
     } else if (!extra.configuration.empty()) {

@@ -36,6 +36,7 @@ raft::Start core_start(const StrategyStart& start, const RaftSettings& settings)
     if (const auto extra = parse_raft_extra(start.hard_state.extra)) {
         out.hard_state.voted_for = start.hard_state.voted_for;
         out.hard_state.directory = extra->directory;
+        out.hard_state.removed = extra->removed;
         if (settings.role == RaftRole::kWitness) {
             membership = extra->configuration;
             out.configuration_index = extra->configuration_index;
@@ -150,6 +151,7 @@ Error Raft::with_hint(const Error& error) const {
 std::string Raft::extra() const {
     RaftExtra out;
     out.directory = core_.directory();
+    out.removed = core_.removed();
     out.quarantine = quarantine_;
     out.grouped = group_is_certain_ && !core_.formed();
     if (is_witness()) {

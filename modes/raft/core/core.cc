@@ -54,6 +54,9 @@ Core::Core(const Start& start, const Settings& settings, Storage& storage)
         at = LogIndex{entries.value().back().index.value + 1};
     }
     hard_dirty_ = start.directory_is_new;
+    if (std::exchange(hard_.removed, false) && initialized()) {
+        note_removed("This member was taken out of the group");
+    }
     timeout_ticks_ = random_timeout();
     next_context_ = random_.next();  // an answer to a question of the process before must not fit one of this
 }
@@ -183,7 +186,7 @@ void Core::truncate_log(LogIndex keep) {
 void Core::push_configuration(LogIndex index, Configuration configuration) {
     configurations_.emplace_back(index, std::move(configuration));
     if (is_member()) {
-        removed_ = false;
+        note_not_removed();
     }
 }
 
@@ -201,14 +204,21 @@ void Core::commit_to(LogIndex index) {
         uncommitted_bytes_ -= sizes_.front().second;
         sizes_.pop_front();
     }
-    if (!is_member() && initialized() && configuration_index() <= committed_ && !removed_ && role_ != Role::kLeader) {
+    if (!is_member() && initialized() && configuration_index() <= committed_ && !hard_.removed && role_ != Role::kLeader) {
         note_removed("This member was taken out of the group");
     }
 }
 
 void Core::note_removed(std::string_view how) {
-    removed_ = true;
+    hard_.removed = true;
+    hard_dirty_ = true;
     event(fmt::format("{}. It keeps its data and takes no part any more; stop it, or {}.", how, kHowToReturn));
+}
+
+/// It goes to the disk with or before the configuration that it follows from.
+void Core::note_not_removed() {
+    hard_dirty_ = hard_dirty_ || hard_.removed;
+    hard_.removed = false;
 }
 
 Error Core::not_leader() const {
@@ -552,7 +562,7 @@ void Core::snapshot_installed(LogIndex index, Term term, LogIndex configuration_
     needs_snapshot_ = false;
     configurations_.clear();
     configurations_.emplace_back(configuration_index, std::move(configuration));
-    removed_ = false;
+    hard_.removed = false;
     hard_dirty_ = true;  // the log was begun anew
     event(fmt::format("A snapshot of the leader's data up to log index {} was installed.", index.value));
     if (role_ == Role::kFollower && !leader_.empty()) {
@@ -567,7 +577,7 @@ void Core::log_reset() {
     committed_ = applied_ = matched_ = reset.index;
     configurations_.clear();
     configurations_.emplace_back(reset.index, Configuration::decode_checked(reset.configuration, "of a log reset"));
-    removed_ = false;
+    hard_.removed = false;
     hard_dirty_ = true;
     acknowledge_due_ = true;
 }
@@ -620,7 +630,7 @@ std::string Core::why_no_leader() const {
     if (!initialized()) {
         return "this member belongs to no group yet";
     }
-    if (removed_) {
+    if (hard_.removed) {
         return "this member was taken out of the group";
     }
     std::string missing;

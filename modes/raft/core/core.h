@@ -208,7 +208,7 @@ public:
     /// Why it does not lead or take writes, and what would help; for people.
     [[nodiscard]] std::string why_no_leader() const;
     /// Another member's log says that this one was taken out of the group.
-    [[nodiscard]] bool removed() const { return removed_; }
+    [[nodiscard]] bool removed() const { return hard_.removed; }
 
     /// What must hold between any two calls (thesis figure 3.2 and the rules of modes/raft/core/core.cc). Aborts by
     /// NORNIC_CHECK; for tests, the simulator and debug builds.
@@ -266,6 +266,7 @@ private:
     void push_configuration(LogIndex index, Configuration configuration);
     void commit_to(LogIndex index);
     void note_removed(std::string_view how);
+    void note_not_removed();
     /// For what only a leader can do.
     [[nodiscard]] Error not_leader() const;
 
@@ -374,7 +375,6 @@ private:
     bool needs_snapshot_ = false;
     Term readers_told_term_;              // when the leader was last told that readers wait, and
     std::uint64_t readers_told_tick_ = 0;
-    bool removed_ = false;
     std::optional<LogReset> log_reset_;
 
     // As candidate.

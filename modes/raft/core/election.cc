@@ -20,7 +20,7 @@ bool Core::may_campaign(bool asked_to) const {
     return self != nullptr && self->votes() && ((fit && self->priority > 0) || asked_to || last_resort) &&
            (!start_.witness || settings_.witness_may_lead) &&
            // A disk that was wiped is not the one that the group counts on.
-           self->directory == hard_.directory && !removed_ && !disk_stalled_ && !needs_snapshot_ && !log_reset_ &&
+           self->directory == hard_.directory && !hard_.removed && !disk_stalled_ && !needs_snapshot_ && !log_reset_ &&
            tick_ >= no_campaign_before_tick_;
 }
 
@@ -305,7 +305,7 @@ void Core::on_timeout_now(const NodeName& from, const TimeoutNow&) {
 void Core::on_not_member(const NotMember& m) {
     // Of whatever term: who says it may itself be out since long, and nobody else may be left to tell. The place alone counts: the
     // entry there is committed, so nobody can be elected whose log has no configuration as late.
-    if (role_ == Role::kLeader || removed_ || !initialized() || m.index < configuration_index()) {
+    if (role_ == Role::kLeader || hard_.removed || !initialized() || m.index < configuration_index()) {
         return;
     }
     if (role_ != Role::kFollower) {

@@ -172,7 +172,8 @@ void Core::continue_membership() {
         settle_changes();
         stop_leading("it was taken out of the group");
         become_follower(hard_.term, NodeName{});
-        removed_ = self == nullptr;
+        hard_.removed = self == nullptr;
+        hard_dirty_ = true;
         return;
     }
     if (transfer_) {

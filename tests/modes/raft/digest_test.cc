@@ -269,6 +269,13 @@ TEST(RaftDigest, WhatTheDiskRemembersIsReadBackAndOlderVersionsIgnoreIt) {
     EXPECT_FALSE(witness->quarantine);
     EXPECT_EQ(format_raft_extra(*witness), "raft 00000000000000ab 5 bytes of it");
     EXPECT_TRUE(parse_raft_extra("raft 00000000000000ab quarantined=?")->quarantine);
+    EXPECT_FALSE(witness->removed);
+    for (const char* removed : {"raft 00000000000000ab,removed", "raft 00000000000000ab,removed 5 bytes of it",
+                                "raft 00000000000000ab,removed quarantined=17"}) {
+        ASSERT_TRUE(parse_raft_extra(removed)) << removed;
+        EXPECT_TRUE(parse_raft_extra(removed)->removed) << removed;
+        EXPECT_EQ(format_raft_extra(*parse_raft_extra(removed)), removed);
+    }
 }
 
 }  // namespace

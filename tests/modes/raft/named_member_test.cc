@@ -111,6 +111,29 @@ TEST(RemovedMember, AsksThoseThatWereLearnersToo) {
     EXPECT_TRUE(solo.core().removed());
 }
 
+/// Who told it may be gone, or have nothing of the group on its disk any more.
+TEST(RemovedMember, KnowsOfItWhenItStartsAnew) {
+    Solo solo;
+    solo.hear("3", NotMember{Term{3}, LogIndex{7}});
+    solo.events.clear();
+    solo.restart();
+    EXPECT_TRUE(solo.core().removed());
+    solo.forget();
+    solo.tick(100);
+    EXPECT_TRUE(solo.said<VoteRequest>().empty());
+    ASSERT_EQ(solo.events.size(), 1U) << "its operator is told again";
+    EXPECT_NE(solo.events[0].find("taken out of the group"), std::string::npos) << solo.events[0];
+}
+
+TEST(RemovedMember, StaysInWhenItStartsAnewBehindALaterConfiguration) {
+    Solo solo;
+    solo.hear("3", NotMember{Term{9}, LogIndex{1}});
+    solo.hear("2", append(1, 1, 1, {members_entry(2, 1, group({"1", "2", "4"}))}));
+    solo.restart();
+    EXPECT_FALSE(solo.core().removed());
+    solo.campaign();
+}
+
 TEST(RemovedMember, IsInAgainByALaterConfiguration) {
     Solo solo;
     solo.hear("2", append(1, 1, 1, {members_entry(2, 1, group({"1", "2", "4"}))}));
