@@ -72,7 +72,7 @@ std::vector<CommandInfo> make_commands() {
                    "  add ID HOST:PORT            take a member in, by the address of its cluster port (--role, --priority)\n"
                    "  remove ID                   take a member out\n"
                    "  transfer [ID]               hand leadership over, to this member or whoever is fit\n"
-                   "  promote                     make the member that is asked lead (--force accepts the loss that a refusal named)\n"
+                   "  promote                     make the member that is asked lead (hot standby: --force accepts the loss that a refusal named)\n"
                    "  step-down                   the leader stops leading\n"
                    "  snapshot                    the member that is asked writes a checkpoint\n"
                    "  history                     who led when, and why that changed, as the member that is asked saw it\n"
@@ -83,8 +83,8 @@ std::vector<CommandInfo> make_commands() {
                    "Exit codes: 0 done, 1 refused (a line says why), 2 no member answers, or the command line is wrong.\n",
                    with(connection_options(),
                         {{"role", 0, "ROLE", "add: voter (default), learner or witness."},
-                         {"priority", 0, "NUMBER", "add: 0 (never leads) to 1000; 100 if it is not given. NORNICDB_CLUSTER_RAFT_PRIORITY, where the member sets it, goes before."},
-                         {"force", 0, "", "promote: accept the loss."},
+                         {"priority", 0, "NUMBER", "add: 0 (leads only where nobody else can) to 1000; 100 if it is not given. NORNICDB_CLUSTER_RAFT_PRIORITY, where the member sets it, goes before."},
+                         {"force", 0, "", "promote (hot standby), region promote: accept the loss."},
                          {"confirm", 0, "NAME", "region drop: the region's name once more."},
                          {"json", 'j', "", "Print the server's JSON."}}),
                    {"list", "add", "remove", "transfer", "promote", "step-down", "snapshot", "history", "region"},

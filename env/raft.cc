@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kVotersMax = 7;
 constexpr std::size_t kJoinMax = 32;
-constexpr std::size_t kNameBytesMax = 256;
+constexpr std::size_t kNameBytesMax = 255;  // a Hello carries no more
 constexpr Duration kHeartbeatMin = std::chrono::milliseconds{5};
 constexpr Duration kElectionMax = std::chrono::minutes{10};
 constexpr std::string_view kPeers = "NORNICDB_CLUSTER_RAFT_PEERS";
@@ -150,6 +150,11 @@ Result<> resolve_raft(ClusterSettings& c) {
                       c.node_id,
                       fmt::format("a member's name has at most {} characters and no blank, comma, slash, colon or bracket",
                                   kNameBytesMax));
+    }
+    if (c.raft_cluster_id.size() > kNameBytesMax) {
+        return refuse("NORNICDB_CLUSTER_RAFT_CLUSTER_ID",
+                      c.raft_cluster_id,
+                      fmt::format("a cluster's name has at most {} bytes, this one has {}", kNameBytesMax, c.raft_cluster_id.size()));
     }
     NORNIC_TRY(resolve_peers(c));
     NORNIC_TRY(resolve_join(c));

@@ -671,7 +671,7 @@ const std::vector<Row>& table() {
         {"NORNICDB_CLUSTER_TLS_ENABLED",
          "false",
          "Cluster: TLS",
-         "Mutual TLS between members.",
+         "TLS between members; mutual with `NORNICDB_CLUSTER_TLS_VERIFY_CLIENT`.",
          bool_field([](Settings& s) -> auto& { return s.cluster.tls_enabled; }),
          false},
         {"NORNICDB_CLUSTER_TLS_CERT_FILE",

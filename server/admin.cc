@@ -86,7 +86,7 @@ http::Document outcome_document(const Member& member,
             return document(400, out);
         case ErrorCode::kNotLeader:
             add_leader_address(out, view, path);
-            return document(409, out);
+            return document(view.leader.empty() ? 503 : 409, out);
         default:
             break;
     }
@@ -212,7 +212,7 @@ void run_command(const Member& member, const CommandPath& path, const http::Admi
               path.wish,
               command.target.empty() ? "" : ": '" + command.target + "'",
               command.force ? ", whatever may be lost" : "");
-    const bool may_force = path.kind == Kind::kPromote && !command.force;
+    const bool may_force = path.kind == Kind::kPromote && !command.force && member.replica.view().mode == "ha_standby";
     member.replica.command(
         command,
         member.clock.now() + kCommandPatience,

@@ -453,6 +453,7 @@ json::object raft_state(const Member& member) {
                      {"voters", std::move(voters)},
                      {"learners", std::move(learners)},
                      {"members", std::move(members)}};
+    add_how_to(out, view);
     add_details(out, view);
     return out;
 }

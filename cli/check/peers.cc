@@ -127,7 +127,7 @@ void check_clock(const env::Settings& settings, const std::string& host, Finding
     const std::int64_t apart = std::llabs(std::time(nullptr) - *answer.value().date);
     const std::int64_t most = std::chrono::duration_cast<std::chrono::seconds>(settings.cluster.region_clock_offset_max).count();
     const std::string text = fmt::format("this machine's clock and that of {} are {} s apart", host, apart);
-    if (settings.cluster.mode == "multi_region" && most > 0 && apart > most) {
+    if (settings.cluster.mode == "multi_region" && apart > std::max<std::int64_t>(most, 1)) {
         out.problem("clock", text + fmt::format(", more than the {} s between regions: set both by NTP", most));
     } else if (apart > kSkewSecondsWarned) {
         out.warning("clock", text + ": set both by NTP");
@@ -149,9 +149,10 @@ void check_number(const env::ClusterSettings& cluster, Findings& out) {
 }
 
 void check_trust(const env::ClusterSettings& cluster, bool far, Findings& out) {
-    if (far && !cluster.tls_enabled && cluster.replication_secret.empty()) {
+    if (far && !(cluster.tls_enabled && cluster.tls_verify_client) && cluster.replication_secret.empty()) {
         out.warning("cluster auth",
-                    "whoever reaches the cluster port is taken for a member: set NORNICDB_CLUSTER_REPLICATION_SECRET_FILE or NORNICDB_CLUSTER_TLS_ENABLED");
+                    "whoever reaches the cluster port is taken for a member: set NORNICDB_CLUSTER_REPLICATION_SECRET_FILE, or "
+                    "NORNICDB_CLUSTER_TLS_ENABLED with NORNICDB_CLUSTER_TLS_VERIFY_CLIENT");
     }
 }
 

@@ -208,6 +208,11 @@ std::string in_region(const MemberRow& row) {
     return row.region.empty() ? row.id : row.region + "/" + row.id;
 }
 
+/// A member that cannot begin by itself says so in its reason.
+bool says_what_to_do(const std::string& reason) {
+    return reason.find("data directory") != std::string::npos;
+}
+
 std::string todo_for_lost(const std::string& mode, const MemberRow& row) {
     if (mode == "ha_standby") {
         return "start it, or look at its log; until then there is one copy of what is written";
@@ -231,8 +236,9 @@ void judge_member(ClusterReport& report, const MemberRow& row) {
         report.problems.push_back({fmt::format("{} is {}: {}", in_region(row), row.state == "ready" ? "not ready" : row.state,
                                                row.reason.empty() ? "it does not say why" : row.reason),
                                    row.state == "catching_up" ? "wait; look again with nornicdb status --watch"
-                                   : row.state == "starting"  ? "if it has just been started: wait; look again with nornicdb status --watch"
-                                                              : ""});
+                                   : row.state == "starting" && !says_what_to_do(row.reason)
+                                       ? "if it has just been started: wait; look again with nornicdb status --watch"
+                                       : ""});
     } else if (row.lag_seconds && *row.lag_seconds > kLagSecondsMax) {
         report.problems.push_back({fmt::format("{} is {:.1f} s behind", in_region(row), *row.lag_seconds),
                                    "look at its disk and network (nornicdb_replication_lag_seconds shows whether it gains)"});

@@ -173,7 +173,13 @@ ClusterView Raft::view() const {
     } else if (!core_.formed()) {
         view.state = "starting";
         view.reason = !refused_why_.empty() ? refused_why_
+                      : group_is_certain_   ? "this member waits for the leader of the group that it heard; if that group is gone for good, empty "
+                                              "this member's data directory to begin anew"
                       : group_exists_       ? "this member waits for the group's leader"
+                      : !held_back_by_.empty()
+                          ? fmt::format("'{0}' has heard of a group and waits for it; if that group is gone for good, empty the data "
+                                        "directory of '{0}' to begin anew",
+                                        held_back_by_)
                       : settings_.bootstrap ? "a majority of NORNICDB_CLUSTER_RAFT_PEERS must be reached to form the group"
                                             : "no group was found yet; start the member that has "
                                               "NORNICDB_CLUSTER_RAFT_BOOTSTRAP=true, or one of a running group";

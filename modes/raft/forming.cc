@@ -189,6 +189,7 @@ void Raft::consider_bootstrap() {
     if (!settings_.bootstrap || group_exists_ || core_.initialized() || settings_.role != RaftRole::kVoter) {
         return;
     }
+    held_back_by_.clear();
     raft::Configuration configuration;
     raft::Member self;
     self.address = start_.cluster_address;
@@ -210,7 +211,8 @@ void Raft::consider_bootstrap() {
         member.address = peer.address;
         const auto told = fresh == fresh_.end() ? told_of_group_.end() : told_of_group_.find(fresh->first);
         if (told != told_of_group_.end() && tick_ - told->second < settings_.election_ticks) {
-            return;  // it knows of a group
+            held_back_by_ = fresh->first;  // it knows of a group
+            return;
         }
         if (fresh == fresh_.end()) {
             if (!peer.id.empty()) {

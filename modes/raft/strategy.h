@@ -160,6 +160,7 @@ private:
     std::map<NodeName, std::uint64_t> told_of_group_;  // members without a configuration that know of a group, since when
     std::string leader_address_;  // as a member of the group told it
     std::string refused_why_;
+    NodeName held_back_by_;  // it would begin a group, and this one waits for another
     std::uint64_t asked_tick_ = 0;
     std::vector<std::string> dialed_;
     std::uint64_t dial_tick_ = UINT64_MAX;  // when it was last looked at

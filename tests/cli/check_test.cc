@@ -120,6 +120,19 @@ TEST_F(CheckTest, PeersThatDoNotAnswerAreWarnings) {
     EXPECT_THAT(text(found), HasSubstr("cluster auth"));
 }
 
+TEST_F(CheckTest, EncryptionAloneProvesNoMembership) {
+    settings.cluster.mode = "raft";
+    settings.cluster.bind_address = "0.0.0.0:7688";
+    settings.cluster.tls_enabled = true;
+    settings.cluster.raft_peer_list = {{"node-2", "no-such-host.invalid:7688"}, {"node-3", "no-such-host.invalid:7689"}};
+    check_peers(settings, found);
+    EXPECT_THAT(text(found), HasSubstr("NORNICDB_CLUSTER_TLS_VERIFY_CLIENT"));
+    settings.cluster.tls_verify_client = true;
+    Findings mutual;
+    check_peers(settings, mutual);
+    EXPECT_THAT(text(mutual), Not(HasSubstr("cluster auth")));
+}
+
 TEST_F(CheckTest, PeersElsewhereCannotReachLoopback) {
     settings.cluster.mode = "raft";
     settings.cluster.bind_address = "127.0.0.1:7688";

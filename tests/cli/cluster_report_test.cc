@@ -223,6 +223,13 @@ TEST_F(StatusTest, WhomAMemberDialsInVainIsSaidWithTheReason) {
     EXPECT_THAT(problems(report), testing::Not(HasSubstr("n2:7688")));
 }
 
+TEST_F(StatusTest, WhoSaysWhatToDoIsNotWaitedFor) {
+    says["n1"] = {.role = "follower", .state = "starting", .leader = "", .ready = 503, .reason = "no group was found yet"};
+    EXPECT_THAT(problems(look({"n1"}).value()), HasSubstr("if it has just been started: wait"));
+    says["n1"].reason = "this member was taken out of the group; empty its data directory";
+    EXPECT_THAT(problems(look({"n1"}).value()), testing::Not(HasSubstr("wait;")));
+}
+
 TEST_F(StatusTest, OneThatIsAskedAndIsNoMemberAnyMoreShowsItselfToo) {
     stranger = "n3";
     says["n3"] = {.state = "foreign_data", .leader = "", .ready = 503, .reason = "this member holds data of another group"};

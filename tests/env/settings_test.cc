@@ -279,6 +279,18 @@ TEST(Settings, RaftPeersAreTheOthersWithTheirNamesWhereTheyAreGiven) {
     EXPECT_EQ(loaded.value().settings.cluster.raft_peer_list, wanted);
 }
 
+TEST(Settings, NamesThatNoPeerWouldTakeAreRefused) {
+    for (const char* setting : {"NORNICDB_CLUSTER_NODE_ID", "NORNICDB_CLUSTER_RAFT_CLUSTER_ID"}) {
+        const auto with_name = [&](std::size_t bytes) {
+            return load(with({{"NORNICDB_CLUSTER_MODE", "raft"}, {setting, std::string(bytes, 'n')}, {"NORNICDB_CLUSTER_RAFT_BOOTSTRAP", "true"}}));
+        };
+        EXPECT_TRUE(with_name(255)) << with_name(255).error().message();
+        const auto refused = with_name(256);
+        ASSERT_FALSE(refused) << setting;
+        EXPECT_NE(refused.error().message().find(setting), std::string::npos) << refused.error().message();
+    }
+}
+
 TEST(Settings, SeveralEntriesOfARegionAreItsAddressesAndItsOwnGroupIsThatOfRaft) {
     const auto loaded = load(with({{"NORNICDB_CLUSTER_MODE", "multi_region"},
                                    {"NORNICDB_CLUSTER_REGION_ID", "us-east.1_a"},

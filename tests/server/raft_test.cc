@@ -331,6 +331,9 @@ TEST_F(RaftGroupTest, AMemberThatKnowsOneOfTheGroupIsTakenIn) {
                   .rows[0][0]
                   .as_string(),
               "READ_REPLICA");
+    const http::Document refused = members[3].admin("POST", "/admin/promote");
+    EXPECT_EQ(refused.status, 409) << refused.json;
+    EXPECT_FALSE(parsed(refused).contains("how_to_force")) << "nothing is forced in Raft";
     EXPECT_TRUE(soon([&] { return leader()->run("CALL db.bolt.removeRaftNode('node-3')").has_value(); }));
     EXPECT_TRUE(soon([&] { return status(*leader()).at("members").as_array().size() == 3; }));
 }
@@ -428,6 +431,10 @@ TEST_F(RaftGroupTest, WithoutAMajorityReadsStayAndWritesAnswerAtOnce) {
     EXPECT_EQ(said.at("state"), "no_quorum");
     EXPECT_FALSE(said.at("reason").as_string().empty());
     EXPECT_NE(said.at("how_to").as_string().find("recover --force-new-cluster"), std::string::npos);
+    EXPECT_EQ(parsed(left.admin("GET", "/admin/raft/state")).at("how_to"), said.at("how_to"));
+    for (const char* command : {"/admin/promote", "/admin/raft/transfer-leadership", "/admin/raft/step-down"}) {
+        EXPECT_EQ(left.admin("POST", command).status, 503) << command << ": there is no leader who could do it";
+    }
     bolt::TransactionOptions reads;
     reads.mode = AccessMode::kRead;
     EXPECT_EQ(left.run("MATCH (p:P) RETURN count(p)", reads).value().rows[0][0].as_integer(), 1);
@@ -535,6 +542,8 @@ TEST_F(RaftGroupTest, AWitnessVotesAndHoldsNothing) {
     ASSERT_TRUE(soon([&] { return status(*leader()).at("members").as_array().size() == 3; }));
     ASSERT_TRUE(soon([&] { return parsed(witness_->health()).at("replication").as_object().at("role") == "witness"; }));
     ASSERT_TRUE(leader()->run("CREATE (:P)"));
+    const http::Document refused = leader()->admin("POST", "/admin/raft/transfer-leadership", R"({"target": "node-2"})");
+    EXPECT_EQ(refused.status, 400) << refused.json;
     // With its voice the other one leads.
     DataMember& other = follower();
     leader()->stop();

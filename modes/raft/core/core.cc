@@ -635,7 +635,7 @@ std::string Core::why_no_leader() const {
     }
     std::string missing;
     std::string wiped;
-    std::size_t connected = is_member() ? 1 : 0;
+    std::size_t connected = configuration().is_voter(start_.self) ? 1 : 0;
     for (const auto& [id, member] : configuration().members) {
         if (id == start_.self || !member.votes()) {
             continue;

@@ -357,6 +357,8 @@ TEST(RaftForming, WhoHasHeardALeaderThatCommittedBeginsNoSecondGroupThoughItStar
     b.tick(20 * kElectionTicks);
     EXPECT_EQ(b.state(), "joining");
     EXPECT_FALSE(b.begins());
+    EXPECT_EQ(b.reason(), "this member waits for the leader of the group that it heard; if that group is gone for good, empty this member's "
+                          "data directory to begin anew");
     ASSERT_TRUE(b.answered("c")) << "c begins none either";
     EXPECT_TRUE(b.answered("c")->configured());
     EXPECT_FALSE(b.asked("c")->bootstrap());
@@ -380,6 +382,7 @@ TEST(RaftForming, APeerThatWaitsForAGroupItselfHoldsItBackForAnElectionTimeout) 
     b.hear_of_fresh("c");
     b.tick(kElectionTicks - 1);
     EXPECT_FALSE(b.begins());
+    EXPECT_EQ(b.reason(), "'a' has heard of a group and waits for it; if that group is gone for good, empty the data directory of 'a' to begin anew");
     b.hear_of_group("a", 0);
     b.tick(kElectionTicks - 1);
     EXPECT_FALSE(b.begins()) << "it still waits";

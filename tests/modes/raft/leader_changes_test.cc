@@ -1,5 +1,5 @@
 // Who led when, and why that changed, as each member of a group saw it.
-#include "tests/modes/raft/core_cluster.h"
+#include "tests/modes/raft/solo.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -103,6 +103,15 @@ TEST_F(RaftLeaderChanges, WithoutAMajorityOfTheDisksThatCountItIsSaidWhichAreNew
     EXPECT_EQ(cluster.leader(), "");
     EXPECT_FALSE(cluster.core("1").has_reachable_majority());
     EXPECT_THAT(cluster.core("1").why_no_leader(), HasSubstr("1 can be reached; these lost their disks, and do not count before there is a leader: '2', '3'"));
+}
+
+TEST(RaftWithoutLeader, ALearnerDoesNotCountItself) {
+    Solo solo;
+    Configuration others = group({"2", "3", "4"});
+    others.members["1"] = {.address = "1:7000", .directory = directory_of("1"), .voter = false};
+    solo.hear("2", append(1, 1, 1, {members_entry(2, 1, others)}));
+    solo.core().peer_up("2", false);
+    EXPECT_THAT(solo.core().why_no_leader(), HasSubstr("1 can be reached; start or reconnect '3' (3:7000), '4' (4:7000)"));
 }
 
 }  // namespace
