@@ -95,14 +95,17 @@ public:
     /// Entries behind `last`, which is at least first_index() - 1, are dropped. Not durable before sync(). kDiskFull, kIo as
     /// at append.
     virtual Result<> truncate_after(LogIndex last) = 0;
-    /// Recycles segments that hold only entries before `first_kept`.
+    /// Recycles segments that hold only entries before `first_kept`, the oldest first and a few at a time: each is a durable
+    /// change of the directory, and nothing is appended meanwhile.
     virtual Result<> truncate_before(LogIndex first_kept) = 0;
+    /// Whether truncate_before() would recycle anything. Thread-safe.
+    [[nodiscard]] virtual bool may_truncate_before(LogIndex first_kept) const = 0;
     /// Forgets everything and continues at `next` (a snapshot was installed).
     virtual Result<> reset(LogIndex next, Term previous_term) = 0;
 
-    /// Since when the sync that runs now has been running; nullopt if none is. Thread-safe: for the
+    /// Since when the write or sync that runs now has been running; nullopt if none is. Thread-safe: for the
     /// watchdog that gives up leadership, or reports, on a hung disk.
-    [[nodiscard]] virtual std::optional<Deadline> sync_running_since() const = 0;
+    [[nodiscard]] virtual std::optional<Deadline> writing_since() const = 0;
     [[nodiscard]] virtual std::uint64_t disk_bytes() const = 0;
 };
 

@@ -27,6 +27,7 @@ namespace {
 constexpr std::string_view kPrefix = "NORNICDB_";
 constexpr std::string_view kClusterPrefix = "NORNICDB_CLUSTER_";
 constexpr std::string_view kOpenTelemetryPrefix = "OTEL_";
+constexpr std::uint64_t kSnapshotRateMin = std::uint64_t{1} << 20;
 constexpr std::uint64_t kCacheBytesMin = std::uint64_t{16} << 20;
 
 /// What this process may use: the machine's memory, or less where its container is limited.
@@ -338,6 +339,12 @@ Result<> check_relations(const Settings& s) {
     }
     if (c.mode != "standalone") {
         NORNIC_TRY(check_cluster(s));
+        if (c.snapshot_bytes_per_second < kSnapshotRateMin) {
+            return fail(ErrorCode::kInvalidArgument,
+                        fmt::format("NORNICDB_CLUSTER_SNAPSHOT_RATE={}: it takes at least 1MiB (a second), or a member that was away "
+                                    "would never catch up",
+                                    c.snapshot_bytes_per_second));
+        }
     }
     for (const auto& [tls, prefix] : {std::pair{&s.bolt_tls, "NORNICDB_BOLT_TLS"},
                                       std::pair{&s.http_tls, "NORNICDB_HTTP_TLS"}}) {

@@ -150,7 +150,8 @@ Result<> ReplicaImpl::start() {
         if (engine_->freshly_installed()) {
             // A snapshot was put in place and the process died before its log was begun anew.
             const auto term = log_.term_at(durable);
-            if (log_.last_index() < durable || (term && term.value() != engine_->applied_term())) {
+            const bool forgotten = !term && term.error().code() == ErrorCode::kNotFound;
+            if (log_.last_index() < durable || forgotten || (term && term.value() != engine_->applied_term())) {
                 NORNIC_TRY(log_.reset(LogIndex{durable.value + 1}, engine_->applied_term()));
                 NORNIC_TRY(log_.sync());
             }
@@ -194,8 +195,13 @@ Result<> ReplicaImpl::start() {
         engine_->on_checkpoint([this](LogIndex index) {
             cut_before_.store(index.value + 1, std::memory_order_relaxed);
             const MutexLock lock{mutex_};
-            if (!pumping_ && !halted()) {
-                pumping_ = true;
+            if (pumping_ || halted()) {
+                return;
+            }
+            pumping_ = true;
+            if (settings_.own_threads) {
+                pump_elsewhere();  // the engine holds locks here, for which the exchange of its state would wait
+            } else {
                 pump(Where::kCaller);
             }
         });
@@ -319,6 +325,13 @@ void ReplicaImpl::commit(std::string write_set, std::optional<Term> began_in, co
         // It leads, but not without a break: what others wrote meanwhile took no notice of this one's locks.
         refusal = Error{ErrorCode::kConflict,
                         "leadership changed while the transaction ran; others may have written what it read"};
+    }
+    if (!refusal && write_set.size() > settings_.write_set_bytes_max) {
+        refusal = Error{ErrorCode::kInvalidArgument,
+                        fmt::format("the transaction changes {:.1f} MiB and at most {} MiB can be committed as one: split it, with CALL "
+                                    "{{ … }} IN TRANSACTIONS for instance",
+                                    static_cast<double>(write_set.size()) / (1 << 20),
+                                    settings_.write_set_bytes_max >> 20)};
     }
     if (!refusal) {
         const ProposalId id{next_id_++};
@@ -552,13 +565,13 @@ void ReplicaImpl::tick() {
             next_tick_ += (missed - 1) * settings_.tick_interval;
         }
         next_tick_ += settings_.tick_interval;
-        const auto since = log_.sync_running_since();
+        const auto since = log_.writing_since();
         const bool stalled = since && clock_.now() - *since > settings_.sync_warn_after;
         if (stalled || stalled_) {
             strategy_->disk_stalled(stalled);
         }
         if (stalled && !stalled_) {
-            log::warn("The disk has not answered a sync for {} ms; writes wait for it.",
+            log::warn("The disk has not answered a write or sync for {} ms; writes wait for it.",
                       std::chrono::duration_cast<std::chrono::milliseconds>(clock_.now() - *since).count());
         }
         stalled_ = stalled;
@@ -599,6 +612,7 @@ void ReplicaImpl::after_input(Where where) {
         changed_.notify_all();
     }
     if (pumping_) {
+        came_meanwhile_ = true;
         if (gathering_ && !strategy_->may_gather()) {
             stop_gathering();
         }

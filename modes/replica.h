@@ -124,7 +124,7 @@ public:
     /// The last changes of who leads since the start, a bounded number of them, the newest last.
     [[nodiscard]] virtual std::vector<SeenLeaderChange> leader_changes() const = 0;
     /// Since when a sync has been hanging, for the watchdog.
-    [[nodiscard]] virtual std::optional<Deadline> sync_running_since() const = 0;
+    [[nodiscard]] virtual std::optional<Deadline> writing_since() const = 0;
     /// Why nobody is served here, though the process runs: the state is known to be wrong. Cheap; nullopt: it is not.
     [[nodiscard]] virtual std::optional<Error> out_of_service() const = 0;
     /// What made this member stop taking writes for good (a failed sync, an entry that cannot be
@@ -139,6 +139,7 @@ struct ReplicaSettings {
     /// One batch's limits: what gathers while a sync runs.
     std::size_t batch_entries_max = 4096;
     std::size_t batch_bytes_max = std::size_t{64} << 20;
+    std::size_t write_set_bytes_max = (std::size_t{1} << 30) - (std::size_t{1} << 20);  // of a transaction; an entry of the log holds it
     Duration sync_warn_after = std::chrono::seconds{1};
     Duration tick_interval = std::chrono::milliseconds{10};
     /// How long entries that nobody waits for may gather before they are synced together.

@@ -67,7 +67,7 @@ public:
     [[nodiscard]] std::uint64_t leader_version() const override { return leader_version_.load(std::memory_order_acquire); }
     [[nodiscard]] ReplicaStats stats() const override;
     [[nodiscard]] std::vector<SeenLeaderChange> leader_changes() const override;
-    [[nodiscard]] std::optional<Deadline> sync_running_since() const override { return log_.sync_running_since(); }
+    [[nodiscard]] std::optional<Deadline> writing_since() const override { return log_.writing_since(); }
     [[nodiscard]] std::optional<Error> out_of_service() const override;
     [[nodiscard]] std::optional<Error> failure() const override;
     void tick() override;
@@ -186,14 +186,16 @@ private:
     [[nodiscard]] bool may_write(Where where, const Ready& ready) const REQUIRES(mutex_);
     [[nodiscard]] bool may_apply(Where where, LogIndex committed) const REQUIRES(mutex_);
     void carry_out_elsewhere(Ready ready) REQUIRES(mutex_);
+    void pump_elsewhere() REQUIRES(mutex_);
     void persist(Ready& ready, Completions& completions) REQUIRES(mutex_);
     /// What was committed before may be applied behind the write: nobody here waits for it, and the leader waits for the write.
     [[nodiscard]] bool may_apply_late() const REQUIRES(mutex_) { return strategy_->write_term().value == 0 && readers_.empty(); }
     void fail_for_good(const Error& error, Completions& completions) REQUIRES(mutex_);
     void release_readers(Completions& completions) REQUIRES(mutex_);
     void release_acknowledged(Completions& completions) REQUIRES(mutex_);
-    void shorten_log() REQUIRES(mutex_);
-    void shorten_log_without_state() REQUIRES(mutex_);
+    /// The first entry that is kept, where the log can be shortened now.
+    std::optional<LogIndex> next_cut() REQUIRES(mutex_);
+    std::optional<LogIndex> next_cut_without_state() REQUIRES(mutex_);
     void cut_log(LogIndex first_kept) REQUIRES(mutex_);
     /// What is done with writes whose entries went with the log that was replaced.
     void give_up_waiting(const char* why, Completions& completions) REQUIRES(mutex_);
@@ -229,6 +231,7 @@ private:
     mutable Mutex mutex_;
     ConditionVariable changed_;
     bool pumping_ GUARDED_BY(mutex_) = false;  // Exactly one thread at a time carries out Readies.
+    bool came_meanwhile_ GUARDED_BY(mutex_) = false;  // input that found another thread pumping
     std::vector<Outbound> outbox_ GUARDED_BY(mutex_);  // to be sent, in this order
     std::atomic<bool> sending_{false};  // a thread empties outbox_; changed with mutex_ held
     bool gathering_ GUARDED_BY(mutex_) = false;  // the disk thread has the pump and lets entries come together

@@ -17,6 +17,7 @@ constexpr std::size_t kSliceCompletions = 16;
 constexpr std::size_t kApplyBytes = std::size_t{4} << 20;     // read from the log at a time
 constexpr std::size_t kUnappliedMax = 16384;                  // kept in memory; the log has them all
 constexpr std::size_t kDivergedEntriesPerFile = 10'000;
+constexpr std::size_t kDivergedBytesPerFile = std::size_t{16} << 20;  // as logged
 // What a thread that carries messages writes or applies itself: a hand-over costs more than that, and less than any more.
 constexpr std::size_t kQuickBytes = std::size_t{64} << 10;
 constexpr Duration kQuick = std::chrono::milliseconds{1};  // the last one of its kind
@@ -40,11 +41,20 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         if (failure_) {
             break;
         }
+        const std::optional<LogIndex> cut = next_cut();
+        if ((install_ || cut) && where != Where::kCaller && settings_.own_threads) {
+            pass_on(completions);
+            pump_elsewhere();
+            return;  // pumping_ stays: files are exchanged by a thread that may wait for the disk
+        }
         if (install_) {
             install_pending(completions);
             continue;
         }
-        shorten_log();
+        if (cut) {
+            cut_log(*cut);
+        }
+        came_meanwhile_ = false;
         Ready ready = strategy_->take_ready();
         note_standing();
         const bool has_entries = has_to_persist(ready);
@@ -75,6 +85,9 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         }
         const bool has_applies = engine_ != nullptr && ready.committed > engine_->applied_index();
         if (!has_entries && !has_applies) {
+            if (came_meanwhile_) {
+                continue;  // while this thread had let go of the strategy: whoever brought it has left it to this one
+            }
             break;
         }
         if (has_applies && !may_apply(where, ready.committed)) {
@@ -114,6 +127,14 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         changed_.notify_all();  // stop() and leave() wait for it; else nobody is woken, a commit costs no such call
     }
     run(completions, where);
+}
+
+/// By a thread that may wait for the disk. Precondition: pumping_, which stays.
+void ReplicaImpl::pump_elsewhere() {
+    hand_over([this] {
+        const MutexLock lock{mutex_};
+        pump(Where::kCaller);
+    });
 }
 
 /// What is left of it, by a thread that may wait for the disk; then whatever has come meanwhile.
@@ -364,9 +385,11 @@ Result<bool> ReplicaImpl::take_back(LogIndex keep, std::uint64_t& saved) {
     const LogIndex last = log_.last_index();
     for (LogIndex from{std::max(keep.value + 1, log_.first_index().value)}; from <= last;) {
         std::vector<Entry> lost;
+        std::size_t bytes = 0;
         NORNIC_TRY(log_.read(from, last, [&](const Entry& entry) {
             lost.push_back(entry);
-            return lost.size() < kDivergedEntriesPerFile;
+            bytes += entry.payload.size();
+            return lost.size() < kDivergedEntriesPerFile && bytes < kDivergedBytesPerFile;
         }));
         NORNIC_CHECK(!lost.empty(), "no entries from {} to {}", from.value, last.value);
         from = LogIndex{lost.back().index.value + 1};
@@ -657,14 +680,13 @@ void ReplicaImpl::release_acknowledged(Completions& completions) {
 }
 
 /// The log may forget what a checkpoint covers, unless a peer still wants it and there is room to keep it.
-void ReplicaImpl::shorten_log() {
+std::optional<LogIndex> ReplicaImpl::next_cut() {
     if (engine_ == nullptr) {
-        shorten_log_without_state();
-        return;
+        return next_cut_without_state();
     }
     const std::uint64_t covered = cut_before_.load(std::memory_order_relaxed);
     if (covered == 0) {
-        return;
+        return std::nullopt;
     }
     // Never past what this state has on disk: it may have been replaced since.
     std::uint64_t cut = std::min(covered, engine_->durable_index().value + 1);
@@ -676,36 +698,44 @@ void ReplicaImpl::shorten_log() {
             cut = std::min(cut, pinned->value);
         }
     }
+    if (log_.may_truncate_before(LogIndex{cut})) {
+        return LogIndex{cut};
+    }
     if (cut == covered) {
         std::uint64_t expected = covered;
         cut_before_.compare_exchange_strong(expected, 0, std::memory_order_relaxed);
     }
-    cut_log(LogIndex{cut});
+    return std::nullopt;
 }
 
 /// What is committed and wanted by nobody is of no use to a member that only votes and acknowledges.
-void ReplicaImpl::shorten_log_without_state() {
+std::optional<LogIndex> ReplicaImpl::next_cut_without_state() {
     const std::uint64_t bytes = log_.disk_bytes();
     if (cut_at_bytes_ == 0) {
         cut_at_bytes_ = settings_.witness_log_step_bytes;
     }
     if (bytes < cut_at_bytes_) {
-        return;
+        return std::nullopt;
     }
     const LogIndex committed = strategy_->committed();
-    cut_log(std::min(strategy_->wanted_from().value_or(committed), committed));
-    cut_at_bytes_ = log_.disk_bytes() + settings_.witness_log_step_bytes;
+    const LogIndex cut = std::min(strategy_->wanted_from().value_or(committed), committed);
+    if (log_.may_truncate_before(cut)) {
+        return cut;
+    }
+    cut_at_bytes_ = bytes + settings_.witness_log_step_bytes;
+    return std::nullopt;
 }
 
 void ReplicaImpl::cut_log(LogIndex first_kept) {
-    if (first_kept <= log_.first_index()) {
-        return;
-    }
     mutex_.unlock();
-    if (auto done = log_.truncate_before(first_kept); !done) {
+    const Result<> done = log_.truncate_before(first_kept);
+    if (!done) {
         log::warn("The log could not be shortened before index {}: {}", first_kept.value, done.error().message());
     }
     mutex_.lock();
+    if (engine_ == nullptr && !log_.may_truncate_before(first_kept)) {
+        cut_at_bytes_ = log_.disk_bytes() + settings_.witness_log_step_bytes;
+    }
 }
 
 // ---- Threads ----

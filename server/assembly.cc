@@ -26,6 +26,8 @@ constexpr Duration kSilenceMin = std::chrono::seconds{1};
 constexpr Duration kSilenceMax = std::chrono::seconds{5};
 constexpr int kPingsPerSilence = 4;
 constexpr Duration kRaftSilenceMin = std::chrono::milliseconds{500};
+/// A frame of 64 MiB takes it in either wire format, and with the names that other regions are told.
+constexpr std::size_t kReplicatedBytesMax = std::size_t{40} << 20;
 constexpr Duration kRaftReconnectMin = std::chrono::milliseconds{20};
 constexpr Duration kRaftReconnectMax = std::chrono::milliseconds{500};
 constexpr Duration kTickMin = std::chrono::milliseconds{1};
@@ -201,6 +203,9 @@ modes::ReplicaSettings replica_settings(const env::Settings& settings) {
     out.log_retention_bytes = settings.cluster.log_retention_bytes;
     out.snapshot_bytes_per_second = settings.cluster.snapshot_bytes_per_second;
     out.gather = settings.cluster.ha_wal_batch_timeout;
+    if (settings.cluster.mode != "standalone") {
+        out.write_set_bytes_max = kReplicatedBytesMax;
+    }
     if (settings.cluster.mode == "ha_standby") {
         // Its writes may have to wait until a silent standby could not take over any more.
         const Duration longest = modes::alone_after(settings.cluster.ha_failover_timeout, settings.cluster.ha_heartbeat);

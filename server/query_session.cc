@@ -202,7 +202,6 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
     next_statement_ = 0;
     // Before the snapshot is taken: whoever led since has seen all of it.
     began_in_ = instance_.replica().term();
-    generation_ = instance_.generation();
     wrote_parts_ = false;
     if (routes_ && options.mode == AccessMode::kWrite && began_in_ == Term{0} && instance_.mode().has_peers) {
         // Its driver asked for the writer; on bolt:// every session is of this mode, and may read here.
@@ -215,6 +214,10 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
         return fail(ErrorCode::kDatabaseUnavailable, "this member has not got the data of its cluster yet");
     }
     NORNIC_TRY(auto transaction, begin_engine_transaction());
+    if (instance_.generation() != generation_) {
+        // What took its place may be behind what the bookmarks name, or on a branch without it.
+        return fail(ErrorCode::kDatabaseUnavailable, "this member's state was replaced as the transaction began; try again");
+    }
     TransactionOrigin origin{
         database_, user_, info_.connection_id, info_.client_address, options.metadata, kNoDeadline};
     if (options.timeout && options.timeout->count() > 0) {

@@ -122,6 +122,7 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
     if (asked_.data_version) {
         seen->push_back({*asked_.data_version, std::nullopt, {}, {}});
     }
+    generation_ = instance_.generation();
     if (state_was_replaced()) {
         // Not with what a client sends along: nobody told it that there was anything to send.
         auto shown = parse_bookmarks({shown_}, instance_.history());
@@ -171,6 +172,7 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
     }
     const Done reached = interruptible(
         [this, seen, mode, then = std::move(then)](const Result<>& point) {
+            generation_ = instance_.generation();
             then(point ? check_branch(*seen) : Result<>{not_reached(point.error(), mode)});
         },
         terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));

@@ -314,6 +314,7 @@ void QuerySession::run(std::string query,
     unconfirmed_ = false;
     begin_trace("RUN", options);
     if (needs_no_wait(options) || (options.bookmarks.empty() && asks_this_member(query))) {
+        generation_ = instance_.generation();
         start(std::move(query), std::move(parameters), options, done);
         return;
     }

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -257,6 +258,9 @@ void Link::move_to(asio::io_context& target) {
     socket_ = Socket{target};
     if (!error) {
         socket_.assign(protocol, handle, error);
+        if (error) {
+            ::close(handle);
+        }
     }
     if (error) {
         close_locked(LostReason::kClosed, error.message());

@@ -17,15 +17,16 @@ void EntryIndex::restart(LogIndex next, Term previous_term) {
     }
 }
 
+bool EntryIndex::may_take_before(LogIndex first_kept) const {
+    return segments_.size() > 1 && (!segments_.front()->holds_entries() || segments_.front()->last() < first_kept);
+}
+
 std::shared_ptr<Segment> EntryIndex::take_oldest_before(LogIndex first_kept) {
-    if (segments_.size() < 2) {
+    if (!may_take_before(first_kept)) {
         return nullptr;
     }
     std::shared_ptr<Segment> oldest = segments_.front();
     if (oldest->holds_entries()) {
-        if (oldest->last() >= first_kept) {
-            return nullptr;
-        }
         const LogIndex first{oldest->last().value + 1};
         previous_term_ = *term_at(oldest->last());
         first_ = first;

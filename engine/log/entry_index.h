@@ -24,6 +24,7 @@ public:
     /// Takes the oldest segment out, if entries before `first_kept` are all it holds and it is not
     /// the newest; nullptr if not.
     std::shared_ptr<Segment> take_oldest_before(LogIndex first_kept);
+    [[nodiscard]] bool may_take_before(LogIndex first_kept) const;
 
     /// Follows a record that stands at `offset` of the newest segment. kCorruption with the reason
     /// alone if it cannot come next (the caller knows the place).

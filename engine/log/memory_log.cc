@@ -134,6 +134,7 @@ public:
         }
         return success();
     }
+    bool may_truncate_before(LogIndex first_kept) const override { return first_kept > first_index(); }
     Result<> truncate_before(LogIndex first_kept) override {
         const MutexLock lock{mutex_};
         sync_locked();
@@ -153,7 +154,7 @@ public:
         return success();
     }
 
-    std::optional<Deadline> sync_running_since() const override { return std::nullopt; }
+    std::optional<Deadline> writing_since() const override { return std::nullopt; }
     std::uint64_t disk_bytes() const override {
         const MutexLock lock{mutex_};
         std::uint64_t bytes = 0;

@@ -49,9 +49,8 @@ Result<> SegmentedLog::break_with(const Error& reason) {
 
 Result<> SegmentedLog::timed_sync(File& file) {
     const Deadline start = clock_.now();
-    sync_since_.store(start.time_since_epoch().count(), std::memory_order_release);
+    const Writing writing{*this};
     const Result<> synced = file.sync_data();
-    sync_since_.store(kNoSync, std::memory_order_release);
     const Duration took = clock_.now() - start;
     if (took >= settings_.sync_warn_after) {
         warn(fmt::format("log: a sync in {} took {} ms; the disk stalls",
@@ -221,6 +220,7 @@ Result<> SegmentedLog::append(std::span<const LogEntry> entries) {
     if (entries.empty()) {
         return success();
     }
+    const Writing writing{*this};
     const LogIndex from = entries.front().index;
     std::optional<Term> cut_term;
     {
@@ -284,6 +284,7 @@ Result<> SegmentedLog::append(std::span<const LogEntry> entries) {
 }
 
 Result<> SegmentedLog::write_one(std::uint64_t bytes, const std::function<void(RecordEncoder&)>& encode) {
+    const Writing writing{*this};
     NORNIC_TRY(make_room(bytes, 0));
     RecordEncoder records = encoder();
     encode(records);
@@ -430,10 +431,11 @@ Result<> SegmentedLog::truncate_after(LogIndex last) {
     return success();
 }
 
-Result<> SegmentedLog::truncate_before(LogIndex first_kept) {
+Result<> SegmentedLog::recycle_before(LogIndex first_kept, std::size_t segments_max) {
     // What follows a dropped segment must not depend on records that a crash could still lose.
     NORNIC_TRY(sync());
-    while (true) {
+    const Writing writing{*this};
+    for (std::size_t i = 0; i < segments_max; ++i) {
         std::shared_ptr<Segment> segment;
         {
             const MutexLock lock{mutex_};
@@ -448,6 +450,7 @@ Result<> SegmentedLog::truncate_before(LogIndex first_kept) {
             return break_with(recycled.error());
         }
     }
+    return success();
 }
 
 Result<> SegmentedLog::reset(LogIndex next, Term previous_term) {
@@ -459,7 +462,7 @@ Result<> SegmentedLog::reset(LogIndex next, Term previous_term) {
         const MutexLock lock{mutex_};
         index_.restart(next, previous_term);
     }
-    return truncate_before(next);
+    return recycle_before(next, SIZE_MAX);
 }
 
 }  // namespace nornic::engine

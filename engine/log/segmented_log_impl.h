@@ -61,16 +61,42 @@ public:
                   const std::function<bool(const LogEntry&)>& visit) override;
     Result<Term> term_at(LogIndex index) override;
     Result<> truncate_after(LogIndex last) override;
-    Result<> truncate_before(LogIndex first_kept) override;
+    Result<> truncate_before(LogIndex first_kept) override { return recycle_before(first_kept, kRecycledAtATime); }
+    bool may_truncate_before(LogIndex first_kept) const override {
+        const MutexLock lock{mutex_};
+        return index_.may_take_before(first_kept);
+    }
     Result<> reset(LogIndex next, Term previous_term) override;
-    std::optional<Deadline> sync_running_since() const override {
-        const std::int64_t since = sync_since_.load(std::memory_order_acquire);
-        return since == kNoSync ? std::nullopt : std::optional{Deadline{Duration{since}}};
+    std::optional<Deadline> writing_since() const override {
+        const std::int64_t since = writing_since_.load(std::memory_order_acquire);
+        return since == kNoWrite ? std::nullopt : std::optional{Deadline{Duration{since}}};
     }
     std::uint64_t disk_bytes() const override;
 
 private:
-    static constexpr std::int64_t kNoSync = INT64_MIN;
+    static constexpr std::int64_t kNoWrite = INT64_MIN;
+    static constexpr std::size_t kRecycledAtATime = 2;
+
+    /// What writing_since() tells of, from the outermost one's begin to its end.
+    class Writing {
+    public:
+        explicit Writing(SegmentedLog& log) : log_{log}, outermost_{log.writing_since_.load(std::memory_order_relaxed) == kNoWrite} {
+            if (outermost_) {
+                log_.writing_since_.store(log_.clock_.now().time_since_epoch().count(), std::memory_order_release);
+            }
+        }
+        ~Writing() {
+            if (outermost_) {
+                log_.writing_since_.store(kNoWrite, std::memory_order_release);
+            }
+        }
+        Writing(const Writing&) = delete;
+        Writing& operator=(const Writing&) = delete;
+
+    private:
+        SegmentedLog& log_;
+        const bool outermost_;
+    };
 
     Result<> recover(const std::vector<std::uint64_t>& sequences);
     Result<> recover_segment(std::uint64_t sequence, bool newest, const SegmentHeader* next);
@@ -89,6 +115,7 @@ private:
     Result<> write_buffer();
     /// `bytes`: the length of the record.
     Result<> write_one(std::uint64_t bytes, const std::function<void(RecordEncoder&)>& encode);
+    Result<> recycle_before(LogIndex first_kept, std::size_t segments_max);
     RecordEncoder encoder();
     void advance(const RecordEncoder& encoder) REQUIRES(mutex_);
 
@@ -117,7 +144,7 @@ private:
 
     std::atomic<bool> failed_{false};
     std::string failure_;  // Written once, before failed_.
-    std::atomic<std::int64_t> sync_since_{kNoSync};
+    std::atomic<std::int64_t> writing_since_{kNoWrite};
 
     mutable Mutex mutex_;
     EntryIndex index_ GUARDED_BY(mutex_);

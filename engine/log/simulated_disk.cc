@@ -30,9 +30,15 @@ public:
     }
 
     Result<> write(std::uint64_t offset, std::string_view bytes) override {
-        const MutexLock lock{disk_.mutex_};
+        MutexLock lock{disk_.mutex_};
         NORNIC_TRY(alive());
         ++disk_.writes_;
+        ++disk_.held_writes_;
+        while (disk_.hold_writes_ && generation_ == disk_.generation_) {
+            disk_.released_.wait(lock);
+        }
+        --disk_.held_writes_;
+        NORNIC_TRY(alive());
         std::string_view written = bytes;
         if (disk_.writes_fail_after_) {
             written = bytes.substr(0,
@@ -259,7 +265,7 @@ void SimulatedDisk::crash(Lost lost) {
                 inode->durable_size = inode->bytes.size();
             }
         }
-        hold_syncs_ = false;
+        hold_syncs_ = hold_writes_ = false;
     }
     released_.notify_all();
     heal();
@@ -281,6 +287,11 @@ bool SimulatedDisk::sync_is_held() const {
     return held_ > 0;
 }
 
+bool SimulatedDisk::write_is_held() const {
+    const MutexLock lock{mutex_};
+    return held_writes_ > 0;
+}
+
 void SimulatedDisk::fail_syncs(bool fail) {
     const MutexLock lock{mutex_};
     fail_syncs_ = fail;
@@ -299,11 +310,19 @@ void SimulatedDisk::hold_syncs(bool hold) {
     released_.notify_all();
 }
 
+void SimulatedDisk::hold_writes(bool hold) {
+    {
+        const MutexLock lock{mutex_};
+        hold_writes_ = hold;
+    }
+    released_.notify_all();
+}
+
 void SimulatedDisk::heal() {
     {
         const MutexLock lock{mutex_};
         writes_fail_after_.reset();
-        fail_only_next_write_ = fail_syncs_ = fail_names_ = hold_syncs_ = false;
+        fail_only_next_write_ = fail_syncs_ = fail_names_ = hold_syncs_ = hold_writes_ = false;
     }
     released_.notify_all();
 }

@@ -50,6 +50,9 @@ public:
     /// Syncs wait until they are let go.
     void hold_syncs(bool hold);
     [[nodiscard]] bool sync_is_held() const;
+    /// So do writes, before anything of them is done.
+    void hold_writes(bool hold);
+    [[nodiscard]] bool write_is_held() const;
     void heal();
     void set_free_bytes(std::uint64_t bytes);
 
@@ -91,6 +94,8 @@ private:
     bool fail_syncs_ GUARDED_BY(mutex_) = false;
     bool fail_names_ GUARDED_BY(mutex_) = false;
     bool hold_syncs_ GUARDED_BY(mutex_) = false;
+    int held_writes_ GUARDED_BY(mutex_) = 0;
+    bool hold_writes_ GUARDED_BY(mutex_) = false;
     std::uint64_t free_bytes_ GUARDED_BY(mutex_) = std::uint64_t{1} << 40;
     std::uint64_t syncs_ GUARDED_BY(mutex_) = 0;
     std::uint64_t writes_ GUARDED_BY(mutex_) = 0;

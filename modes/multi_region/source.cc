@@ -172,6 +172,12 @@ bool MultiRegion::send_batch(RegionNumber number, OutboundStream& out) {
                 out.stream = 0;  // never matches again; goes with the next pull
                 return false;
             }
+            if (!entries && entries.error().code() != ErrorCode::kNotFound) {
+                event(fmt::format("Entry {} cannot be read for other regions: {}.", from.value, entries.error().message()));
+                refuse_stream(out.target, out.stream, "the log cannot be read from there on", true);
+                out.stream = 0;
+                return false;
+            }
             break;  // not persisted here yet
         }
         for (const Entry& entry : entries.value()) {

@@ -53,7 +53,7 @@ void Raft::ask_to_join(const NodeName& peer) {
 }
 
 void Raft::form() {
-    if (core_.formed() || core_.directory_pending() || leaving_) {
+    if ((core_.formed() && !core_.left_out()) || core_.directory_pending() || leaving_) {
         return;
     }
     if (tick_ - asked_tick_ >= settings_.heartbeat_ticks) {
@@ -63,6 +63,9 @@ void Raft::form() {
                 ask_to_join(id);
             }
         }
+    }
+    if (core_.formed()) {
+        return;
     }
     // A leader that could not write its first entry belongs to none any more.
     if (group_exists_ && !group_is_certain_ && tick_ - group_heard_tick_ >= 5 * std::uint64_t{settings_.election_ticks}) {

@@ -57,10 +57,14 @@ raft::Start core_start(const StrategyStart& start, const RaftSettings& settings)
     return out;
 }
 
+/// A client waits for less.
+constexpr std::uint32_t kReadPatienceMs = 120'000;
+
 raft::Settings core_settings(const StrategyStart& start, const RaftSettings& settings) {
     raft::Settings out;
     out.election_ticks = settings.election_ticks;
     out.heartbeat_ticks = settings.heartbeat_ticks;
+    out.read_ticks_max = std::max(2 * settings.election_ticks, kReadPatienceMs / settings.tick_ms);
     out.append_entries_max = settings.append_entries_max;
     out.append_bytes_max = settings.append_bytes_max;
     out.follower = {settings.window_messages, settings.window_bytes};
@@ -376,7 +380,7 @@ void Raft::peer_up(const PeerInfo& peer) {
     }
     infos_[peer.id] = peer;
     meet(peer);
-    if (!core_.formed() && !core_.directory_pending()) {
+    if ((!core_.formed() || core_.left_out()) && !core_.directory_pending() && !leaving_) {
         ask_to_join(peer.id);
     }
     if (quarantine_) {

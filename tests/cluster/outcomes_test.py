@@ -205,11 +205,25 @@ def alone(checks):
         checks.check(took < 8, f"stop: a standalone server does not wait for a client that thinks: {took:.1f} s")
 
 
+def too_large(checks, cluster):
+    mib = "x" * (1 << 20)
+    leader = cluster.leader()
+    with connect(leader) as client:
+        code = code_of(lambda: client.run("UNWIND range(1, $n) AS i CREATE (:Large {t: $t})", {"n": 42, "t": mib}))
+        checks.check(code == "Neo.ClientError.General.InvalidArguments", f"too large: what no message could carry is refused, and not retried: {code}")
+        client.run("UNWIND range(1, $n) AS i CREATE (:Large {t: $t})", {"n": 36, "t": mib})
+        rows = client.run("MATCH (n:Large) RETURN count(n)").rows
+        checks.check(rows == [[36]], f"too large: nothing of it is there, and one that fits is committed: {rows}")
+    applied = leader.replication()["applied_index"]
+    behind = [m for m in cluster.members if not wait_for(lambda m=m: m.replication()["applied_index"] >= applied, 20, "the others")]
+    checks.check(not behind and cluster.leader() is leader, "too large: all members have that, under the same leader")
+
+
 def main():
     checks = Checks()
     run_scenes(checks, (alone,))
     with RaftCluster(3, environment={"NORNICDB_SHUTDOWN_TIMEOUT": "20s", "NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
-        run_scenes(checks, (roles, waits, in_parts, thinkers), cluster)
+        run_scenes(checks, (roles, waits, in_parts, thinkers, too_large), cluster)
     run_scenes(checks, (commit_without_majority, cut_off))
     return checks.close()
 

@@ -78,7 +78,7 @@ def hung_sync(server, fault, checks):
         answered.set()
 
     threading.Thread(target=write, daemon=True).start()
-    wait_for(lambda: "has not answered a sync" in server.log_tail(), 15, "the line about the hung disk")
+    wait_for(lambda: "has not answered a write or sync" in server.log_tail(), 15, "the line about the hung disk")
     checks.check(not answered.is_set(), "a write waits for its sync")
     checks.check(count(server.bolt_port) == before, "reads go on and do not show it")
     with urllib.request.urlopen(server.http_url + "/health", timeout=5) as answer:

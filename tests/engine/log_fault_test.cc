@@ -217,24 +217,40 @@ TEST(LogFault, ANameThatCannotBeMadeDurableBreaksTheLogInsteadOfLosingASegment) 
 TEST(LogFault, AHungSyncIsSeenFromOutsideAndWarnedOfOnce) {
     TestBed bed;
     bed.open();
-    EXPECT_EQ(bed.log->sync_running_since(), std::nullopt);
+    EXPECT_EQ(bed.log->writing_since(), std::nullopt);
     bed.append(make_entry(1));
     bed.disk->hold_syncs(true);
     const Deadline start = bed.clock.now();
     std::thread syncing{[&] { EXPECT_TRUE(bed.log->sync()); }};
-    while (!bed.log->sync_running_since()) {
+    while (!bed.log->writing_since()) {
         std::this_thread::yield();
     }
-    EXPECT_EQ(bed.log->sync_running_since(), start);
+    EXPECT_EQ(bed.log->writing_since(), start);
     while (!bed.disk->sync_is_held()) {
         std::this_thread::yield();
     }
     bed.clock.advance(std::chrono::seconds{3});
     bed.disk->hold_syncs(false);
     syncing.join();
-    EXPECT_EQ(bed.log->sync_running_since(), std::nullopt);
+    EXPECT_EQ(bed.log->writing_since(), std::nullopt);
     ASSERT_EQ(bed.warnings.size(), 1U);
     EXPECT_THAT(bed.warnings[0], HasSubstr("3000 ms"));
+}
+
+TEST(LogFault, AHungWriteIsSeenFromOutsideToo) {
+    TestBed bed;
+    bed.open();
+    bed.disk->hold_writes(true);
+    const Deadline start = bed.clock.now();
+    std::thread writing{[&] { bed.append(make_entry(1)); }};
+    while (!bed.disk->write_is_held()) {
+        std::this_thread::yield();
+    }
+    EXPECT_EQ(bed.log->writing_since(), start);
+    bed.clock.advance(std::chrono::seconds{3});
+    bed.disk->hold_writes(false);
+    writing.join();
+    EXPECT_EQ(bed.log->writing_since(), std::nullopt);
 }
 
 TEST(LogFault, OneProcessAtATime) {

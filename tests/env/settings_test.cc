@@ -279,6 +279,17 @@ TEST(Settings, RaftPeersAreTheOthersWithTheirNamesWhereTheyAreGiven) {
     EXPECT_EQ(loaded.value().settings.cluster.raft_peer_list, wanted);
 }
 
+TEST(Settings, ACopyThatWouldNeverEndIsRefused) {
+    const auto at_rate = [](const char* rate) {
+        return load(with({{"NORNICDB_CLUSTER_MODE", "raft"}, {"NORNICDB_CLUSTER_SNAPSHOT_RATE", rate}}));
+    };
+    EXPECT_TRUE(at_rate("1MiB")) << at_rate("1MiB").error().message();
+    for (const char* rate : {"0", "1023KiB"}) {
+        ASSERT_FALSE(at_rate(rate)) << rate;
+        EXPECT_NE(at_rate(rate).error().message().find("at least 1MiB"), std::string::npos) << at_rate(rate).error().message();
+    }
+}
+
 TEST(Settings, NamesThatNoPeerWouldTakeAreRefused) {
     for (const char* setting : {"NORNICDB_CLUSTER_NODE_ID", "NORNICDB_CLUSTER_RAFT_CLUSTER_ID"}) {
         const auto with_name = [&](std::size_t bytes) {

@@ -155,12 +155,14 @@ public:
     }
     Result<Term> term_at(LogIndex index) override { return inner_->term_at(index); }
     Result<> truncate_after(LogIndex last) override { return inner_->truncate_after(last); }
+    bool may_truncate_before(LogIndex first_kept) const override { return inner_->may_truncate_before(first_kept); }
     Result<> truncate_before(LogIndex first_kept) override {
+        cut_by = std::this_thread::get_id();
         cut = first_kept;
         return inner_->truncate_before(first_kept);
     }
     Result<> reset(LogIndex next, Term previous) override { return inner_->reset(next, previous); }
-    std::optional<Deadline> sync_running_since() const override { return std::nullopt; }
+    std::optional<Deadline> writing_since() const override { return std::nullopt; }
     std::uint64_t disk_bytes() const override { return 0; }
 
     void hold(bool on) {
@@ -175,7 +177,8 @@ public:
     int syncs = 0;
     bool full = false;
     bool sync_fails = false;
-    LogIndex cut;
+    std::atomic<LogIndex> cut{LogIndex{}};
+    std::thread::id cut_by;  // written before `cut`
 
 private:
     std::unique_ptr<engine::Log> inner_ = engine::make_memory_log();
@@ -415,7 +418,9 @@ TEST_F(ReplicaTest, ACheckpointLetsTheLogForget) {
     ASSERT_TRUE(replica->commit_and_wait("b"));
     engine.durable = LogIndex{1};
     engine.checkpoint_callback(LogIndex{1});
-    EXPECT_EQ(log.cut.value, 2U);
+    replica->stop();  // waits for what is under way
+    EXPECT_EQ(log.cut.load().value, 2U);
+    EXPECT_NE(log.cut_by, std::this_thread::get_id()) << "the engine holds locks while it tells of a checkpoint";
 }
 
 TEST_F(ReplicaTest, AReaderWaitsForItsBookmarkUpToItsDeadline) {

@@ -117,6 +117,7 @@ public:
         }
         return inner_->truncate_after(last);
     }
+    bool may_truncate_before(LogIndex first_kept) const override { return inner_->may_truncate_before(first_kept); }
     Result<> truncate_before(LogIndex first_kept) override {
         return alive("truncate") ? inner_->truncate_before(first_kept) : Result<>{dead()};
     }
@@ -134,7 +135,7 @@ public:
         node_.world().checker->replaced(node_, LogIndex{next.value - 1}, previous_term);
         return success();
     }
-    std::optional<Deadline> sync_running_since() const override { return disk_.sync_since_; }
+    std::optional<Deadline> writing_since() const override { return disk_.sync_since_; }
     std::uint64_t disk_bytes() const override { return inner_->disk_bytes(); }
 
 private:

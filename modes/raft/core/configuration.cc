@@ -305,6 +305,37 @@ std::string Configuration::describe() const {
     return out.empty() ? "nobody" : out;
 }
 
+namespace {
+
+/// A witness keeps it in its hard state.
+Result<> check_room_on_witness(const Configuration& c) {
+    const std::size_t bytes = c.encode().size();
+    if (bytes <= kWitnessConfigurationBytesMax || std::ranges::none_of(c.members, [](const auto& m) { return m.second.witness; })) {
+        return success();
+    }
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the names and addresses of all members would take {} bytes, and a witness has room for {}: "
+                            "use shorter ones, or fewer members",
+                            bytes,
+                            kWitnessConfigurationBytesMax));
+}
+
+}  // namespace
+
+Result<> check_first(const Configuration& first) {
+    if (std::string why = unsound(first); !why.empty()) {
+        return fail(ErrorCode::kInvalidArgument, std::move(why));
+    }
+    NORNIC_TRY(check_room_on_witness(first));
+    if (too_many_witnesses(first, true)) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("witnesses must be fewer than half of the voters, and the first members would be {}: start one of the "
+                                "witnesses with NORNICDB_CLUSTER_RAFT_ROLE=voter, or add voters with data",
+                                first.describe()));
+    }
+    return success();
+}
+
 Result<Configuration> apply_changes(const Configuration& from, const std::vector<Change>& changes) {
     NORNIC_CHECK(!from.joint, "the change before has not ended: {}", from.describe());
     if (changes.empty()) {
@@ -366,6 +397,7 @@ Result<Configuration> apply_changes(const Configuration& from, const std::vector
     if (std::string why = unsound(next); !why.empty()) {
         return fail(ErrorCode::kInvalidArgument, why);
     }
+    NORNIC_TRY(check_room_on_witness(next));
     return next;
 }
 

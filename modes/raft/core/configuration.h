@@ -63,6 +63,7 @@ inline constexpr std::size_t kMembersMax = 32;
 inline constexpr std::size_t kVotersMax = 7;
 inline constexpr std::size_t kNameBytesMax = 256;
 inline constexpr std::size_t kConfigurationBytesMax = 32 * 1024;
+inline constexpr std::size_t kWitnessConfigurationBytesMax = 3900;  // of engine::HardState's `extra`, 4 KiB
 
 /// One wish of an operator or of the leader itself.
 struct Change {
@@ -85,6 +86,8 @@ struct Change {
 /// Witnesses stay fewer than half of the voters: what they hold is no data (spec 004). Where a member lost its disk, its
 /// vote is suspended all the same; it comes back.
 Result<Configuration> apply_changes(const Configuration& from, const std::vector<Change>& changes);
+/// Whether a group may begin with it. kInvalidArgument.
+Result<> check_first(const Configuration& first);
 /// The configuration that a joint one leads to.
 Configuration leave_joint(const Configuration& joint);
 

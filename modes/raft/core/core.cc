@@ -190,6 +190,18 @@ void Core::push_configuration(LogIndex index, Configuration configuration) {
     }
 }
 
+const std::pair<LogIndex, Configuration>* Core::committed_configuration() const {
+    const auto known = std::find_if(
+        configurations_.rbegin(), configurations_.rend(), [&](const auto& entry) { return entry.first <= committed_; });
+    return known == configurations_.rend() ? nullptr : &*known;
+}
+
+bool Core::left_out() const {
+    const auto* known = committed_configuration();
+    return formed() && !hard_.removed && leader_.empty() && role_ != Role::kLeader && known != nullptr &&
+           known->first.value > 0 && known->second.find(start_.self) == nullptr;
+}
+
 const std::pair<LogIndex, Configuration>& Core::applied_configuration() const {
     return configurations_.front();
 }
@@ -230,6 +242,7 @@ Error Core::not_leader() const {
 
 void Core::tick() {
     ++tick_;
+    give_up_old_reads();
     if (role_ != Role::kLeader) {
         watch_election();
         continue_transfer();
@@ -252,9 +265,9 @@ void Core::tick() {
         return;
     }
     // One that has room shall lead (practice A22).
-    if (disk_full_ && !transfer_ && tick_ - disk_full_tick_ >= settings_.heartbeat_ticks) {
+    if (disk_full_ && !transfer_ && tick_ >= leave_full_disk_tick_) {
         if (const auto successor = fittest_successor()) {
-            disk_full_tick_ = tick_ + 10 * std::uint64_t{settings_.election_ticks};  // not again soon: it may have none, too
+            leave_full_disk_tick_ = tick_ + 10 * std::uint64_t{settings_.election_ticks};  // not again soon: it may have none, too
             begin_transfer(0, *successor, fmt::format("Leadership goes to '{}', since the disk here has no room.", *successor));
         }
     }
@@ -287,6 +300,11 @@ void Core::peer_up(const NodeName& peer, bool witness) {
     down_.erase(peer);
     if (peer == leader_) {
         suspect_at_tick_ = 0;
+    }
+    // One that has no vote asks nobody, and would never hear that it was taken out while it was away.
+    if (const auto* known = committed_configuration(); known != nullptr && known->first.value > 0 &&
+                                                       known->second.find(peer) == nullptr && configuration().find(peer) == nullptr) {
+        say(peer, Lane::kControl, NotMember{hard_.term, known->first});
     }
     const auto follower = followers_.find(peer);
     if (role_ == Role::kLeader && follower != followers_.end()) {
@@ -492,7 +510,7 @@ std::uint64_t Core::not_persisted() {
     acknowledge_due_ = false;
     if (!disk_full_) {
         disk_full_ = true;
-        disk_full_tick_ = tick_;
+        leave_full_disk_tick_ = tick_ + settings_.heartbeat_ticks;
     }
     const LogIndex kept = log_.persisted();
     const LogIndex taken = log_.taken();
@@ -508,8 +526,8 @@ std::uint64_t Core::not_persisted() {
     }
     // Nobody was sent what the disk has no room for. Proposals that came meanwhile move up to its place.
     const std::size_t all = log_.last().value - kept.value + 1;
-    const std::vector<EntryPtr> lost = log_.slice(LogIndex{kept.value + 1}, taken, all, SIZE_MAX);
-    const std::vector<EntryPtr> behind = log_.slice(LogIndex{taken.value + 1}, log_.last(), all, SIZE_MAX);
+    const std::vector<EntryPtr> lost = log_.slice(LogIndex{kept.value + 1}, taken, all, SIZE_MAX).value();
+    const std::vector<EntryPtr> behind = log_.slice(LogIndex{taken.value + 1}, log_.last(), all, SIZE_MAX).value();
     truncate_log(kept);
     if (std::any_of(lost.begin(), lost.end(), [](const EntryPtr& entry) { return entry->kind != EntryKind::kWriteSet; })) {
         out_.dropped_after = kept;

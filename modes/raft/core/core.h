@@ -24,6 +24,7 @@ namespace nornic::raft {
 
 struct Settings {
     std::uint32_t election_ticks = 100;   // a silent leader is given up after this to twice this
+    std::uint32_t read_ticks_max = 6000;  // a read that waited for so long is waited for by nobody any more
     std::uint32_t heartbeat_ticks = 10;
     std::size_t append_entries_max = 64;  // of one message
     std::size_t append_bytes_max = std::size_t{512} << 10;
@@ -180,6 +181,9 @@ public:
     /// That of the newest configuration entry at or before the applied index; for a witness's own record.
     [[nodiscard]] const std::pair<LogIndex, Configuration>& applied_configuration() const;
     [[nodiscard]] bool is_member() const { return configuration().find(start_.self) != nullptr; }
+    /// Its log is of a group that never had it as a member, as far as is committed, and no leader speaks to it: what added it
+    /// was given up.
+    [[nodiscard]] bool left_out() const;
     [[nodiscard]] bool initialized() const { return !configuration().members.empty(); }
     /// Its configuration is an entry of the log, no longer what bootstrap() was given.
     [[nodiscard]] bool formed() const { return configuration_index().value > 0; }
@@ -240,10 +244,12 @@ private:
         LogIndex index;
         std::uint64_t round = 0;
         HeldBy held_by = HeldBy::kMajority;
+        std::uint64_t tick = 0;  // when it came
     };
     struct AskedRead {
         ReadId id;
         HeldBy held_by = HeldBy::kMajority;
+        std::uint64_t tick = 0;  // when it came
     };
 
     // core.cc
@@ -266,6 +272,8 @@ private:
     void push_configuration(LogIndex index, Configuration configuration);
     void commit_to(LogIndex index);
     void note_removed(std::string_view how);
+    /// The newest that is known to be committed; nullptr: none is.
+    [[nodiscard]] const std::pair<LogIndex, Configuration>* committed_configuration() const;
     void note_not_removed();
     /// For what only a leader can do.
     [[nodiscard]] Error not_leader() const;
@@ -314,6 +322,7 @@ private:
     void on_read_request(const NodeName& from, const ReadIndexRequest& m);
     void on_read_response(const NodeName& from, const ReadIndexResponse& m);
     void ask_leader_again();
+    void give_up_old_reads();
     void start_read_round();
     void release_reads();
     void answer_read(const WaitingRead& read);
@@ -390,11 +399,19 @@ private:
     std::uint64_t heartbeat_tick_ = 0;
     std::deque<WaitingRead> reads_;
     std::deque<WaitingRead> held_reads_;  // confirmed, and not held by everyone yet
+    std::set<std::pair<NodeName, std::uint64_t>> held_contexts_;  // of the followers' among them
     std::map<std::uint64_t, AskedRead> asked_leader_;  // as follower: by the context of each read that the leader was asked
+    std::uint64_t asked_again_ = 0;                    // the last context of the last round of repetition
     std::uint64_t next_context_ = 0;
     std::uint64_t asked_tick_ = 0;
     std::optional<Transfer> transfer_;
     std::uint64_t prefer_again_tick_ = 0;  // leadership is offered to a preferred member not before
+    /// A member that was to lead and did not is not preferred again soon, whoever led meanwhile.
+    struct Declined {
+        std::uint32_t times = 0;
+        std::uint64_t until_tick = 0;
+    };
+    std::map<NodeName, Declined> declined_;
     std::deque<PendingChange> changes_;
     std::map<NodeName, DirectoryId> seen_directories_;
     std::map<NodeName, std::uint32_t> asked_priorities_;  // of those that asked to be let in
@@ -415,7 +432,7 @@ private:
     std::size_t uncommitted_bytes_ = 0;
     std::deque<std::pair<LogIndex, std::size_t>> sizes_;  // of proposals past committed_
     bool disk_full_ = false;              // entries found no room since some were last written
-    std::uint64_t disk_full_tick_ = 0;
+    std::uint64_t leave_full_disk_tick_ = 0;  // leadership is handed over from then on
     bool wrote_entries_ = false;          // the Output under way has some
     std::uint64_t no_campaign_before_tick_ = 0;
 

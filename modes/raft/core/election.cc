@@ -141,7 +141,7 @@ void Core::become_leader() {
     NORNIC_CHECK(role_ == Role::kCandidate && own_vote_durable_, "role {}", to_string(role_));
     role_ = Role::kLeader;
     // A preferred member that stops in an orderly way has just handed over; one that comes back settles first.
-    prefer_again_tick_ = tick_ + 2 * std::uint64_t{settings_.election_ticks};
+    prefer_again_tick_ = std::max(prefer_again_tick_, tick_ + 2 * std::uint64_t{settings_.election_ticks});
     leader_ = start_.self;
     ++leader_changes_;
     votes_.clear();
@@ -212,10 +212,9 @@ void Core::on_vote_request(const NodeName& from, const VoteRequest& m) {
         say_after_persist(from, Lane::kControl, response);
     };
     // By the newest configuration that is known to be committed; what follows it may be given up.
-    const auto known = std::find_if(
-        configurations_.rbegin(), configurations_.rend(), [&](const auto& entry) { return entry.first <= committed_; });
-    if (const Member* member = known == configurations_.rend() ? nullptr : known->second.find(from);
-        known != configurations_.rend() && !known->second.members.empty() && (member == nullptr || !member->votes())) {
+    const auto* known = committed_configuration();
+    if (const Member* member = known == nullptr ? nullptr : known->second.find(from);
+        known != nullptr && !known->second.members.empty() && (member == nullptr || !member->votes())) {
         // It may have been taken out and not know it, or not know that this is committed. A group that is being formed here is
         // none that anybody was taken out of.
         if (formed()) {
@@ -306,6 +305,10 @@ void Core::on_not_member(const NotMember& m) {
     // Of whatever term: who says it may itself be out since long, and nobody else may be left to tell. The place alone counts: the
     // entry there is committed, so nobody can be elected whose log has no configuration as late.
     if (role_ == Role::kLeader || hard_.removed || !initialized() || m.index < configuration_index()) {
+        return;
+    }
+    // One that never was a member, as far as is known here, is only about to become one.
+    if (std::ranges::none_of(configurations_, [&](const auto& entry) { return entry.second.find(start_.self) != nullptr; })) {
         return;
     }
     if (role_ != Role::kFollower) {

@@ -69,7 +69,7 @@ LogIndex RaftLog::first_of_term_run(LogIndex at) const {
     return high;
 }
 
-std::vector<EntryPtr> RaftLog::slice(LogIndex from, LogIndex to, std::size_t count, std::size_t bytes) const {
+Result<std::vector<EntryPtr>> RaftLog::slice(LogIndex from, LogIndex to, std::size_t count, std::size_t bytes) const {
     std::vector<EntryPtr> out;
     to = std::min(to, last_);
     if (from > to || count == 0) {
@@ -80,13 +80,10 @@ std::vector<EntryPtr> RaftLog::slice(LogIndex from, LogIndex to, std::size_t cou
     const LogIndex in_memory = tail_.empty() ? last_ + 1 : tail_.front()->index;
     if (from < in_memory) {
         if (from < first()) {
-            return out;
+            return fail(ErrorCode::kNotFound, "the entries are forgotten");
         }
-        auto read = storage_.read(from, std::min(to, in_memory - 1), bytes);
-        if (!read) {
-            return out;
-        }
-        for (Entry& entry : read.value()) {
+        NORNIC_TRY(auto read, storage_.read(from, std::min(to, in_memory - 1), bytes));
+        for (Entry& entry : read) {
             NORNIC_CHECK(entry.index == from, "read entry {} where {} was asked", entry.index.value, from.value);
             size += cost(entry);
             ++from.value;

@@ -41,8 +41,8 @@ public:
     [[nodiscard]] bool is_up_to_date(LogIndex last, Term term) const;
     /// The first entry of the run of equal terms that ends at `at`, as far as the log goes back.
     [[nodiscard]] LogIndex first_of_term_run(LogIndex at) const;
-    /// Empty: they are forgotten (a snapshot is due), or from > to.
-    [[nodiscard]] std::vector<EntryPtr> slice(LogIndex from, LogIndex to, std::size_t count, std::size_t bytes) const;
+    /// Empty: from > to. kNotFound: they are forgotten; or as the disk answered.
+    [[nodiscard]] Result<std::vector<EntryPtr>> slice(LogIndex from, LogIndex to, std::size_t count, std::size_t bytes) const;
 
     void append(EntryPtr entry);
     /// Forgets entries past `keep`, also those on their way to the disk: what persisted() says of them later counts for

@@ -17,6 +17,7 @@ Result<> Core::bootstrap(Configuration configuration) {
     if (self == nullptr || self->directory != hard_.directory || !self->voter) {
         return fail(ErrorCode::kInvalidArgument, "the first configuration must have this member as a voter");
     }
+    NORNIC_TRY(check_first(configuration));
     event(fmt::format("This member forms the group: {}.", configuration.describe()));
     // In memory alone: it becomes an entry of the term that it is elected in, so that no two members that form a group at
     // the same time write different entries of one index and term.
@@ -93,6 +94,9 @@ void Core::ask_removal(const NodeName& id) {
 }
 
 void Core::continue_departures() {
+    if (configuration().joint) {
+        return;  // one change at a time
+    }
     std::erase_if(departures_, [&](const auto& departure) {
         const auto& [id, asked] = departure;
         if (tick_ - asked.tick > 2 * std::uint64_t{settings_.heartbeat_ticks}) {
@@ -242,7 +246,10 @@ void Core::hand_over_to_better() {
     }
     const bool settled = committed_ >= term_begins_ && applied_ == committed_ && configuration_index() <= committed_ &&
                          (tick_ >= prefer_again_tick_ || (self != nullptr && self->priority == 0));
-    if (witness || unfit || (settled && self != nullptr && configuration().find(*better)->priority > self->priority)) {
+    const auto declined = declined_.find(*better);
+    const bool preferred = settled && self != nullptr && configuration().find(*better)->priority > self->priority &&
+                           (declined == declined_.end() || tick_ >= declined->second.until_tick);
+    if (witness || unfit || preferred) {
         begin_transfer(0,
                        *better,
                        fmt::format("Leadership goes to '{}', which {}.",
@@ -361,6 +368,15 @@ void Core::continue_transfer() {
         if (!outcome) {
             event(fmt::format("Leadership was not handed over: {}.", outcome.error().message()));
         }
+        Declined& declined = declined_[transfer_->target];
+        if (outcome) {
+            declined_.erase(transfer_->target);
+        } else {
+            // Writes wait while it is tried, and where it cannot win the group is without a leader for an election time-out.
+            constexpr std::uint32_t kDoublingsMax = 5;
+            declined.until_tick = tick_ + (10 * std::uint64_t{settings_.election_ticks} << std::min(declined.times, kDoublingsMax));
+            ++declined.times;
+        }
         if (transfer_->id != 0) {
             outcomes_.push_back({transfer_->id, std::move(outcome)});
         }
@@ -375,7 +391,6 @@ void Core::continue_transfer() {
         return;
     }
     if (tick_ - transfer_->began_tick >= settings_.election_ticks) {
-        // Writes wait while it is tried, so one that cannot take it is not asked again soon.
         prefer_again_tick_ = tick_ + 10 * std::uint64_t{settings_.election_ticks};
         end(Error{ErrorCode::kTimedOut,
                   fmt::format("'{}' did not take it within an election time-out; this member goes on", transfer_->target)});

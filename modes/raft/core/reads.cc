@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <iterator>
 
-#include <algorithm>
-
 namespace nornic::raft {
 
 Result<> Core::read_index(ReadId id, HeldBy held_by) {
@@ -21,7 +19,7 @@ Result<> Core::read_index(ReadId id, HeldBy held_by) {
                                     missing));
         }
         // Before this term's first entry is committed, the commit index may be behind (practice A5).
-        reads_.push_back({id, {}, 0, std::max(committed_, term_begins_), round_ + 1, held_by});
+        reads_.push_back({id, {}, 0, std::max(committed_, term_begins_), round_ + 1, held_by, tick_});
         start_read_round();
         return success();
     }
@@ -29,7 +27,7 @@ Result<> Core::read_index(ReadId id, HeldBy held_by) {
         return fail(ErrorCode::kDatabaseUnavailable, "no leader is known: " + why_no_leader());
     }
     const std::uint64_t context = next_context_++;
-    asked_leader_.emplace(context, AskedRead{id, held_by});
+    asked_leader_.emplace(context, AskedRead{id, held_by, tick_});
     asked_tick_ = tick_;
     say(leader_, Lane::kControl, ReadIndexRequest{context, held_by == HeldBy::kEveryone});
     return success();
@@ -45,9 +43,7 @@ void Core::on_read_request(const NodeName& from, const ReadIndexRequest& m) {
     if (reads_.size() >= kReadsMax || held_reads_.size() >= kReadsMax) {
         return;  // it asks again
     }
-    if (m.everyone && std::ranges::any_of(held_reads_, [&](const WaitingRead& read) {
-            return read.from == from && read.context == m.context;
-        })) {
+    if (held_contexts_.contains({from, m.context})) {
         return;
     }
     reads_.push_back({{},
@@ -55,7 +51,8 @@ void Core::on_read_request(const NodeName& from, const ReadIndexRequest& m) {
                       m.context,
                       std::max(committed_, term_begins_),
                       round_ + 1,
-                      m.everyone ? HeldBy::kEveryone : HeldBy::kMajority});
+                      m.everyone ? HeldBy::kEveryone : HeldBy::kMajority,
+                      tick_});
     start_read_round();
     // It reads once it hears that as much is committed.
     if (const auto follower = followers_.find(from); follower != followers_.end()) {
@@ -86,9 +83,43 @@ void Core::ask_leader_again() {
         return;
     }
     asked_tick_ = tick_;
-    for (const auto& [context, asked] : asked_leader_) {
-        say(leader_, Lane::kControl, ReadIndexRequest{context, asked.held_by == HeldBy::kEveryone});
+    // In the order of their contexts, so that of many each has its turn.
+    constexpr std::size_t kAgainMax = 1024;
+    auto next = asked_leader_.upper_bound(asked_again_);
+    for (std::size_t i = std::min(kAgainMax, asked_leader_.size()); i > 0; --i) {
+        next = next == asked_leader_.end() ? asked_leader_.begin() : next;
+        say(leader_, Lane::kControl, ReadIndexRequest{next->first, next->second.held_by == HeldBy::kEveryone});
+        asked_again_ = next->first;
+        ++next;
     }
+}
+
+/// Whoever asked has given up long since.
+void Core::give_up_old_reads() {
+    if (tick_ % settings_.heartbeat_ticks != 0) {
+        return;
+    }
+    const auto is_old = [&](std::uint64_t since) { return tick_ - since >= settings_.read_ticks_max; };
+    const auto refuse = [&](ReadId id) {
+        out_.refused_reads.push_back({id, Error{ErrorCode::kTimedOut, "the read was not confirmed in time"}});
+    };
+    std::erase_if(asked_leader_, [&](const auto& asked) {
+        if (!is_old(asked.second.tick)) {
+            return false;
+        }
+        refuse(asked.second.id);
+        return true;
+    });
+    std::erase_if(held_reads_, [&](const WaitingRead& read) {
+        if (!is_old(read.tick)) {
+            return false;
+        }
+        if (read.from.empty()) {
+            refuse(read.id);
+        }
+        held_contexts_.erase({read.from, read.context});
+        return true;
+    });
 }
 
 /// Reads that come while a round is on its way share the next one.
@@ -106,8 +137,10 @@ void Core::release_reads() {
             return;
         }
         while (!reads_.empty() && reads_.front().round == round) {
-            if (reads_.front().held_by == HeldBy::kEveryone) {
-                held_reads_.push_back(std::move(reads_.front()));
+            if (WaitingRead& read = reads_.front(); read.held_by == HeldBy::kEveryone) {
+                if (read.from.empty() || held_contexts_.emplace(read.from, read.context).second) {
+                    held_reads_.push_back(std::move(read));
+                }
             } else {
                 answer_read(reads_.front());
             }
@@ -130,6 +163,7 @@ void Core::release_held_reads() {
     // In the order of their indexes.
     while (!held_reads_.empty() && held_reads_.front().index <= held_by_everyone()) {
         answer_read(held_reads_.front());
+        held_contexts_.erase({held_reads_.front().from, held_reads_.front().context});
         held_reads_.pop_front();
     }
 }
@@ -157,6 +191,7 @@ NodeName Core::missing_member() const {
 void Core::refuse_reads(const Error& error) {
     std::ranges::move(held_reads_, std::back_inserter(reads_));
     held_reads_.clear();
+    held_contexts_.clear();
     for (const WaitingRead& read : reads_) {
         if (read.from.empty()) {
             out_.refused_reads.push_back({read.id, error});

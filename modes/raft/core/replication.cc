@@ -52,11 +52,20 @@ void Core::replicate(const NodeName& to, Progress& progress, LogIndex limit, std
             append.prev_term = *prev_term;
             append.commit = committed_;
             if (progress.next() <= limit) {
-                append.entries =
-                    log_.slice(progress.next(), limit, settings_.append_entries_max, settings_.append_bytes_max);
-                if (append.entries.empty()) {
-                    return;  // the log cannot be read now
+                auto entries = log_.slice(progress.next(), limit, settings_.append_entries_max, settings_.append_bytes_max);
+                if (!entries) {
+                    if (entries.error().code() != ErrorCode::kNotFound) {
+                        event(fmt::format("The log here cannot be read from entry {} on: {}.",
+                                          progress.next().value,
+                                          entries.error().message()));
+                    }
+                    need_snapshot(to, progress);  // the state has what they did
+                    return;
                 }
+                if (entries.value().empty()) {
+                    return;
+                }
+                append.entries = std::move(entries).value();
             }
             last_append_bytes_ = 0;
             for (const EntryPtr& entry : append.entries) {

@@ -326,6 +326,16 @@ TEST_F(DriverTest, AnEntryOfAKindThatThisVersionDoesNotKnowStopsTheMemberAndIsNo
 
 // ---- Writes ----
 
+TEST_F(DriverTest, AWriteThatNoMessageCouldCarryIsRefusedBeforeItIsLogged) {
+    settings.write_set_bytes_max = std::size_t{2} << 20;
+    start();
+    EXPECT_CALL(*strategy, propose(_, _, _)).Times(0);
+    const std::size_t write = commit(std::string((std::size_t{2} << 20) + 1, 'w'));
+    ASSERT_TRUE(outcomes[write]);
+    EXPECT_EQ(outcomes[write]->error().code(), ErrorCode::kInvalidArgument);
+    EXPECT_NE(outcomes[write]->error().message().find("at most 2 MiB"), std::string::npos) << outcomes[write]->error().message();
+}
+
 TEST_F(DriverTest, AWriteIsAnsweredOnceItIsApplied) {
     start();
     EXPECT_CALL(*strategy, propose(_, "w", testing::Gt(0U)));
@@ -536,15 +546,37 @@ TEST_F(DriverTest, AHangingSyncIsToldToTheStrategyAtEachTickUntilItEnds) {
     EXPECT_CALL(*strategy, disk_stalled(_)).Times(0);
     go();
     testing::Mock::VerifyAndClearExpectations(strategy);
-    ON_CALL(log, sync_running_since).WillByDefault(Return(clock.at - std::chrono::seconds{5}));
+    ON_CALL(log, writing_since).WillByDefault(Return(clock.at - std::chrono::seconds{5}));
     EXPECT_CALL(*strategy, disk_stalled(true)).Times(2);
     go();
     go();
     testing::Mock::VerifyAndClearExpectations(strategy);
-    ON_CALL(log, sync_running_since).WillByDefault(Return(std::nullopt));
+    ON_CALL(log, writing_since).WillByDefault(Return(std::nullopt));
     EXPECT_CALL(*strategy, disk_stalled(false)).Times(1);
     go();
     go();
+}
+
+// ---- A copy that was put in place as the process ended ----
+
+TEST_F(DriverTest, ALogThatEndsBeforeTheCopyBeginsAnewBehindIt) {
+    have_logged({entry(1, 1), entry(2, 1)});
+    engine.fresh = true;
+    engine.applied = engine.durable = LogIndex{7};
+    start();
+    EXPECT_EQ(log.first_index(), LogIndex{8});
+}
+
+TEST_F(DriverTest, ALogThatHasForgottenThePlaceOfTheCopyBeginsAnewBehindIt) {
+    ASSERT_TRUE(log.memory->reset(LogIndex{50}, Term{1}));
+    const std::vector<Entry> later{entry(50, 1), entry(51, 1)};
+    ASSERT_TRUE(log.memory->append(later));
+    ASSERT_TRUE(log.memory->sync());
+    engine.fresh = true;
+    engine.applied = engine.durable = LogIndex{7};
+    start();
+    EXPECT_EQ(log.first_index(), LogIndex{8}) << "what it holds is of a branch that was given up";
+    EXPECT_EQ(log.last_index(), LogIndex{7});
 }
 
 // ---- Lost branches ----
@@ -900,6 +932,20 @@ TEST_F(DriverTest, TheBusIsToldWhomToDialAndThatIsNeverThisMember) {
     testing::Mock::VerifyAndClearExpectations(&bus);
     EXPECT_CALL(bus, set_peers(_)).Times(0);
     go();
+}
+
+/// The driver lets go of the strategy meanwhile, and whoever brings something then leaves it to the thread that is at work.
+TEST_F(DriverTest, WhatComesWhileTheBusIsToldIsCarriedOutAtOnce) {
+    start();
+    ON_CALL(*strategy, propose).WillByDefault([this](ProposalId id, std::string w, std::uint64_t) -> Result<> {
+        offered.emplace_back(id, std::move(w));
+        place(1);
+        return success();
+    });
+    decide().dial = {"b:7688"};
+    EXPECT_CALL(bus, set_peers(_)).WillOnce([&](const std::vector<std::string>&) { commit("w"); });
+    go();
+    EXPECT_EQ(log.last_index(), LogIndex{1}) << "not only with the next tick";
 }
 
 TEST_F(DriverTest, ACommandIsAnsweredByTheStrategyOrByItsDeadline) {

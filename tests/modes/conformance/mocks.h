@@ -52,7 +52,7 @@ public:
         });
         ON_CALL(*this, sync).WillByDefault([this] { return memory->sync(); });
         ON_CALL(*this, failed).WillByDefault(testing::Return(false));
-        ON_CALL(*this, sync_running_since).WillByDefault(testing::Return(std::nullopt));
+        ON_CALL(*this, writing_since).WillByDefault(testing::Return(std::nullopt));
         ON_CALL(*this, truncate_after).WillByDefault([this](LogIndex last) { return memory->truncate_after(last); });
         ON_CALL(*this, truncate_before).WillByDefault([this](LogIndex first) {
             return memory->truncate_before(first);
@@ -65,12 +65,13 @@ public:
     MOCK_METHOD(Result<>, set_hard_state, (const HardState&), (override));
     MOCK_METHOD(Result<>, sync, (), (override));
     MOCK_METHOD(bool, failed, (), (const, override));
-    MOCK_METHOD(std::optional<Deadline>, sync_running_since, (), (const, override));
+    MOCK_METHOD(std::optional<Deadline>, writing_since, (), (const, override));
     MOCK_METHOD(Result<>, truncate_after, (LogIndex), (override));
     MOCK_METHOD(Result<>, truncate_before, (LogIndex), (override));
     MOCK_METHOD(Result<>, reset, (LogIndex, Term), (override));
     MOCK_METHOD(std::uint64_t, disk_bytes, (), (const, override));
 
+    bool may_truncate_before(LogIndex first_kept) const override { return memory->may_truncate_before(first_kept); }
     const engine::LogRecovery& recovery() const override { return memory->recovery(); }
     LogIndex first_index() const override { return memory->first_index(); }
     LogIndex last_index() const override { return memory->last_index(); }
@@ -124,7 +125,7 @@ public:
     Term applied_term() const override { return Term{1}; }
     std::string history() const override { return "history"; }
     std::pair<LogIndex, std::string> membership() const override { return membership_told; }
-    bool freshly_installed() const override { return false; }
+    bool freshly_installed() const override { return fresh; }
     Result<std::unique_ptr<engine::SnapshotExport>> begin_export() override {
         return fail(ErrorCode::kUnsupported, "not here");
     }
@@ -136,6 +137,7 @@ public:
     LogIndex applied;
     std::pair<LogIndex, std::string> membership_told;
     LogIndex durable;
+    bool fresh = false;
     std::function<void(LogIndex)> checkpoint_callback;
 };
 

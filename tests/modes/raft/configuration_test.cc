@@ -386,5 +386,41 @@ TEST(ConfigurationBytes, WhatNoGroupCanBeIsRefusedThoughItsChecksumFits) {
     }
 }
 
+TEST(RaftConfiguration, AGroupDoesNotBeginWithAsManyWitnessesAsOthers) {
+    const auto first = [](std::size_t voters, std::size_t witnesses) {
+        Configuration out;
+        for (std::size_t i = 0; i < voters; ++i) {
+            out.members[std::to_string(i)] = {.address = "a:1", .directory = DirectoryId{i + 1}, .witness = i < witnesses};
+        }
+        return check_first(out);
+    };
+    EXPECT_TRUE(first(3, 1));
+    EXPECT_TRUE(first(5, 2));
+    for (const auto& [voters, witnesses] : {std::pair{3, 2}, std::pair{4, 2}, std::pair{2, 1}}) {
+        const auto refused = first(static_cast<std::size_t>(voters), static_cast<std::size_t>(witnesses));
+        ASSERT_FALSE(refused) << voters << " " << witnesses;
+        EXPECT_NE(refused.error().message().find("fewer than half"), std::string::npos) << refused.error().message();
+    }
+}
+
+TEST(RaftConfiguration, NoMoreIsWrittenDownThanAWitnessHasRoomFor) {
+    Configuration c;
+    c.members["w"] = {.address = "w:1", .directory = DirectoryId{1}, .witness = true};
+    for (const char* name : {"a", "b"}) {
+        c.members[name] = {.address = "a:1", .directory = DirectoryId{2}};
+    }
+    Result<Configuration> next = c;
+    for (std::size_t i = 0; next && next.value().members.size() < kMembersMax; ++i) {
+        c = next.value();
+        Change change{Change::Kind::kAddLearner, std::to_string(i) + std::string(200, 'x'), {}};
+        change.member.address = "a:1";
+        change.member.directory = DirectoryId{i + 10};
+        next = apply_changes(c, {change});
+    }
+    ASSERT_FALSE(next);
+    EXPECT_NE(next.error().message().find("a witness has room for 3900"), std::string::npos) << next.error().message();
+    EXPECT_LE(c.encode().size(), kWitnessConfigurationBytesMax);
+}
+
 }  // namespace
 }  // namespace nornic::raft

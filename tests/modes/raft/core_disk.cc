@@ -26,6 +26,9 @@ Result<Term> Disk::term_at(LogIndex index) {
 }
 
 Result<std::vector<Entry>> Disk::read(LogIndex from, LogIndex to, std::size_t bytes) {
+    if (unreadable) {
+        return fail(ErrorCode::kCorruption, "segment 7 is damaged");
+    }
     if (!holds(from)) {
         return fail(ErrorCode::kNotFound, "no such entry");
     }

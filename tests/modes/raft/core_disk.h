@@ -24,6 +24,7 @@ std::uint64_t chain_of(std::uint64_t before, const Entry& entry);
 class Disk final : public Storage {
 public:
     HardState hard_state;
+    bool unreadable = false;
     bool fresh = true;     // no hard state was written yet
     State checkpoint;      // what a restart begins with
     State recorded;        // a witness's configuration, beside the hard state

@@ -112,6 +112,33 @@ TEST(RemovedMember, AsksThoseThatWereLearnersToo) {
 }
 
 /// Who told it may be gone, or have nothing of the group on its disk any more.
+/// One without a vote asks nobody.
+TEST(RemovedMember, IsToldOnceItIsThere) {
+    Solo solo;
+    solo.hear("2", append(1, 1, 1, {members_entry(2, 1, group({"1", "2"}))}, 1));
+    solo.forget();
+    solo.core().peer_up("3", false);
+    solo.carry();
+    EXPECT_TRUE(solo.said<NotMember>().empty()) << "that is not committed yet";
+    solo.hear("2", append(1, 2, 1, {}, 2));
+    solo.core().peer_up("3", false);
+    solo.carry();
+    const auto told = solo.said<NotMember>();
+    ASSERT_EQ(told.size(), 1U);
+    EXPECT_EQ(told[0].first, "3");
+    EXPECT_EQ(told[0].second.index, LogIndex{2});
+}
+
+/// It was sent the group's state, and what added it was given up.
+TEST(RemovedMember, IsNotOneThatNeverWasAMember) {
+    Solo solo{{.members = {"2", "3", "4"}}};
+    solo.hear("3", NotMember{Term{3}, LogIndex{7}});
+    EXPECT_FALSE(solo.core().removed());
+    EXPECT_TRUE(solo.core().left_out()) << "it asks to be taken in";
+    solo.hear("2", append(1, 1, 1));
+    EXPECT_FALSE(solo.core().left_out()) << "a leader speaks to it";
+}
+
 TEST(RemovedMember, KnowsOfItWhenItStartsAnew) {
     Solo solo;
     solo.hear("3", NotMember{Term{3}, LogIndex{7}});

@@ -393,7 +393,8 @@ void Script::look(const Words& words) {
                             core.applied_index().value, core.configuration().describe(), core.removed() ? " (removed)" : ""));
         } else if (words.verb == "log") {
             std::string text;
-            for (const EntryPtr& e : core.log().slice(core.log().first(), core.log().last(), 100, 1 << 20)) {
+            const auto entries = core.log().slice(core.log().first(), core.log().last(), 100, 1 << 20);
+            for (const EntryPtr& e : entries.value()) {
                 text += fmt::format(" {}/{}{}", e->index.value, e->term.value,
                                     e->kind == EntryKind::kNoop         ? ""
                                     : e->kind == EntryKind::kMembership ? ":members"

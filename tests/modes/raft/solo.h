@@ -199,7 +199,8 @@ inline VoteRequest vote(std::uint64_t term, std::uint64_t last, std::uint64_t la
 
 inline std::vector<std::uint64_t> terms(Core& core) {
     std::vector<std::uint64_t> out;
-    for (const EntryPtr& e : core.log().slice(LogIndex{1}, core.log().last(), 1000, 1 << 20)) {
+    const auto entries = core.log().slice(LogIndex{1}, core.log().last(), 1000, 1 << 20);
+    for (const EntryPtr& e : entries.value()) {
         out.push_back(e->term.value);
     }
     return out;
