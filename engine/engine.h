@@ -72,6 +72,7 @@ public:
     [[nodiscard]] virtual LogIndex durable_index() const = 0;
     /// Called (any thread) after durable_index() grew: the log may be cut before it. Takes the place of the
     /// callback before, which is not running any more when this returns; so not to be called from one.
+    /// Locks of the engine are held meanwhile: what may replace its state is handed to another thread.
     virtual void on_checkpoint(std::function<void(LogIndex)> callback) = 0;
     /// Writes everything applied to the Kv now. For a clean stop and for backup.
     virtual Result<> checkpoint() = 0;

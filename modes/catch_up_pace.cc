@@ -11,7 +11,7 @@ constexpr double kStep = 1.0 / 16;           // how far one write moves what is 
 constexpr std::uint64_t kLearntEnough = 64;  // writes, until it is believed
 constexpr double kSlow = 1.5;                // of that
 constexpr std::uint64_t kSlowShare = 24;     // every so many-th write may be slow; without a copy it is every 50th or so
-constexpr double kVerySlow = 2.0;            // of the tail
+constexpr double kVerySlow = 1.7;            // of the tail
 constexpr std::uint64_t kVerySlowShare = 96;  // so the 99th percentile does not double; one alone proves nothing
 constexpr Duration kJudgeAfter = std::chrono::milliseconds{200};
 constexpr Duration kIdleAfter = std::chrono::seconds{1};
@@ -44,7 +44,7 @@ void CatchUpPace::learn(double took) {
 void CatchUpPace::write_took(Duration took) {
     const auto ns = static_cast<double>(took.count());
     const bool knew = knows_quiet();
-    // A copy that begins before this is known goes slowly until then. Where the slowest is too fast still, it is not the copy that
+    // A copy that begins before this is known begins slowly. Where the slowest is too fast still, it is not the copy that
     // writes wait for: there are more of them than before.
     if (!copying_ || !knew || rate_ == least_) {
         learn(ns);

@@ -72,7 +72,7 @@ public:
     virtual Result<> start() = 0;
     /// Hands leadership over if there is somebody to take it; waits for that until the deadline.
     virtual void leave(Deadline deadline) = 0;
-    /// Refuses new writes with kStopping and waits for those under way.
+    /// Refuses new writes with kStopping. Those that wait for peers are answered as unknown.
     virtual void stop() = 0;
 
     /// Each ends in exactly one of three ways: committed (and applied: the next snapshot sees it),
@@ -136,9 +136,6 @@ public:
 };
 
 struct ReplicaSettings {
-    /// One batch's limits: what gathers while a sync runs.
-    std::size_t batch_entries_max = 4096;
-    std::size_t batch_bytes_max = std::size_t{64} << 20;
     std::size_t write_set_bytes_max = (std::size_t{1} << 30) - (std::size_t{1} << 20);  // of a transaction; an entry of the log holds it
     Duration sync_warn_after = std::chrono::seconds{1};
     Duration tick_interval = std::chrono::milliseconds{10};

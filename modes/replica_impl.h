@@ -164,7 +164,7 @@ private:
     void answer_ready(Ready& ready, Completions& completions) REQUIRES(mutex_);
     void remember(LeaderChange change) REQUIRES(mutex_);
     /// Ready step 0.
-    void reset_log(LogPlace place, Completions& completions) REQUIRES(mutex_);
+    void reset_log(const Ready& ready, Completions& completions) REQUIRES(mutex_);
     /// Ready step 9.
     void carry_out_beside(Ready& ready) REQUIRES(mutex_);
     /// Ready step 1.

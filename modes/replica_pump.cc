@@ -65,7 +65,7 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         answer_ready(ready, completions);
         carry_out_beside(ready);
         if (ready.reset_log) {
-            reset_log(*ready.reset_log, completions);
+            reset_log(ready, completions);
             continue;
         }
         if (ready.rewind_to && (settings_.run_disk || where != Where::kCaller)) {
@@ -331,11 +331,18 @@ void ReplicaImpl::give_up_waiting(const char* why, Completions& completions) {
     waiting_.clear();
 }
 
-void ReplicaImpl::reset_log(LogPlace place, Completions& completions) {
+void ReplicaImpl::reset_log(const Ready& ready, Completions& completions) {
+    const LogPlace place = *ready.reset_log;
     NORNIC_CHECK(engine_ == nullptr, "the log of a member with data begins anew behind a snapshot only");
     log::info("The log begins anew behind entry {}.", place.index.value);
     mutex_.unlock();
-    Result<> done = log_.reset(LogIndex{place.index.value + 1}, place.term);
+    Result<> done = ready.hard_state ? log_.set_hard_state(*ready.hard_state) : success();
+    if (done) {
+        done = log_.sync();
+    }
+    if (done) {
+        done = log_.reset(LogIndex{place.index.value + 1}, place.term);
+    }
     if (done) {
         done = log_.sync();
     }

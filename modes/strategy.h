@@ -84,8 +84,8 @@ struct LeaderChange {
 /// promised to a peer or a client that a crash could make us forget. What may be said whatever a crash makes us
 /// forget is not here but in take_messages().
 struct Ready {
-    /// 0. Of one without data, whose log has nothing in common with the leader's any more: forget the log, go on behind
-    ///    this entry, then call log_reset(). Nothing else is in such a Ready.
+    /// 0. Of one without data, whose log has nothing in common with the leader's any more: make `hard_state` durable, forget
+    ///    the log, go on behind this entry, then call log_reset(). Nothing else is in such a Ready.
     std::optional<LogPlace> reset_log;
     /// 1. The log beyond this is a lost branch: keep its entries readable under diverged/, take the engine back
     ///    if it applied any, forget them, then call rewound(). Nothing is persisted until then.

@@ -40,7 +40,9 @@ raft::Start core_start(const StrategyStart& start, const RaftSettings& settings)
         if (settings.role == RaftRole::kWitness) {
             membership = extra->configuration;
             out.configuration_index = extra->configuration_index;
-            out.applied = std::max(extra->configuration_index, LogIndex{start.log->first_index().value - 1});
+            // Of a configuration that goes beyond the log the process ended before that was begun anew behind it.
+            const LogIndex known = std::max(extra->configuration_index, LogIndex{start.log->first_index().value - 1});
+            out.applied = std::min(known, start.last_index);
         }
     } else {
         Random random{seed_of(start) ^ 0x6469726563746F72ULL};
@@ -153,17 +155,19 @@ Error Raft::with_hint(const Error& error) const {
 }
 
 std::string Raft::extra() const {
+    const auto& [index, configuration] = core_.applied_configuration();
+    return extra(index, configuration.members.empty() ? std::string{} : configuration.encode());
+}
+
+std::string Raft::extra(LogIndex configuration_index, const std::string& configuration) const {
     RaftExtra out;
     out.directory = core_.directory();
     out.removed = core_.removed();
     out.quarantine = quarantine_;
     out.grouped = group_is_certain_ && !core_.formed();
-    if (is_witness()) {
-        const auto& [index, configuration] = core_.applied_configuration();
-        if (!configuration.members.empty()) {
-            out.configuration_index = index;
-            out.configuration = configuration.encode();
-        }
+    if (is_witness() && !configuration.empty()) {
+        out.configuration_index = configuration_index;
+        out.configuration = configuration;
     }
     return format_raft_extra(out);
 }
@@ -179,6 +183,12 @@ Ready Raft::take_ready() {
     out.committed = is_witness() ? LogIndex{0} : from.committed;
     if (from.reset_log) {
         out.reset_log = LogPlace{from.reset_log->index, from.reset_log->index_term};
+        // Never the log without the configuration that it goes on under: by an earlier one, whom the group has taken out since
+        // could elect this member.
+        out.hard_state = HardState{core_.term(),
+                                   core_.voted_for(),
+                                   recorded_commit_,
+                                   extra(from.reset_log->index, from.reset_log->configuration)};
         return out;
     }
     if (from.hard_state) {

@@ -84,6 +84,8 @@ private:
     [[nodiscard]] std::string hint() const;
     [[nodiscard]] Error with_hint(const Error& error) const;
     [[nodiscard]] std::string extra() const;
+    /// A witness's with this configuration.
+    [[nodiscard]] std::string extra(LogIndex configuration_index, const std::string& configuration) const;
     void apply_as_witness();
     void consider_checkpoint();
 

@@ -209,13 +209,13 @@ def too_large(checks, cluster):
     mib = "x" * (1 << 20)
     leader = cluster.leader()
     with connect(leader) as client:
-        code = code_of(lambda: client.run("UNWIND range(1, $n) AS i CREATE (:Large {t: $t})", {"n": 42, "t": mib}))
+        code = code_of(lambda: client.run("UNWIND range(1, $n) AS i CREATE (:Large {t: $t})", {"n": 70, "t": mib}))
         checks.check(code == "Neo.ClientError.General.InvalidArguments", f"too large: what no message could carry is refused, and not retried: {code}")
         client.run("UNWIND range(1, $n) AS i CREATE (:Large {t: $t})", {"n": 36, "t": mib})
         rows = client.run("MATCH (n:Large) RETURN count(n)").rows
         checks.check(rows == [[36]], f"too large: nothing of it is there, and one that fits is committed: {rows}")
     applied = leader.replication()["applied_index"]
-    behind = [m for m in cluster.members if not wait_for(lambda m=m: m.replication()["applied_index"] >= applied, 20, "the others")]
+    behind = [m for m in cluster.members.values() if not wait_for(lambda m=m: m.replication()["applied_index"] >= applied, 20, "the others")]
     checks.check(not behind and cluster.leader() is leader, "too large: all members have that, under the same leader")
 
 

@@ -148,7 +148,6 @@ struct Menu {
     std::size_t snapshot_chunk_bytes = std::size_t{256} << 10;
     std::size_t snapshot_window_chunks = 8;
     std::uint64_t snapshot_bytes_per_second = std::uint64_t{64} << 20;
-    std::size_t batch_entries_max = 4096;
     std::size_t inflight_max = 4096;
     std::size_t inflight_bytes_max = std::size_t{256} << 20;
 

@@ -302,7 +302,6 @@ void Node::start() {
     modes::ReplicaSettings settings;
     settings.own_threads = false;
     settings.tick_interval = world_.menu.tick;
-    settings.batch_entries_max = world_.menu.batch_entries_max;
     settings.sync_warn_after = world_.menu.failover_timeout() / 3;
     settings.log_retention_bytes = world_.menu.log_retention_bytes;
     settings.snapshot_chunk_bytes = world_.menu.snapshot_chunk_bytes;

@@ -54,7 +54,7 @@ Core::Core(const Start& start, const Settings& settings, Storage& storage)
         at = LogIndex{entries.value().back().index.value + 1};
     }
     hard_dirty_ = start.directory_is_new;
-    if (std::exchange(hard_.removed, false) && initialized()) {
+    if (std::exchange(hard_.removed, false) && initialized()) {  // else it was let go of its group since
         note_removed("This member was taken out of the group");
     }
     timeout_ticks_ = random_timeout();

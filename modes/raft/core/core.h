@@ -67,7 +67,6 @@ struct ChangeOutcome {
     Result<std::string> outcome = std::string{};
 };
 
-/// In this order; modes/strategy.h, Ready, has the reasons.
 /// Who leads now, who did before as far as is known here (empty: nobody), and why; for people.
 struct LeaderChange {
     Term term;
@@ -76,6 +75,7 @@ struct LeaderChange {
     std::string reason;
 };
 
+/// To be carried out in this order; modes/strategy.h, Ready, has the reasons.
 struct Output {
     std::optional<HardState> hard_state;
     std::vector<EntryPtr> entries;
@@ -118,7 +118,7 @@ public:
     void peer_down(const NodeName& peer, bool process_ended);
 
     // ---- What is asked ----
-    /// kNotLeader, kBusy, kReadOnly: nothing was logged. Else its place; the term is term().
+    /// kNotLeader, kBusy, kDatabaseUnavailable: nothing was logged. Else its place; the term is term().
     Result<LogIndex> propose(EntryKind kind, std::string payload, std::uint64_t hybrid_time);
     /// Linearizable: a leader confirms by a heartbeat round that began after the question (thesis 6.4), a follower asks it.
     Result<> read_index(ReadId id, HeldBy held_by = HeldBy::kMajority);
@@ -211,7 +211,7 @@ public:
     [[nodiscard]] bool has_quorum() const;
     /// Why it does not lead or take writes, and what would help; for people.
     [[nodiscard]] std::string why_no_leader() const;
-    /// Another member's log says that this one was taken out of the group.
+    /// The group goes on without this member: another said so, its own log does, or it led until it was taken out.
     [[nodiscard]] bool removed() const { return hard_.removed; }
 
     /// What must hold between any two calls (thesis figure 3.2 and the rules of modes/raft/core/core.cc). Aborts by

@@ -420,6 +420,14 @@ void Core::on_append_entries(const NodeName& from, const AppendEntries& m) {
             // Thesis 3.5: if an existing entry conflicts, it goes with all that follow it; only then.
             truncate_log(LogIndex{entry->index.value - 1});
         }
+        if (entry->term < log_.last_term()) {
+            event(fmt::format("'{}' sent entry {} of term {} behind one of term {}, as no leader does; it is dropped.",
+                              from,
+                              entry->index.value,
+                              entry->term.value,
+                              log_.last_term().value));
+            return;
+        }
         append_entry(entry);
         appended = true;
     }

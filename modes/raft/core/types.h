@@ -34,7 +34,7 @@ struct HardState {
     NodeName voted_for;  // in `term`; empty: nobody
     LogIndex committed;  // a hint
     DirectoryId directory;
-    bool removed = false;  // another member's log says that this one was taken out of the group
+    bool removed = false;  // the group goes on without this member
     bool operator==(const HardState&) const = default;
 };
 

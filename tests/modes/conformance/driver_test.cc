@@ -75,7 +75,7 @@ protected:
                 if (!readies.empty()) {
                     out_ready = std::move(readies.front());
                     readies.pop_front();
-                    writing = out_ready.hard_state.has_value() || !out_ready.entries.empty();
+                    writing = !out_ready.reset_log && (out_ready.hard_state.has_value() || !out_ready.entries.empty());
                 }
                 committed = std::max(committed, out_ready.committed);
                 out_ready.committed = committed;
@@ -678,9 +678,13 @@ TEST_F(DriverTest, AMemberWithoutDataBeginsItsLogAnewBehindAnEntry) {
     with_data = false;
     have_logged({entry(1, 1), entry(2, 1)});
     start();
-    decide().reset_log = LogPlace{LogIndex{7}, Term{3}};
+    Ready& ready = decide();
+    ready.reset_log = LogPlace{LogIndex{7}, Term{3}};
+    ready.hard_state = HardState{Term{3}, "", LogIndex{0}, "the configuration there"};
     {
         const InSequence order;
+        EXPECT_CALL(log, set_hard_state(*ready.hard_state));
+        EXPECT_CALL(log, sync()).WillOnce([] { return success(); });
         EXPECT_CALL(log, reset(LogIndex{8}, Term{3}));
         EXPECT_CALL(log, sync());
         EXPECT_CALL(*strategy, log_reset()).WillOnce([this] {

@@ -375,7 +375,7 @@ bool Cluster::step_driver(const NodeName& name) {
         dial(name, *ready.dial);
     }
     if (ready.reset_log) {
-        reset_log(name, *ready.reset_log);
+        reset_log(name, ready);
         after_input(name);
         return true;
     }
@@ -501,8 +501,10 @@ void Cluster::rewind(const NodeName& name, LogIndex keep) {
     m.strategy->rewound(keep, taken_back);
 }
 
-void Cluster::reset_log(const NodeName& name, LogPlace place) {
+void Cluster::reset_log(const NodeName& name, const Ready& ready) {
     Member& m = member(name);
+    const LogPlace place = *ready.reset_log;
+    m.hard_state = ready.hard_state.value_or(m.hard_state);
     ++marks_["log reset"];
     note(name, fmt::format("begins its log anew behind {} of term {}", place.index.value, place.term.value));
     m.log.reset(LogIndex{place.index.value + 1}, place.term);

@@ -263,7 +263,7 @@ private:
     void send(const NodeName& from, const Outbound& out);
     void answer_ready(const NodeName& name, Ready& ready);
     void rewind(const NodeName& name, LogIndex keep);
-    void reset_log(const NodeName& name, LogPlace place);
+    void reset_log(const NodeName& name, const Ready& ready);
     void dial(const NodeName& name, const std::vector<std::string>& addresses);
     void append_batch(const NodeName& name);
     void refuse_batch(const NodeName& name, const Ready& ready);

@@ -11,7 +11,7 @@ void Cluster::check_ready(const NodeName& name, const Ready& ready) {
     const Member& m = member(name);
     if (ready.reset_log) {
         EXPECT_TRUE(m.spec->witness) << "data begins anew by a snapshot only; " << where(name);
-        EXPECT_TRUE(!ready.hard_state && ready.entries.empty() && ready.messages_after_append.empty() &&
+        EXPECT_TRUE(ready.entries.empty() && ready.messages_after_append.empty() &&
                     ready.messages_after_persist.empty() && !ready.rewind_to && ready.placed.empty())
             << "a Ready that resets the log does nothing else; " << where(name);
     }

@@ -151,6 +151,28 @@ public:
         m.set_directory(directory_of(from));
         hear(from, message);
     }
+    void hear_log_reset(const NodeName& from, std::uint64_t term, std::uint64_t index, const std::vector<NodeName>& members) {
+        raft::Configuration configuration;
+        for (const NodeName& member : members) {
+            configuration.members[member] = {.address = address_of(member), .directory = raft::DirectoryId{directory_of(member)}};
+        }
+        ClusterMessage message;
+        transport::LogReset& m = *message.mutable_log_reset();
+        m.set_term(term);
+        m.set_index(index);
+        m.set_index_term(term);
+        m.set_configuration(configuration.encode());
+        m.set_directory(directory_of(from));
+        hear(from, message);
+    }
+    [[nodiscard]] std::vector<NodeName> members() const {
+        std::vector<NodeName> out;
+        for (const MemberView& member : strategy_->view().members) {
+            out.push_back(member.id);
+        }
+        std::ranges::sort(out);
+        return out;
+    }
     HardState on_disk;
     /// The next sync of entries does not end.
     void hang_at_entries() { hangs_at_entries_ = true; }
@@ -169,6 +191,12 @@ private:
             keep(strategy_->take_messages());
             if (ready.empty()) {
                 return;
+            }
+            if (ready.reset_log) {
+                on_disk = ready.hard_state.value_or(on_disk);
+                log_.reset(LogIndex{ready.reset_log->index.value + 1}, ready.reset_log->term);
+                strategy_->log_reset();
+                continue;
             }
             log_.append(ready.entries);
             keep(std::move(ready.messages_after_append));
@@ -372,6 +400,24 @@ TEST(RaftForming, WhoHasHeardALeaderThatHasCommittedNothingYetMayBeginAGroupWhen
     b.hear_of_fresh("c");
     b.tick();
     EXPECT_TRUE(b.begins());
+}
+
+/// By an earlier one, those whom the group has taken out since could elect it.
+TEST(RaftForming, AWitnessesLogIsNeverBegunAnewWithoutTheConfigurationThere) {
+    RaftSettings settings = of_peers({"a", "b", "w"});
+    settings.bootstrap = false;
+    settings.role = RaftRole::kWitness;
+    Newcomer before{settings, "w"};
+    before.hear_leader("a", 2, 7);
+    before.hear_log_reset("a", 2, 9, {"a", "c", "w"});
+    ASSERT_EQ(before.state(), "formed");
+    // The process ended before it came to the log.
+    Newcomer w{settings, "w", before.on_disk};
+    EXPECT_EQ(w.members(), (std::vector<NodeName>{"a", "c", "w"}));
+    w.tick(10 * kElectionTicks);
+    w.hear_leader("a", 2, 7);
+    w.hear_log_reset("a", 2, 9, {"a", "c", "w"});
+    EXPECT_EQ(w.state(), "formed");
 }
 
 TEST(RaftForming, APeerThatWaitsForAGroupItselfHoldsItBackForAnElectionTimeout) {

@@ -28,6 +28,15 @@ TEST(RaftStuck, WhoNeedsEntriesOfADamagedLogIsSentASnapshot) {
     EXPECT_THAT(solo.events, ::testing::Contains(HasSubstr("cannot be read from entry 2 on: segment 7 is damaged")));
 }
 
+/// Of a peer that is not in order: whatever it sends, nothing here ends by it.
+TEST(RaftStuck, ALogWhoseTermsFallIsNotTaken) {
+    Solo solo{{.terms = {3}, .term = 3}};
+    solo.hear("2", append(3, 1, 1, {entry(2, 3)}, 2));
+    solo.hear("2", append(3, 2, 1, {entry(3, 2)}));
+    EXPECT_EQ(terms(solo.core()), (Terms{1, 3}));
+    EXPECT_THAT(solo.events, ::testing::Contains(HasSubstr("as no leader does")));
+}
+
 class RaftStuckReads : public ::testing::Test {
 protected:
     static Solo::Setup settings() {
