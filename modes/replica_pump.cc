@@ -41,6 +41,7 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         if (failure_) {
             break;
         }
+        came_meanwhile_ = false;
         const std::optional<LogIndex> cut = next_cut();
         if ((install_ || cut) && where != Where::kCaller && settings_.own_threads) {
             pass_on(completions);
@@ -54,7 +55,6 @@ void ReplicaImpl::pump(Where where, bool answers_first) {
         if (cut) {
             cut_log(*cut);
         }
-        came_meanwhile_ = false;
         Ready ready = strategy_->take_ready();
         note_standing();
         const bool has_entries = has_to_persist(ready);
@@ -740,7 +740,10 @@ void ReplicaImpl::cut_log(LogIndex first_kept) {
         log::warn("The log could not be shortened before index {}: {}", first_kept.value, done.error().message());
     }
     mutex_.lock();
-    if (engine_ == nullptr && !log_.may_truncate_before(first_kept)) {
+    if (!done) {
+        cut_before_.store(0, std::memory_order_relaxed);  // with the next checkpoint again
+    }
+    if (engine_ == nullptr && (!done || !log_.may_truncate_before(first_kept))) {
         cut_at_bytes_ = log_.disk_bytes() + settings_.witness_log_step_bytes;
     }
 }

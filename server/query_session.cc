@@ -214,8 +214,8 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
         return fail(ErrorCode::kDatabaseUnavailable, "this member has not got the data of its cluster yet");
     }
     NORNIC_TRY(auto transaction, begin_engine_transaction());
-    if (instance_.generation() != generation_) {
-        // What took its place may be behind what the bookmarks name, or on a branch without it.
+    if (instance_.generation() != generation_ || transaction->snapshot() < wanted_) {
+        // What took its place is behind what the bookmarks name, or may be on a branch without it.
         return fail(ErrorCode::kDatabaseUnavailable, "this member's state was replaced as the transaction began; try again");
     }
     TransactionOrigin origin{

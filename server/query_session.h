@@ -143,6 +143,7 @@ private:
     std::string database_;
     bool unconfirmed_ = false;      // that this member led when the statement began is still to be confirmed
     Term began_in_;                 // of the open transaction; 0: this member took no writes then
+    LogIndex wanted_;               // the bookmarks' newest, or where a read has to be confirmed the index that confirmed it
     std::uint64_t generation_ = 0;  // of the engine's state, as the bookmarks were looked at
     std::int64_t next_statement_ = 0;
     std::int64_t last_statement_ = 0;

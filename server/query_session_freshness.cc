@@ -166,6 +166,7 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
         // What is committed may have been shown by others before it is applied here.
         latest = std::max(latest, instance_.replica().committed());
     }
+    wanted_ = latest;
     if ((causal || unconfirmed_) && latest <= instance_.engine().applied_index()) {
         then(success());
         return;
@@ -179,7 +180,8 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
     instance_.replica().read_point(unconfirmed_ ? modes::ReadConsistency::kOne : asked_.read,
                                    latest == LogIndex{0} ? std::nullopt : std::optional{latest},
                                    deadline,
-                                   [reached](Result<LogIndex> point) {
+                                   [this, reached](Result<LogIndex> point) {
+                                       wanted_ = point ? std::max(wanted_, point.value()) : wanted_;
                                        reached(point ? Result<>{success()} : Result<>{point.error()});
                                    });
 }

@@ -315,6 +315,7 @@ void QuerySession::run(std::string query,
     begin_trace("RUN", options);
     if (needs_no_wait(options) || (options.bookmarks.empty() && asks_this_member(query))) {
         generation_ = instance_.generation();
+        wanted_ = LogIndex{};
         start(std::move(query), std::move(parameters), options, done);
         return;
     }

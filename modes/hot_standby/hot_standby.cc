@@ -394,6 +394,7 @@ void HotStandby::peer_up(const PeerInfo& info) {
         return;
     }
     peer.leaving = false;  // it may have been started again since
+    peer.hold_until_tick = 0;
     lost_contact();
     if (state_ == State::kPrimary) {
         send_heartbeats();

@@ -174,6 +174,9 @@ void HotStandby::snapshot_sent(const NodeName& to, std::optional<LogIndex> index
     }
     peer_.sending_snapshot = false;
     lost_contact();
+    if (!index) {
+        peer_.hold_until_tick = tick_ + std::uint64_t{settings_.degrade_ticks};  // not at once: it may refuse the next one, too
+    }
     if (state_ != State::kPrimary) {
         return;
     }
@@ -421,6 +424,12 @@ std::string HotStandby::what_it_waits_for() const {
 }
 
 void HotStandby::watch_standby() {
+    if (disk_stalled_) {
+        // This member has fallen silent itself, so that the standby takes over; that one, which only answers, says nothing either.
+        peer_.heard_tick = tick_;
+        commit_waits_since_tick_ = commit_waits_since_tick_ ? std::optional{tick_} : std::nullopt;
+        return;
+    }
     // A connection that broke a moment ago may be back in another; only silence counts.
     const bool silent = tick_ - peer_.heard_tick >= settings_.degrade_ticks;
     const bool waits = commit_waits_since_tick_ && tick_ - *commit_waits_since_tick_ >= settings_.degrade_ticks;

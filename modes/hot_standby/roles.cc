@@ -329,7 +329,7 @@ void HotStandby::consider_failover() {
                 start_claim(Claim::kVote, "no peer answered and the witness agreed");
             } else {
                 waiting_why_ = "it was not the primary when it stopped, and its peer does not answer; "
-                               "POST /admin/promote makes it serve what it has";
+                               "POST /admin/promote {\"force\": true} makes it serve what it has";
             }
         } else if (fresh && settings_.configured_primary && !peer_.up) {
             claim_epoch_ = next_epoch();
@@ -487,8 +487,10 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
         if (epoch < epoch_) {
             return;
         }
+        // Who gives no votes says nothing of who may lead.
+        const bool counts = !witness || settings_.fence_policy == FencePolicy::kWitness;
         for (const auto& [sequence, tick] : sent_) {
-            if (sequence == m.sequence()) {
+            if (counts && sequence == m.sequence()) {
                 lease_tick_ = std::max(lease_tick_, tick);
             }
         }
@@ -646,8 +648,13 @@ void HotStandby::on_vote_response(const NodeName& from, const transport::VoteRes
     if (m.vote_granted() && Term{m.term()} == claim_epoch_) {
         promote(claim_why_);
     } else if (!m.vote_granted()) {
-        waiting_why_ = "the witness refuses: " + m.reason();
+        const std::string why = "the witness refuses: " + m.reason();
+        if (why != waiting_why_) {
+            event(fmt::format("Not promoted: {}. To lead all the same, POST /admin/promote {{\"force\": true}} here.", why));
+        }
+        answer_commands(fail(ErrorCode::kConflict, "not promoted: " + why));
         claim_ = Claim::kNone;
+        waiting_why_ = why;
         // Ask again, after as long as the primary would need to be heard.
         primary_heard_tick_ = tick_ > settings_.failover_ticks ? tick_ - settings_.failover_ticks + settings_.heartbeat_ticks
                                                                : 0;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::string_view kQuarantined = "quarantined=";
 constexpr std::string_view kGrouped = "grouped";
-constexpr std::string_view kRemoved = ",removed";
+constexpr std::string_view kRemoved = ",removed=";
 
 }  // namespace
 
@@ -32,7 +32,9 @@ std::optional<RaftExtra> parse_raft_extra(std::string_view text) {
     if (!number(directory, out.directory.value, 16) || out.directory.value == 0) {
         return std::nullopt;
     }
-    out.removed = directory.ends_with(kRemoved);
+    if (const std::size_t at = directory.find(kRemoved); at != std::string_view::npos) {
+        number(directory.substr(at + kRemoved.size()), out.removed_at.value, 10);
+    }
     const std::string_view third = word();
     if (third.starts_with(kQuarantined)) {
         // Whatever it says: where it is unclear since when, it is still in quarantine.
@@ -47,7 +49,10 @@ std::optional<RaftExtra> parse_raft_extra(std::string_view text) {
 }
 
 std::string format_raft_extra(const RaftExtra& extra) {
-    std::string out = fmt::format("{} {:016x}{}", kRaftExtraName, extra.directory.value, extra.removed ? kRemoved : "");
+    std::string out = fmt::format("{} {:016x}", kRaftExtraName, extra.directory.value);
+    if (extra.removed_at.value > 0) {
+        out += fmt::format("{}{}", kRemoved, extra.removed_at.value);
+    }
     if (extra.quarantine) {
         out += fmt::format(" {}{}", kQuarantined, extra.quarantine->value);
     } else if (!extra.configuration.empty()) {

@@ -1,7 +1,7 @@
 // What HardState.extra holds in this mode: "raft <directory> <configuration index> <configuration>", the last two on a
 // witness alone, which has no state to keep them in; "raft <directory> quarantined=<log index>" on a member in quarantine;
 // "raft <directory> grouped" on one that has heard a group's leader and has nothing of the group on disk yet. Right behind the
-// directory, ",removed" on one that was taken out of the group; earlier versions read over it.
+// directory, ",removed=<index>" on one that the configuration there has taken out of the group; earlier versions read over it.
 #pragma once
 
 #include "modes/raft/core/configuration.h"
@@ -20,7 +20,7 @@ struct RaftExtra {
     std::string configuration;
     std::optional<LogIndex> quarantine;
     bool grouped = false;
-    bool removed = false;
+    LogIndex removed_at;  // 0: it was not taken out
 };
 
 /// nullopt: another mode's.

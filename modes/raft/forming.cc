@@ -153,7 +153,7 @@ void Raft::ask_to_leave() {
 }
 
 void Raft::on_join_response(const NodeName& from, const JoinResponse& m) {
-    if (core_.formed() || !m.configured()) {
+    if ((core_.formed() && !core_.left_out()) || !m.configured()) {
         return;
     }
     if (m.term() == 0) {

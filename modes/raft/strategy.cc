@@ -36,13 +36,13 @@ raft::Start core_start(const StrategyStart& start, const RaftSettings& settings)
     if (const auto extra = parse_raft_extra(start.hard_state.extra)) {
         out.hard_state.voted_for = start.hard_state.voted_for;
         out.hard_state.directory = extra->directory;
-        out.hard_state.removed = extra->removed;
+        out.hard_state.removed_at = extra->removed_at;
         if (settings.role == RaftRole::kWitness) {
             membership = extra->configuration;
             out.configuration_index = extra->configuration_index;
             // Of a configuration that goes beyond the log the process ended before that was begun anew behind it.
-            const LogIndex known = std::max(extra->configuration_index, LogIndex{start.log->first_index().value - 1});
-            out.applied = std::min(known, start.last_index);
+            const LogIndex begin{start.log->first_index().value - 1};
+            out.applied = extra->configuration_index > start.last_index ? begin : std::max(extra->configuration_index, begin);
         }
     } else {
         Random random{seed_of(start) ^ 0x6469726563746F72ULL};
@@ -162,7 +162,7 @@ std::string Raft::extra() const {
 std::string Raft::extra(LogIndex configuration_index, const std::string& configuration) const {
     RaftExtra out;
     out.directory = core_.directory();
-    out.removed = core_.removed();
+    out.removed_at = core_.removed_at();
     out.quarantine = quarantine_;
     out.grouped = group_is_certain_ && !core_.formed();
     if (is_witness() && !configuration.empty()) {

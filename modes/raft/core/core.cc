@@ -54,8 +54,12 @@ Core::Core(const Start& start, const Settings& settings, Storage& storage)
         at = LogIndex{entries.value().back().index.value + 1};
     }
     hard_dirty_ = start.directory_is_new;
-    if (std::exchange(hard_.removed, false) && initialized()) {  // else it was let go of its group since
-        note_removed("This member was taken out of the group");
+    began_outside_ = !initialized();
+    const bool in_again = is_member() && configuration_index() > hard_.removed_at;
+    if (removed() && (!formed() || in_again)) {
+        note_not_removed();  // it was let go of its group since, or the process ended before this was written down
+    } else if (removed() || (formed() && !has_been_member())) {
+        note_removed(std::max(hard_.removed_at, configuration_index()), "This member was taken out of the group");
     }
     timeout_ticks_ = random_timeout();
     next_context_ = random_.next();  // an answer to a question of the process before must not fit one of this
@@ -185,7 +189,7 @@ void Core::truncate_log(LogIndex keep) {
 
 void Core::push_configuration(LogIndex index, Configuration configuration) {
     configurations_.emplace_back(index, std::move(configuration));
-    if (is_member()) {
+    if (is_member() && index > hard_.removed_at) {
         note_not_removed();
     }
 }
@@ -198,7 +202,7 @@ const std::pair<LogIndex, Configuration>* Core::committed_configuration() const 
 
 bool Core::left_out() const {
     const auto* known = committed_configuration();
-    return formed() && !hard_.removed && leader_.empty() && role_ != Role::kLeader && known != nullptr &&
+    return began_outside_ && formed() && !removed() && leader_.empty() && role_ != Role::kLeader && known != nullptr &&
            known->first.value > 0 && known->second.find(start_.self) == nullptr;
 }
 
@@ -216,21 +220,25 @@ void Core::commit_to(LogIndex index) {
         uncommitted_bytes_ -= sizes_.front().second;
         sizes_.pop_front();
     }
-    if (!is_member() && initialized() && configuration_index() <= committed_ && !hard_.removed && role_ != Role::kLeader) {
-        note_removed("This member was taken out of the group");
+    if (!is_member() && has_been_member() && configuration_index() <= committed_ && !removed() && role_ != Role::kLeader) {
+        note_removed(configuration_index(), "This member was taken out of the group");
     }
 }
 
-void Core::note_removed(std::string_view how) {
-    hard_.removed = true;
+bool Core::has_been_member() const {
+    return std::ranges::any_of(configurations_, [&](const auto& entry) { return entry.second.find(start_.self) != nullptr; });
+}
+
+void Core::note_removed(LogIndex at, std::string_view how) {
+    hard_.removed_at = at;
     hard_dirty_ = true;
     event(fmt::format("{}. It keeps its data and takes no part any more; stop it, or {}.", how, kHowToReturn));
 }
 
 /// It goes to the disk with or before the configuration that it follows from.
 void Core::note_not_removed() {
-    hard_dirty_ = hard_dirty_ || hard_.removed;
-    hard_.removed = false;
+    hard_dirty_ = hard_dirty_ || removed();
+    hard_.removed_at = LogIndex{};
 }
 
 Error Core::not_leader() const {
@@ -580,7 +588,7 @@ void Core::snapshot_installed(LogIndex index, Term term, LogIndex configuration_
     needs_snapshot_ = false;
     configurations_.clear();
     configurations_.emplace_back(configuration_index, std::move(configuration));
-    hard_.removed = false;
+    hard_.removed_at = LogIndex{};
     hard_dirty_ = true;  // the log was begun anew
     event(fmt::format("A snapshot of the leader's data up to log index {} was installed.", index.value));
     if (role_ == Role::kFollower && !leader_.empty()) {
@@ -595,7 +603,7 @@ void Core::log_reset() {
     committed_ = applied_ = matched_ = reset.index;
     configurations_.clear();
     configurations_.emplace_back(reset.index, Configuration::decode_checked(reset.configuration, "of a log reset"));
-    hard_.removed = false;
+    hard_.removed_at = LogIndex{};
     hard_dirty_ = true;
     acknowledge_due_ = true;
 }
@@ -648,7 +656,7 @@ std::string Core::why_no_leader() const {
     if (!initialized()) {
         return "this member belongs to no group yet";
     }
-    if (hard_.removed) {
+    if (removed()) {
         return "this member was taken out of the group";
     }
     std::string missing;

@@ -181,8 +181,8 @@ public:
     /// That of the newest configuration entry at or before the applied index; for a witness's own record.
     [[nodiscard]] const std::pair<LogIndex, Configuration>& applied_configuration() const;
     [[nodiscard]] bool is_member() const { return configuration().find(start_.self) != nullptr; }
-    /// Its log is of a group that never had it as a member, as far as is committed, and no leader speaks to it: what added it
-    /// was given up.
+    /// It got the state of a group that never had it as a member, as far as is committed, and no leader speaks to it: what added
+    /// it was given up. After a restart it counts as taken out: whether it never was a member is not known then.
     [[nodiscard]] bool left_out() const;
     [[nodiscard]] bool initialized() const { return !configuration().members.empty(); }
     /// Its configuration is an entry of the log, no longer what bootstrap() was given.
@@ -212,7 +212,8 @@ public:
     /// Why it does not lead or take writes, and what would help; for people.
     [[nodiscard]] std::string why_no_leader() const;
     /// The group goes on without this member: another said so, its own log does, or it led until it was taken out.
-    [[nodiscard]] bool removed() const { return hard_.removed; }
+    [[nodiscard]] LogIndex removed_at() const { return hard_.removed_at; }
+    [[nodiscard]] bool removed() const { return hard_.removed_at.value > 0; }
 
     /// What must hold between any two calls (thesis figure 3.2 and the rules of modes/raft/core/core.cc). Aborts by
     /// NORNIC_CHECK; for tests, the simulator and debug builds.
@@ -271,10 +272,12 @@ private:
     void truncate_log(LogIndex keep);
     void push_configuration(LogIndex index, Configuration configuration);
     void commit_to(LogIndex index);
-    void note_removed(std::string_view how);
+    void note_removed(LogIndex at, std::string_view how);
     /// The newest that is known to be committed; nullptr: none is.
     [[nodiscard]] const std::pair<LogIndex, Configuration>* committed_configuration() const;
     void note_not_removed();
+    /// By a configuration that is applied, or one behind it.
+    [[nodiscard]] bool has_been_member() const;
     /// For what only a leader can do.
     [[nodiscard]] Error not_leader() const;
 
@@ -412,6 +415,7 @@ private:
         std::uint64_t until_tick = 0;
     };
     std::map<NodeName, Declined> declined_;
+    bool began_outside_ = false;  // this process began without a group
     std::deque<PendingChange> changes_;
     std::map<NodeName, DirectoryId> seen_directories_;
     std::map<NodeName, std::uint32_t> asked_priorities_;  // of those that asked to be let in

@@ -20,7 +20,7 @@ bool Core::may_campaign(bool asked_to) const {
     return self != nullptr && self->votes() && ((fit && self->priority > 0) || asked_to || last_resort) &&
            (!start_.witness || settings_.witness_may_lead) &&
            // A disk that was wiped is not the one that the group counts on.
-           self->directory == hard_.directory && !hard_.removed && !disk_stalled_ && !needs_snapshot_ && !log_reset_ &&
+           self->directory == hard_.directory && !removed() && !disk_stalled_ && !needs_snapshot_ && !log_reset_ &&
            tick_ >= no_campaign_before_tick_;
 }
 
@@ -304,18 +304,15 @@ void Core::on_timeout_now(const NodeName& from, const TimeoutNow&) {
 void Core::on_not_member(const NotMember& m) {
     // Of whatever term: who says it may itself be out since long, and nobody else may be left to tell. The place alone counts: the
     // entry there is committed, so nobody can be elected whose log has no configuration as late.
-    if (role_ == Role::kLeader || hard_.removed || !initialized() || m.index < configuration_index()) {
-        return;
-    }
     // One that never was a member, as far as is known here, is only about to become one.
-    if (std::ranges::none_of(configurations_, [&](const auto& entry) { return entry.second.find(start_.self) != nullptr; })) {
+    if (role_ == Role::kLeader || removed() || !formed() || m.index < configuration_index() || !has_been_member()) {
         return;
     }
     if (role_ != Role::kFollower) {
         role_ = Role::kFollower;
         votes_.clear();
     }
-    note_removed("The group has taken this member out");
+    note_removed(m.index, "The group has taken this member out");
 }
 
 }  // namespace nornic::raft

@@ -176,8 +176,10 @@ void Core::continue_membership() {
         settle_changes();
         stop_leading("it was taken out of the group");
         become_follower(hard_.term, NodeName{});
-        hard_.removed = self == nullptr;
-        hard_dirty_ = true;
+        if (self == nullptr) {
+            hard_.removed_at = configuration_index();
+            hard_dirty_ = true;
+        }
         return;
     }
     if (transfer_) {
@@ -248,7 +250,7 @@ void Core::hand_over_to_better() {
                          (tick_ >= prefer_again_tick_ || (self != nullptr && self->priority == 0));
     const auto declined = declined_.find(*better);
     const bool preferred = settled && self != nullptr && configuration().find(*better)->priority > self->priority &&
-                           (declined == declined_.end() || tick_ >= declined->second.until_tick);
+                           (self->priority == 0 || declined == declined_.end() || tick_ >= declined->second.until_tick);
     if (witness || unfit || preferred) {
         begin_transfer(0,
                        *better,

@@ -34,7 +34,7 @@ struct HardState {
     NodeName voted_for;  // in `term`; empty: nobody
     LogIndex committed;  // a hint
     DirectoryId directory;
-    bool removed = false;  // the group goes on without this member
+    LogIndex removed_at;  // of the configuration by which the group goes on without this member; 0: it does not
     bool operator==(const HardState&) const = default;
 };
 

@@ -182,6 +182,27 @@ TEST(HotStandby, TheStandbyPromotesItselfOnceThePrimaryIsSilentAndLosesNothing) 
     }
 }
 
+/// It falls silent, and the standby, which only answers, with it: that must not pass for a standby that lags.
+TEST(HotStandby, APrimaryWhoseDiskHangsLosesTheLead) {
+    for (const bool witness : {false, true}) {
+        Pair pair{with(SyncMode::kSemiSync, witness ? FencePolicy::kWitness : FencePolicy::kAvailable), witness};
+        form(pair);
+        ASSERT_TRUE(pair.write("a", "x"));
+        pair["a"].frozen_disk = true;
+        ASSERT_TRUE(pair.propose("a", "y"));
+        pair.strategy("a").disk_stalled(true);
+        for (int i = 0; i < 60 && pair.strategy("b").write_term().value == 0; ++i) {
+            pair.ticks(1);
+            if (pair.strategy("a").view().role == Role::kPrimary) {
+                pair.strategy("a").disk_stalled(true);
+            }
+        }
+        EXPECT_TRUE(pair.write("b", "z")) << "witness: " << witness;
+        ASSERT_GE(pair.payloads("b").size(), 2U);
+        EXPECT_EQ(pair.payloads("b").front(), "x");
+    }
+}
+
 TEST(HotStandby, APrimaryThatDegradedAcknowledgesNothingAloneWhileItsStandbyMayYetTakeOverWithoutIt) {
     Pair pair{with(SyncMode::kSemiSync)};
     form(pair);
@@ -570,6 +591,29 @@ TEST(HotStandby, AStandbyBehindTheLogIsSentASnapshot) {
     EXPECT_TRUE(pair.write("a", "after"));
 }
 
+/// It has no room for it, say: each try costs its primary a checkpoint.
+TEST(HotStandby, AStandbyThatRefusesASnapshotIsNotSentTheNextAtOnce) {
+    Pair pair;
+    form(pair);
+    pair.kill("b");
+    for (int i = 0; i < 20; ++i) {
+        ASSERT_TRUE(pair.propose("a", std::to_string(i)));
+    }
+    pair.ticks(30);
+    pair["a"].disk.cut_before(LogIndex{15});
+    pair.start("b");
+    std::size_t sent = 0;
+    for (int i = 0; i < 12; ++i) {
+        pair.ticks(1);
+        for (const NodeName& to : std::exchange(pair["a"].wants_snapshot, {})) {
+            ++sent;
+            pair.strategy("a").snapshot_sent(to, std::nullopt);
+        }
+    }
+    EXPECT_GE(sent, 2U) << "it may have room by now";
+    EXPECT_LE(sent, 3U);
+}
+
 TEST(HotStandby, ABranchIsSavedAlsoWhereTheOthersLogBeganAnewBehindASnapshot) {
     Pair pair{with(SyncMode::kAsync)};
     MemberDisk& old = pair["a"].disk;
@@ -643,6 +687,19 @@ TEST(HotStandby, UnderStrictAnIsolatedPrimaryStopsBeforeTheStandbyLeads) {
     EXPECT_EQ(pair.primary(), "b");
 }
 
+/// The standby asks no witness under that policy.
+TEST(HotStandby, UnderStrictAWitnessThatIsHeardKeepsNoPrimaryInTheLead) {
+    Pair pair{with(SyncMode::kAsync, FencePolicy::kStrict), true};
+    form(pair);
+    EXPECT_TRUE(pair.write("a", "x"));
+    pair.cut("a", "b");
+    for (int i = 0; i < 40; ++i) {
+        pair.ticks(1);
+        EXPECT_FALSE(pair.strategy("a").write_term().value != 0 && pair.strategy("b").write_term().value != 0) << "both take writes in tick " << i;
+    }
+    EXPECT_NE(pair.strategy("b").write_term().value, 0U);
+}
+
 TEST(HotStandby, TheWitnessLetsTheStandbyLeadOnlyWhenItDoesNotHearThePrimary) {
     Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
     form(pair);
@@ -656,6 +713,8 @@ TEST(HotStandby, TheWitnessLetsTheStandbyLeadOnlyWhenItDoesNotHearThePrimary) {
     pair.kill("a");
     pair.ticks(60);
     EXPECT_EQ(pair.primary(), "");
+    EXPECT_TRUE(pair.saw("b", "Not promoted: the witness refuses: 'a' acknowledged writes that 'b' may not hold. To lead all the same, "
+                              "POST /admin/promote {\"force\": true} here."));
     pair.start("a");
     pair.ticks(20);
     EXPECT_EQ(pair.primary(), "a") << "with the witness's vote";

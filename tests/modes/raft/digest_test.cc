@@ -269,11 +269,11 @@ TEST(RaftDigest, WhatTheDiskRemembersIsReadBackAndOlderVersionsIgnoreIt) {
     EXPECT_FALSE(witness->quarantine);
     EXPECT_EQ(format_raft_extra(*witness), "raft 00000000000000ab 5 bytes of it");
     EXPECT_TRUE(parse_raft_extra("raft 00000000000000ab quarantined=?")->quarantine);
-    EXPECT_FALSE(witness->removed);
-    for (const char* removed : {"raft 00000000000000ab,removed", "raft 00000000000000ab,removed 5 bytes of it",
-                                "raft 00000000000000ab,removed quarantined=17"}) {
+    EXPECT_EQ(witness->removed_at, LogIndex{0});
+    for (const char* removed : {"raft 00000000000000ab,removed=7", "raft 00000000000000ab,removed=7 5 bytes of it",
+                                "raft 00000000000000ab,removed=7 quarantined=17"}) {
         ASSERT_TRUE(parse_raft_extra(removed)) << removed;
-        EXPECT_TRUE(parse_raft_extra(removed)->removed) << removed;
+        EXPECT_EQ(parse_raft_extra(removed)->removed_at, LogIndex{7}) << removed;
         EXPECT_EQ(format_raft_extra(*parse_raft_extra(removed)), removed);
     }
 }

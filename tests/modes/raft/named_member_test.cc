@@ -129,14 +129,60 @@ TEST(RemovedMember, IsToldOnceItIsThere) {
     EXPECT_EQ(told[0].second.index, LogIndex{2});
 }
 
-/// It was sent the group's state, and what added it was given up.
-TEST(RemovedMember, IsNotOneThatNeverWasAMember) {
-    Solo solo{{.members = {"2", "3", "4"}}};
-    solo.hear("3", NotMember{Term{3}, LogIndex{7}});
+/// It is sent a group's state, and what added it is given up.
+class LeftOut : public ::testing::Test {
+protected:
+    LeftOut() {
+        start.self = "1";
+        start.hard_state.directory = directory_of("1");
+    }
+    void begin() { core = std::make_unique<Core>(start, quick_settings(), disk); }
+    void hear(const NodeName& from, Body body) { core->step(from, Message{directory_of(from), std::move(body)}); }
+
+    Disk disk;
+    Start start;
+    std::unique_ptr<Core> core;
+};
+
+TEST_F(LeftOut, WhoNeverWasAMemberAsksToBeTakenInAndIsNotOut) {
+    begin();
+    EXPECT_FALSE(core->left_out()) << "it knows of no group";
+    core->snapshot_installed(LogIndex{5}, Term{1}, LogIndex{3}, group({"2", "3", "4"}));
+    EXPECT_TRUE(core->left_out());
+    hear("3", NotMember{Term{3}, LogIndex{7}});
+    EXPECT_FALSE(core->removed());
+    EXPECT_TRUE(core->left_out());
+    hear("2", append(1, 5, 1));
+    EXPECT_FALSE(core->left_out()) << "a leader speaks to it";
+}
+
+TEST_F(LeftOut, WhoIsSentTheLogFromItsBeginningIsNotOutBeforeItsOwnEntryComes) {
+    begin();
+    hear("2", append(1, 0, 0, {members_entry(1, 1, group({"2", "3"})), entry(2, 1)}, 2));
+    EXPECT_EQ(core->committed(), LogIndex{2});
+    EXPECT_FALSE(core->removed());
+}
+
+/// An earlier version did not write down that it was taken out, and nobody knows any more whether it ever was in.
+TEST_F(LeftOut, WhoStartsWithAGroupThatItIsNotInCountsAsTakenOut) {
+    start.configuration = group({"2", "3", "4"});
+    start.configuration_index = LogIndex{3};
+    disk.reset(LogIndex{5}, Term{1}, 0);
+    start.last_index = start.applied = LogIndex{5};
+    start.last_term = Term{1};
+    begin();
+    EXPECT_TRUE(core->removed());
+    EXPECT_FALSE(core->left_out()) << "an operator took it out, and it does not come back by itself";
+    hear("2", append(1, 5, 1, {members_entry(6, 1, group({"1", "2", "3"}))}));
+    EXPECT_FALSE(core->removed()) << "it was added again";
+}
+
+TEST(RemovedMember, IsInAgainIfALaterConfigurationWasAllThatCameToItsDisk) {
+    Solo solo;
+    solo.hear("3", NotMember{Term{3}, LogIndex{1}});
+    solo.disk.append({members_entry(2, 1, group({"1", "2"}))});
+    solo.restart();
     EXPECT_FALSE(solo.core().removed());
-    EXPECT_TRUE(solo.core().left_out()) << "it asks to be taken in";
-    solo.hear("2", append(1, 1, 1));
-    EXPECT_FALSE(solo.core().left_out()) << "a leader speaks to it";
 }
 
 TEST(RemovedMember, KnowsOfItWhenItStartsAnew) {
