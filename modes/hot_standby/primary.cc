@@ -48,11 +48,15 @@ void HotStandby::send_heartbeats() {
     m.set_answered(peer_.answered_in_epoch);
     m.set_leading(true);
     m.set_primary_id(start_.self);
-    const auto shared = std::make_shared<const ClusterMessage>(std::move(message));
-    for (const Peer* peer : {&peer_, &witness_}) {
-        if (peer->up) {
-            messages_.push_back({peer->info.id, LANE_CONTROL, shared});
-        }
+    if (witness_.up) {
+        // It keeps the standby from leading where this member may have acknowledged alone what it promised that both hold. Under
+        // async that is no promise, and under sync it does not happen; whether the standby is fit to lead it knows itself.
+        ClusterMessage to_witness = message;
+        to_witness.mutable_heartbeat()->set_in_sync(m.in_sync() || settings_.sync_mode != SyncMode::kSemiSync);
+        messages_.push_back({witness_.info.id, LANE_CONTROL, std::make_shared<const ClusterMessage>(std::move(to_witness))});
+    }
+    if (peer_.up) {
+        messages_.push_back({peer_.info.id, LANE_CONTROL, std::make_shared<const ClusterMessage>(std::move(message))});
     }
 }
 

@@ -721,6 +721,33 @@ TEST(HotStandby, TheWitnessLetsTheStandbyLeadOnlyWhenItDoesNotHearThePrimary) {
     EXPECT_EQ(pair.payloads("a"), (Texts{"x", "alone"}));
 }
 
+/// The table of docs/modes/ha_standby.md: it survives any one loss, and loses what was not shipped.
+TEST(HotStandby, UnderAsyncTheWitnessVotesForAStandbyThatLags) {
+    Pair pair{with(SyncMode::kAsync, FencePolicy::kWitness), true};
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "x"));
+    pair.cut("a", "b");
+    ASSERT_TRUE(pair.write("a", "not shipped"));
+    pair.ticks(2);
+    pair.kill("a");
+    pair.ticks(60);
+    EXPECT_TRUE(pair.write("b", "z"));
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x", "z"}));
+}
+
+TEST(HotStandby, UnderSyncTheWitnessVotesForAStandbyThatWasCutOff) {
+    Pair pair{with(SyncMode::kSync, FencePolicy::kWitness), true};
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "x"));
+    pair.cut("a", "b");
+    pair.ticks(4);
+    EXPECT_FALSE(pair.write("a", "y")) << "it takes both";
+    pair.kill("a");
+    pair.ticks(60);
+    EXPECT_EQ(pair.primary(), "b");
+    EXPECT_EQ(pair.payloads("b").front(), "x");
+}
+
 TEST(HotStandby, WithAWitnessAnIsolatedPrimaryStopsAndTheStandbyLeads) {
     Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
     form(pair);
