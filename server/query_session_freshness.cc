@@ -171,8 +171,11 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
         then(success());
         return;
     }
+    // The point may come when nobody waits any more, and the session is gone.
+    const auto index = std::make_shared<LogIndex>();
     const Done reached = interruptible(
-        [this, seen, mode, then = std::move(then)](const Result<>& point) {
+        [this, seen, mode, index, then = std::move(then)](const Result<>& point) {
+            wanted_ = point ? std::max(wanted_, *index) : wanted_;
             generation_ = instance_.generation();
             then(point ? check_branch(*seen) : Result<>{not_reached(point.error(), mode)});
         },
@@ -180,8 +183,8 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
     instance_.replica().read_point(unconfirmed_ ? modes::ReadConsistency::kOne : asked_.read,
                                    latest == LogIndex{0} ? std::nullopt : std::optional{latest},
                                    deadline,
-                                   [this, reached](Result<LogIndex> point) {
-                                       wanted_ = point ? std::max(wanted_, point.value()) : wanted_;
+                                   [index, reached](Result<LogIndex> point) {
+                                       *index = point ? point.value() : LogIndex{};
                                        reached(point ? Result<>{success()} : Result<>{point.error()});
                                    });
 }

@@ -106,7 +106,7 @@ void add_user_procedures(ProcedureRegistry& registry, Instance& instance) {
                 return success();
             }
             if (exists && is_set(options, "replace")) {
-                NORNIC_TRY(instance.users().drop(name));
+                return instance.users().replace(name, change_of(options));
             }
             return instance.users().create(name, change_of(options), true);
         });

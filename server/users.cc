@@ -176,6 +176,14 @@ Result<> Users::create(const std::string& name, const Change& change, bool check
             ErrorCode::kArgumentError,
             fmt::format("Failed to create the specified user '{}': User already exists.", name));
     }
+    return put_new(name, change, check_length);
+}
+
+Result<> Users::replace(const std::string& name, const Change& change) {
+    return put_new(name, change, true);
+}
+
+Result<> Users::put_new(const std::string& name, const Change& change, bool check_length) {
     if (name.empty() || name.size() > 256 || name.find_first_of(",: \t\n/") != std::string::npos) {
         return fail(ErrorCode::kArgumentError,
                     fmt::format("Username '{}' contains illegal characters. Use simple ascii "

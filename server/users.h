@@ -56,6 +56,8 @@ public:
     };
     /// kArgumentError with Neo4j's texts.
     Result<> create(const std::string& name, const Change& change, bool check_length);
+    /// Whether there is such a user or not, in one step: what is refused leaves the one before.
+    Result<> replace(const std::string& name, const Change& change);
     Result<> alter(const std::string& name, const Change& change);
     Result<> drop(const std::string& name);
     Result<> rename(const std::string& from, const std::string& to);
@@ -74,6 +76,7 @@ private:
     };
     [[nodiscard]] std::optional<Value> row(std::string_view name) const;
     Result<> check_password(const std::string& password) const;
+    Result<> put_new(const std::string& name, const Change& change, bool check_length);
 
     engine::Engine& engine_;
     Clock& clock_;

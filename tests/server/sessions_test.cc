@@ -119,6 +119,18 @@ TEST_F(SessionsTest, ACommitAfterTheTransactionTimedOutIsRefusedAndItsLocksAreGo
     EXPECT_EQ(count("Late"), 1);
 }
 
+TEST_F(SessionsTest, AUserThatIsReplacedInVainIsThereAsBefore) {
+    const auto admin = session();
+    const auto created = run(*admin, "CREATE USER bob SET PASSWORD 'long enough 1' CHANGE NOT REQUIRED");
+    ASSERT_TRUE(created) << created.error().message();
+    EXPECT_FALSE(run(*admin, "CREATE OR REPLACE USER bob SET PASSWORD 'short'"));
+    EXPECT_TRUE(instance_->users().authenticate("bob", "long enough 1"));
+    const auto replaced = run(*admin, "CREATE OR REPLACE USER bob SET PASSWORD 'another one 2' CHANGE NOT REQUIRED");
+    ASSERT_TRUE(replaced) << replaced.error().message();
+    EXPECT_TRUE(instance_->users().authenticate("bob", "another one 2"));
+    EXPECT_FALSE(instance_->users().authenticate("bob", "long enough 1"));
+}
+
 TEST_F(SessionsTest, ATransactionThatTimedOutGivesNoMoreRecords) {
     const auto late = session();
     ASSERT_TRUE(begin(*late, std::chrono::milliseconds{20}));
