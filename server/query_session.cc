@@ -222,6 +222,9 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
         database_, user_, info_.connection_id, info_.client_address, options.metadata, kNoDeadline};
     if (options.timeout && options.timeout->count() > 0) {
         origin.deadline = instance_.clock().now() + *options.timeout;
+    } else if (!options.timeout && instance_.settings().transaction_timeout.count() > 0) {
+        origin.deadline = instance_.clock().now() + instance_.settings().transaction_timeout;
+        origin.deadline_by_client = false;
     }
     NORNIC_TRY(auto open, instance_.transactions().open(std::move(origin), std::move(transaction)));
     const std::lock_guard lock{open_mutex_};

@@ -133,7 +133,7 @@ void Transactions::sweep() {
         const Deadline now = clock_.now();
         std::vector<OpenTransactionPtr> late;
         for (const auto& [number, transaction] : open_) {
-            if (transaction->origin.deadline <= now) {
+            if (transaction->origin.deadline <= now || transaction->is_terminated()) {
                 late.push_back(transaction);
             }
         }
@@ -142,10 +142,15 @@ void Transactions::sweep() {
             // A statement that runs finds its deadline by itself; a silent client's locks go here.
             const std::unique_lock use{t->use, std::try_to_lock};
             if (use && !t->committing) {
-                t->terminate(terminated(ErrorCode::kTransactionTimedOutByClient,
-                                        "The transaction has not completed within the timeout "
-                                        "specified at its start by the client. "
-                                        "You may want to retry with a longer timeout."));
+                t->terminate(t->origin.deadline_by_client
+                                 ? terminated(ErrorCode::kTransactionTimedOutByClient,
+                                              "The transaction has not completed within the timeout "
+                                              "specified at its start by the client. "
+                                              "You may want to retry with a longer timeout.")
+                                 : terminated(ErrorCode::kTransactionTimedOut,
+                                              "The transaction has not completed within the timeout that "
+                                              "NORNICDB_TRANSACTION_TIMEOUT sets. "
+                                              "You may want to retry with a longer timeout."));
                 t->transaction().finish();
             }
         }

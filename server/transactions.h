@@ -27,6 +27,7 @@ struct TransactionOrigin {
     std::string client_address;
     Value metadata;
     Deadline deadline = kNoDeadline;
+    bool deadline_by_client = true;
 };
 
 /// One transaction and its client. The engine transaction is touched only with `use` held;
@@ -48,6 +49,10 @@ public:
     void replace(std::unique_ptr<engine::Transaction> fresh);
     /// The first reason counts.
     void terminate(const Error& reason);
+    [[nodiscard]] bool is_terminated() {
+        const std::lock_guard lock{pointer_mutex_};
+        return reason_.has_value();
+    }
     /// With `use` held: its changes are on their way to the log, so only their outcome ends it.
     bool committing = false;
 
@@ -86,7 +91,7 @@ public:
     bool wait_until_idle(Deadline deadline);
 
 private:
-    /// Ends those whose deadline passed while their client was silent, so that their locks do not
+    /// Ends those whose deadline passed, or that were terminated, while their client was silent, so that their locks do not
     /// stay.
     void sweep();
 

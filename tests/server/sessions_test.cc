@@ -119,6 +119,21 @@ TEST_F(SessionsTest, ACommitAfterTheTransactionTimedOutIsRefusedAndItsLocksAreGo
     EXPECT_EQ(count("Late"), 1);
 }
 
+/// Its client says nothing more, and may not for long.
+TEST_F(SessionsTest, LocksOfATransactionThatWasTerminatedAreGone) {
+    const auto silent = session();
+    ASSERT_TRUE(begin(*silent, {}));
+    ASSERT_TRUE(run_in(*silent, "MERGE (n:Held {id: 1}) SET n.by = 'silent'"));
+    ASSERT_EQ(instance_->transactions().count(), 1U);
+    EXPECT_TRUE(instance_->transactions().terminate(instance_->transactions().all().front()->id, "an administrator asked for it"));
+    const auto merged = run(*session(), "MERGE (n:Held {id: 1}) SET n.by = 'other' RETURN n.by");
+    ASSERT_TRUE(merged) << merged.error().message();
+    const auto committed = commit(*silent);
+    ASSERT_FALSE(committed);
+    EXPECT_EQ(committed.error().code(), ErrorCode::kTerminated);
+    EXPECT_EQ(count("Held"), 1);
+}
+
 TEST_F(SessionsTest, AUserThatIsReplacedInVainIsThereAsBefore) {
     const auto admin = session();
     const auto created = run(*admin, "CREATE USER bob SET PASSWORD 'long enough 1' CHANGE NOT REQUIRED");
