@@ -182,14 +182,17 @@ Result<std::unique_ptr<engine::Transaction>> QuerySession::begin_engine_transact
     engine::BeginOptions begin;
     begin.database = database_ == "system" ? "system" : "neo4j";
     begin.mode = options_.mode;
-    if (options_.timeout && options_.timeout->count() > 0) {
-        begin.deadline = instance_.clock().now() + *options_.timeout;
-        begin.deadline_by_client = true;
-    } else if (!options_.timeout && instance_.settings().transaction_timeout.count() > 0) {
-        begin.deadline = instance_.clock().now() + instance_.settings().transaction_timeout;
+    if (const auto limit = time_limit(options_)) {
+        begin.deadline = instance_.clock().now() + *limit;
+        begin.deadline_by_client = options_.timeout.has_value();
     }
     begin.metadata = options_.metadata;
     return instance_.engine().begin(begin);
+}
+
+std::optional<Duration> QuerySession::time_limit(const bolt::TransactionOptions& options) const {
+    const Duration limit = options.timeout.value_or(instance_.settings().transaction_timeout);
+    return limit.count() > 0 ? std::optional{limit} : std::nullopt;
 }
 
 Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options, bool autocommit) {
@@ -220,11 +223,9 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
     }
     TransactionOrigin origin{
         database_, user_, info_.connection_id, info_.client_address, options.metadata, kNoDeadline};
-    if (options.timeout && options.timeout->count() > 0) {
-        origin.deadline = instance_.clock().now() + *options.timeout;
-    } else if (!options.timeout && instance_.settings().transaction_timeout.count() > 0) {
-        origin.deadline = instance_.clock().now() + instance_.settings().transaction_timeout;
-        origin.deadline_by_client = false;
+    if (const auto limit = time_limit(options)) {
+        origin.deadline = instance_.clock().now() + *limit;
+        origin.deadline_by_client = options.timeout.has_value();
     }
     NORNIC_TRY(auto open, instance_.transactions().open(std::move(origin), std::move(transaction)));
     const std::lock_guard lock{open_mutex_};

@@ -97,6 +97,8 @@ private:
     /// kNotLeader, kDatabaseUnavailable, kConflict: why the open transaction cannot write.
     Result<> may_write() const;
     Result<> open_transaction(const bolt::TransactionOptions& options, bool autocommit);
+    /// The client's own goes before the server's, and 0 of it is none.
+    [[nodiscard]] std::optional<Duration> time_limit(const bolt::TransactionOptions& options) const;
     Result<std::unique_ptr<engine::Transaction>> begin_engine_transaction() const;
     /// Why the open transaction was terminated, if it was.
     Result<> still_alive() const;

@@ -53,7 +53,7 @@ void Raft::ask_to_join(const NodeName& peer) {
 }
 
 void Raft::form() {
-    if ((core_.formed() && !core_.left_out()) || core_.directory_pending() || leaving_) {
+    if (!is_outside() || core_.directory_pending() || leaving_) {
         return;
     }
     if (tick_ - asked_tick_ >= settings_.heartbeat_ticks) {
@@ -153,7 +153,7 @@ void Raft::ask_to_leave() {
 }
 
 void Raft::on_join_response(const NodeName& from, const JoinResponse& m) {
-    if ((core_.formed() && !core_.left_out()) || !m.configured()) {
+    if (!is_outside() || !m.configured()) {
         return;
     }
     if (m.term() == 0) {

@@ -390,7 +390,7 @@ void Raft::peer_up(const PeerInfo& peer) {
     }
     infos_[peer.id] = peer;
     meet(peer);
-    if ((!core_.formed() || core_.left_out()) && !core_.directory_pending() && !leaving_) {
+    if (is_outside() && !core_.directory_pending() && !leaving_) {
         ask_to_join(peer.id);
     }
     if (quarantine_) {

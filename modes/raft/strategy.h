@@ -102,6 +102,8 @@ private:
     void on_join_response(const NodeName& from, const transport::JoinResponse& m);
     void ask_to_leave();
     void note_group();
+    /// It asks to be taken in: it belongs to no group, or what added it was given up.
+    [[nodiscard]] bool is_outside() const { return !core_.formed() || core_.left_out(); }
     void consider_bootstrap();
     void watch_members();
     /// Whom the bus should dial, if that is news; looked at once a tick.

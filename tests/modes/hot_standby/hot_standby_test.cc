@@ -574,10 +574,15 @@ TEST(HotStandby, AStandbyRestartedWithTheRoleOfThePrimaryTakesOver) {
     EXPECT_EQ(pair.primary(), "b");
 }
 
-TEST(HotStandby, AStandbyBehindTheLogIsSentASnapshot) {
+/// What the log has forgotten is nowhere else.
+HotStandbySettings without_tail() {
     HotStandbySettings settings;
-    settings.tail_bytes_max = 1;  // what the log has forgotten is nowhere else
-    Pair pair{settings};
+    settings.tail_bytes_max = 1;
+    return settings;
+}
+
+/// The standby was away until the log of its primary began behind what it has.
+void return_behind_the_log(Pair& pair) {
     form(pair);
     pair.kill("b");
     pair.ticks(30);
@@ -586,6 +591,11 @@ TEST(HotStandby, AStandbyBehindTheLogIsSentASnapshot) {
     }
     pair["a"].disk.cut_before(LogIndex{15});
     pair.start("b");
+}
+
+TEST(HotStandby, AStandbyBehindTheLogIsSentASnapshot) {
+    Pair pair{without_tail()};
+    return_behind_the_log(pair);
     pair.ticks(2);
     EXPECT_EQ(pair["a"].wants_snapshot, (std::vector<NodeName>{"b"}));
     pair.carry_snapshots();
@@ -596,17 +606,8 @@ TEST(HotStandby, AStandbyBehindTheLogIsSentASnapshot) {
 
 /// It has no room for it, say: each try costs its primary a checkpoint.
 TEST(HotStandby, AStandbyThatRefusesASnapshotIsNotSentTheNextAtOnce) {
-    HotStandbySettings settings;
-    settings.tail_bytes_max = 1;  // what the log has forgotten is nowhere else
-    Pair pair{settings};
-    form(pair);
-    pair.kill("b");
-    pair.ticks(30);
-    for (int i = 0; i < 20; ++i) {
-        ASSERT_TRUE(pair.write("a", std::to_string(i)));
-    }
-    pair["a"].disk.cut_before(LogIndex{15});
-    pair.start("b");
+    Pair pair{without_tail()};
+    return_behind_the_log(pair);
     std::size_t sent = 0;
     for (int i = 0; i < 12; ++i) {
         pair.ticks(1);
