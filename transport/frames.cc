@@ -3,7 +3,10 @@
 #include "base/check.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
 #include <cstring>
@@ -53,10 +56,67 @@ std::string_view hint_of(std::size_t length) {
     }
 }
 
+Result<> too_many_fields() {
+    return fail(ErrorCode::kCorruption, fmt::format("more than {} fields in one payload", kFieldsMax));
+}
+
+/// The fields of a payload before memory is given to them. False where there are more than `left`; bytes that are no
+/// message end the walk, for the parser to refuse.
+bool count_fields(google::protobuf::io::CodedInputStream& in, const google::protobuf::Descriptor* type, std::size_t& left) {
+    using google::protobuf::internal::WireFormatLite;
+    while (const std::uint32_t tag = in.ReadTag()) {
+        if (left-- == 0) {
+            return false;
+        }
+        if (WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+            if (!WireFormatLite::SkipField(&in, tag)) {
+                return true;
+            }
+            continue;
+        }
+        int length = 0;
+        if (!in.ReadVarintSizeAsInt(&length) || length > in.BytesUntilLimit()) {
+            return true;
+        }
+        const auto* field = type->FindFieldByNumber(WireFormatLite::GetTagFieldNumber(tag));
+        if (field != nullptr && field->message_type() != nullptr) {
+            const auto limit = in.PushLimit(length);
+            if (!count_fields(in, field->message_type(), left)) {
+                return false;
+            }
+            in.Skip(in.BytesUntilLimit());  // what the walk gave up on
+            in.PopLimit(limit);
+            continue;
+        }
+        if (field != nullptr && field->is_packable()) {
+            if (static_cast<std::size_t>(length) > left) {
+                return false;
+            }
+            left -= static_cast<std::size_t>(length);
+        }
+        in.Skip(length);
+    }
+    return true;
+}
+
+Result<> check_fields(std::string_view payload) {
+    if (payload.size() <= kUncountedBytesMax) {
+        return success();
+    }
+    const auto bytes = static_cast<int>(payload.size());
+    google::protobuf::io::CodedInputStream in{reinterpret_cast<const google::protobuf::uint8*>(payload.data()), bytes};
+    const auto limit = in.PushLimit(bytes);
+    std::size_t left = kFieldsMax;
+    const bool few = count_fields(in, ClusterMessage::descriptor(), left);
+    in.PopLimit(limit);
+    return few ? success() : too_many_fields();
+}
+
 /// One object, not nested too deeply, and nothing behind it. The JSON parser itself is recursive and takes
 /// its time to say no, so this looks first.
 Result<> check_json_shape(std::string_view text) {
     std::size_t depth = 0;
+    std::size_t fields = 0;
     bool in_string = false;
     for (std::size_t i = 0; i < text.size(); ++i) {
         const char c = text[i];
@@ -71,6 +131,11 @@ Result<> check_json_shape(std::string_view text) {
         switch (c) {
             case '"':
                 in_string = true;
+                break;
+            case ',':
+                if (++fields > kFieldsMax) {
+                    return too_many_fields();
+                }
                 break;
             case '{':
             case '[':
@@ -150,8 +215,11 @@ Result<std::shared_ptr<ClusterMessage>> decode(std::string_view payload) {
     }
     auto message = std::make_shared<ClusterMessage>();
     if (format_of(payload) == WireFormat::kProtobuf) {
-        if (payload.size() > kFrameBytesCeiling ||
-            !message->ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
+        if (payload.size() > kFrameBytesCeiling) {
+            return fail(ErrorCode::kCorruption, fmt::format("{} bytes, more than a frame may be", payload.size()));
+        }
+        NORNIC_TRY(check_fields(payload));
+        if (!message->ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
             return fail(ErrorCode::kCorruption,
                         fmt::format("{} bytes that are no ClusterMessage", payload.size()));
         }

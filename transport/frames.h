@@ -26,6 +26,11 @@ inline constexpr std::size_t kFrameBytesCeiling = std::size_t{1} << 30;
 /// Objects and arrays within one another. Ours nest four deep; what a reader does not know may go deeper.
 inline constexpr std::size_t kJsonDepthMax = 16;
 
+/// Fields that one payload may hold, those of messages within it and elements of packed lists counted: a field of two bytes
+/// takes up to a hundred in memory. Payloads under kUncountedBytesMax are not counted.
+inline constexpr std::size_t kFieldsMax = std::size_t{2} << 20;
+inline constexpr std::size_t kUncountedBytesMax = std::size_t{256} << 10;
+
 /// One message as it goes out: length and payload in one piece of memory.
 class Frame {
 public:
@@ -51,7 +56,7 @@ Result<Frame> encode(const ClusterMessage& message, WireFormat format, std::size
 [[nodiscard]] WireFormat format_of(std::string_view payload) noexcept;
 
 /// One payload. Fields that this version does not know are skipped; a message whose type it does not know comes
-/// back with no body. kCorruption saying what is wrong.
+/// back with no body. kCorruption saying what is wrong, also where there are more than kFieldsMax fields.
 Result<std::shared_ptr<ClusterMessage>> decode(std::string_view payload);
 
 /// Splits a byte stream into payloads. Bytes are read straight to where they are parsed; a length that a peer

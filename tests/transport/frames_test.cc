@@ -286,6 +286,50 @@ TEST(Encoding, BadBytesAreRefused) {
     EXPECT_FALSE(decode(""));
 }
 
+// A list of empty entries takes two bytes each on the wire, and up to a hundred in memory.
+TEST(Encoding, FieldsAreCountedBeforeTheyTakeMemory) {
+    const auto append = [](std::size_t entries) {  // AppendEntries of so many empty entries
+        std::string body;
+        for (std::size_t i = 0; i < entries; ++i) {
+            body.append("\x2a\x00", 2);
+        }
+        std::string out{"\x1a"};
+        for (std::size_t n = body.size(); n > 0; n >>= 7U) {
+            out.push_back(static_cast<char>((n & 0x7fU) | (n > 0x7f ? 0x80U : 0U)));
+        }
+        return out + body;
+    };
+    const auto most = decode(append(kFieldsMax - 1));
+    ASSERT_TRUE(most) << most.error().message();
+    EXPECT_EQ(most.value()->append_entries().entries_size(), static_cast<int>(kFieldsMax - 1));
+    const auto more = decode(append(kFieldsMax));
+    ASSERT_FALSE(more);
+    EXPECT_EQ(more.error().message(), "more than 2097152 fields in one payload");
+
+    const auto json = [](std::size_t entries) {
+        std::string out{R"({"append_entries":{"entries":[{})"};
+        for (std::size_t i = 1; i < entries; ++i) {
+            out += ",{}";
+        }
+        return out + "]}}";
+    };
+    EXPECT_FALSE(decode(json(kFieldsMax + 2)));
+
+    // A packed list takes eight bytes for one; and a large payload of few fields is as good as ever.
+    ClusterMessage packed;
+    packed.mutable_region_status()->mutable_frontier()->Resize(static_cast<int>(kFieldsMax), 1);
+    EXPECT_FALSE(decode(packed.SerializeAsString()));
+    ClusterMessage large;
+    large.mutable_append_entries()->add_entries()->set_payload(std::string(std::size_t{8} << 20, '\xff'));
+    large.mutable_append_entries()->set_leader_id("a");
+    const auto same = decode(large.SerializeAsString());
+    ASSERT_TRUE(same);
+    EXPECT_EQ(same.value()->append_entries().entries(0).payload().size(), std::size_t{8} << 20);
+    EXPECT_EQ(same.value()->append_entries().leader_id(), "a");
+    // Bytes that end within a field are refused by the parser, whatever the walk makes of them.
+    EXPECT_FALSE(decode(append(1 << 20).substr(0, (1 << 20) - 1)));
+}
+
 TEST(Encoding, AMessageOfALaterVersionHasNoBody) {
     // Field 60, length-delimited, of two bytes.
     const auto message = decode(std::string("\xe2\x03\x02\x08\x01", 5));
