@@ -304,6 +304,8 @@ void ReplicaImpl::stop() {
             completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
         }
         waiting_.clear();
+        completions.emplace_back([settled = std::move(unsettled_)] {});
+        unsettled_.clear();
     }
     for (const Completion& completion : completions) {
         completion.work();
@@ -741,21 +743,41 @@ void ReplicaImpl::watch_waiters(Completions& completions) {
     if (bus_ == nullptr) {
         return;
     }
-    if (strategy_->write_term().value != 0) {
+    give_up_late_commits(now, last_call, completions);
+}
+
+void ReplicaImpl::give_up_late_commits(Deadline now, bool last_call, Completions& completions) {
+    const Term leads = strategy_->write_term();
+    // Applied entries are seen by whoever begins now. Where another term came, what began before it is refused.
+    const LogIndex applied = applied_index();
+    std::erase_if(unsettled_, [&](Unsettled& entry) {
+        if (entry.index > applied && entry.term == leads) {
+            return false;
+        }
+        completions.emplace_back([done = std::move(entry.done)] {});  // what it holds is let go of there, without the mutex
+        return true;
+    });
+    if (leads.value != 0) {
         led_at_ = now;
     }
     const Duration patience = now - led_at_ < kUnknownAfterLost ? settings_.unknown_after : kUnknownAfterLost;
+    std::vector<Unsettled> unsettled;
     std::erase_if(waiting_, [&](auto& waiting) {
         if (!last_call && now - waiting.second.since < patience) {
             return false;
         }
-        completions.emplace_back([done = std::move(waiting.second.done)] {
-            done(fail(ErrorCode::kUnknownCommit,
-                      "it is unknown whether the transaction was committed: it is in the log here, but the other "
-                      "members did not answer in time"));
+        auto done = std::make_shared<CommitDone>(std::move(waiting.second.done));
+        if (waiting.second.term == leads) {
+            unsettled.push_back({waiting.first, leads, done});
+        }
+        completions.emplace_back([done = std::move(done)] {
+            (*done)(fail(ErrorCode::kUnknownCommit,
+                         "it is unknown whether the transaction was committed: it is in the log here, but the other "
+                         "members did not answer in time"));
         });
         return true;
     });
+    std::ranges::move(unsettled, std::back_inserter(unsettled_));
 }
 
 void ReplicaImpl::notice_pause() {
@@ -851,8 +873,10 @@ Result<T> wait_for(Start&& start) {
 
 }  // namespace
 
-Result<Committed> Replica::commit_and_wait(std::string write_set, std::optional<Term> began_in) {
-    return wait_for<Committed>([&](auto done) { commit(std::move(write_set), began_in, done); });
+Result<Committed> Replica::commit_and_wait(std::string write_set, std::optional<Term> began_in, std::shared_ptr<void> keep) {
+    return wait_for<Committed>([&](auto done) {
+        commit(std::move(write_set), began_in, [keep = std::move(keep), done](Result<Committed> committed) { done(std::move(committed)); });
+    });
 }
 
 Result<std::string> Replica::command_and_wait(const Command& asked, Deadline deadline) {

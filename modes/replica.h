@@ -78,6 +78,8 @@ public:
     /// Each ends in exactly one of three ways: committed (and applied: the next snapshot sees it),
     /// not committed (any error but kUnknownCommit), or kUnknownCommit. Called on any thread,
     /// perhaps this one, perhaps one of the bus: it answers, and leaves what takes longer to others.
+    /// What `done` holds lives until the outcome is settled here, which is later than its call where that says kUnknownCommit
+    /// while this member goes on to lead: locks that hang on it keep others from what the entry may yet change.
     /// `began_in`: the term() at which the transaction began. If leadership was lost meanwhile, others may have
     /// written what its locks did not see, and it is refused with kConflict.
     /// `trace`: what it is part of; what the members do for it is shown there.
@@ -91,8 +93,10 @@ public:
     /// Done once so many members hold the log up to `index`, which is committed, as a write of this level waits for.
     /// kUnknownCommit at the deadline, and once this member takes no writes any more: who has it besides is not known then.
     virtual void await_acknowledged(ReadConsistency level, LogIndex index, Deadline deadline, std::function<void(Result<>)> done) = 0;
-    /// The same, waiting here.
-    Result<Committed> commit_and_wait(std::string write_set, std::optional<Term> began_in = std::nullopt);
+    /// The same, waiting here. `keep` lives as long as what `done` of commit() holds.
+    Result<Committed> commit_and_wait(std::string write_set,
+                                      std::optional<Term> began_in = std::nullopt,
+                                      std::shared_ptr<void> keep = nullptr);
     /// The term in which this member may write; 0 while it may not. Cheap.
     [[nodiscard]] virtual Term term() const = 0;
     /// Up to here entries are known to be committed, whether they are applied here yet or not.

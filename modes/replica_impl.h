@@ -78,6 +78,12 @@ private:
         Deadline since;
         CommitDone done;
     };
+    /// Answered as unknown by a member that goes on to lead: the entry may yet be applied.
+    struct Unsettled {
+        LogIndex index;
+        Term term;
+        std::shared_ptr<CommitDone> done;
+    };
     struct Reader {
         LogIndex wanted;
         Deadline deadline;
@@ -143,6 +149,7 @@ private:
     /// Called before anything that the time decides: a thread may run before the one that counts ticks when the whole
     /// process was stopped for a while.
     void notice_pause() REQUIRES(mutex_);
+    void give_up_late_commits(Deadline now, bool last_call, Completions& completions) REQUIRES(mutex_);
     void watch_waiters(Completions& completions) REQUIRES(mutex_);
     void watch_loop();
     [[nodiscard]] bool halted() const REQUIRES(mutex_) { return stopping_ || failure_.has_value(); }
@@ -245,6 +252,7 @@ private:
     HybridClock hybrid_clock_ GUARDED_BY(mutex_);  // saw all entries that are on disk here, or applied
     std::map<ProposalId, CommitDone> proposed_ GUARDED_BY(mutex_);  // offered, not yet in a Ready
     std::map<LogIndex, Waiting> waiting_ GUARDED_BY(mutex_);        // in the log, not yet applied
+    std::vector<Unsettled> unsettled_ GUARDED_BY(mutex_);
     std::deque<Entry> unapplied_ GUARDED_BY(mutex_);  // persisted, in index order; older ones are in the log
     std::vector<Reader> readers_ GUARDED_BY(mutex_);
     std::map<ReadId, AskedRead> asked_reads_ GUARDED_BY(mutex_);

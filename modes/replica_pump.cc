@@ -552,6 +552,8 @@ void ReplicaImpl::fail_for_good(const Error& error, Completions& completions) {
         completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
     }
     waiting_.clear();
+    completions.emplace_back([settled = std::move(unsettled_)] {});
+    unsettled_.clear();
     for (Acknowledging& waiter : acknowledging_) {
         completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
     }
@@ -760,11 +762,12 @@ void ReplicaImpl::run(Completions& completions, Where where) {
     if (completions.empty()) {
         return;
     }
-    const Completions mine = std::exchange(completions, {});
+    Completions mine = std::exchange(completions, {});
     mutex_.unlock();
     for (const Completion& completion : mine) {
         completion.work();
     }
+    mine.clear();  // what they hold ends without the mutex
     mutex_.lock();
 }
 
@@ -791,6 +794,7 @@ void ReplicaImpl::pass_on(Completions& completions) {
         for (const Completion& completion : mine) {
             completion.work();
         }
+        mine.clear();
     }
     mutex_.lock();
 }

@@ -224,14 +224,15 @@ Result<> Instance::commit_catalog(const std::string& key, const std::optional<Va
     if (auto refusal = making_first_user_.load() ? std::nullopt : primary_refusal()) {
         return *refusal;
     }
-    NORNIC_TRY(auto transaction, engine_->begin(options));
+    NORNIC_TRY(auto begun, engine_->begin(options));
+    const std::shared_ptr<engine::Transaction> transaction = std::move(begun);
     if (row) {
         NORNIC_TRY(transaction->put_catalog(key, *row));
     } else {
         NORNIC_TRY(transaction->erase_catalog(key));
     }
     NORNIC_TRY(auto write_set, transaction->prepare());
-    NORNIC_TRY(replica_->commit_and_wait(std::move(write_set), began_in));
+    NORNIC_TRY(replica_->commit_and_wait(std::move(write_set), began_in, transaction));
     transaction->finish();
     return success();
 }

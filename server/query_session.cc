@@ -250,7 +250,7 @@ void QuerySession::close_transaction() {
             use = std::unique_lock{open->use};
         }
         statements_.clear();
-        if (open) {
+        if (open && !open->unsettled) {
             open->transaction().finish();
         }
     }
@@ -398,10 +398,15 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
         std::move(write_set).value(),
         began_in_,
         committing_.context(),
-        [this, done = std::move(done)](Result<modes::Committed> committed) {
+        // `open` stays with the replica until it knows the outcome; all else ends with the answer.
+        [this, open = open_, last = std::move(done)](Result<modes::Committed> committed) mutable {
+            const auto done = std::move(last);
             {
-                const std::lock_guard lock{open_->use};
-                open_->transaction().finish();
+                const std::lock_guard lock{open->use};
+                open->unsettled = !committed && committed.error().code() == ErrorCode::kUnknownCommit;
+                if (!open->unsettled) {
+                    open->transaction().finish();
+                }
             }
             if (!committed) {
                 committing_.set_failed(committed.error().message());

@@ -55,6 +55,8 @@ public:
     }
     /// With `use` held: its changes are on their way to the log, so only their outcome ends it.
     bool committing = false;
+    /// With `use` held: its outcome is unknown here, and its locks stay until the last one who holds this lets go.
+    bool unsettled = false;
 
     std::mutex text_mutex;
     std::string query;  // what runs or ran last

@@ -2,6 +2,7 @@
 """A full disk: writes are refused with a clear error, reads go on, and once there is room again writes work, without
 a restart and without losing what was acknowledged. Needs root (it mounts a small tmpfs); skipped where it may not.
 """
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,21 +29,28 @@ def write_ballast(path, folder, left=LEFT_BYTES):
             ballast.flush()
 
 
-def main():
-    checks = Checks()
+@contextlib.contextmanager
+def small_disk():
+    """The folder of a new one; None where it may not be mounted."""
     folder = tempfile.mkdtemp(prefix="disk-", dir=work_folder())
     mounted = os.geteuid() == 0 and subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", folder], capture_output=True).returncode == 0
-    if not mounted:
-        os.rmdir(folder)
-        checks.skip("mounting a small disk is not allowed here")
-        return checks.close()
     try:
+        yield folder if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", folder], check=False)
+        os.rmdir(folder)
+
+
+def main():
+    checks = Checks()
+    with small_disk() as folder:
+        if folder is None:
+            checks.skip("mounting a small disk is not allowed here")
+            return checks.close()
         with Server(data_dir=os.path.join(folder, "data")) as server:
             scenario(server, os.path.join(folder, "ballast"), folder, checks)
-    finally:
-        subprocess.run(["umount", "-l", folder], check=False)
-        os.rmdir(folder)
     return checks.close()
 
 

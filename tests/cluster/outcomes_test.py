@@ -2,8 +2,10 @@
 """What a client is told of its transactions when members change roles or stop: the right code, on the same connection, in time.
 
 Raft: transactions that are open while their leader steps down; a COMMIT that has no majority while its server is stopped, or is cut off;
-waits that a RESET ends; a statement of many transactions that loses its leader in the middle; clients that think, while the server is to stop.
+waits that a RESET ends; a statement of many transactions that loses its leader in the middle; clients that think, while the server is to stop;
+entries for which a majority has no room for longer than anybody waits.
 """
+import contextlib
 import os
 import sys
 import threading
@@ -11,7 +13,9 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness import Checks, RaftCluster, Server, run_scenes, wait_for  # noqa: E402
+from disk_full_test import small_disk, write_ballast  # noqa: E402
 from ha_common import UNKNOWN_CODES  # noqa: E402
+from raft_common import differences  # noqa: E402
 from raw_bolt import COMMIT, PULL, RESET, RUN, BoltError, Connection, Disconnected  # noqa: E402
 
 TRANSIENT = "Neo.TransientError."
@@ -219,12 +223,73 @@ def too_large(checks, cluster):
     checks.check(not behind and cluster.leader() is leader, "too large: all members have that, under the same leader")
 
 
+def unsettled(checks):
+    """A majority's disks are full: an outcome is unknown, but its entry is in the leader's log and is applied once there is room."""
+    with contextlib.ExitStack() as stack:
+        cluster = RaftCluster(3)
+        ballasts = []
+        for name in ("node-2", "node-3"):
+            folder = stack.enter_context(small_disk())
+            if folder is None:
+                checks.skip("unsettled: mounting small disks is not allowed here")
+                return
+            cluster.members[name].data_dir = os.path.join(folder, "data")
+            ballasts.append((os.path.join(folder, "ballast"), folder))
+        stack.enter_context(cluster)
+        leader = cluster.leader()
+        first, second, filling = (stack.enter_context(connect(leader)) for _ in range(3))
+        first.run("CREATE CONSTRAINT one IF NOT EXISTS FOR (n:One) REQUIRE n.k IS UNIQUE")
+        first.run("CREATE (:One {k: 1})")
+        codes = {}
+
+        def run(what, connection, query):
+            codes[what] = code_of(lambda: connection.run(query, {"t": "x" * (256 << 10)}))
+
+        def fill():
+            while "fill" not in codes or not codes["fill"]:
+                progress.append(None)
+                run("fill", filling, "CREATE (:Fill {t: $t})")
+        progress = []
+        for ballast, folder in ballasts:
+            write_ballast(ballast, folder)
+        threads = [threading.Thread(target=fill)]
+        threads[0].start()
+        seen = [0, 0.0]
+
+        def stands():  # for longer than a write takes
+            if len(progress) != seen[0]:
+                seen[:] = len(progress), time.monotonic()
+            return time.monotonic() - seen[1] > 3
+        wait_for(stands, 120, "followers without room")
+        for what, connection, query in (("delete", first, "MATCH (n:One {k: 1}) DETACH DELETE n"), ("create", second, "CREATE (:One {k: 2})")):
+            threads.append(threading.Thread(target=run, args=(what, connection, query)))
+            threads[-1].start()
+        for thread in threads:
+            thread.join(60)
+        checks.check(set(codes.values()) == set(UNKNOWN_CODES), f"unsettled: what is in the log of the leader alone ends as unknown: {codes}")
+        # What they wrote is still theirs: it will be applied.
+        waits = [code_of(lambda q=q: first.run(q, tx_timeout=1000)) for q in (
+            "MATCH (n:One {k: 1}) SET n.again = true", "MATCH (n:One {k: 1}) DETACH DELETE n", "CREATE (:One {k: 2})")]
+        checks.check(all("TransactionTimedOut" in code for code in waits), f"unsettled: who writes the same waits for it: {waits}")
+        for ballast, _ in ballasts:
+            os.remove(ballast)
+        wait_for(lambda: (said := leader.replication()) and said["applied_index"] >= said["last_log_index"], 60, "the entries")
+        leads = cluster.wait_until_ready()
+        with connect(leads) as client:
+            rows = client.run("MATCH (n:One) RETURN n.k").rows
+            again = code_of(lambda: client.run("CREATE (:One {k: 2})"))
+            client.run("MATCH (n:One {k: 2}) SET n.later = true")
+        checks.check(rows == [[2]] and "ConstraintValidationFailed" in again, f"unsettled: both are there once there is room: {rows} {again}")
+        cluster.wait_until_ready()
+        checks.check(not differences(cluster), "unsettled: all members show the same")
+
+
 def main():
     checks = Checks()
     run_scenes(checks, (alone,))
     with RaftCluster(3, environment={"NORNICDB_SHUTDOWN_TIMEOUT": "20s", "NORNICDB_FOLLOWER_WRITES": "forward"}) as cluster:
         run_scenes(checks, (roles, waits, in_parts, thinkers, too_large), cluster)
-    run_scenes(checks, (commit_without_majority, cut_off))
+    run_scenes(checks, (commit_without_majority, cut_off, unsettled))
     return checks.close()
 
 

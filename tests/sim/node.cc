@@ -590,9 +590,15 @@ void Node::transact(Duration think, const Body& body, std::function<void(const A
         }
         attempt->proposed = true;
         attempt->payload = world_.checker->proposed(write_set.value());
-        replica_->commit(std::move(write_set).value(), attempt->began, [this, attempt](Result<Committed> result) {
-            answer(attempt, std::move(result));
-        });
+        // The transaction of one that is unknown stays with the replica until the outcome is known here.
+        replica_->commit(std::move(write_set).value(),
+                         attempt->began,
+                         [this, attempt, kept = std::make_shared<std::unique_ptr<engine::Transaction>>()](Result<Committed> result) {
+                             if (!result && result.error().code() == ErrorCode::kUnknownCommit) {
+                                 *kept = std::move(attempt->transaction);
+                             }
+                             answer(attempt, std::move(result));
+                         });
         if (world_.menu.mutation == Mutation::kEarlyAnswer && !attempt->answered && world_.faults) {
             attempt->answered = true;
             attempt->done({Outcome::kCommitted, {log_->last_index(), attempt->began}, {}});

@@ -1112,6 +1112,56 @@ TEST_F(DriverTest, AWriteOfWhichNothingIsHeardEndsAsUnknownAndSoonerWhereTheLead
     EXPECT_EQ(error(lost), ErrorCode::kUnknownCommit);
 }
 
+// Its locks hang on the callable: while the entry may yet be applied here, nobody may write what was read before it.
+TEST_F(DriverTest, WhatAnUnknownWriteHoldsIsKeptUntilItsEntryIsSettled) {
+    start();
+    const auto go_for = [this](Duration time) {
+        for (Duration passed{}; passed < time; passed += kTick) {
+            go();
+        }
+    };
+    struct Write {
+        std::shared_ptr<int> held = std::make_shared<int>();
+        std::optional<ErrorCode> error;
+    };
+    const auto offer = [this](Write& write) {
+        replica->commit("w", Term{1}, [&write, held = write.held](const Result<Committed>& outcome) {
+            write.error = outcome ? std::nullopt : std::optional{outcome.error().code()};
+        });
+    };
+    Write applied;
+    Write overtaken;
+    Write stopped;
+    std::uint64_t index = 0;
+    for (Write* write : {&applied, &overtaken}) {
+        offer(*write);
+        place(++index);
+        go_for(std::chrono::seconds{31});
+        EXPECT_EQ(write->error, ErrorCode::kUnknownCommit);
+        EXPECT_EQ(write->held.use_count(), 2);
+    }
+
+    decide().committed = LogIndex{1};
+    go();
+    go();
+    EXPECT_EQ(applied.held.use_count(), 1);
+    EXPECT_EQ(overtaken.held.use_count(), 2);
+
+    write_term = Term{3};  // whoever began before that is refused from now on
+    go();
+    EXPECT_EQ(overtaken.held.use_count(), 1);
+
+    replica->commit("w", Term{3}, [&stopped, held = stopped.held](const Result<Committed>& outcome) {
+        stopped.error = outcome.error().code();
+    });
+    place(3, 3);
+    go_for(std::chrono::seconds{31});
+    EXPECT_EQ(stopped.error, ErrorCode::kUnknownCommit);
+    EXPECT_EQ(stopped.held.use_count(), 2);
+    replica->stop();
+    EXPECT_EQ(stopped.held.use_count(), 1);
+}
+
 TEST_F(DriverTest, ALeaveIsPassedOn) {
     start();
     EXPECT_CALL(*strategy, leave()).WillOnce([this] { messages.push_back(message(1)); });
