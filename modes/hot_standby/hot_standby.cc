@@ -353,6 +353,7 @@ void HotStandby::tick() {
             break;
         case State::kStandby:
             consider_failover();
+            consider_switch_over();
             break;
         case State::kPromoting:
             break;
@@ -412,6 +413,7 @@ void HotStandby::peer_down(const NodeName& id, transport::LostReason) {
     }
     if (id == peer_.info.id) {
         lost_contact();
+        continue_hand_over();
     }
 }
 

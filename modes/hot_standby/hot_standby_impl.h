@@ -145,6 +145,7 @@ private:
     void on_promote(const NodeName& from, const transport::Promote& m);
     void answer_fence(const NodeName& to, const transport::Fence& asked, bool accepted, const std::string& reason);
     void continue_hand_over();
+    void consider_switch_over();
     void watch_claim();
     void answer_commands(const Result<std::string>& outcome);
 
@@ -170,6 +171,8 @@ private:
     [[nodiscard]] std::uint64_t ticks_until_alone() const;
     [[nodiscard]] bool lease_holds() const;
     [[nodiscard]] Result<> may_write() const;
+    /// A switch-over stops writes until the standby holds all of them: it begins only where little is left.
+    [[nodiscard]] Result<> may_hand_over() const;
     /// Why the standby cannot confirm what is asked of it.
     [[nodiscard]] Result<> standby_is_there(ReadConsistency level) const;
     void release_held_reads();
@@ -275,6 +278,7 @@ private:
     std::string leader_lost_why_;  // since it leads no more
     std::vector<std::uint64_t> promote_commands_;
     bool restart_promotion_ = false;  // started with the other role
+    std::uint64_t switch_over_tick_ = 0;  // not before it is asked for again because of that
     bool leaving_ = false;      // as primary
     bool withdrawing_ = false;  // as standby, which a primary is once it has handed over
     std::uint64_t withdrew_sequence_ = 0;  // the heartbeat of this epoch whose answer first said so

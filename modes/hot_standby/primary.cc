@@ -326,6 +326,28 @@ Result<> HotStandby::may_write() const {
     return success();
 }
 
+Result<> HotStandby::may_hand_over() const {
+    // What may be on its way at a time is there in a moment.
+    const std::size_t little = settings_.window_batches * settings_.batch_bytes_max;
+    std::size_t left = 0;
+    for (auto entry = tail_.rbegin(); entry != tail_.rend() && entry->index > peer_.received && left <= little; ++entry) {
+        left += entry->payload.size() + sizeof(Entry);
+    }
+    if (peer_.up && in_sync_ && !peer_.foreign && !peer_.sending_snapshot && left <= little) {
+        return success();
+    }
+    const LogIndex held = settings_.sync_mode == SyncMode::kSync ? peer_.persisted : peer_.received;
+    return fail(ErrorCode::kConflict,
+                fmt::format("{} is not in sync, and writes would have to wait until it is: it {}. Repeat once sync_state is 'synced' "
+                            "(GET /admin/cluster/status on the primary)",
+                            peer_name(),
+                            !peer_.up                 ? "is not connected"
+                            : peer_.foreign           ? "holds the data of another cluster"
+                            : peer_.leaving           ? "stops"
+                            : peer_.sending_snapshot  ? "is being sent a copy of the data"
+                                                      : fmt::format("lags {} log entries", last_.value - std::min(held, last_).value)));
+}
+
 void HotStandby::advance_commit() {
     if (state_ != State::kPrimary) {
         return;

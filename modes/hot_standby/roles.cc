@@ -89,10 +89,6 @@ void HotStandby::follow(const NodeName& primary) {
                 : !leader_lost_why_.empty() ? leader_lost_why_
                 : last_leader_.empty()      ? "this member heard of it first"
                                             : "it promoted itself");
-    if (restart_promotion_) {
-        restart_promotion_ = false;
-        start_claim(Claim::kPlanned, "it was restarted with the role of the primary");
-    }
 }
 
 void HotStandby::step_down(const std::string& why) {
@@ -223,7 +219,7 @@ void HotStandby::end_claim(const std::string& why_not) {
     }
     claim_ = Claim::kNone;
     waiting_why_ = fmt::format("it asked to lead and was refused: {}", why_not);
-    answer_commands(fail(ErrorCode::kDatabaseUnavailable, fmt::format("not promoted: {}", why_not)));
+    answer_commands(fail(ErrorCode::kConflict, fmt::format("not promoted: {}", why_not)));
 }
 
 void HotStandby::answer_commands(const Result<std::string>& outcome) {
@@ -570,6 +566,10 @@ void HotStandby::on_fence(const NodeName& from, const transport::Fence& m) {
     }
     if (state_ == State::kPrimary && m.planned()) {
         if (!hand_over_) {
+            if (const Result<> may = may_hand_over(); !may) {
+                answer_fence(from, m, false, may.error().message());
+                return;
+            }
             event(fmt::format("Handing over to '{}': writes wait until it holds all {} log entries.", from, last_.value));
             hand_over_tick_ = tick_;
         }
@@ -602,10 +602,12 @@ void HotStandby::continue_hand_over() {
     }
     const transport::Fence asked = *hand_over_;
     const NodeName to = hand_over_to_;
-    if (tick_ - hand_over_tick_ > settings_.failover_ticks / 2) {
+    const bool late = tick_ - hand_over_tick_ > std::min(settings_.failover_ticks / 2, settings_.degrade_ticks);
+    if (late || !peer_.up || !in_sync_) {
         hand_over_.reset();
-        event(fmt::format("'{}' did not catch up in time; this member stays the primary.", to));
-        answer_fence(to, asked, false, "it did not catch up in time");
+        const std::string why = peer_.up ? "did not catch up in time" : "is not connected any more";
+        event(fmt::format("'{}' {}; this member stays the primary.", to, why));
+        answer_fence(to, asked, false, fmt::format("'{}' {}", to, why));
         return;
     }
     if (peer_.received < last_ || persisted_ < last_ || committed_ < last_ || peer_.probing) {
@@ -614,6 +616,17 @@ void HotStandby::continue_hand_over() {
     event(fmt::format("Handed over to '{}' at log index {}.", to, last_.value));
     adopt(Term{asked.epoch()}, asked.candidate_id());
     answer_fence(to, asked, true, "");
+}
+
+/// It was restarted with the role of the primary, and takes over once it is in sync.
+void HotStandby::consider_switch_over() {
+    const bool fit = told_in_sync_ || (settings_.sync_mode == SyncMode::kAsync && compared_);
+    if (!restart_promotion_ || !fit || claim_ != Claim::kNone || rewinding_ || needs_snapshot_ || no_room_ || withdrawing_ ||
+        !peer_.up || tick_ < switch_over_tick_) {
+        return;
+    }
+    switch_over_tick_ = tick_ + settings_.failover_ticks;
+    start_claim(Claim::kPlanned, "it was restarted with the role of the primary");
 }
 
 void HotStandby::on_fence_response(const NodeName& from, const transport::FenceResponse& m) {
@@ -666,7 +679,7 @@ void HotStandby::on_promote(const NodeName& from, const transport::Promote&) {
     auto& answer = *message.mutable_promote_response();
     answer.set_epoch(epoch_.value);
     const bool can = state_ == State::kStandby && primary_ == from && claim_ == Claim::kNone && !rewinding_ &&
-                     !needs_snapshot_ && !withdrawing_;
+                     !needs_snapshot_ && !no_room_ && !withdrawing_;
     answer.set_accepted(can);
     if (!can) {
         answer.set_reason("this member does not follow the sender now");
@@ -688,9 +701,7 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
             if (state_ != State::kPrimary) {
                 return fail(ErrorCode::kNotLeader, "this member is not the primary", peer_.info.bolt_address);
             }
-            if (!peer_.up || peer_.probing) {
-                return fail(ErrorCode::kDatabaseUnavailable, "the standby is not connected or not caught up");
-            }
+            NORNIC_TRY(may_hand_over());
             ClusterMessage message;
             message.mutable_promote();
             say(peer_.info.id, LANE_CONTROL, std::move(message));
@@ -706,6 +717,14 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
     }
     const bool primary_alive = state_ == State::kStandby && peer_.up && silent_ticks() < settings_.failover_ticks;
     if (primary_alive && !asked.force) {
+        if (rewinding_ || needs_snapshot_ || no_room_) {
+            return fail(ErrorCode::kConflict,
+                        fmt::format("this member is not in sync with '{}': {}. Repeat once its state is 'ready' (GET /admin/cluster/status)",
+                                    primary_,
+                                    no_room_         ? "its disk has no room"
+                                    : needs_snapshot_ ? "it waits for a copy of the data there"
+                                                      : "it gives up a branch of its log"));
+        }
         promote_commands_.push_back(id);
         if (claim_ == Claim::kNone) {
             start_claim(Claim::kPlanned, "an operator asked for it");
@@ -753,7 +772,7 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
 }
 
 void HotStandby::leave() {
-    leaving_ = state_ == State::kPrimary && peer_.up && in_sync_;
+    leaving_ = state_ == State::kPrimary && may_hand_over().has_value();
     withdrawing_ = (leaving_ || state_ == State::kStandby) && peer_.up && settings_.sync_mode == SyncMode::kSemiSync;
     if (leaving_) {
         ClusterMessage message;

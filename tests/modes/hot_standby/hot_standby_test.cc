@@ -547,6 +547,65 @@ TEST(HotStandby, APlannedSwitchOverLosesNothingAndTakesNoTime) {
     EXPECT_EQ(pair.payloads("a"), (Texts{"x", "y"}));
 }
 
+TEST(HotStandby, ASwitchOverToAStandbyThatLagsIsRefusedAtOnceAndStopsNoWrite) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.loses = [](const NodeName&, const ClusterMessage& message) { return message.has_wal_batch(); };
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(pair.propose("a", "alone"));
+    }
+    pair.ticks(6);
+    Command transfer;
+    transfer.kind = Command::Kind::kTransfer;
+    for (const auto& refused : {pair.command("b", {}, 1), pair.command("a", transfer, 1)}) {
+        ASSERT_FALSE(refused.outcome);
+        EXPECT_EQ(refused.outcome.error().code(), ErrorCode::kConflict);
+        EXPECT_NE(refused.outcome.error().message().find("b is not in sync"), std::string::npos) << refused.outcome.error().message();
+        EXPECT_NE(refused.outcome.error().message().find("s 3 log entries. Repeat once sync_state is"), std::string::npos)
+            << refused.outcome.error().message();
+    }
+    EXPECT_TRUE(pair.write("a", "x")) << "it goes on all the while";
+    pair.loses = nullptr;
+    pair.ticks(6);
+    EXPECT_TRUE(pair.command("b", {}).outcome);
+    EXPECT_EQ(pair.primary(), "b");
+}
+
+TEST(HotStandby, UnderAsyncASwitchOverBeginsOnlyWhereLittleIsLeftToSend) {
+    HotStandbySettings settings = with(SyncMode::kAsync);
+    settings.batch_bytes_max = 1000;
+    settings.window_batches = 4;
+    Pair pair{settings};
+    form(pair);
+    pair.loses = [](const NodeName&, const ClusterMessage& message) { return message.has_wal_batch(); };
+    for (int i = 0; i < 5; ++i) {
+        ASSERT_TRUE(pair.write("a", std::string(1000, 'x')));
+    }
+    const auto refused = pair.command("b", {}, 1);
+    ASSERT_FALSE(refused.outcome);
+    EXPECT_NE(refused.outcome.error().message().find("lags 5 log entries"), std::string::npos) << refused.outcome.error().message();
+    EXPECT_TRUE(pair.write("a", "y"));
+    pair.loses = nullptr;
+    pair.ticks(6);
+    EXPECT_TRUE(pair.command("b", {}).outcome);
+    EXPECT_EQ(pair.payloads("b").size(), 6U);
+}
+
+TEST(HotStandby, AHandOverEndsAtOnceWhenTheOtherOneIsGone) {
+    Pair pair{with(SyncMode::kAsync)};
+    form(pair);
+    pair.loses = [](const NodeName&, const ClusterMessage& message) { return message.has_wal_batch(); };
+    ASSERT_TRUE(pair.write("a", "x"));
+    Command transfer;
+    transfer.kind = Command::Kind::kTransfer;
+    ASSERT_TRUE(pair.command("a", transfer).outcome);
+    ASSERT_TRUE(pair.saw("a", "Handing over to 'b'"));
+    ASSERT_EQ(pair.strategy("a").write_term().value, 0U);
+    pair.kill("b");
+    EXPECT_TRUE(pair.write("a", "y"));
+    EXPECT_TRUE(pair.saw("a", "'b' is not connected any more; this member stays the primary."));
+}
+
 TEST(HotStandby, APrimaryThatStopsHandsOver) {
     Pair pair;
     form(pair);
@@ -572,6 +631,24 @@ TEST(HotStandby, AStandbyRestartedWithTheRoleOfThePrimaryTakesOver) {
     pair.start("a");
     pair.ticks(6);
     EXPECT_EQ(pair.primary(), "b");
+}
+
+TEST(HotStandby, AStandbyRestartedWithTheRoleOfThePrimaryTakesOverOnceItIsInSync) {
+    Pair pair;
+    form(pair);
+    pair.kill("b");
+    pair.ticks(30);
+    ASSERT_TRUE(pair.write("a", "x"));
+    pair.loses = [](const NodeName&, const ClusterMessage& message) { return message.has_wal_batch(); };
+    pair["b"].configured_primary = true;
+    pair.start("b");
+    pair.ticks(20);
+    EXPECT_TRUE(pair.write("a", "y")) << "which waits for nothing meanwhile";
+    EXPECT_FALSE(pair.saw("a", "Handing over"));
+    pair.loses = nullptr;
+    pair.ticks(20);
+    EXPECT_EQ(pair.primary(), "b");
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x", "y"}));
 }
 
 /// What the log has forgotten is nowhere else.
