@@ -120,7 +120,7 @@ void HotStandby::append(Entry entry) {
     last_epoch_ = entry.term;
     last_hybrid_time_ = std::max(last_hybrid_time_, entry.hybrid_time);
     tail_bytes_ += entry.payload.size() + sizeof(Entry);
-    unwritten_bytes_ += entry.payload.size();
+    unwritten_bytes_ += entry.payload.size() + sizeof(Entry);
     ready_.entries.push_back(entry);
     tail_.push_back(std::move(entry));
     trim_tail();
@@ -138,7 +138,7 @@ void HotStandby::forget_after(LogIndex keep) {
         tail_bytes_ -= tail_.back().payload.size() + sizeof(Entry);
         tail_.pop_back();
     }
-    std::erase_if(ready_.entries, [&](const Entry& entry) { return entry.index > keep; });
+    forget_unwritten(keep);
     refuse_placed(keep);
     while (!sizes_.empty() && sizes_.back().first > keep) {
         inflight_bytes_ -= sizes_.back().second;
@@ -157,6 +157,13 @@ void HotStandby::forget_after(LogIndex keep) {
         const auto term = start_.log->term_at(keep);
         last_epoch_ = term ? term.value() : Term{0};
     }
+}
+
+void HotStandby::forget_unwritten(LogIndex keep) {
+    std::erase_if(ready_.entries, [&](const Entry& entry) {
+        unwritten_bytes_ -= entry.index > keep ? entry.payload.size() + sizeof(Entry) : 0;
+        return entry.index > keep;
+    });
 }
 
 void HotStandby::refuse_placed(LogIndex keep) {
@@ -223,7 +230,7 @@ Ready HotStandby::take_ready() {
     if (entries_first) {
         ready_.messages_after_persist = std::exchange(out.messages_after_persist, {});
     }
-    unwritten_bytes_ = 0;
+    writing_bytes_ = std::exchange(unwritten_bytes_, 0);
     taken_ = last_;
     out.committed = std::min(state_ == State::kPrimary && !lease_holds() ? still_committed() : committed_, persisted_);
     carried_out_ = std::max(carried_out_, out.committed);
@@ -234,6 +241,7 @@ void HotStandby::persisted(LogIndex) {
     const bool no_room_was = no_room_;
     no_room_ = no_room_ && taken_ == persisted_;  // entries were written again
     persisted_ = taken_;
+    writing_bytes_ = 0;
     hard_in_flight_ = false;
     if (rewinding_) {
         return;
@@ -251,8 +259,13 @@ void HotStandby::persisted(LogIndex) {
         // What the standby has on disk it applies: were the primary to forget it in a crash, this member would have
         // the better log and lead.
         committed_ = std::max(committed_, std::min(matched_, persisted_));
-        if (compared_ && (acknowledge_persisted_ || no_room_was)) {
+        const bool asks_again = left_out_ && compared_ && unpersisted_bytes() <= settings_.unpersisted_bytes_max / 2;
+        if (compared_ && (acknowledge_persisted_ || no_room_was || asks_again)) {
             acknowledge(transport::WALBatchResponse::ACCEPTED);
+        }
+        if (asks_again) {
+            left_out_ = false;
+            acknowledge(transport::WALBatchResponse::MISMATCH, LogIndex{last_.value + 1});
         }
     }
     trim_tail();
@@ -262,12 +275,14 @@ void HotStandby::not_persisted(LogIndex first) {
     NORNIC_CHECK(first > persisted_, "first={} persisted={}", first.value, persisted_.value);
     hard_dirty_ = hard_dirty_ || hard_in_flight_;
     hard_in_flight_ = false;
+    writing_bytes_ = 0;
     const std::uint64_t lost = taken_.value - persisted_.value;
     if (state_ != State::kPrimary) {
         // The primary sends them again; what stands behind them waits for that. It was told that they were received, so
         // this member holds less than was promised for it: it may not take over until it is told that it is in sync again.
         forget_after(persisted_);
         no_room_ = true;
+        left_out_ = false;
         told_in_sync_ = false;
         end_claim("the disk has no room");
         if (state_ == State::kPromoting) {
@@ -598,6 +613,8 @@ void HotStandby::snapshot_installed(const InstalledSnapshot& installed) {
     sizes_.clear();
     inflight_bytes_ = 0;
     ready_.entries.clear();
+    unwritten_bytes_ = writing_bytes_ = 0;
+    left_out_ = false;
     refuse_placed(LogIndex{0});
     rewinding_ = false;
     rewind_to_.reset();

@@ -51,6 +51,8 @@ struct HotStandbySettings {
     std::size_t window_batches = 16;  // sent and not yet acknowledged
     /// Entries that a standby may have received and not begun to sync, where only that it received them was promised.
     std::size_t gather_bytes_max = std::size_t{1} << 20;
+    /// … and may hold in memory until its disk has them. What comes beyond is not taken, and sent again.
+    std::size_t unpersisted_bytes_max = std::size_t{64} << 20;
     /// How long a tick is; for what is said to people alone.
     std::uint32_t tick_ms = 10;
     /// Entries kept in memory for sending; older ones are read from the log.

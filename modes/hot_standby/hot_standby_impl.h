@@ -105,6 +105,8 @@ private:
     void append(Entry entry);
     void trim_tail();
     void forget_after(LogIndex keep);
+    void forget_unwritten(LogIndex keep);
+    [[nodiscard]] std::size_t unpersisted_bytes() const { return unwritten_bytes_ + writing_bytes_; }
     /// Proposals placed behind `keep` that nobody was shown.
     void refuse_placed(LogIndex keep);
     /// Numbers from outside that no honest member can have reached.
@@ -218,7 +220,8 @@ private:
     std::uint64_t last_hybrid_time_ = 0;
     std::deque<Entry> tail_;  // consecutive, up to last_; everything past persisted_ is in it
     std::size_t tail_bytes_ = 0;
-    std::size_t unwritten_bytes_ = 0;  // in ready_.entries, about
+    std::size_t unwritten_bytes_ = 0;  // in ready_.entries
+    std::size_t writing_bytes_ = 0;    // taken and not yet persisted
     EpochTable epochs_;          // of this log
     EpochTable primary_epochs_;  // of the primary's, as last heard
     bool rewinding_ = false;
@@ -262,6 +265,7 @@ private:
     std::deque<std::pair<std::uint64_t, std::uint64_t>> answers_given_;  // heartbeat sequence and the tick of its answer
     bool acknowledge_persisted_ = false;
     bool compared_ = false;  // matched_ was found in this epoch
+    bool left_out_ = false;  // entries came that its disk is too far behind for; they are asked for once it has caught up
     bool no_room_ = false;  // entries were received that the disk had no room for; acknowledge what is written alone
     bool foreign_ = false;  // the primary has other data than this member
 

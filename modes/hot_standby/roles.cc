@@ -56,7 +56,7 @@ void HotStandby::adopt(Term epoch, const NodeName& primary) {
                                   epoch_.value));
         }
         matched_ = LogIndex{0};
-        compared_ = false;
+        compared_ = left_out_ = false;
         said_received_ = LogIndex{0};
         heard_sequence_ = withdrew_sequence_ = 0;
         answers_given_.clear();

@@ -115,6 +115,9 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     }
     const LogIndex previous{m.previous_index()};
     if (previous > last_) {
+        if (left_out_ && !m.entries().empty()) {
+            return;  // they stand behind those
+        }
         acknowledge(WALBatchResponse::MISMATCH, LogIndex{last_.value + 1}, m.probe());
         return;
     }
@@ -182,6 +185,11 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
         if (Term{entry.term()} < last_epoch_ || unknown) {
             return;
         }
+        if (const std::size_t bytes = unpersisted_bytes(); bytes > 0 && bytes + entry.payload().size() > settings_.unpersisted_bytes_max) {
+            // Nothing is said of them, so the primary's window ends what it sends.
+            left_out_ = compared_ = true;
+            return;
+        }
         append({Term{entry.term()},
                 index,
                 entry.hybrid_time(),
@@ -239,7 +247,7 @@ void HotStandby::start_rewind(LogIndex keep) {
     }
     rewinding_ = true;
     rewind_to_ = keep;
-    std::erase_if(ready_.entries, [&](const Entry& entry) { return entry.index > taken_; });
+    forget_unwritten(taken_);
     refuse_placed(taken_);
     event(fmt::format("The log here beyond index {} is a branch that the primary of epoch {} does not have; it is saved "
                       "and given up.",

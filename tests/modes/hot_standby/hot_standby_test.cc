@@ -99,6 +99,43 @@ TEST(HotStandby, SemiSyncAcknowledgesWhatTheStandbyReceivedThoughItsDiskHangs) {
     EXPECT_TRUE(pair.write("a", "x"));
 }
 
+TEST(HotStandby, AStandbyTakesNoMoreThanItsDiskIsAllowedToBeBehind) {
+    for (const SyncMode mode : {SyncMode::kAsync, SyncMode::kSemiSync}) {
+        HotStandbySettings settings = with(mode);
+        settings.unpersisted_bytes_max = 10'000;
+        settings.window_batches = 4;
+        Pair pair{settings};
+        form(pair);
+        pair["b"].frozen_disk = true;
+        constexpr std::size_t kWrites = 40;
+        for (std::size_t i = 0; i < kWrites; ++i) {
+            ASSERT_TRUE(pair.propose("a", std::string(1000, 'x')));
+        }
+        if (mode == SyncMode::kSemiSync) {
+            EXPECT_GT(pair["a"].committed.size(), 5U) << "what it takes is acknowledged before it is on disk";
+            EXPECT_LT(pair["a"].committed.size(), 10U);
+        }
+        pair.ticks(3);  // it is sent them again, and again
+        Ready ready = pair.strategy("b").take_ready();
+        std::size_t bytes = 0;
+        for (const Entry& entry : ready.entries) {
+            bytes += entry.payload.size();
+        }
+        EXPECT_GT(bytes, 5'000U);
+        EXPECT_LE(bytes, settings.unpersisted_bytes_max);
+        pair["b"].waiting = std::move(ready);
+        pair["b"].frozen_disk = false;
+        pair.settle();
+        for (int i = 0; i < 20 && pair.payloads("b").size() < kWrites; ++i) {
+            pair.ticks(1);
+        }
+        EXPECT_EQ(pair["a"].committed.size(), kWrites);
+        EXPECT_EQ(pair.payloads("b"), pair.payloads("a"));
+        pair.ticks(3);
+        EXPECT_EQ(sync_state(pair, "b"), "synced");
+    }
+}
+
 TEST(HotStandby, SyncAcknowledgesOnlyWhatTheStandbyPersisted) {
     Pair pair{with(SyncMode::kSync)};
     form(pair);
