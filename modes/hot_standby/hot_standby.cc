@@ -239,7 +239,10 @@ Ready HotStandby::take_ready() {
 
 void HotStandby::persisted(LogIndex) {
     const bool no_room_was = no_room_;
-    no_room_ = no_room_ && taken_ == persisted_;  // entries were written again
+    if (taken_ > persisted_) {
+        no_room_ = false;  // entries were written again
+        no_room_to_lead_until_tick_ = 0;
+    }
     persisted_ = taken_;
     writing_bytes_ = 0;
     hard_in_flight_ = false;
@@ -287,7 +290,8 @@ void HotStandby::not_persisted(LogIndex first) {
         end_claim("the disk has no room");
         if (state_ == State::kPromoting) {
             state_ = State::kAsking;
-            waiting_why_ = "its disk has no room";
+            waiting_why_ = "its disk has no room to lead";
+            note_no_room_to_lead();
         } else if (state_ == State::kStandby && !rewinding_) {
             acknowledge(transport::WALBatchResponse::MISMATCH, LogIndex{last_.value + 1});
         }
@@ -334,6 +338,7 @@ void HotStandby::not_persisted(LogIndex first) {
     }
     if (lost_first_of_epoch) {
         step_down("the disk has no room for the first entry of its epoch");
+        note_no_room_to_lead();
     }
 }
 

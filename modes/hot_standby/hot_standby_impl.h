@@ -122,8 +122,11 @@ private:
     void follow(const NodeName& primary);
     void step_down(const std::string& why);
     void ask();
-    /// Neither leads. The one with the better log does, or the one that led last, or the configured one.
-    void decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index);
+    /// Neither leads. The one with the better log does, or the one whose disk has room, or the one that led last, or the configured one.
+    void decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index, bool no_room_there);
+    /// It would have led, and its disk had no room for that a moment ago.
+    [[nodiscard]] bool no_room_to_lead() const { return tick_ < no_room_to_lead_until_tick_; }
+    void note_no_room_to_lead();
     void start_claim(Claim claim, std::string why);
     void send_claim();
     [[nodiscard]] ClusterMessage make_fence(bool planned, bool forced) const;
@@ -276,6 +279,7 @@ private:
     std::string claim_why_;
     Term peer_epoch_;  // the newest that the peer or the witness spoke of
     std::string waiting_why_;  // why nobody leads, for people
+    std::uint64_t no_room_to_lead_until_tick_ = 0;
     std::string promoted_why_;
     std::optional<std::uint64_t> lead_before_tick_;  // the promotion under way rests on in_sync_until_tick()
     NodeName last_leader_;         // the last that was known to lead, in this life

@@ -122,10 +122,16 @@ void HotStandby::ask() {
     m.set_last_epoch(last_epoch_.value);
     m.set_leading(false);
     m.set_primary_id(primary_);
+    m.set_no_room(no_room_to_lead());
     say(peer_.info.id, LANE_CONTROL, std::move(message));
 }
 
-void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index) {
+/// It asks again after the failover time-out; meanwhile the other one leads, if it holds as much.
+void HotStandby::note_no_room_to_lead() {
+    no_room_to_lead_until_tick_ = tick_ + settings_.failover_ticks;
+}
+
+void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index, bool no_room_there) {
     const bool undecided = state_ == State::kAsking || (state_ == State::kStandby && primary_ == peer_.info.id);
     if (claim_ == Claim::kVote && state_ == State::kAsking) {
         claim_ = Claim::kNone;  // the two agree without a witness
@@ -140,6 +146,11 @@ void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term las
         const NodeName& known = epoch > epoch_ || (epoch == epoch_ && primary_.empty()) ? led_last : primary_;
         claim = known == start_.self || restart_promotion_ ||
                 (known != peer_.info.id && settings_.configured_primary);
+        claim = no_room_there != no_room_to_lead() ? no_room_there : claim;
+    }
+    if (claim && no_room_to_lead()) {
+        waiting_why_ = "its disk has no room to lead";
+        return;
     }
     if (!claim) {
         waiting_why_ = fmt::format("{} has the newer log or the older right and is expected to lead", peer_name());
@@ -422,6 +433,7 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
     answer.set_in_sync(told_in_sync_);
     answer.set_leaving(withdrawing_);
     answer.set_history(history_);
+    answer.set_no_room(no_room_to_lead());
     if (follows && m.leading() && epoch == epoch_) {
         note_answer(m.sequence());
         withdrew_sequence_ = withdrawing_ && withdrew_sequence_ == 0 ? m.sequence() : withdrew_sequence_;
@@ -431,7 +443,7 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
         if (state_ == State::kPrimary) {
             send_heartbeats();
         } else {
-            decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index);
+            decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index, m.no_room());
         }
     }
 }
@@ -475,7 +487,7 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
             // Somebody was promised a later epoch than this primary's.
             adopt(epoch, m.primary_id());
         } else if (!witness) {
-            decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index);
+            decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index, m.no_room());
         }
         return;
     }
@@ -526,7 +538,7 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
         }
         return;
     }
-    decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index);
+    decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index, m.no_room());
 }
 
 void HotStandby::answer_fence(const NodeName& to,

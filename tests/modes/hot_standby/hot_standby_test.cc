@@ -995,6 +995,42 @@ TEST(HotStandby, AFullDiskRefusesWhatNobodySaw) {
     EXPECT_EQ(pair.payloads("a"), (Texts{"y"}));
 }
 
+TEST(HotStandby, AMemberWhoseDiskHasNoRoomToLeadLeavesThatToTheOther) {
+    Pair pair;
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "x"));
+    pair["b"].full_disk = true;  // nobody knows yet
+    static_cast<void>(pair.command("b", {}));
+    pair.ticks(3);
+    EXPECT_EQ(pair.primary(), "a");
+    const Term term = pair.strategy("a").view().term;
+    pair.ticks(30);
+    EXPECT_EQ(pair.strategy("a").view().term, term) << "and it stays so";
+    pair.propose("a", "y");
+    pair.ticks(30);
+    EXPECT_EQ(pair["a"].committed.size(), 2U) << "without the other one, whose disk is full";
+    pair["b"].full_disk = false;
+    pair.ticks(5);
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x", "y"}));
+    EXPECT_TRUE(pair.command("b", {}).outcome);
+    EXPECT_TRUE(pair.write("b", "z"));
+}
+
+TEST(HotStandby, WhereNeitherDiskHasRoomToLeadItIsTriedNowAndThen) {
+    Pair pair;
+    form(pair);
+    pair["a"].full_disk = pair["b"].full_disk = true;
+    static_cast<void>(pair.command("b", {}));
+    const Term term = pair.strategy("b").view().term;
+    pair.ticks(48);
+    EXPECT_EQ(pair.primary(), "");
+    EXPECT_LT(pair.strategy("b").view().term.value, term.value + 20) << "four time-outs have passed";
+    pair["a"].full_disk = pair["b"].full_disk = false;
+    EXPECT_NE(pair.wait_for_primary(), "");
+    pair.ticks(3);
+    EXPECT_TRUE(pair.write(pair.primary(), "x"));
+}
+
 TEST(HotStandby, TwoMembersNeverUseTheSameEpoch) {
     Pair pair{with(SyncMode::kAsync)};
     form(pair);
