@@ -100,6 +100,10 @@ private:
     /// Not before the epoch that is known here is on disk.
     void say_after_persist(const NodeName& to, Lane lane, ClusterMessage message);
     [[nodiscard]] bool hard_state_pending() const { return hard_dirty_ || hard_in_flight_; }
+    /// Data of another cluster than what is held here: whatever epoch it counts in is none of this member's.
+    [[nodiscard]] bool is_foreign(std::string_view history, LogIndex last) const {
+        return !history.empty() && history != history_ && last_.value > 0 && last.value > 0;
+    }
     [[nodiscard]] bool is_witness(const NodeName& id) const { return witness_.seen && id == witness_.info.id; }
     [[nodiscard]] Term term_of(LogIndex index) const;
     void append(Entry entry);

@@ -194,6 +194,15 @@ void HotStandby::snapshot_sent(const NodeName& to, std::optional<LogIndex> index
 
 void HotStandby::on_batch_response(const NodeName& from, const WALBatchResponse& m) {
     const Term epoch{m.epoch()};
+    if (m.outcome() == WALBatchResponse::FOREIGN_HISTORY || peer_.foreign) {
+        // Its epoch is another cluster's.
+        if (state_ == State::kPrimary && !std::exchange(peer_.foreign, true)) {
+            event(fmt::format("'{}' holds data of another cluster and is not overwritten; empty its data directory "
+                              "to make it the standby.",
+                              from));
+        }
+        return;
+    }
     if (epoch > epoch_) {
         peer_epoch_ = std::max(peer_epoch_, epoch);
         if (state_ == State::kPrimary || state_ == State::kPromoting) {
@@ -269,14 +278,6 @@ void HotStandby::on_batch_response(const NodeName& from, const WALBatchResponse&
         case WALBatchResponse::NEEDS_SNAPSHOT:
             if (!peer_.sending_snapshot) {
                 ask_for_snapshot();
-            }
-            break;
-        case WALBatchResponse::FOREIGN_HISTORY:
-            if (!peer_.foreign) {
-                peer_.foreign = true;
-                event(fmt::format("'{}' holds data of another cluster and is not overwritten; empty its data directory "
-                                  "to make it the standby.",
-                                  from));
             }
             break;
         default:

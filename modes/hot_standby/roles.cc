@@ -202,6 +202,7 @@ ClusterMessage HotStandby::make_fence(bool planned, bool forced) const {
     m.set_last_epoch(last_epoch_.value);
     m.set_planned(planned);
     m.set_forced(forced);
+    m.set_history(history_);
     return message;
 }
 
@@ -380,7 +381,7 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
         return;  // late: what it says, above all of being in sync, is over
     }
     const bool other_data = !m.history().empty() && m.history() != history_;
-    if (other_data && last_.value > 0 && m.last_index() > 0) {
+    if (is_foreign(m.history(), LogIndex{m.last_index()})) {
         if (!foreign_) {
             foreign_ = true;
             event(fmt::format("'{}' holds the data of another cluster (history {}, here {}); the two stay apart. Empty "
@@ -458,7 +459,7 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
         }
         peer.answered = m.sequence();
     }
-    if (!witness && !m.history().empty() && m.history() != history_ && last_.value > 0 && m.last_index() > 0) {
+    if (!witness && is_foreign(m.history(), LogIndex{m.last_index()})) {
         peer_.foreign = true;
         return;
     }
@@ -559,6 +560,11 @@ void HotStandby::answer_fence(const NodeName& to,
 
 void HotStandby::on_fence(const NodeName& from, const transport::Fence& m) {
     const Term epoch{m.epoch()};
+    const bool known_as_foreign = m.history().empty() && m.last_index() > 0 && (foreign_ || peer_.foreign);  // an older version
+    if (known_as_foreign || is_foreign(m.history(), LogIndex{m.last_index()})) {
+        answer_fence(from, m, false, "this member holds the data of another cluster");
+        return;
+    }
     peer_epoch_ = std::max(peer_epoch_, epoch);
     if (epoch < epoch_ || (epoch == epoch_ && primary_ != m.candidate_id())) {
         answer_fence(from, m, false, fmt::format("epoch {} is over; this member is in epoch {}", m.epoch(), epoch_.value));

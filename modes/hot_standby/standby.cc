@@ -85,6 +85,10 @@ LogIndex HotStandby::start_of_epoch_run(LogIndex at) const {
 
 void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     const Term epoch{m.epoch()};
+    if (m.history() != history_ && last_.value > 0) {
+        acknowledge(WALBatchResponse::FOREIGN_HISTORY);  // whatever its epoch is
+        return;
+    }
     if (epoch < epoch_ || (epoch == epoch_ && primary_ == start_.self)) {
         acknowledge(WALBatchResponse::STALE_EPOCH, {}, m.probe());
         return;
@@ -99,13 +103,7 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     if (rewinding_) {
         return;
     }
-    if (m.history() != history_) {
-        if (last_.value > 0) {
-            acknowledge(WALBatchResponse::FOREIGN_HISTORY);
-            return;
-        }
-        needs_snapshot_ = true;
-    }
+    needs_snapshot_ = needs_snapshot_ || m.history() != history_;
     if (needs_snapshot_) {
         acknowledge(WALBatchResponse::NEEDS_SNAPSHOT);
         return;

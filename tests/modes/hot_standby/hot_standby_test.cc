@@ -791,6 +791,47 @@ TEST(HotStandby, DataOfAnotherClusterIsNeverOverwritten) {
     EXPECT_EQ(pair["b"].disk.history, "foreign");
 }
 
+/// Both have the default name of a cluster, say, and one was given the other's address.
+TEST(HotStandby, AMemberOfAnotherClusterDeposesNobodyWhateverItsEpoch) {
+    for (const bool known : {false, true}) {
+        Pair pair;
+        form(pair);
+        ASSERT_TRUE(pair.write("a", "x"));
+        ClusterMessage heartbeat_of_another = heartbeat(pair, 1, true);
+        ClusterMessage batch;
+        batch.mutable_wal_batch()->set_epoch(100);
+        batch.mutable_wal_batch()->set_history("another");
+        batch.mutable_wal_batch()->set_probe(1);
+        ClusterMessage fence;
+        fence.mutable_fence()->set_epoch(100);
+        fence.mutable_fence()->set_candidate_id("b");
+        fence.mutable_fence()->set_last_index(7);
+        fence.mutable_fence()->set_last_epoch(99);
+        fence.mutable_fence()->set_forced(true);
+        fence.mutable_fence()->set_history(known ? "" : "another");  // an older version does not say
+        ClusterMessage answer;
+        answer.mutable_wal_batch_response()->set_epoch(100);
+        answer.mutable_wal_batch_response()->set_outcome(transport::WALBatchResponse::FOREIGN_HISTORY);
+        if (known) {
+            heartbeat_of_another.mutable_heartbeat()->set_epoch(100);
+            heartbeat_of_another.mutable_heartbeat()->set_history("another");
+            heartbeat_of_another.mutable_heartbeat()->set_primary_id("b");
+            pair.strategy("a").step("b", heartbeat_of_another);
+        }
+        for (const ClusterMessage& message : {batch, fence, answer}) {
+            pair.strategy("a").step("b", message);
+            pair.settle();
+            EXPECT_EQ(pair.primary(), "a") << message.DebugString();
+        }
+        ClusterMessage stale;
+        stale.mutable_wal_batch_response()->set_epoch(100);
+        stale.mutable_wal_batch_response()->set_outcome(transport::WALBatchResponse::STALE_EPOCH);
+        pair.strategy("a").step("b", stale);
+        EXPECT_EQ(pair.primary(), "a") << "what it is by now";
+        EXPECT_TRUE(pair.saw("a", "another cluster"));
+    }
+}
+
 TEST(HotStandby, UnderStrictAnIsolatedPrimaryStopsBeforeTheStandbyLeads) {
     Pair pair{with(SyncMode::kAsync, FencePolicy::kStrict)};
     form(pair);
