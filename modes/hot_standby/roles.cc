@@ -156,10 +156,12 @@ void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term las
         waiting_why_ = fmt::format("{} has the newer log or the older right and is expected to lead", peer_name());
         return;
     }
-    if (last_index.value == 0 && last_.value > 0 && primary_ == peer_.info.id && !is_in_sync() &&
-        settings_.sync_mode != SyncMode::kAsync && !equal) {
-        waiting_why_ = fmt::format("{} led and came back without data, and this member may lack writes that it "
-                                   "acknowledged; restore it, or POST /admin/promote {{\"force\": true}} here",
+    // Whatever the name of the empty one: it may be another machine in its place. Nobody is named in what was a standalone server's.
+    const bool another_led = !primary_.empty() && primary_ != start_.self;
+    if (last_index.value == 0 && last_.value > 0 && another_led && !is_in_sync() && settings_.sync_mode != SyncMode::kAsync) {
+        waiting_why_ = fmt::format("'{}' led, {} has no data, and this member may lack writes that were acknowledged; restore them, or POST "
+                                   "/admin/promote {{\"force\": true}} here",
+                                   primary_,
                                    peer_name());
         return;
     }

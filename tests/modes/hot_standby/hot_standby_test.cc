@@ -777,6 +777,40 @@ TEST(HotStandby, AnEpochThatIsKnownByTheEntryBeforeTheLogAloneSaysNothingOfThose
     EXPECT_EQ(pair["b"].wants_snapshot, Texts{"a"}) << "entries 1 to 9 may differ";
 }
 
+/// 'a' led, acknowledged more than this one holds, and is gone with its disk.
+TEST(HotStandby, AStandbyThatMayLackWritesDoesNotLeadBesideAnEmptyMachineWhateverItsName) {
+    for (const NodeName& led : {"a", "the one before a"}) {
+        Pair pair;
+        MemberDisk& disk = pair["b"].disk;
+        disk.history = "h";
+        disk.entries = {{Term{1}, LogIndex{1}, 1, EntryKind::kNoop, ""}, {Term{1}, LogIndex{2}, 2, EntryKind::kWriteSet, "x"}};
+        disk.hard_state.term = Term{1};
+        disk.hard_state.voted_for = led;
+        disk.hard_state.extra = "standby " + led + " 1:1";
+        pair.start_all();
+        pair.ticks(40);
+        EXPECT_EQ(pair.primary(), "") << led;
+        EXPECT_NE(pair.strategy("b").view().reason.find("'" + led + "' led, a has no data"), std::string::npos)
+            << pair.strategy("b").view().reason;
+        Command forced;
+        forced.force = true;
+        EXPECT_TRUE(pair.command("b", forced).outcome);
+    }
+}
+
+TEST(HotStandby, AStandaloneServersDataLeadBesideAnEmptyMember) {
+    Pair pair;
+    MemberDisk& disk = pair["b"].disk;
+    disk.history = "h";
+    disk.entries = {{Term{1}, LogIndex{1}, 1, EntryKind::kWriteSet, "x"}};
+    pair.start_all();
+    EXPECT_EQ(pair.wait_for_primary(), "b");
+    pair.ticks(3);
+    pair.carry_snapshots();
+    pair.ticks(3);
+    EXPECT_EQ(pair.payloads("a"), (Texts{"x"}));
+}
+
 TEST(HotStandby, DataOfAnotherClusterIsNeverOverwritten) {
     Pair pair;
     pair["b"].disk.history = "foreign";
