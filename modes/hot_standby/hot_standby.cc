@@ -15,6 +15,7 @@ using transport::LANE_LOG;
 namespace {
 
 constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;
+constexpr std::size_t kBesideMax = 8;
 
 }  // namespace
 
@@ -355,6 +356,7 @@ void HotStandby::applied(LogIndex last) {
 
 void HotStandby::tick() {
     ++tick_;
+    fill_place();
     const bool beat = tick_ - last_heartbeat_tick_ >= settings_.heartbeat_ticks;
     switch (state_) {
         case State::kPrimary:
@@ -396,12 +398,20 @@ void HotStandby::peer_up(const PeerInfo& info) {
         return;
     }
     Peer& peer = info.witness ? witness_ : peer_;
-    if (peer.seen && peer.info.id != info.id && peer.up) {
-        event(fmt::format("A second member, '{}', connected beside '{}' and is ignored; hot standby has two nodes.",
-                          info.id,
-                          peer.info.id));
+    if (peer.seen && peer.info.id != info.id && !is_away(peer)) {
+        if (!beside_.contains(info.id)) {
+            event(fmt::format("A second {}, '{}', connected beside '{}' and is ignored until that one has been silent for the failover "
+                              "time-out; hot standby has two nodes.",
+                              info.witness ? "witness" : "member",
+                              info.id,
+                              peer.info.id));
+        }
+        if (beside_.size() < kBesideMax || beside_.contains(info.id)) {
+            beside_[info.id] = info;
+        }
         return;
     }
+    beside_.erase(info.id);
     if (!peer.seen || peer.info.id != info.id) {
         hard_dirty_ = hard_dirty_ || (!info.witness && peer.info.id != info.id);
         peer = Peer{};
@@ -425,7 +435,23 @@ void HotStandby::peer_up(const PeerInfo& info) {
     }
 }
 
+/// One that was lost a moment ago may be back in another.
+bool HotStandby::is_away(const Peer& peer) const {
+    return !peer.up && tick_ - peer.heard_tick >= settings_.failover_ticks;
+}
+
+/// Nobody connects again because a place became free.
+void HotStandby::fill_place() {
+    for (const auto& [id, info] : beside_) {
+        if (is_away(info.witness ? witness_ : peer_)) {
+            peer_up(PeerInfo{info});
+            return;
+        }
+    }
+}
+
 void HotStandby::peer_down(const NodeName& id, transport::LostReason) {
+    beside_.erase(id);
     for (Peer* peer : {&peer_, &witness_}) {
         if (peer->seen && peer->info.id == id) {
             peer->up = false;

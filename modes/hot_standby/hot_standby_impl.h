@@ -93,6 +93,8 @@ private:
         std::uint64_t answered = 0;          // the newest heartbeat that it answered
     };
     // hot_standby.cc
+    [[nodiscard]] bool is_away(const Peer& peer) const;
+    void fill_place();
     void event(std::string text) { ready_.events.push_back(std::move(text)); }
     /// Who leads now; empty: nobody.
     void note_leader(const NodeName& to, std::string reason);
@@ -243,6 +245,7 @@ private:
     // Neighbours.
     Peer peer_;
     Peer witness_;
+    std::map<NodeName, PeerInfo> beside_;  // connected, and there is no place for them
 
     // As primary.
     LogIndex epoch_begins_;  // this epoch's first entry: until it is applied, a transaction would not see all before it

@@ -866,6 +866,46 @@ TEST(HotStandby, AMemberOfAnotherClusterDeposesNobodyWhateverItsEpoch) {
     }
 }
 
+TEST(HotStandby, TheStandbyIsHeardAgainOnceASecondMemberThatTookItsPlaceIsGone) {
+    Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
+    form(pair);
+    PeerInfo stranger;
+    stranger.id = "c";
+    const auto both = [&](auto&& act) {
+        act(pair.strategy("a"));
+        act(pair.strategy("w"));
+        pair.settle();
+    };
+    const auto standby = [&](const NodeName& at) {
+        for (const MemberView& member : pair.strategy(at).view().members) {
+            if (member.role == Role::kStandby) {
+                return member.id;
+            }
+        }
+        return NodeName{};
+    };
+    // While the standby is there, or was a moment ago, it has the place.
+    both([&](Strategy& strategy) { strategy.peer_up(stranger); });
+    pair.kill("b");
+    pair.ticks(3);
+    EXPECT_EQ(standby("a"), "b");
+    EXPECT_EQ(standby("w"), "b");
+    pair.ticks(13);
+    EXPECT_EQ(standby("a"), "c");
+    EXPECT_EQ(standby("w"), "c");
+    pair.start("b");
+    pair.ticks(3);
+    EXPECT_EQ(standby("a"), "c");
+    EXPECT_TRUE(pair.saw("a", "A second member, 'b', connected beside 'c' and is ignored until that one has been silent"));
+    EXPECT_TRUE(pair.saw("w", "A third member, 'b', connected and is ignored until"));
+    both([&](Strategy& strategy) { strategy.peer_down("c", transport::LostReason::kClosed); });
+    pair.ticks(16);
+    EXPECT_EQ(standby("a"), "b");
+    EXPECT_EQ(standby("w"), "b");
+    EXPECT_TRUE(pair.write("a", "x"));
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x"}));
+}
+
 TEST(HotStandby, UnderStrictAnIsolatedPrimaryStopsBeforeTheStandbyLeads) {
     Pair pair{with(SyncMode::kAsync, FencePolicy::kStrict)};
     form(pair);
