@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;
 constexpr std::size_t kBesideMax = 8;
+constexpr std::size_t kSettingMax = 32;  // bytes of one that somebody else has
 
 }  // namespace
 
@@ -78,6 +79,55 @@ HotStandby::HotStandby(const StrategyStart& start, const HotStandbySettings& set
         }
     }
     waiting_why_ = "it started and has not heard from its peer yet";
+}
+
+// ---- Settings that must be equal ----
+
+namespace {
+
+std::string_view word(SyncMode mode) {
+    return mode == SyncMode::kAsync ? "async" : mode == SyncMode::kSemiSync ? "semi_sync" : "sync";
+}
+
+std::string_view word(FencePolicy policy) {
+    return policy == FencePolicy::kAvailable ? "available" : policy == FencePolicy::kWitness ? "witness" : "strict";
+}
+
+}  // namespace
+
+transport::StandbySettings HotStandby::said_settings() const {
+    const auto ms = [this](std::uint64_t ticks) { return ticks * settings_.tick_ms; };
+    transport::StandbySettings out;
+    out.set_failover_ms(ms(settings_.failover_ticks));
+    out.set_heartbeat_ms(ms(settings_.heartbeat_ticks));
+    out.set_sync_timeout_ms(ms(settings_.degrade_ticks));
+    out.set_sync_mode(std::string{word(settings_.sync_mode)});
+    out.set_fence_policy(std::string{word(settings_.fence_policy)});
+    return out;
+}
+
+void HotStandby::compare_settings(const NodeName& from, const transport::StandbySettings& theirs) {
+    const transport::StandbySettings mine = said_settings();
+    std::string differ;
+    const auto compare = [&](std::string_view name, const auto& here, const auto& there, std::string_view unit) {
+        if (there != std::decay_t<decltype(there)>{} && here != there) {
+            differ += fmt::format("{}NORNICDB_CLUSTER_HA_{} is {}{} here and {}{} there", differ.empty() ? "" : ", ", name, here, unit, there, unit);
+        }
+    };
+    compare("FAILOVER_TIMEOUT", mine.failover_ms(), theirs.failover_ms(), " ms");
+    compare("HEARTBEAT_MS", mine.heartbeat_ms(), theirs.heartbeat_ms(), "");
+    compare("SYNC_TIMEOUT", mine.sync_timeout_ms(), theirs.sync_timeout_ms(), " ms");
+    compare("SYNC_MODE", mine.sync_mode(), theirs.sync_mode().substr(0, kSettingMax), "");
+    compare("FENCE_POLICY", mine.fence_policy(), theirs.fence_policy().substr(0, kSettingMax), "");
+    if (std::string& said = settings_differ_[from]; said != differ) {
+        said = differ;
+        if (!differ.empty()) {
+            ready_.errors.push_back(fmt::format("'{}' has other settings: {}. What is promised holds only where they are the same; restart one "
+                                                "of the two with the other's.",
+                                                from,
+                                                differ));
+        }
+    }
 }
 
 // ---- What is said ----
@@ -207,6 +257,7 @@ Ready HotStandby::take_ready() {
         Ready out;
         out.rewind_to = std::exchange(rewind_to_, std::nullopt);
         out.events = std::exchange(ready_.events, {});
+        out.errors = std::exchange(ready_.errors, {});
         out.committed = std::min({committed_, persisted_, *out.rewind_to});
         return out;
     }
@@ -754,15 +805,9 @@ ClusterView HotStandby::view() const {
         member.applied_index = peer->applied;
         view.members.push_back(std::move(member));
     }
-    const auto sync_mode = settings_.sync_mode == SyncMode::kAsync      ? "async"
-                           : settings_.sync_mode == SyncMode::kSemiSync ? "semi_sync"
-                                                                        : "sync";
-    const auto policy = settings_.fence_policy == FencePolicy::kAvailable ? "available"
-                        : settings_.fence_policy == FencePolicy::kWitness ? "witness"
-                                                                          : "strict";
     const bool synced = leads ? in_sync_ : is_in_sync();
-    view.details = {{"sync_mode", sync_mode},
-                    {"fence_policy", policy},
+    view.details = {{"sync_mode", std::string{word(settings_.sync_mode)}},
+                    {"fence_policy", std::string{word(settings_.fence_policy)}},
                     {"sync_state", synced ? "synced" : waits_to_go_alone() ? "waiting" : degraded_ ? "degraded" : "catching_up"},
                     {"auto_failover", settings_.auto_failover ? "true" : "false"},
                     {"leader_silent_ms", fmt::format("{}", leads ? 0 : silent_ticks() * settings_.tick_ms)}};

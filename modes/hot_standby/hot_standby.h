@@ -63,6 +63,7 @@ std::unique_ptr<Strategy> make_hot_standby(const StrategyStart& start, const Hot
 
 struct WitnessSettings {
     std::uint32_t failover_ticks = 300;
+    std::uint32_t tick_ms = 10;
 };
 /// The third voice: holds no data, gives one vote an epoch, and none while it hears the primary.
 std::unique_ptr<Strategy> make_hot_standby_witness(const StrategyStart& start, const WitnessSettings& settings);

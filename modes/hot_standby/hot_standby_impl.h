@@ -119,6 +119,9 @@ private:
     [[nodiscard]] static bool absurd(const ClusterMessage& message);
     [[nodiscard]] std::string why_no_primary() const;
     [[nodiscard]] std::uint64_t silent_ticks() const { return tick_ - primary_heard_tick_; }
+    [[nodiscard]] transport::StandbySettings said_settings() const;
+    /// Once, until they differ in another way.
+    void compare_settings(const NodeName& from, const transport::StandbySettings& theirs);
     [[nodiscard]] std::string in_seconds(std::uint64_t ticks) const;
     [[nodiscard]] std::string_view role_name() const { return settings_.configured_primary ? "primary" : "standby"; }
     [[nodiscard]] std::string peer_name() const { return peer_.seen ? peer_.info.id : std::string{"the peer"}; }
@@ -246,6 +249,7 @@ private:
     Peer peer_;
     Peer witness_;
     std::map<NodeName, PeerInfo> beside_;  // connected, and there is no place for them
+    std::map<NodeName, std::string> settings_differ_;  // what was said of it last
 
     // As primary.
     LogIndex epoch_begins_;  // this epoch's first entry: until it is applied, a transaction would not see all before it

@@ -48,6 +48,7 @@ void HotStandby::send_heartbeats() {
     m.set_answered(peer_.answered_in_epoch);
     m.set_leading(true);
     m.set_primary_id(start_.self);
+    *m.mutable_standby_settings() = said_settings();
     if (witness_.up) {
         // It keeps the standby from leading where this member may have acknowledged alone what it promised that both hold. Under
         // async that is no promise, and under sync it does not happen; whether the standby is fit to lead it knows itself.

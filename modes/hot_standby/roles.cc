@@ -123,6 +123,7 @@ void HotStandby::ask() {
     m.set_leading(false);
     m.set_primary_id(primary_);
     m.set_no_room(no_room_to_lead());
+    *m.mutable_standby_settings() = said_settings();
     say(peer_.info.id, LANE_CONTROL, std::move(message));
 }
 
@@ -395,6 +396,7 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
         return;
     }
     foreign_ = false;
+    compare_settings(from, m.standby_settings());
     peer_.last_index = LogIndex{m.last_index()};
     peer_.last_epoch = Term{m.last_epoch()};
     peer_epoch_ = std::max(peer_epoch_, epoch);
@@ -437,6 +439,7 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
     answer.set_leaving(withdrawing_);
     answer.set_history(history_);
     answer.set_no_room(no_room_to_lead());
+    *answer.mutable_standby_settings() = said_settings();
     if (follows && m.leading() && epoch == epoch_) {
         note_answer(m.sequence());
         withdrew_sequence_ = withdrawing_ && withdrew_sequence_ == 0 ? m.sequence() : withdrew_sequence_;
@@ -465,6 +468,7 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
         peer_.foreign = true;
         return;
     }
+    compare_settings(from, m.standby_settings());
     peer_epoch_ = std::max(peer_epoch_, epoch);
     if (!witness) {
         peer_.foreign = false;

@@ -198,6 +198,7 @@ private:
         out.set_sequence(m.sequence());
         out.set_primary_id(primary_);
         out.set_in_sync(!alone_);
+        out.mutable_standby_settings()->set_failover_ms(std::uint64_t{settings_.failover_ticks} * settings_.tick_ms);
         answer(from, std::move(message));
     }
 

@@ -906,6 +906,37 @@ TEST(HotStandby, TheStandbyIsHeardAgainOnceASecondMemberThatTookItsPlaceIsGone) 
     EXPECT_EQ(pair.payloads("b"), (Texts{"x"}));
 }
 
+TEST(HotStandby, SettingsThatAreNotTheOthersAreNamedOnce) {
+    Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
+    pair["b"].differs = [](HotStandbySettings& settings) {
+        settings.degrade_ticks = 5;
+        settings.sync_mode = SyncMode::kSync;
+        settings.auto_failover = false;  // each member's own
+    };
+    pair["w"].differs = [](HotStandbySettings& settings) { settings.failover_ticks = 20; };
+    form(pair);
+    pair.ticks(20);
+    const auto said = [&](const NodeName& at, std::string_view words) {
+        return std::ranges::count_if(pair[at].events, [&](const std::string& event) { return event.find(words) != std::string::npos; });
+    };
+    EXPECT_EQ(said("b", "'a' has other settings: NORNICDB_CLUSTER_HA_SYNC_TIMEOUT is 50 ms here and 40 ms there, NORNICDB_CLUSTER_HA_SYNC_MODE is "
+                        "sync here and semi_sync there. "),
+              1);
+    EXPECT_EQ(said("a", "'b' has other settings"), 1);
+    EXPECT_EQ(said("a", "'w' has other settings: NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT is 120 ms here and 200 ms there. "), 1);
+    // It is started again with the others', and then with other ones still.
+    pair.kill("b");
+    pair["b"].differs = nullptr;
+    pair.start("b");
+    pair.ticks(3);
+    pair.kill("b");
+    pair["b"].differs = [](HotStandbySettings& settings) { settings.fence_policy = FencePolicy::kAvailable; };
+    pair.start("b");
+    pair.ticks(3);
+    EXPECT_EQ(said("a", "'b' has other settings"), 2);
+    EXPECT_EQ(said("a", "NORNICDB_CLUSTER_HA_FENCE_POLICY is witness here and available there"), 1);
+}
+
 TEST(HotStandby, UnderStrictAnIsolatedPrimaryStopsBeforeTheStandbyLeads) {
     Pair pair{with(SyncMode::kAsync, FencePolicy::kStrict)};
     form(pair);
