@@ -508,6 +508,9 @@ void HotStandby::peer_down(const NodeName& id, transport::LostReason) {
             peer->up = false;
         }
     }
+    if (claim_ == Claim::kVote && !witness_.up) {
+        end_claim("the connection to the witness was lost");
+    }
     if (id == peer_.info.id) {
         lost_contact();
         continue_hand_over();

@@ -15,6 +15,8 @@ using transport::LANE_CONTROL;
 namespace {
 
 constexpr std::uint64_t kHeartbeatsToAnOlderVersion = 3;
+constexpr std::string_view kNoWitness = "the witness is not connected, and without its vote nobody may lead; bring it back, or accept that the other "
+                                        "member may lead, too, with POST /admin/promote {\"force\": true}";
 
 }  // namespace
 
@@ -222,7 +224,7 @@ void HotStandby::watch_claim() {
     }
     const std::uint64_t waited = tick_ - claim_tick_;
     if (waited >= settings_.failover_ticks) {
-        end_claim("there was no answer in time");
+        end_claim(fmt::format("{} did not answer in time", claim_ == Claim::kVote ? "the witness" : peer_name()));
     } else if (waited > 0 && waited % settings_.heartbeat_ticks == 0) {
         send_claim();
     }
@@ -267,7 +269,7 @@ void HotStandby::give_promotion_up() {
     state_ = State::kAsking;
     waiting_why_ = fmt::format("its disk took so long for the promotion that {} may have acknowledged writes alone meanwhile", peer_name());
     event(fmt::format("No promotion: {}.", waiting_why_));
-    answer_commands(fail(ErrorCode::kDatabaseUnavailable, "not promoted: " + waiting_why_));
+    answer_commands(fail(ErrorCode::kConflict, "not promoted: " + waiting_why_));
 }
 
 void HotStandby::lead() {
@@ -308,12 +310,12 @@ Result<> HotStandby::may_promote(bool force) const {
     }
     if (state_ == State::kAsking) {
         // That it led when it stopped proves nothing: the other one may have been promoted since.
-        return fail(ErrorCode::kDatabaseUnavailable,
+        return fail(ErrorCode::kConflict,
                     fmt::format("{} does not answer and may hold newer writes or have been promoted; bring it back, or "
                                 "accept the loss with POST /admin/promote {{\"force\": true}}",
                                 peer_name()));
     }
-    return fail(ErrorCode::kDatabaseUnavailable,
+    return fail(ErrorCode::kConflict,
                 fmt::format("this member may lack writes that {0} acknowledged: {1}. Bring {0} back, or accept the loss with "
                             "POST /admin/promote {{\"force\": true}}",
                             primary_.empty() ? peer_name() : "'" + primary_ + "'",
@@ -337,6 +339,10 @@ void HotStandby::consider_failover() {
         const bool fresh = last_.value == 0 && epoch_.value == 0;
         if (settings_.fence_policy == FencePolicy::kWitness && settings_.has_witness && !peer_.up) {
             if ((fresh && settings_.configured_primary) || led_last() || told_in_sync_) {
+                if (!witness_.up) {
+                    waiting_why_ = std::string{kNoWitness};
+                    return;
+                }
                 start_claim(Claim::kVote, "no peer answered and the witness agreed");
             } else {
                 waiting_why_ = "it was not the primary when it stopped, and its peer does not answer; "
@@ -364,6 +370,10 @@ void HotStandby::consider_failover() {
     }
     if (persisted_ < last_) {
         return;  // in a moment
+    }
+    if (settings_.fence_policy == FencePolicy::kWitness && !witness_.up) {
+        waiting_why_ = std::string{kNoWitness};
+        return;
     }
     if (settings_.fence_policy == FencePolicy::kWitness) {
         waiting_why_ = "the primary is silent and the witness was asked for its vote";
@@ -775,12 +785,16 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
                               (settings_.fence_policy == FencePolicy::kStrict ||
                                (settings_.fence_policy == FencePolicy::kWitness && state_ == State::kStandby));
     if (!asked.force && heard_lately) {
-        return fail(ErrorCode::kDatabaseUnavailable,
+        return fail(ErrorCode::kConflict,
                     "the primary may still be taking writes; repeat once it has been silent for the whole "
                     "failover time-out, or {\"force\": true}");
     }
+    const bool by_vote = !asked.force && settings_.fence_policy == FencePolicy::kWitness;
+    if (by_vote && !witness_.up) {
+        return fail(ErrorCode::kConflict, std::string{kNoWitness});
+    }
     promote_commands_.push_back(id);
-    if (!asked.force && settings_.fence_policy == FencePolicy::kWitness) {
+    if (by_vote) {
         if (claim_ == Claim::kNone) {
             start_claim(Claim::kVote, "an operator asked for it and the witness agreed");
         }

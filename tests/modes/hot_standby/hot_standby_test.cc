@@ -1056,6 +1056,36 @@ TEST(HotStandby, AWitnessThatDoesNotKnowOfThePrimaryYetIsNotTakenAtItsWordByOneT
     EXPECT_TRUE(pair.propose("b", "z"));
 }
 
+TEST(HotStandby, AnOperatorHearsAtOnceThatTheWitnessIsGone) {
+    for (const bool asked_before : {false, true}) {
+        Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
+        form(pair);
+        pair.kill("a");
+        if (!asked_before) {
+            pair.kill("w");
+        }
+        pair.ticks(11);
+        pair.loses = [](const NodeName& from, const ClusterMessage&) { return from == "w"; };
+        pair.ticks(3);
+        if (asked_before) {
+            ASSERT_TRUE(pair.strategy("b").command(77, {}));
+            pair.settle();
+            ASSERT_TRUE(pair["b"].answers.empty());
+            pair.kill("w");
+        }
+        const auto refused = asked_before && !pair["b"].answers.empty() ? pair["b"].answers.front() : pair.command("b", {}, 0);
+        ASSERT_FALSE(refused.outcome);
+        EXPECT_EQ(refused.outcome.error().code(), ErrorCode::kConflict);
+        EXPECT_NE(refused.outcome.error().message().find("witness"), std::string::npos) << refused.outcome.error().message();
+        EXPECT_EQ(asked_before, pair["b"].answers.size() == 1);
+        pair.ticks(1);
+        EXPECT_NE(pair.strategy("b").view().reason.find("the witness is not connected"), std::string::npos) << pair.strategy("b").view().reason;
+        pair.loses = nullptr;
+        pair.start("w");
+        EXPECT_EQ(pair.wait_for_primary(), "b");
+    }
+}
+
 TEST(HotStandby, AWriteDecidedOnBeforeAPauseIsNotCarriedOutBehindItUnlessTheLeadStillHolds) {
     Pair pair{with(SyncMode::kAsync, FencePolicy::kWitness), true};
     form(pair);
