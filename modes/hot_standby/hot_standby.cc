@@ -703,7 +703,7 @@ void HotStandby::snapshot_installed(const InstalledSnapshot& installed) {
     refuse_placed(LogIndex{0});
     rewinding_ = false;
     rewind_to_.reset();
-    needs_snapshot_ = false;
+    needs_snapshot_ = holds_lost_branch_ = false;
     last_ = taken_ = persisted_ = committed_ = carried_out_ = applied_ = matched_ = installed.index;
     said_received_ = LogIndex{0};
     no_room_ = false;

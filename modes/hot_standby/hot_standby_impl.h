@@ -239,6 +239,7 @@ private:
     bool rewinding_ = false;
     std::optional<LogIndex> rewind_to_;
     bool needs_snapshot_ = false;
+    bool holds_lost_branch_ = false;  // the state here does: until a snapshot has replaced it, or a restart has read its log again
     bool said_unknown_kind_ = false;  // it is sent again and again
 
     // Proposals.

@@ -259,6 +259,7 @@ void HotStandby::promote(const std::string& why) {
     hard_dirty_ = true;
     state_ = State::kPromoting;
     told_in_sync_ = false;
+    needs_snapshot_ = false;  // it leads with what it has
     restart_promotion_ = false;
     promoted_why_ = why;
     event(fmt::format("Promoting this member to primary in epoch {}: {}.", epoch_.value, why));
@@ -302,8 +303,25 @@ void HotStandby::lead() {
 }
 
 Result<> HotStandby::may_promote(bool force) const {
-    if (rewinding_ || needs_snapshot_) {
-        return fail(ErrorCode::kDatabaseUnavailable, "this member's data is being replaced by the primary's");
+    if (rewinding_) {
+        return fail(ErrorCode::kDatabaseUnavailable, "this member is giving up a branch of its log; repeat in a moment");
+    }
+    if (needs_snapshot_ && holds_lost_branch_) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    fmt::format("this member holds writes that {0} does not have, and waits for a copy of the data there. If {0} is gone "
+                                "for good, restart this server and repeat: it then keeps what it has",
+                                peer_name()));
+    }
+    if (needs_snapshot_ && last_.value == 0) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    fmt::format("this member holds no data yet and waits for a copy from {}; bring that one back", peer_name()));
+    }
+    const bool primary_alive = state_ == State::kStandby && peer_.up && silent_ticks() < settings_.failover_ticks;
+    if (needs_snapshot_ && (!force || primary_alive)) {
+        return fail(ErrorCode::kConflict,
+                    fmt::format("this member's data is about to be replaced by that of {0}, behind which it lags too far. If {0} is gone for "
+                                "good, POST /admin/promote {{\"force\": true}} makes it lead with what it has",
+                                peer_name()));
     }
     if (force || is_in_sync() || (settings_.sync_mode == SyncMode::kAsync && state_ == State::kStandby && compared_)) {
         return success();

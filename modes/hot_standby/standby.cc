@@ -243,6 +243,7 @@ void HotStandby::start_rewind(LogIndex keep) {
         forget_after(keep);  // it was received and never written, so no client was told of it by this log
         return;
     }
+    end_claim("a branch of its log is given up first");
     rewinding_ = true;
     rewind_to_ = keep;
     forget_unwritten(taken_);
@@ -257,7 +258,7 @@ void HotStandby::rewound(LogIndex last, bool taken_back) {
     rewinding_ = false;
     forget_after(last);
     if (!taken_back) {
-        needs_snapshot_ = true;
+        needs_snapshot_ = holds_lost_branch_ = true;
     }
     if (state_ != State::kStandby) {
         return;

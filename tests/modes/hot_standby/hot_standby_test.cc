@@ -718,6 +718,56 @@ TEST(HotStandby, AStandbyBehindTheLogIsSentASnapshot) {
     EXPECT_TRUE(pair.write("a", "after"));
 }
 
+TEST(HotStandby, AStandbyThatWaitsForACopyFromAPrimaryThatIsGoneLeadsByForce) {
+    Pair pair{with(SyncMode::kAsync)};
+    MemberDisk& newer = pair["a"].disk;
+    newer.history = "h";
+    for (std::uint64_t i = 1; i <= 12; ++i) {
+        newer.entries.push_back({Term{1}, LogIndex{i}, i, EntryKind::kWriteSet, std::to_string(i)});
+    }
+    newer.hard_state.term = Term{7};
+    MemberDisk& cut = pair["b"].disk;
+    cut.history = "h";
+    cut.base = LogIndex{9};
+    cut.base_term = Term{5};
+    cut.entries = {{Term{6}, LogIndex{10}, 20, EntryKind::kNoop, ""}};
+    cut.hard_state.term = Term{6};
+    Command forced;
+    forced.force = true;
+    pair.start("a");
+    ASSERT_TRUE(pair.command("a", forced).outcome);
+    pair.start("b");
+    pair.ticks(4);
+    ASSERT_NE(pair.strategy("b").view().reason.find("a snapshot of the primary's data is on its way"), std::string::npos)
+        << pair.strategy("b").view().reason;
+    EXPECT_FALSE(pair.command("b", forced).outcome) << "it is alive, and the copy will come";
+    pair.kill("a");
+    pair.ticks(13);
+    EXPECT_FALSE(pair.command("b", {}).outcome);
+    const auto done = pair.command("b", forced);
+    ASSERT_TRUE(done.outcome) << done.outcome.error().message();
+    EXPECT_EQ(pair.primary(), "b");
+    EXPECT_TRUE(pair.write("b", "after"));
+    EXPECT_EQ(pair.payloads("b"), (Texts{"after"}));
+}
+
+TEST(HotStandby, AnEmptyMemberThatWaitsForItsFirstCopyLeadsNotEvenByForce) {
+    Pair pair;
+    MemberDisk& disk = pair["a"].disk;
+    disk.history = "h";
+    disk.entries = {{Term{1}, LogIndex{1}, 1, EntryKind::kWriteSet, "x"}};
+    pair.start_all();
+    ASSERT_EQ(pair.wait_for_primary(), "a");
+    pair.ticks(2);
+    pair.kill("a");
+    pair.ticks(13);
+    Command forced;
+    forced.force = true;
+    const auto refused = pair.command("b", forced);
+    ASSERT_FALSE(refused.outcome);
+    EXPECT_NE(refused.outcome.error().message().find("holds no data yet"), std::string::npos) << refused.outcome.error().message();
+}
+
 /// It has no room for it, say: each try costs its primary a checkpoint.
 TEST(HotStandby, AStandbyThatRefusesASnapshotIsNotSentTheNextAtOnce) {
     Pair pair{without_tail()};
