@@ -143,16 +143,24 @@ void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term las
         return;
     }
     const bool equal = std::tie(last_epoch_, last_) == std::tie(last_epoch, last_index);
+    bool nobody_led = false;
     bool claim = std::tie(last_epoch_, last_) > std::tie(last_epoch, last_index);
     if (equal) {
         // Both judge by the same thing, what the one in the later epoch knows.
         const NodeName& known = epoch > epoch_ || (epoch == epoch_ && primary_.empty()) ? led_last : primary_;
+        nobody_led = known != start_.self && known != peer_.info.id;
         claim = known == start_.self || restart_promotion_ ||
                 (known != peer_.info.id && settings_.configured_primary);
         claim = no_room_there != no_room_to_lead() ? no_room_there : claim;
     }
     if (claim && no_room_to_lead()) {
         waiting_why_ = "its disk has no room to lead";
+        return;
+    }
+    if (!claim && nobody_led && !no_room_to_lead()) {
+        waiting_why_ = fmt::format("its NORNICDB_CLUSTER_HA_ROLE is standby, and neither it nor {0} has led before: {0} leads if its role is "
+                                   "primary. Where both are standby, restart one with the role primary, or POST /admin/promote here",
+                                   peer_name());
         return;
     }
     if (!claim) {
@@ -369,7 +377,7 @@ void HotStandby::consider_failover() {
         } else if (fresh && settings_.configured_primary && !peer_.up) {
             claim_epoch_ = next_epoch();
             promote("it is new, configured as primary, and no peer answered");
-        } else {
+        } else if (!peer_.up || tick_ - peer_.heard_tick >= settings_.failover_ticks) {
             waiting_why_ = why_not_by_itself();
         }
         return;

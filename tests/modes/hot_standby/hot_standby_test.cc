@@ -1106,6 +1106,22 @@ TEST(HotStandby, AWitnessThatDoesNotKnowOfThePrimaryYetIsNotTakenAtItsWordByOneT
     EXPECT_TRUE(pair.propose("b", "z"));
 }
 
+TEST(HotStandby, TwoNewStandbysSayWhatMakesOneOfThemThePrimary) {
+    Pair pair;
+    pair["a"].configured_primary = false;
+    pair.start_all();
+    for (int i = 0; i < 40; ++i) {
+        pair.strategy("a").tick();
+        EXPECT_TRUE(i < 2 || pair.strategy("a").view().reason.find("restart one with the role primary, or POST /admin/promote here") !=
+                                 std::string::npos)
+            << i << ": " << pair.strategy("a").view().reason;
+        pair.settle();
+    }
+    EXPECT_EQ(pair.primary(), "");
+    EXPECT_TRUE(pair.command("a", {}).outcome);
+    EXPECT_EQ(pair.primary(), "a");
+}
+
 TEST(HotStandby, AnOperatorHearsAtOnceThatTheWitnessIsGone) {
     for (const bool asked_before : {false, true}) {
         Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
