@@ -172,6 +172,7 @@ void HotStandby::append(Entry entry) {
     last_hybrid_time_ = std::max(last_hybrid_time_, entry.hybrid_time);
     tail_bytes_ += entry.payload.size() + sizeof(Entry);
     unwritten_bytes_ += entry.payload.size() + sizeof(Entry);
+    written_bytes_ += entry.payload.size() + sizeof(Entry);
     ready_.entries.push_back(entry);
     tail_.push_back(std::move(entry));
     trim_tail();

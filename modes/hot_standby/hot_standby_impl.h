@@ -18,6 +18,8 @@ public:
     HotStandby(const StrategyStart& start, const HotStandbySettings& settings);
 
     [[nodiscard]] std::string_view name() const noexcept override { return "ha_standby"; }
+    void allow_catch_up(std::uint64_t bytes) override;
+    [[nodiscard]] bool catches_up() const override;
     void tick() override;
     void paused(std::uint64_t ticks) override;
     void peer_up(const PeerInfo& peer) override;
@@ -167,6 +169,9 @@ private:
     void send_heartbeats();
     void ship(LogIndex limit, std::vector<Outbound>& out);
     [[nodiscard]] std::optional<ClusterMessage> make_batch(LogIndex limit);
+    [[nodiscard]] bool is_far_behind() const;
+    /// No write waits for what the standby receives.
+    [[nodiscard]] bool may_wait() const;
     void ask_for_snapshot();
     void lost_contact();
     void on_batch_response(const NodeName& from, const transport::WALBatchResponse& m);
@@ -245,6 +250,8 @@ private:
     // Proposals.
     std::size_t inflight_bytes_ = 0;
     std::deque<std::pair<LogIndex, std::size_t>> sizes_;  // of this primary's entries past applied_
+    std::uint64_t written_bytes_ = 0;           // since that was allowed:
+    std::optional<std::int64_t> catch_up_left_;  // bytes that may go to a standby that is far behind; nullopt: nobody counts
 
     // Neighbours.
     Peer peer_;

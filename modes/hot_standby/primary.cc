@@ -14,6 +14,7 @@ using transport::WALBatchResponse;
 namespace {
 
 constexpr std::size_t kSentHeartbeatsMax = 256;
+constexpr std::uint64_t kFarBehind = 1024;  // entries
 constexpr std::uint64_t kLateTicks = 10;  // that a process on a busy machine makes up for later, here and there
 
 void copy_entry(const Entry& entry, transport::LogEntry& out) {
@@ -83,6 +84,10 @@ void HotStandby::ship(LogIndex limit, std::vector<Outbound>& out) {
                            : peer_.next > limit || peer_.inflight.size() >= settings_.window_batches)) {
             return;
         }
+        const bool in_its_time = catch_up_left_ && !peer_.probing && is_far_behind() && may_wait();
+        if (in_its_time && *catch_up_left_ <= 0) {
+            return;
+        }
         auto batch = make_batch(peer_.probing ? LogIndex{peer_.next.value - 1} : limit);
         if (!batch) {
             ask_for_snapshot();
@@ -98,9 +103,33 @@ void HotStandby::ship(LogIndex limit, std::vector<Outbound>& out) {
             }
             peer_.next = LogIndex{batch->wal_batch().entries().rbegin()->index() + 1};
             peer_.inflight.push_back(LogIndex{peer_.next.value - 1});
+            if (in_its_time) {
+                for (const transport::LogEntry& entry : batch->wal_batch().entries()) {
+                    *catch_up_left_ -= static_cast<std::int64_t>(entry.payload().size() + sizeof(Entry));
+                }
+            }
         }
         out.push_back({peer_.info.id, LANE_LOG, std::make_shared<const ClusterMessage>(std::move(*batch))});
     }
+}
+
+/// At least twice what is written meanwhile: it must end.
+void HotStandby::allow_catch_up(std::uint64_t bytes) {
+    const std::uint64_t least = 2 * std::exchange(written_bytes_, 0);
+    catch_up_left_ = std::min<std::int64_t>(catch_up_left_.value_or(0), 0) + static_cast<std::int64_t>(std::max(bytes, least));
+}
+
+bool HotStandby::catches_up() const {
+    return state_ == State::kPrimary && peer_.up && !peer_.probing && !peer_.foreign && !peer_.sending_snapshot && is_far_behind();
+}
+
+bool HotStandby::is_far_behind() const {
+    return last_.value > peer_.received.value + kFarBehind;
+}
+
+bool HotStandby::may_wait() const {
+    const bool alone = settings_.sync_mode == SyncMode::kAsync || (settings_.sync_mode == SyncMode::kSemiSync && !in_sync_ && alone_);
+    return alone && lease_holds() && !hand_over_;
 }
 
 /// nullopt: the log here does not reach back so far.

@@ -768,6 +768,59 @@ TEST(HotStandby, AnEmptyMemberThatWaitsForItsFirstCopyLeadsNotEvenByForce) {
     EXPECT_NE(refused.outcome.error().message().find("holds no data yet"), std::string::npos) << refused.outcome.error().message();
 }
 
+/// The standby was away for 3000 writes of 1000 bytes, and is connected again.
+void return_far_behind(Pair& pair, std::uint64_t allowed) {
+    form(pair);
+    pair.kill("b");
+    pair.ticks(30);
+    for (int i = 0; i < 3000; ++i) {
+        ASSERT_TRUE(pair.write("a", std::string(1000, 'x')));
+    }
+    pair.strategy("a").allow_catch_up(0);  // what was written before counts no more
+    pair.strategy("a").allow_catch_up(allowed);
+    pair.start("b");
+}
+
+TEST(HotStandby, AStandbyThatIsFarBehindIsSentWhatIsAllowed) {
+    for (const SyncMode mode : {SyncMode::kAsync, SyncMode::kSemiSync}) {
+        HotStandbySettings settings = with(mode);
+        settings.batch_bytes_max = 10'000;
+        Pair pair{settings};
+        return_far_behind(pair, 1);
+        pair.ticks(5);
+        EXPECT_LT(pair.payloads("b").size(), 20U) << "where nothing is allowed";
+        EXPECT_TRUE(pair.strategy("a").catches_up());
+        pair.strategy("a").allow_catch_up(500'000);
+        pair.ticks(1);
+        EXPECT_GT(pair.payloads("b").size(), 300U);
+        EXPECT_LT(pair.payloads("b").size(), 520U);
+        EXPECT_TRUE(pair.write("a", "x")) << "which does not wait for it";
+        for (int i = 0; i < 10; ++i) {
+            pair.strategy("a").allow_catch_up(500'000);
+            pair.ticks(1);
+        }
+        EXPECT_EQ(pair.payloads("b"), pair.payloads("a"));
+        EXPECT_FALSE(pair.strategy("a").catches_up());
+        pair.strategy("a").allow_catch_up(0);
+        EXPECT_TRUE(pair.write("a", "y"));
+        EXPECT_EQ(pair.payloads("b"), pair.payloads("a")) << "one that keeps up is not held back";
+    }
+}
+
+TEST(HotStandby, AStandbyThatWritesWaitForIsSentAllAtOnce) {
+    Pair pair{with(SyncMode::kSync, FencePolicy::kStrict)};
+    form(pair);
+    pair["b"].frozen_disk = true;
+    for (int i = 0; i < 3000; ++i) {
+        ASSERT_TRUE(pair.propose("a", std::string(1000, 'x')));
+    }
+    pair.strategy("a").allow_catch_up(0);
+    pair.strategy("a").allow_catch_up(1);
+    pair["b"].frozen_disk = false;
+    pair.ticks(8);
+    EXPECT_EQ(pair.payloads("b").size(), 3000U);
+}
+
 /// It has no room for it, say: each try costs its primary a checkpoint.
 TEST(HotStandby, AStandbyThatRefusesASnapshotIsNotSentTheNextAtOnce) {
     Pair pair{without_tail()};
