@@ -85,7 +85,7 @@ LogIndex HotStandby::start_of_epoch_run(LogIndex at) const {
 
 void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     const Term epoch{m.epoch()};
-    if (m.history() != history_ && last_.value > 0) {
+    if (last_.value > 0 && m.history() != history_ && (epoch >= epoch_ || !m.history().empty())) {
         acknowledge(WALBatchResponse::FOREIGN_HISTORY);  // whatever its epoch is
         return;
     }
