@@ -422,7 +422,7 @@ const std::vector<Row>& table() {
         {"NORNICDB_CLUSTER_SNAPSHOT_RATE",
          "64MiB",
          "Cluster",
-         "Bytes a second at most at which a copy of everything is sent to a peer, or to one far behind in a Raft group what it has missed. At least 1MiB. Less while writes become slow by it.",
+         "Bytes a second at most at which a copy of everything is sent to a peer, or to one far behind what it has missed. At least 1MiB. Less while writes become slow by it.",
          bytes_field([](Settings& s) -> auto& { return s.cluster.snapshot_bytes_per_second; }),
          false},
         // Cluster: hot standby

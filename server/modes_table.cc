@@ -31,6 +31,7 @@ modes::StrategyFactory hot_standby(const env::ClusterSettings& cluster, Duration
     if (is_witness(cluster)) {
         modes::WitnessSettings settings;
         settings.failover_ticks = ticks(cluster.ha_failover_timeout, tick);
+        settings.tick_ms = milliseconds(tick);
         return [settings](const modes::StrategyStart& start) {
             return modes::make_hot_standby_witness(start, settings);
         };

@@ -15,6 +15,8 @@ using transport::LANE_LOG;
 namespace {
 
 constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;
+constexpr std::size_t kBesideMax = 8;
+constexpr std::size_t kSettingMax = 32;  // bytes of one that somebody else has
 
 }  // namespace
 
@@ -79,6 +81,55 @@ HotStandby::HotStandby(const StrategyStart& start, const HotStandbySettings& set
     waiting_why_ = "it started and has not heard from its peer yet";
 }
 
+// ---- Settings that must be equal ----
+
+namespace {
+
+std::string_view word(SyncMode mode) {
+    return mode == SyncMode::kAsync ? "async" : mode == SyncMode::kSemiSync ? "semi_sync" : "sync";
+}
+
+std::string_view word(FencePolicy policy) {
+    return policy == FencePolicy::kAvailable ? "available" : policy == FencePolicy::kWitness ? "witness" : "strict";
+}
+
+}  // namespace
+
+transport::StandbySettings HotStandby::said_settings() const {
+    const auto ms = [this](std::uint64_t ticks) { return ticks * settings_.tick_ms; };
+    transport::StandbySettings out;
+    out.set_failover_ms(ms(settings_.failover_ticks));
+    out.set_heartbeat_ms(ms(settings_.heartbeat_ticks));
+    out.set_sync_timeout_ms(ms(settings_.degrade_ticks));
+    out.set_sync_mode(std::string{word(settings_.sync_mode)});
+    out.set_fence_policy(std::string{word(settings_.fence_policy)});
+    return out;
+}
+
+void HotStandby::compare_settings(const NodeName& from, const transport::StandbySettings& theirs) {
+    const transport::StandbySettings mine = said_settings();
+    std::string differ;
+    const auto compare = [&](std::string_view name, const auto& here, const auto& there, std::string_view unit) {
+        if (there != std::decay_t<decltype(there)>{} && here != there) {
+            differ += fmt::format("{}NORNICDB_CLUSTER_HA_{} is {}{} here and {}{} there", differ.empty() ? "" : ", ", name, here, unit, there, unit);
+        }
+    };
+    compare("FAILOVER_TIMEOUT", mine.failover_ms(), theirs.failover_ms(), " ms");
+    compare("HEARTBEAT_MS", mine.heartbeat_ms(), theirs.heartbeat_ms(), "");
+    compare("SYNC_TIMEOUT", mine.sync_timeout_ms(), theirs.sync_timeout_ms(), " ms");
+    compare("SYNC_MODE", mine.sync_mode(), theirs.sync_mode().substr(0, kSettingMax), "");
+    compare("FENCE_POLICY", mine.fence_policy(), theirs.fence_policy().substr(0, kSettingMax), "");
+    if (std::string& said = settings_differ_[from]; said != differ) {
+        said = differ;
+        if (!differ.empty()) {
+            ready_.errors.push_back(fmt::format("'{}' has other settings: {}. What is promised holds only where they are the same; restart one "
+                                                "of the two with the other's.",
+                                                from,
+                                                differ));
+        }
+    }
+}
+
 // ---- What is said ----
 
 void HotStandby::say(const NodeName& to, Lane lane, ClusterMessage message) {
@@ -120,7 +171,8 @@ void HotStandby::append(Entry entry) {
     last_epoch_ = entry.term;
     last_hybrid_time_ = std::max(last_hybrid_time_, entry.hybrid_time);
     tail_bytes_ += entry.payload.size() + sizeof(Entry);
-    unwritten_bytes_ += entry.payload.size();
+    unwritten_bytes_ += entry.payload.size() + sizeof(Entry);
+    written_bytes_ += entry.payload.size() + sizeof(Entry);
     ready_.entries.push_back(entry);
     tail_.push_back(std::move(entry));
     trim_tail();
@@ -138,7 +190,7 @@ void HotStandby::forget_after(LogIndex keep) {
         tail_bytes_ -= tail_.back().payload.size() + sizeof(Entry);
         tail_.pop_back();
     }
-    std::erase_if(ready_.entries, [&](const Entry& entry) { return entry.index > keep; });
+    forget_unwritten(keep);
     refuse_placed(keep);
     while (!sizes_.empty() && sizes_.back().first > keep) {
         inflight_bytes_ -= sizes_.back().second;
@@ -157,6 +209,13 @@ void HotStandby::forget_after(LogIndex keep) {
         const auto term = start_.log->term_at(keep);
         last_epoch_ = term ? term.value() : Term{0};
     }
+}
+
+void HotStandby::forget_unwritten(LogIndex keep) {
+    std::erase_if(ready_.entries, [&](const Entry& entry) {
+        unwritten_bytes_ -= entry.index > keep ? entry.payload.size() + sizeof(Entry) : 0;
+        return entry.index > keep;
+    });
 }
 
 void HotStandby::refuse_placed(LogIndex keep) {
@@ -199,6 +258,7 @@ Ready HotStandby::take_ready() {
         Ready out;
         out.rewind_to = std::exchange(rewind_to_, std::nullopt);
         out.events = std::exchange(ready_.events, {});
+        out.errors = std::exchange(ready_.errors, {});
         out.committed = std::min({committed_, persisted_, *out.rewind_to});
         return out;
     }
@@ -223,7 +283,7 @@ Ready HotStandby::take_ready() {
     if (entries_first) {
         ready_.messages_after_persist = std::exchange(out.messages_after_persist, {});
     }
-    unwritten_bytes_ = 0;
+    writing_bytes_ = std::exchange(unwritten_bytes_, 0);
     taken_ = last_;
     out.committed = std::min(state_ == State::kPrimary && !lease_holds() ? still_committed() : committed_, persisted_);
     carried_out_ = std::max(carried_out_, out.committed);
@@ -232,8 +292,12 @@ Ready HotStandby::take_ready() {
 
 void HotStandby::persisted(LogIndex) {
     const bool no_room_was = no_room_;
-    no_room_ = no_room_ && taken_ == persisted_;  // entries were written again
+    if (taken_ > persisted_) {
+        no_room_ = false;  // entries were written again
+        no_room_to_lead_until_tick_ = 0;
+    }
     persisted_ = taken_;
+    writing_bytes_ = 0;
     hard_in_flight_ = false;
     if (rewinding_) {
         return;
@@ -251,8 +315,13 @@ void HotStandby::persisted(LogIndex) {
         // What the standby has on disk it applies: were the primary to forget it in a crash, this member would have
         // the better log and lead.
         committed_ = std::max(committed_, std::min(matched_, persisted_));
-        if (compared_ && (acknowledge_persisted_ || no_room_was)) {
+        const bool asks_again = left_out_ && compared_ && unpersisted_bytes() <= settings_.unpersisted_bytes_max / 2;
+        if (compared_ && (acknowledge_persisted_ || no_room_was || asks_again)) {
             acknowledge(transport::WALBatchResponse::ACCEPTED);
+        }
+        if (asks_again) {
+            left_out_ = false;
+            acknowledge(transport::WALBatchResponse::MISMATCH, LogIndex{last_.value + 1});
         }
     }
     trim_tail();
@@ -262,17 +331,20 @@ void HotStandby::not_persisted(LogIndex first) {
     NORNIC_CHECK(first > persisted_, "first={} persisted={}", first.value, persisted_.value);
     hard_dirty_ = hard_dirty_ || hard_in_flight_;
     hard_in_flight_ = false;
+    writing_bytes_ = 0;
     const std::uint64_t lost = taken_.value - persisted_.value;
     if (state_ != State::kPrimary) {
         // The primary sends them again; what stands behind them waits for that. It was told that they were received, so
         // this member holds less than was promised for it: it may not take over until it is told that it is in sync again.
         forget_after(persisted_);
         no_room_ = true;
+        left_out_ = false;
         told_in_sync_ = false;
         end_claim("the disk has no room");
         if (state_ == State::kPromoting) {
             state_ = State::kAsking;
-            waiting_why_ = "its disk has no room";
+            waiting_why_ = "its disk has no room to lead";
+            note_no_room_to_lead();
         } else if (state_ == State::kStandby && !rewinding_) {
             acknowledge(transport::WALBatchResponse::MISMATCH, LogIndex{last_.value + 1});
         }
@@ -319,6 +391,7 @@ void HotStandby::not_persisted(LogIndex first) {
     }
     if (lost_first_of_epoch) {
         step_down("the disk has no room for the first entry of its epoch");
+        note_no_room_to_lead();
     }
 }
 
@@ -335,6 +408,7 @@ void HotStandby::applied(LogIndex last) {
 
 void HotStandby::tick() {
     ++tick_;
+    fill_place();
     const bool beat = tick_ - last_heartbeat_tick_ >= settings_.heartbeat_ticks;
     switch (state_) {
         case State::kPrimary:
@@ -353,6 +427,7 @@ void HotStandby::tick() {
             break;
         case State::kStandby:
             consider_failover();
+            consider_switch_over();
             break;
         case State::kPromoting:
             break;
@@ -375,12 +450,20 @@ void HotStandby::peer_up(const PeerInfo& info) {
         return;
     }
     Peer& peer = info.witness ? witness_ : peer_;
-    if (peer.seen && peer.info.id != info.id && peer.up) {
-        event(fmt::format("A second member, '{}', connected beside '{}' and is ignored; hot standby has two nodes.",
-                          info.id,
-                          peer.info.id));
+    if (peer.seen && peer.info.id != info.id && !is_away(peer)) {
+        if (!beside_.contains(info.id)) {
+            event(fmt::format("A second {}, '{}', connected beside '{}' and is ignored until that one has been silent for the failover "
+                              "time-out; hot standby has two nodes.",
+                              info.witness ? "witness" : "member",
+                              info.id,
+                              peer.info.id));
+        }
+        if (beside_.size() < kBesideMax || beside_.contains(info.id)) {
+            beside_[info.id] = info;
+        }
         return;
     }
+    beside_.erase(info.id);
     if (!peer.seen || peer.info.id != info.id) {
         hard_dirty_ = hard_dirty_ || (!info.witness && peer.info.id != info.id);
         peer = Peer{};
@@ -404,14 +487,34 @@ void HotStandby::peer_up(const PeerInfo& info) {
     }
 }
 
+/// One that was lost a moment ago may be back in another.
+bool HotStandby::is_away(const Peer& peer) const {
+    return !peer.up && tick_ - peer.heard_tick >= settings_.failover_ticks;
+}
+
+/// Nobody connects again because a place became free.
+void HotStandby::fill_place() {
+    for (const auto& [id, info] : beside_) {
+        if (is_away(info.witness ? witness_ : peer_)) {
+            peer_up(PeerInfo{info});
+            return;
+        }
+    }
+}
+
 void HotStandby::peer_down(const NodeName& id, transport::LostReason) {
+    beside_.erase(id);
     for (Peer* peer : {&peer_, &witness_}) {
         if (peer->seen && peer->info.id == id) {
             peer->up = false;
         }
     }
+    if (claim_ == Claim::kVote && !witness_.up) {
+        end_claim("the connection to the witness was lost");
+    }
     if (id == peer_.info.id) {
         lost_contact();
+        continue_hand_over();
     }
 }
 
@@ -596,10 +699,12 @@ void HotStandby::snapshot_installed(const InstalledSnapshot& installed) {
     sizes_.clear();
     inflight_bytes_ = 0;
     ready_.entries.clear();
+    unwritten_bytes_ = writing_bytes_ = 0;
+    left_out_ = false;
     refuse_placed(LogIndex{0});
     rewinding_ = false;
     rewind_to_.reset();
-    needs_snapshot_ = false;
+    needs_snapshot_ = holds_lost_branch_ = false;
     last_ = taken_ = persisted_ = committed_ = carried_out_ = applied_ = matched_ = installed.index;
     said_received_ = LogIndex{0};
     no_room_ = false;
@@ -704,15 +809,9 @@ ClusterView HotStandby::view() const {
         member.applied_index = peer->applied;
         view.members.push_back(std::move(member));
     }
-    const auto sync_mode = settings_.sync_mode == SyncMode::kAsync      ? "async"
-                           : settings_.sync_mode == SyncMode::kSemiSync ? "semi_sync"
-                                                                        : "sync";
-    const auto policy = settings_.fence_policy == FencePolicy::kAvailable ? "available"
-                        : settings_.fence_policy == FencePolicy::kWitness ? "witness"
-                                                                          : "strict";
     const bool synced = leads ? in_sync_ : is_in_sync();
-    view.details = {{"sync_mode", sync_mode},
-                    {"fence_policy", policy},
+    view.details = {{"sync_mode", std::string{word(settings_.sync_mode)}},
+                    {"fence_policy", std::string{word(settings_.fence_policy)}},
                     {"sync_state", synced ? "synced" : waits_to_go_alone() ? "waiting" : degraded_ ? "degraded" : "catching_up"},
                     {"auto_failover", settings_.auto_failover ? "true" : "false"},
                     {"leader_silent_ms", fmt::format("{}", leads ? 0 : silent_ticks() * settings_.tick_ms)}};

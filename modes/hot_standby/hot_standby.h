@@ -51,6 +51,8 @@ struct HotStandbySettings {
     std::size_t window_batches = 16;  // sent and not yet acknowledged
     /// Entries that a standby may have received and not begun to sync, where only that it received them was promised.
     std::size_t gather_bytes_max = std::size_t{1} << 20;
+    /// … and may hold in memory until its disk has them. What comes beyond is not taken, and sent again.
+    std::size_t unpersisted_bytes_max = std::size_t{64} << 20;
     /// How long a tick is; for what is said to people alone.
     std::uint32_t tick_ms = 10;
     /// Entries kept in memory for sending; older ones are read from the log.
@@ -61,6 +63,7 @@ std::unique_ptr<Strategy> make_hot_standby(const StrategyStart& start, const Hot
 
 struct WitnessSettings {
     std::uint32_t failover_ticks = 300;
+    std::uint32_t tick_ms = 10;
 };
 /// The third voice: holds no data, gives one vote an epoch, and none while it hears the primary.
 std::unique_ptr<Strategy> make_hot_standby_witness(const StrategyStart& start, const WitnessSettings& settings);

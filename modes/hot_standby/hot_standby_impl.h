@@ -18,6 +18,8 @@ public:
     HotStandby(const StrategyStart& start, const HotStandbySettings& settings);
 
     [[nodiscard]] std::string_view name() const noexcept override { return "ha_standby"; }
+    void allow_catch_up(std::uint64_t bytes) override;
+    [[nodiscard]] bool catches_up() const override;
     void tick() override;
     void paused(std::uint64_t ticks) override;
     void peer_up(const PeerInfo& peer) override;
@@ -93,6 +95,8 @@ private:
         std::uint64_t answered = 0;          // the newest heartbeat that it answered
     };
     // hot_standby.cc
+    [[nodiscard]] bool is_away(const Peer& peer) const;
+    void fill_place();
     void event(std::string text) { ready_.events.push_back(std::move(text)); }
     /// Who leads now; empty: nobody.
     void note_leader(const NodeName& to, std::string reason);
@@ -100,17 +104,26 @@ private:
     /// Not before the epoch that is known here is on disk.
     void say_after_persist(const NodeName& to, Lane lane, ClusterMessage message);
     [[nodiscard]] bool hard_state_pending() const { return hard_dirty_ || hard_in_flight_; }
+    /// Data of another cluster than what is held here: whatever epoch it counts in is none of this member's.
+    [[nodiscard]] bool is_foreign(std::string_view history, LogIndex last) const {
+        return !history.empty() && history != history_ && last_.value > 0 && last.value > 0;
+    }
     [[nodiscard]] bool is_witness(const NodeName& id) const { return witness_.seen && id == witness_.info.id; }
     [[nodiscard]] Term term_of(LogIndex index) const;
     void append(Entry entry);
     void trim_tail();
     void forget_after(LogIndex keep);
+    void forget_unwritten(LogIndex keep);
+    [[nodiscard]] std::size_t unpersisted_bytes() const { return unwritten_bytes_ + writing_bytes_; }
     /// Proposals placed behind `keep` that nobody was shown.
     void refuse_placed(LogIndex keep);
     /// Numbers from outside that no honest member can have reached.
     [[nodiscard]] static bool absurd(const ClusterMessage& message);
     [[nodiscard]] std::string why_no_primary() const;
     [[nodiscard]] std::uint64_t silent_ticks() const { return tick_ - primary_heard_tick_; }
+    [[nodiscard]] transport::StandbySettings said_settings() const;
+    /// Once, until they differ in another way.
+    void compare_settings(const NodeName& from, const transport::StandbySettings& theirs);
     [[nodiscard]] std::string in_seconds(std::uint64_t ticks) const;
     [[nodiscard]] std::string_view role_name() const { return settings_.configured_primary ? "primary" : "standby"; }
     [[nodiscard]] std::string peer_name() const { return peer_.seen ? peer_.info.id : std::string{"the peer"}; }
@@ -120,8 +133,11 @@ private:
     void follow(const NodeName& primary);
     void step_down(const std::string& why);
     void ask();
-    /// Neither leads. The one with the better log does, or the one that led last, or the configured one.
-    void decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index);
+    /// Neither leads. The one with the better log does, or the one whose disk has room, or the one that led last, or the configured one.
+    void decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index, bool no_room_there);
+    /// It would have led, and its disk had no room for that a moment ago.
+    [[nodiscard]] bool no_room_to_lead() const { return tick_ < no_room_to_lead_until_tick_; }
+    void note_no_room_to_lead();
     void start_claim(Claim claim, std::string why);
     void send_claim();
     [[nodiscard]] ClusterMessage make_fence(bool planned, bool forced) const;
@@ -145,6 +161,7 @@ private:
     void on_promote(const NodeName& from, const transport::Promote& m);
     void answer_fence(const NodeName& to, const transport::Fence& asked, bool accepted, const std::string& reason);
     void continue_hand_over();
+    void consider_switch_over();
     void watch_claim();
     void answer_commands(const Result<std::string>& outcome);
 
@@ -152,6 +169,9 @@ private:
     void send_heartbeats();
     void ship(LogIndex limit, std::vector<Outbound>& out);
     [[nodiscard]] std::optional<ClusterMessage> make_batch(LogIndex limit);
+    [[nodiscard]] bool is_far_behind() const;
+    /// No write waits for what the standby receives.
+    [[nodiscard]] bool may_wait() const;
     void ask_for_snapshot();
     void lost_contact();
     void on_batch_response(const NodeName& from, const transport::WALBatchResponse& m);
@@ -170,6 +190,8 @@ private:
     [[nodiscard]] std::uint64_t ticks_until_alone() const;
     [[nodiscard]] bool lease_holds() const;
     [[nodiscard]] Result<> may_write() const;
+    /// A switch-over stops writes until the standby holds all of them: it begins only where little is left.
+    [[nodiscard]] Result<> may_hand_over() const;
     /// Why the standby cannot confirm what is asked of it.
     [[nodiscard]] Result<> standby_is_there(ReadConsistency level) const;
     void release_held_reads();
@@ -215,21 +237,27 @@ private:
     std::uint64_t last_hybrid_time_ = 0;
     std::deque<Entry> tail_;  // consecutive, up to last_; everything past persisted_ is in it
     std::size_t tail_bytes_ = 0;
-    std::size_t unwritten_bytes_ = 0;  // in ready_.entries, about
+    std::size_t unwritten_bytes_ = 0;  // in ready_.entries
+    std::size_t writing_bytes_ = 0;    // taken and not yet persisted
     EpochTable epochs_;          // of this log
     EpochTable primary_epochs_;  // of the primary's, as last heard
     bool rewinding_ = false;
     std::optional<LogIndex> rewind_to_;
     bool needs_snapshot_ = false;
+    bool holds_lost_branch_ = false;  // the state here does: until a snapshot has replaced it, or a restart has read its log again
     bool said_unknown_kind_ = false;  // it is sent again and again
 
     // Proposals.
     std::size_t inflight_bytes_ = 0;
     std::deque<std::pair<LogIndex, std::size_t>> sizes_;  // of this primary's entries past applied_
+    std::uint64_t written_bytes_ = 0;           // since that was allowed:
+    std::optional<std::int64_t> catch_up_left_;  // bytes that may go to a standby that is far behind; nullopt: nobody counts
 
     // Neighbours.
     Peer peer_;
     Peer witness_;
+    std::map<NodeName, PeerInfo> beside_;  // connected, and there is no place for them
+    std::map<NodeName, std::string> settings_differ_;  // what was said of it last
 
     // As primary.
     LogIndex epoch_begins_;  // this epoch's first entry: until it is applied, a transaction would not see all before it
@@ -259,6 +287,7 @@ private:
     std::deque<std::pair<std::uint64_t, std::uint64_t>> answers_given_;  // heartbeat sequence and the tick of its answer
     bool acknowledge_persisted_ = false;
     bool compared_ = false;  // matched_ was found in this epoch
+    bool left_out_ = false;  // entries came that its disk is too far behind for; they are asked for once it has caught up
     bool no_room_ = false;  // entries were received that the disk had no room for; acknowledge what is written alone
     bool foreign_ = false;  // the primary has other data than this member
 
@@ -269,12 +298,14 @@ private:
     std::string claim_why_;
     Term peer_epoch_;  // the newest that the peer or the witness spoke of
     std::string waiting_why_;  // why nobody leads, for people
+    std::uint64_t no_room_to_lead_until_tick_ = 0;
     std::string promoted_why_;
     std::optional<std::uint64_t> lead_before_tick_;  // the promotion under way rests on in_sync_until_tick()
     NodeName last_leader_;         // the last that was known to lead, in this life
     std::string leader_lost_why_;  // since it leads no more
     std::vector<std::uint64_t> promote_commands_;
     bool restart_promotion_ = false;  // started with the other role
+    std::uint64_t switch_over_tick_ = 0;  // not before it is asked for again because of that
     bool leaving_ = false;      // as primary
     bool withdrawing_ = false;  // as standby, which a primary is once it has handed over
     std::uint64_t withdrew_sequence_ = 0;  // the heartbeat of this epoch whose answer first said so

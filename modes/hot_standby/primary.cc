@@ -14,6 +14,7 @@ using transport::WALBatchResponse;
 namespace {
 
 constexpr std::size_t kSentHeartbeatsMax = 256;
+constexpr std::uint64_t kFarBehind = 1024;  // entries
 constexpr std::uint64_t kLateTicks = 10;  // that a process on a busy machine makes up for later, here and there
 
 void copy_entry(const Entry& entry, transport::LogEntry& out) {
@@ -48,6 +49,7 @@ void HotStandby::send_heartbeats() {
     m.set_answered(peer_.answered_in_epoch);
     m.set_leading(true);
     m.set_primary_id(start_.self);
+    *m.mutable_standby_settings() = said_settings();
     if (witness_.up) {
         // It keeps the standby from leading where this member may have acknowledged alone what it promised that both hold. Under
         // async that is no promise, and under sync it does not happen; whether the standby is fit to lead it knows itself.
@@ -82,6 +84,10 @@ void HotStandby::ship(LogIndex limit, std::vector<Outbound>& out) {
                            : peer_.next > limit || peer_.inflight.size() >= settings_.window_batches)) {
             return;
         }
+        const bool in_its_time = catch_up_left_ && !peer_.probing && is_far_behind() && may_wait();
+        if (in_its_time && *catch_up_left_ <= 0) {
+            return;
+        }
         auto batch = make_batch(peer_.probing ? LogIndex{peer_.next.value - 1} : limit);
         if (!batch) {
             ask_for_snapshot();
@@ -97,9 +103,33 @@ void HotStandby::ship(LogIndex limit, std::vector<Outbound>& out) {
             }
             peer_.next = LogIndex{batch->wal_batch().entries().rbegin()->index() + 1};
             peer_.inflight.push_back(LogIndex{peer_.next.value - 1});
+            if (in_its_time) {
+                for (const transport::LogEntry& entry : batch->wal_batch().entries()) {
+                    *catch_up_left_ -= static_cast<std::int64_t>(entry.payload().size() + sizeof(Entry));
+                }
+            }
         }
         out.push_back({peer_.info.id, LANE_LOG, std::make_shared<const ClusterMessage>(std::move(*batch))});
     }
+}
+
+/// At least twice what is written meanwhile: it must end.
+void HotStandby::allow_catch_up(std::uint64_t bytes) {
+    const std::uint64_t least = 2 * std::exchange(written_bytes_, 0);
+    catch_up_left_ = std::min<std::int64_t>(catch_up_left_.value_or(0), 0) + static_cast<std::int64_t>(std::max(bytes, least));
+}
+
+bool HotStandby::catches_up() const {
+    return state_ == State::kPrimary && peer_.up && !peer_.probing && !peer_.foreign && !peer_.sending_snapshot && is_far_behind();
+}
+
+bool HotStandby::is_far_behind() const {
+    return last_.value > peer_.received.value + kFarBehind;
+}
+
+bool HotStandby::may_wait() const {
+    const bool alone = settings_.sync_mode == SyncMode::kAsync || (settings_.sync_mode == SyncMode::kSemiSync && !in_sync_ && alone_);
+    return alone && lease_holds() && !hand_over_;
 }
 
 /// nullopt: the log here does not reach back so far.
@@ -194,6 +224,15 @@ void HotStandby::snapshot_sent(const NodeName& to, std::optional<LogIndex> index
 
 void HotStandby::on_batch_response(const NodeName& from, const WALBatchResponse& m) {
     const Term epoch{m.epoch()};
+    if (m.outcome() == WALBatchResponse::FOREIGN_HISTORY || peer_.foreign) {
+        // Its epoch is another cluster's.
+        if (state_ == State::kPrimary && !std::exchange(peer_.foreign, true)) {
+            event(fmt::format("'{}' holds data of another cluster and is not overwritten; empty its data directory "
+                              "to make it the standby.",
+                              from));
+        }
+        return;
+    }
     if (epoch > epoch_) {
         peer_epoch_ = std::max(peer_epoch_, epoch);
         if (state_ == State::kPrimary || state_ == State::kPromoting) {
@@ -271,14 +310,6 @@ void HotStandby::on_batch_response(const NodeName& from, const WALBatchResponse&
                 ask_for_snapshot();
             }
             break;
-        case WALBatchResponse::FOREIGN_HISTORY:
-            if (!peer_.foreign) {
-                peer_.foreign = true;
-                event(fmt::format("'{}' holds data of another cluster and is not overwritten; empty its data directory "
-                                  "to make it the standby.",
-                                  from));
-            }
-            break;
         default:
             break;
     }
@@ -324,6 +355,28 @@ Result<> HotStandby::may_write() const {
                                 epoch_begins_.value - 1));
     }
     return success();
+}
+
+Result<> HotStandby::may_hand_over() const {
+    // What may be on its way at a time is there in a moment.
+    const std::size_t little = settings_.window_batches * settings_.batch_bytes_max;
+    std::size_t left = 0;
+    for (auto entry = tail_.rbegin(); entry != tail_.rend() && entry->index > peer_.received && left <= little; ++entry) {
+        left += entry->payload.size() + sizeof(Entry);
+    }
+    if (peer_.up && in_sync_ && !peer_.foreign && !peer_.sending_snapshot && left <= little) {
+        return success();
+    }
+    const LogIndex held = settings_.sync_mode == SyncMode::kSync ? peer_.persisted : peer_.received;
+    return fail(ErrorCode::kConflict,
+                fmt::format("{} is not in sync, and writes would have to wait until it is: it {}. Repeat once sync_state is 'synced' "
+                            "(GET /admin/cluster/status on the primary)",
+                            peer_name(),
+                            !peer_.up                 ? "is not connected"
+                            : peer_.foreign           ? "holds the data of another cluster"
+                            : peer_.leaving           ? "stops"
+                            : peer_.sending_snapshot  ? "is being sent a copy of the data"
+                                                      : fmt::format("lags {} log entries", last_.value - std::min(held, last_).value)));
 }
 
 void HotStandby::advance_commit() {

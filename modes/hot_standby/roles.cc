@@ -15,6 +15,8 @@ using transport::LANE_CONTROL;
 namespace {
 
 constexpr std::uint64_t kHeartbeatsToAnOlderVersion = 3;
+constexpr std::string_view kNoWitness = "the witness is not connected, and without its vote nobody may lead; bring it back, or accept that the other "
+                                        "member may lead, too, with POST /admin/promote {\"force\": true}";
 
 }  // namespace
 
@@ -56,7 +58,7 @@ void HotStandby::adopt(Term epoch, const NodeName& primary) {
                                   epoch_.value));
         }
         matched_ = LogIndex{0};
-        compared_ = false;
+        compared_ = left_out_ = false;
         said_received_ = LogIndex{0};
         heard_sequence_ = withdrew_sequence_ = 0;
         answers_given_.clear();
@@ -89,10 +91,6 @@ void HotStandby::follow(const NodeName& primary) {
                 : !leader_lost_why_.empty() ? leader_lost_why_
                 : last_leader_.empty()      ? "this member heard of it first"
                                             : "it promoted itself");
-    if (restart_promotion_) {
-        restart_promotion_ = false;
-        start_claim(Claim::kPlanned, "it was restarted with the role of the primary");
-    }
 }
 
 void HotStandby::step_down(const std::string& why) {
@@ -126,10 +124,17 @@ void HotStandby::ask() {
     m.set_last_epoch(last_epoch_.value);
     m.set_leading(false);
     m.set_primary_id(primary_);
+    m.set_no_room(no_room_to_lead());
+    *m.mutable_standby_settings() = said_settings();
     say(peer_.info.id, LANE_CONTROL, std::move(message));
 }
 
-void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index) {
+/// It asks again after the failover time-out; meanwhile the other one leads, if it holds as much.
+void HotStandby::note_no_room_to_lead() {
+    no_room_to_lead_until_tick_ = tick_ + settings_.failover_ticks;
+}
+
+void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term last_epoch, LogIndex last_index, bool no_room_there) {
     const bool undecided = state_ == State::kAsking || (state_ == State::kStandby && primary_ == peer_.info.id);
     if (claim_ == Claim::kVote && state_ == State::kAsking) {
         claim_ = Claim::kNone;  // the two agree without a witness
@@ -138,21 +143,36 @@ void HotStandby::decide_with_peer(Term epoch, const NodeName& led_last, Term las
         return;
     }
     const bool equal = std::tie(last_epoch_, last_) == std::tie(last_epoch, last_index);
+    bool nobody_led = false;
     bool claim = std::tie(last_epoch_, last_) > std::tie(last_epoch, last_index);
     if (equal) {
         // Both judge by the same thing, what the one in the later epoch knows.
         const NodeName& known = epoch > epoch_ || (epoch == epoch_ && primary_.empty()) ? led_last : primary_;
+        nobody_led = known != start_.self && known != peer_.info.id;
         claim = known == start_.self || restart_promotion_ ||
                 (known != peer_.info.id && settings_.configured_primary);
+        claim = no_room_there != no_room_to_lead() ? no_room_there : claim;
+    }
+    if (claim && no_room_to_lead()) {
+        waiting_why_ = "its disk has no room to lead";
+        return;
+    }
+    if (!claim && nobody_led && !no_room_to_lead()) {
+        waiting_why_ = fmt::format("its NORNICDB_CLUSTER_HA_ROLE is standby, and neither it nor {0} has led before: {0} leads if its role is "
+                                   "primary. Where both are standby, restart one with the role primary, or POST /admin/promote here",
+                                   peer_name());
+        return;
     }
     if (!claim) {
         waiting_why_ = fmt::format("{} has the newer log or the older right and is expected to lead", peer_name());
         return;
     }
-    if (last_index.value == 0 && last_.value > 0 && primary_ == peer_.info.id && !is_in_sync() &&
-        settings_.sync_mode != SyncMode::kAsync && !equal) {
-        waiting_why_ = fmt::format("{} led and came back without data, and this member may lack writes that it "
-                                   "acknowledged; restore it, or POST /admin/promote {{\"force\": true}} here",
+    // Whatever the name of the empty one: it may be another machine in its place. Nobody is named in what was a standalone server's.
+    const bool another_led = !primary_.empty() && primary_ != start_.self;
+    if (last_index.value == 0 && last_.value > 0 && another_led && !is_in_sync() && settings_.sync_mode != SyncMode::kAsync) {
+        waiting_why_ = fmt::format("'{}' led, {} has no data, and this member may lack writes that were acknowledged; restore them, or POST "
+                                   "/admin/promote {{\"force\": true}} here",
+                                   primary_,
                                    peer_name());
         return;
     }
@@ -195,6 +215,7 @@ ClusterMessage HotStandby::make_fence(bool planned, bool forced) const {
     m.set_last_epoch(last_epoch_.value);
     m.set_planned(planned);
     m.set_forced(forced);
+    m.set_history(history_);
     return message;
 }
 
@@ -211,7 +232,7 @@ void HotStandby::watch_claim() {
     }
     const std::uint64_t waited = tick_ - claim_tick_;
     if (waited >= settings_.failover_ticks) {
-        end_claim("there was no answer in time");
+        end_claim(fmt::format("{} did not answer in time", claim_ == Claim::kVote ? "the witness" : peer_name()));
     } else if (waited > 0 && waited % settings_.heartbeat_ticks == 0) {
         send_claim();
     }
@@ -223,7 +244,7 @@ void HotStandby::end_claim(const std::string& why_not) {
     }
     claim_ = Claim::kNone;
     waiting_why_ = fmt::format("it asked to lead and was refused: {}", why_not);
-    answer_commands(fail(ErrorCode::kDatabaseUnavailable, fmt::format("not promoted: {}", why_not)));
+    answer_commands(fail(ErrorCode::kConflict, fmt::format("not promoted: {}", why_not)));
 }
 
 void HotStandby::answer_commands(const Result<std::string>& outcome) {
@@ -246,6 +267,7 @@ void HotStandby::promote(const std::string& why) {
     hard_dirty_ = true;
     state_ = State::kPromoting;
     told_in_sync_ = false;
+    needs_snapshot_ = false;  // it leads with what it has
     restart_promotion_ = false;
     promoted_why_ = why;
     event(fmt::format("Promoting this member to primary in epoch {}: {}.", epoch_.value, why));
@@ -256,7 +278,7 @@ void HotStandby::give_promotion_up() {
     state_ = State::kAsking;
     waiting_why_ = fmt::format("its disk took so long for the promotion that {} may have acknowledged writes alone meanwhile", peer_name());
     event(fmt::format("No promotion: {}.", waiting_why_));
-    answer_commands(fail(ErrorCode::kDatabaseUnavailable, "not promoted: " + waiting_why_));
+    answer_commands(fail(ErrorCode::kConflict, "not promoted: " + waiting_why_));
 }
 
 void HotStandby::lead() {
@@ -289,20 +311,37 @@ void HotStandby::lead() {
 }
 
 Result<> HotStandby::may_promote(bool force) const {
-    if (rewinding_ || needs_snapshot_) {
-        return fail(ErrorCode::kDatabaseUnavailable, "this member's data is being replaced by the primary's");
+    if (rewinding_) {
+        return fail(ErrorCode::kDatabaseUnavailable, "this member is giving up a branch of its log; repeat in a moment");
+    }
+    if (needs_snapshot_ && holds_lost_branch_) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    fmt::format("this member holds writes that {0} does not have, and waits for a copy of the data there. If {0} is gone "
+                                "for good, restart this server and repeat: it then keeps what it has",
+                                peer_name()));
+    }
+    if (needs_snapshot_ && last_.value == 0) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    fmt::format("this member holds no data yet and waits for a copy from {}; bring that one back", peer_name()));
+    }
+    const bool primary_alive = state_ == State::kStandby && peer_.up && silent_ticks() < settings_.failover_ticks;
+    if (needs_snapshot_ && (!force || primary_alive)) {
+        return fail(ErrorCode::kConflict,
+                    fmt::format("this member's data is about to be replaced by that of {0}, behind which it lags too far. If {0} is gone for "
+                                "good, POST /admin/promote {{\"force\": true}} makes it lead with what it has",
+                                peer_name()));
     }
     if (force || is_in_sync() || (settings_.sync_mode == SyncMode::kAsync && state_ == State::kStandby && compared_)) {
         return success();
     }
     if (state_ == State::kAsking) {
         // That it led when it stopped proves nothing: the other one may have been promoted since.
-        return fail(ErrorCode::kDatabaseUnavailable,
+        return fail(ErrorCode::kConflict,
                     fmt::format("{} does not answer and may hold newer writes or have been promoted; bring it back, or "
                                 "accept the loss with POST /admin/promote {{\"force\": true}}",
                                 peer_name()));
     }
-    return fail(ErrorCode::kDatabaseUnavailable,
+    return fail(ErrorCode::kConflict,
                 fmt::format("this member may lack writes that {0} acknowledged: {1}. Bring {0} back, or accept the loss with "
                             "POST /admin/promote {{\"force\": true}}",
                             primary_.empty() ? peer_name() : "'" + primary_ + "'",
@@ -326,6 +365,10 @@ void HotStandby::consider_failover() {
         const bool fresh = last_.value == 0 && epoch_.value == 0;
         if (settings_.fence_policy == FencePolicy::kWitness && settings_.has_witness && !peer_.up) {
             if ((fresh && settings_.configured_primary) || led_last() || told_in_sync_) {
+                if (!witness_.up) {
+                    waiting_why_ = std::string{kNoWitness};
+                    return;
+                }
                 start_claim(Claim::kVote, "no peer answered and the witness agreed");
             } else {
                 waiting_why_ = "it was not the primary when it stopped, and its peer does not answer; "
@@ -334,7 +377,7 @@ void HotStandby::consider_failover() {
         } else if (fresh && settings_.configured_primary && !peer_.up) {
             claim_epoch_ = next_epoch();
             promote("it is new, configured as primary, and no peer answered");
-        } else {
+        } else if (!peer_.up || tick_ - peer_.heard_tick >= settings_.failover_ticks) {
             waiting_why_ = why_not_by_itself();
         }
         return;
@@ -353,6 +396,10 @@ void HotStandby::consider_failover() {
     }
     if (persisted_ < last_) {
         return;  // in a moment
+    }
+    if (settings_.fence_policy == FencePolicy::kWitness && !witness_.up) {
+        waiting_why_ = std::string{kNoWitness};
+        return;
     }
     if (settings_.fence_policy == FencePolicy::kWitness) {
         waiting_why_ = "the primary is silent and the witness was asked for its vote";
@@ -373,7 +420,7 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
         return;  // late: what it says, above all of being in sync, is over
     }
     const bool other_data = !m.history().empty() && m.history() != history_;
-    if (other_data && last_.value > 0 && m.last_index() > 0) {
+    if (is_foreign(m.history(), LogIndex{m.last_index()})) {
         if (!foreign_) {
             foreign_ = true;
             event(fmt::format("'{}' holds the data of another cluster (history {}, here {}); the two stay apart. Empty "
@@ -385,6 +432,7 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
         return;
     }
     foreign_ = false;
+    compare_settings(from, m.standby_settings());
     peer_.last_index = LogIndex{m.last_index()};
     peer_.last_epoch = Term{m.last_epoch()};
     peer_epoch_ = std::max(peer_epoch_, epoch);
@@ -426,6 +474,8 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
     answer.set_in_sync(told_in_sync_);
     answer.set_leaving(withdrawing_);
     answer.set_history(history_);
+    answer.set_no_room(no_room_to_lead());
+    *answer.mutable_standby_settings() = said_settings();
     if (follows && m.leading() && epoch == epoch_) {
         note_answer(m.sequence());
         withdrew_sequence_ = withdrawing_ && withdrew_sequence_ == 0 ? m.sequence() : withdrew_sequence_;
@@ -435,7 +485,7 @@ void HotStandby::on_heartbeat(const NodeName& from, const transport::Heartbeat& 
         if (state_ == State::kPrimary) {
             send_heartbeats();
         } else {
-            decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index);
+            decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index, m.no_room());
         }
     }
 }
@@ -450,10 +500,11 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
         }
         peer.answered = m.sequence();
     }
-    if (!witness && !m.history().empty() && m.history() != history_ && last_.value > 0 && m.last_index() > 0) {
+    if (!witness && is_foreign(m.history(), LogIndex{m.last_index()})) {
         peer_.foreign = true;
         return;
     }
+    compare_settings(from, m.standby_settings());
     peer_epoch_ = std::max(peer_epoch_, epoch);
     if (!witness) {
         peer_.foreign = false;
@@ -479,7 +530,7 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
             // Somebody was promised a later epoch than this primary's.
             adopt(epoch, m.primary_id());
         } else if (!witness) {
-            decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index);
+            decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index, m.no_room());
         }
         return;
     }
@@ -530,7 +581,7 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
         }
         return;
     }
-    decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index);
+    decide_with_peer(epoch, m.primary_id(), peer_.last_epoch, peer_.last_index, m.no_room());
 }
 
 void HotStandby::answer_fence(const NodeName& to,
@@ -551,6 +602,11 @@ void HotStandby::answer_fence(const NodeName& to,
 
 void HotStandby::on_fence(const NodeName& from, const transport::Fence& m) {
     const Term epoch{m.epoch()};
+    const bool known_as_foreign = m.history().empty() && m.last_index() > 0 && (foreign_ || peer_.foreign);  // an older version
+    if (known_as_foreign || is_foreign(m.history(), LogIndex{m.last_index()})) {
+        answer_fence(from, m, false, "this member holds the data of another cluster");
+        return;
+    }
     peer_epoch_ = std::max(peer_epoch_, epoch);
     if (epoch < epoch_ || (epoch == epoch_ && primary_ != m.candidate_id())) {
         answer_fence(from, m, false, fmt::format("epoch {} is over; this member is in epoch {}", m.epoch(), epoch_.value));
@@ -570,6 +626,10 @@ void HotStandby::on_fence(const NodeName& from, const transport::Fence& m) {
     }
     if (state_ == State::kPrimary && m.planned()) {
         if (!hand_over_) {
+            if (const Result<> may = may_hand_over(); !may) {
+                answer_fence(from, m, false, may.error().message());
+                return;
+            }
             event(fmt::format("Handing over to '{}': writes wait until it holds all {} log entries.", from, last_.value));
             hand_over_tick_ = tick_;
         }
@@ -602,10 +662,12 @@ void HotStandby::continue_hand_over() {
     }
     const transport::Fence asked = *hand_over_;
     const NodeName to = hand_over_to_;
-    if (tick_ - hand_over_tick_ > settings_.failover_ticks / 2) {
+    const bool late = tick_ - hand_over_tick_ > std::min(settings_.failover_ticks / 2, settings_.degrade_ticks);
+    if (late || !peer_.up || !in_sync_) {
         hand_over_.reset();
-        event(fmt::format("'{}' did not catch up in time; this member stays the primary.", to));
-        answer_fence(to, asked, false, "it did not catch up in time");
+        const std::string why = peer_.up ? "did not catch up in time" : "is not connected any more";
+        event(fmt::format("'{}' {}; this member stays the primary.", to, why));
+        answer_fence(to, asked, false, fmt::format("'{}' {}", to, why));
         return;
     }
     if (peer_.received < last_ || persisted_ < last_ || committed_ < last_ || peer_.probing) {
@@ -614,6 +676,17 @@ void HotStandby::continue_hand_over() {
     event(fmt::format("Handed over to '{}' at log index {}.", to, last_.value));
     adopt(Term{asked.epoch()}, asked.candidate_id());
     answer_fence(to, asked, true, "");
+}
+
+/// It was restarted with the role of the primary, and takes over once it is in sync.
+void HotStandby::consider_switch_over() {
+    const bool fit = told_in_sync_ || (settings_.sync_mode == SyncMode::kAsync && compared_);
+    if (!restart_promotion_ || !fit || claim_ != Claim::kNone || rewinding_ || needs_snapshot_ || no_room_ || withdrawing_ ||
+        !peer_.up || tick_ < switch_over_tick_) {
+        return;
+    }
+    switch_over_tick_ = tick_ + settings_.failover_ticks;
+    start_claim(Claim::kPlanned, "it was restarted with the role of the primary");
 }
 
 void HotStandby::on_fence_response(const NodeName& from, const transport::FenceResponse& m) {
@@ -666,7 +739,7 @@ void HotStandby::on_promote(const NodeName& from, const transport::Promote&) {
     auto& answer = *message.mutable_promote_response();
     answer.set_epoch(epoch_.value);
     const bool can = state_ == State::kStandby && primary_ == from && claim_ == Claim::kNone && !rewinding_ &&
-                     !needs_snapshot_ && !withdrawing_;
+                     !needs_snapshot_ && !no_room_ && !withdrawing_;
     answer.set_accepted(can);
     if (!can) {
         answer.set_reason("this member does not follow the sender now");
@@ -688,9 +761,7 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
             if (state_ != State::kPrimary) {
                 return fail(ErrorCode::kNotLeader, "this member is not the primary", peer_.info.bolt_address);
             }
-            if (!peer_.up || peer_.probing) {
-                return fail(ErrorCode::kDatabaseUnavailable, "the standby is not connected or not caught up");
-            }
+            NORNIC_TRY(may_hand_over());
             ClusterMessage message;
             message.mutable_promote();
             say(peer_.info.id, LANE_CONTROL, std::move(message));
@@ -706,6 +777,14 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
     }
     const bool primary_alive = state_ == State::kStandby && peer_.up && silent_ticks() < settings_.failover_ticks;
     if (primary_alive && !asked.force) {
+        if (rewinding_ || needs_snapshot_ || no_room_) {
+            return fail(ErrorCode::kConflict,
+                        fmt::format("this member is not in sync with '{}': {}. Repeat once its state is 'ready' (GET /admin/cluster/status)",
+                                    primary_,
+                                    no_room_         ? "its disk has no room"
+                                    : needs_snapshot_ ? "it waits for a copy of the data there"
+                                                      : "it gives up a branch of its log"));
+        }
         promote_commands_.push_back(id);
         if (claim_ == Claim::kNone) {
             start_claim(Claim::kPlanned, "an operator asked for it");
@@ -732,12 +811,16 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
                               (settings_.fence_policy == FencePolicy::kStrict ||
                                (settings_.fence_policy == FencePolicy::kWitness && state_ == State::kStandby));
     if (!asked.force && heard_lately) {
-        return fail(ErrorCode::kDatabaseUnavailable,
+        return fail(ErrorCode::kConflict,
                     "the primary may still be taking writes; repeat once it has been silent for the whole "
                     "failover time-out, or {\"force\": true}");
     }
+    const bool by_vote = !asked.force && settings_.fence_policy == FencePolicy::kWitness;
+    if (by_vote && !witness_.up) {
+        return fail(ErrorCode::kConflict, std::string{kNoWitness});
+    }
     promote_commands_.push_back(id);
-    if (!asked.force && settings_.fence_policy == FencePolicy::kWitness) {
+    if (by_vote) {
         if (claim_ == Claim::kNone) {
             start_claim(Claim::kVote, "an operator asked for it and the witness agreed");
         }
@@ -753,7 +836,7 @@ Result<> HotStandby::command(std::uint64_t id, const Command& asked) {
 }
 
 void HotStandby::leave() {
-    leaving_ = state_ == State::kPrimary && peer_.up && in_sync_;
+    leaving_ = state_ == State::kPrimary && may_hand_over().has_value();
     withdrawing_ = (leaving_ || state_ == State::kStandby) && peer_.up && settings_.sync_mode == SyncMode::kSemiSync;
     if (leaving_) {
         ClusterMessage message;

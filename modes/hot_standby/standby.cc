@@ -85,6 +85,10 @@ LogIndex HotStandby::start_of_epoch_run(LogIndex at) const {
 
 void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     const Term epoch{m.epoch()};
+    if (last_.value > 0 && m.history() != history_ && (epoch >= epoch_ || !m.history().empty())) {
+        acknowledge(WALBatchResponse::FOREIGN_HISTORY);  // whatever its epoch is
+        return;
+    }
     if (epoch < epoch_ || (epoch == epoch_ && primary_ == start_.self)) {
         acknowledge(WALBatchResponse::STALE_EPOCH, {}, m.probe());
         return;
@@ -99,13 +103,7 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     if (rewinding_) {
         return;
     }
-    if (m.history() != history_) {
-        if (last_.value > 0) {
-            acknowledge(WALBatchResponse::FOREIGN_HISTORY);
-            return;
-        }
-        needs_snapshot_ = true;
-    }
+    needs_snapshot_ = needs_snapshot_ || m.history() != history_;
     if (needs_snapshot_) {
         acknowledge(WALBatchResponse::NEEDS_SNAPSHOT);
         return;
@@ -115,6 +113,9 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
     }
     const LogIndex previous{m.previous_index()};
     if (previous > last_) {
+        if (left_out_ && !m.entries().empty()) {
+            return;  // they stand behind those
+        }
         acknowledge(WALBatchResponse::MISMATCH, LogIndex{last_.value + 1}, m.probe());
         return;
     }
@@ -182,6 +183,11 @@ void HotStandby::on_batch(const NodeName& from, const transport::WALBatch& m) {
         if (Term{entry.term()} < last_epoch_ || unknown) {
             return;
         }
+        if (const std::size_t bytes = unpersisted_bytes(); bytes > 0 && bytes + entry.payload().size() > settings_.unpersisted_bytes_max) {
+            // Nothing is said of them, so the primary's window ends what it sends.
+            left_out_ = compared_ = true;
+            return;
+        }
         append({Term{entry.term()},
                 index,
                 entry.hybrid_time(),
@@ -237,9 +243,10 @@ void HotStandby::start_rewind(LogIndex keep) {
         forget_after(keep);  // it was received and never written, so no client was told of it by this log
         return;
     }
+    end_claim("a branch of its log is given up first");
     rewinding_ = true;
     rewind_to_ = keep;
-    std::erase_if(ready_.entries, [&](const Entry& entry) { return entry.index > taken_; });
+    forget_unwritten(taken_);
     refuse_placed(taken_);
     event(fmt::format("The log here beyond index {} is a branch that the primary of epoch {} does not have; it is saved "
                       "and given up.",
@@ -251,7 +258,7 @@ void HotStandby::rewound(LogIndex last, bool taken_back) {
     rewinding_ = false;
     forget_after(last);
     if (!taken_back) {
-        needs_snapshot_ = true;
+        needs_snapshot_ = holds_lost_branch_ = true;
     }
     if (state_ != State::kStandby) {
         return;

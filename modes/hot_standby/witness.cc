@@ -16,6 +16,7 @@ using transport::LANE_CONTROL;
 constexpr std::string_view kAlone = "alone";
 constexpr std::string_view kPair = "pair";
 constexpr std::size_t kDataMembersMax = 2;
+constexpr std::size_t kBesideMax = 8;
 constexpr std::uint64_t kEpochMax = std::uint64_t{1} << 62;  // none that was counted up honestly is past it
 
 class HotStandbyWitness final : public Strategy {
@@ -28,32 +29,50 @@ public:
           alone_{start.hard_state.extra != kPair} {}
 
     [[nodiscard]] std::string_view name() const noexcept override { return "ha_standby"; }
-    void tick() override { ++tick_; }
+    void tick() override {
+        ++tick_;
+        // Nobody connects again because a place became free.
+        for (const auto& [id, peer] : beside_) {
+            if (has_place()) {
+                peer_up(PeerInfo{peer});
+                return;
+            }
+        }
+    }
     // Time that passed unseen says nothing about a primary that may have spoken meanwhile.
     void paused(std::uint64_t ticks) override {
         tick_ += ticks;
         heard_tick_ += ticks;
+        for (auto& [id, peer] : peers_) {
+            peer.lost_tick += ticks;
+        }
     }
     void peer_up(const PeerInfo& peer) override {
-        if (!peers_.contains(peer.id) && peers_.size() >= kDataMembersMax) {
-            // One that is away for good makes room for its successor.
-            const auto away = std::find_if(peers_.begin(), peers_.end(), [&](const auto& known) {
-                return !known.second.up && known.first != primary_;
-            });
-            if (away == peers_.end() || peer.witness) {
-                ready_.events.push_back(fmt::format(
-                    "A third member, '{}', connected and is ignored; hot standby has two data nodes.", peer.id));
-                return;
+        if (peer.witness) {
+            return;
+        }
+        if (!peers_.contains(peer.id) && !has_place()) {
+            if (!beside_.contains(peer.id)) {
+                ready_.events.push_back(fmt::format("A third member, '{}', connected and is ignored until one of the two has been away for "
+                                                    "the failover time-out; hot standby has two data nodes.",
+                                                    peer.id));
             }
-            peers_.erase(away);
+            if (beside_.size() < kBesideMax || beside_.contains(peer.id)) {
+                beside_[peer.id] = peer;
+            }
+            return;
         }
-        if (!peer.witness) {
-            peers_[peer.id] = {peer, true};
+        if (!peers_.contains(peer.id) && peers_.size() >= kDataMembersMax) {
+            peers_.erase(away());
         }
+        beside_.erase(peer.id);
+        peers_[peer.id] = {peer, true, tick_};
     }
     void peer_down(const NodeName& id, transport::LostReason) override {
+        beside_.erase(id);
         if (const auto at = peers_.find(id); at != peers_.end()) {
             at->second.up = false;
+            at->second.lost_tick = tick_;
         }
     }
 
@@ -126,7 +145,17 @@ private:
     struct Peer {
         PeerInfo info;
         bool up = false;
+        std::uint64_t lost_tick = 0;
     };
+    using Peers = std::map<NodeName, Peer>;
+
+    /// One that is away for good makes room for its successor.
+    [[nodiscard]] Peers::const_iterator away() const {
+        return std::find_if(peers_.begin(), peers_.end(), [&](const auto& known) {
+            return !known.second.up && tick_ - known.second.lost_tick >= settings_.failover_ticks && known.first != primary_;
+        });
+    }
+    [[nodiscard]] bool has_place() const { return peers_.size() < kDataMembersMax || away() != peers_.end(); }
 
     [[nodiscard]] bool silent() const { return tick_ - heard_tick_ >= settings_.failover_ticks; }
 
@@ -169,6 +198,7 @@ private:
         out.set_sequence(m.sequence());
         out.set_primary_id(primary_);
         out.set_in_sync(!alone_);
+        out.mutable_standby_settings()->set_failover_ms(std::uint64_t{settings_.failover_ticks} * settings_.tick_ms);
         answer(from, std::move(message));
     }
 
@@ -213,7 +243,8 @@ private:
     std::uint64_t tick_ = 0;
     std::uint64_t heard_sequence_ = 0;  // of the primary's heartbeats, which leads but once in an epoch
     std::uint64_t heard_tick_ = 0;  // a start counts as hearing: it may have been away for a moment
-    std::map<NodeName, Peer> peers_;
+    Peers peers_;
+    std::map<NodeName, PeerInfo> beside_;  // connected, and there is no place for them
     std::vector<Outbound> messages_;
     Ready ready_;
 };

@@ -148,6 +148,7 @@ Menu draw_menu(std::uint64_t seed, Mutation mutation, std::string_view mode) {
     ha.batch_entries_max = one_in(3) ? 1 + below(4) : 1000;
     ha.window_batches = one_in(3) ? 1 + below(3) : 16;
     ha.tail_bytes_max = one_in(3) ? 1024 + below(8192) : std::size_t{32} << 20;
+    ha.unpersisted_bytes_max = 2 * ha.tail_bytes_max;
     menu.faults_for = ms(3000 + below(6000));
 
     menu.latency_max = std::array{kMillisecond, kMillisecond, kMillisecond * 5, kMillisecond * 20}[below(4)];

@@ -99,6 +99,43 @@ TEST(HotStandby, SemiSyncAcknowledgesWhatTheStandbyReceivedThoughItsDiskHangs) {
     EXPECT_TRUE(pair.write("a", "x"));
 }
 
+TEST(HotStandby, AStandbyTakesNoMoreThanItsDiskIsAllowedToBeBehind) {
+    for (const SyncMode mode : {SyncMode::kAsync, SyncMode::kSemiSync}) {
+        HotStandbySettings settings = with(mode);
+        settings.unpersisted_bytes_max = 10'000;
+        settings.window_batches = 4;
+        Pair pair{settings};
+        form(pair);
+        pair["b"].frozen_disk = true;
+        constexpr std::size_t kWrites = 40;
+        for (std::size_t i = 0; i < kWrites; ++i) {
+            ASSERT_TRUE(pair.propose("a", std::string(1000, 'x')));
+        }
+        if (mode == SyncMode::kSemiSync) {
+            EXPECT_GT(pair["a"].committed.size(), 5U) << "what it takes is acknowledged before it is on disk";
+            EXPECT_LT(pair["a"].committed.size(), 10U);
+        }
+        pair.ticks(3);  // it is sent them again, and again
+        Ready ready = pair.strategy("b").take_ready();
+        std::size_t bytes = 0;
+        for (const Entry& entry : ready.entries) {
+            bytes += entry.payload.size();
+        }
+        EXPECT_GT(bytes, 5'000U);
+        EXPECT_LE(bytes, settings.unpersisted_bytes_max);
+        pair["b"].waiting = std::move(ready);
+        pair["b"].frozen_disk = false;
+        pair.settle();
+        for (int i = 0; i < 20 && pair.payloads("b").size() < kWrites; ++i) {
+            pair.ticks(1);
+        }
+        EXPECT_EQ(pair["a"].committed.size(), kWrites);
+        EXPECT_EQ(pair.payloads("b"), pair.payloads("a"));
+        pair.ticks(3);
+        EXPECT_EQ(sync_state(pair, "b"), "synced");
+    }
+}
+
 TEST(HotStandby, SyncAcknowledgesOnlyWhatTheStandbyPersisted) {
     Pair pair{with(SyncMode::kSync)};
     form(pair);
@@ -547,6 +584,65 @@ TEST(HotStandby, APlannedSwitchOverLosesNothingAndTakesNoTime) {
     EXPECT_EQ(pair.payloads("a"), (Texts{"x", "y"}));
 }
 
+TEST(HotStandby, ASwitchOverToAStandbyThatLagsIsRefusedAtOnceAndStopsNoWrite) {
+    Pair pair{with(SyncMode::kSemiSync)};
+    form(pair);
+    pair.loses = [](const NodeName&, const ClusterMessage& message) { return message.has_wal_batch(); };
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(pair.propose("a", "alone"));
+    }
+    pair.ticks(6);
+    Command transfer;
+    transfer.kind = Command::Kind::kTransfer;
+    for (const auto& refused : {pair.command("b", {}, 1), pair.command("a", transfer, 1)}) {
+        ASSERT_FALSE(refused.outcome);
+        EXPECT_EQ(refused.outcome.error().code(), ErrorCode::kConflict);
+        EXPECT_NE(refused.outcome.error().message().find("b is not in sync"), std::string::npos) << refused.outcome.error().message();
+        EXPECT_NE(refused.outcome.error().message().find("s 3 log entries. Repeat once sync_state is"), std::string::npos)
+            << refused.outcome.error().message();
+    }
+    EXPECT_TRUE(pair.write("a", "x")) << "it goes on all the while";
+    pair.loses = nullptr;
+    pair.ticks(6);
+    EXPECT_TRUE(pair.command("b", {}).outcome);
+    EXPECT_EQ(pair.primary(), "b");
+}
+
+TEST(HotStandby, UnderAsyncASwitchOverBeginsOnlyWhereLittleIsLeftToSend) {
+    HotStandbySettings settings = with(SyncMode::kAsync);
+    settings.batch_bytes_max = 1000;
+    settings.window_batches = 4;
+    Pair pair{settings};
+    form(pair);
+    pair.loses = [](const NodeName&, const ClusterMessage& message) { return message.has_wal_batch(); };
+    for (int i = 0; i < 5; ++i) {
+        ASSERT_TRUE(pair.write("a", std::string(1000, 'x')));
+    }
+    const auto refused = pair.command("b", {}, 1);
+    ASSERT_FALSE(refused.outcome);
+    EXPECT_NE(refused.outcome.error().message().find("lags 5 log entries"), std::string::npos) << refused.outcome.error().message();
+    EXPECT_TRUE(pair.write("a", "y"));
+    pair.loses = nullptr;
+    pair.ticks(6);
+    EXPECT_TRUE(pair.command("b", {}).outcome);
+    EXPECT_EQ(pair.payloads("b").size(), 6U);
+}
+
+TEST(HotStandby, AHandOverEndsAtOnceWhenTheOtherOneIsGone) {
+    Pair pair{with(SyncMode::kAsync)};
+    form(pair);
+    pair.loses = [](const NodeName&, const ClusterMessage& message) { return message.has_wal_batch(); };
+    ASSERT_TRUE(pair.write("a", "x"));
+    Command transfer;
+    transfer.kind = Command::Kind::kTransfer;
+    ASSERT_TRUE(pair.command("a", transfer).outcome);
+    ASSERT_TRUE(pair.saw("a", "Handing over to 'b'"));
+    ASSERT_EQ(pair.strategy("a").write_term().value, 0U);
+    pair.kill("b");
+    EXPECT_TRUE(pair.write("a", "y"));
+    EXPECT_TRUE(pair.saw("a", "'b' is not connected any more; this member stays the primary."));
+}
+
 TEST(HotStandby, APrimaryThatStopsHandsOver) {
     Pair pair;
     form(pair);
@@ -572,6 +668,24 @@ TEST(HotStandby, AStandbyRestartedWithTheRoleOfThePrimaryTakesOver) {
     pair.start("a");
     pair.ticks(6);
     EXPECT_EQ(pair.primary(), "b");
+}
+
+TEST(HotStandby, AStandbyRestartedWithTheRoleOfThePrimaryTakesOverOnceItIsInSync) {
+    Pair pair;
+    form(pair);
+    pair.kill("b");
+    pair.ticks(30);
+    ASSERT_TRUE(pair.write("a", "x"));
+    pair.loses = [](const NodeName&, const ClusterMessage& message) { return message.has_wal_batch(); };
+    pair["b"].configured_primary = true;
+    pair.start("b");
+    pair.ticks(20);
+    EXPECT_TRUE(pair.write("a", "y")) << "which waits for nothing meanwhile";
+    EXPECT_FALSE(pair.saw("a", "Handing over"));
+    pair.loses = nullptr;
+    pair.ticks(20);
+    EXPECT_EQ(pair.primary(), "b");
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x", "y"}));
 }
 
 /// What the log has forgotten is nowhere else.
@@ -602,6 +716,109 @@ TEST(HotStandby, AStandbyBehindTheLogIsSentASnapshot) {
     pair.ticks(4);
     EXPECT_EQ(pair.payloads("b"), pair.payloads("a"));
     EXPECT_TRUE(pair.write("a", "after"));
+}
+
+TEST(HotStandby, AStandbyThatWaitsForACopyFromAPrimaryThatIsGoneLeadsByForce) {
+    Pair pair{with(SyncMode::kAsync)};
+    MemberDisk& newer = pair["a"].disk;
+    newer.history = "h";
+    for (std::uint64_t i = 1; i <= 12; ++i) {
+        newer.entries.push_back({Term{1}, LogIndex{i}, i, EntryKind::kWriteSet, std::to_string(i)});
+    }
+    newer.hard_state.term = Term{7};
+    MemberDisk& cut = pair["b"].disk;
+    cut.history = "h";
+    cut.base = LogIndex{9};
+    cut.base_term = Term{5};
+    cut.entries = {{Term{6}, LogIndex{10}, 20, EntryKind::kNoop, ""}};
+    cut.hard_state.term = Term{6};
+    Command forced;
+    forced.force = true;
+    pair.start("a");
+    ASSERT_TRUE(pair.command("a", forced).outcome);
+    pair.start("b");
+    pair.ticks(4);
+    ASSERT_NE(pair.strategy("b").view().reason.find("a snapshot of the primary's data is on its way"), std::string::npos)
+        << pair.strategy("b").view().reason;
+    EXPECT_FALSE(pair.command("b", forced).outcome) << "it is alive, and the copy will come";
+    pair.kill("a");
+    pair.ticks(13);
+    EXPECT_FALSE(pair.command("b", {}).outcome);
+    const auto done = pair.command("b", forced);
+    ASSERT_TRUE(done.outcome) << done.outcome.error().message();
+    EXPECT_EQ(pair.primary(), "b");
+    EXPECT_TRUE(pair.write("b", "after"));
+    EXPECT_EQ(pair.payloads("b"), (Texts{"after"}));
+}
+
+TEST(HotStandby, AnEmptyMemberThatWaitsForItsFirstCopyLeadsNotEvenByForce) {
+    Pair pair;
+    MemberDisk& disk = pair["a"].disk;
+    disk.history = "h";
+    disk.entries = {{Term{1}, LogIndex{1}, 1, EntryKind::kWriteSet, "x"}};
+    pair.start_all();
+    ASSERT_EQ(pair.wait_for_primary(), "a");
+    pair.ticks(2);
+    pair.kill("a");
+    pair.ticks(13);
+    Command forced;
+    forced.force = true;
+    const auto refused = pair.command("b", forced);
+    ASSERT_FALSE(refused.outcome);
+    EXPECT_NE(refused.outcome.error().message().find("holds no data yet"), std::string::npos) << refused.outcome.error().message();
+}
+
+/// The standby was away for 3000 writes of 1000 bytes, and is connected again.
+void return_far_behind(Pair& pair, std::uint64_t allowed) {
+    form(pair);
+    pair.kill("b");
+    pair.ticks(30);
+    for (int i = 0; i < 3000; ++i) {
+        ASSERT_TRUE(pair.write("a", std::string(1000, 'x')));
+    }
+    pair.strategy("a").allow_catch_up(0);  // what was written before counts no more
+    pair.strategy("a").allow_catch_up(allowed);
+    pair.start("b");
+}
+
+TEST(HotStandby, AStandbyThatIsFarBehindIsSentWhatIsAllowed) {
+    for (const SyncMode mode : {SyncMode::kAsync, SyncMode::kSemiSync}) {
+        HotStandbySettings settings = with(mode);
+        settings.batch_bytes_max = 10'000;
+        Pair pair{settings};
+        return_far_behind(pair, 1);
+        pair.ticks(5);
+        EXPECT_LT(pair.payloads("b").size(), 20U) << "where nothing is allowed";
+        EXPECT_TRUE(pair.strategy("a").catches_up());
+        pair.strategy("a").allow_catch_up(500'000);
+        pair.ticks(1);
+        EXPECT_GT(pair.payloads("b").size(), 300U);
+        EXPECT_LT(pair.payloads("b").size(), 520U);
+        EXPECT_TRUE(pair.write("a", "x")) << "which does not wait for it";
+        for (int i = 0; i < 10; ++i) {
+            pair.strategy("a").allow_catch_up(500'000);
+            pair.ticks(1);
+        }
+        EXPECT_EQ(pair.payloads("b"), pair.payloads("a"));
+        EXPECT_FALSE(pair.strategy("a").catches_up());
+        pair.strategy("a").allow_catch_up(0);
+        EXPECT_TRUE(pair.write("a", "y"));
+        EXPECT_EQ(pair.payloads("b"), pair.payloads("a")) << "one that keeps up is not held back";
+    }
+}
+
+TEST(HotStandby, AStandbyThatWritesWaitForIsSentAllAtOnce) {
+    Pair pair{with(SyncMode::kSync, FencePolicy::kStrict)};
+    form(pair);
+    pair["b"].frozen_disk = true;
+    for (int i = 0; i < 3000; ++i) {
+        ASSERT_TRUE(pair.propose("a", std::string(1000, 'x')));
+    }
+    pair.strategy("a").allow_catch_up(0);
+    pair.strategy("a").allow_catch_up(1);
+    pair["b"].frozen_disk = false;
+    pair.ticks(8);
+    EXPECT_EQ(pair.payloads("b").size(), 3000U);
 }
 
 /// It has no room for it, say: each try costs its primary a checkpoint.
@@ -663,6 +880,40 @@ TEST(HotStandby, AnEpochThatIsKnownByTheEntryBeforeTheLogAloneSaysNothingOfThose
     EXPECT_EQ(pair["b"].wants_snapshot, Texts{"a"}) << "entries 1 to 9 may differ";
 }
 
+/// 'a' led, acknowledged more than this one holds, and is gone with its disk.
+TEST(HotStandby, AStandbyThatMayLackWritesDoesNotLeadBesideAnEmptyMachineWhateverItsName) {
+    for (const NodeName& led : {"a", "the one before a"}) {
+        Pair pair;
+        MemberDisk& disk = pair["b"].disk;
+        disk.history = "h";
+        disk.entries = {{Term{1}, LogIndex{1}, 1, EntryKind::kNoop, ""}, {Term{1}, LogIndex{2}, 2, EntryKind::kWriteSet, "x"}};
+        disk.hard_state.term = Term{1};
+        disk.hard_state.voted_for = led;
+        disk.hard_state.extra = "standby " + led + " 1:1";
+        pair.start_all();
+        pair.ticks(40);
+        EXPECT_EQ(pair.primary(), "") << led;
+        EXPECT_NE(pair.strategy("b").view().reason.find("'" + led + "' led, a has no data"), std::string::npos)
+            << pair.strategy("b").view().reason;
+        Command forced;
+        forced.force = true;
+        EXPECT_TRUE(pair.command("b", forced).outcome);
+    }
+}
+
+TEST(HotStandby, AStandaloneServersDataLeadBesideAnEmptyMember) {
+    Pair pair;
+    MemberDisk& disk = pair["b"].disk;
+    disk.history = "h";
+    disk.entries = {{Term{1}, LogIndex{1}, 1, EntryKind::kWriteSet, "x"}};
+    pair.start_all();
+    EXPECT_EQ(pair.wait_for_primary(), "b");
+    pair.ticks(3);
+    pair.carry_snapshots();
+    pair.ticks(3);
+    EXPECT_EQ(pair.payloads("a"), (Texts{"x"}));
+}
+
 TEST(HotStandby, DataOfAnotherClusterIsNeverOverwritten) {
     Pair pair;
     pair["b"].disk.history = "foreign";
@@ -675,6 +926,118 @@ TEST(HotStandby, DataOfAnotherClusterIsNeverOverwritten) {
     EXPECT_TRUE(pair.saw("b", "another cluster") || pair.saw("a", "another cluster"));
     pair.carry_snapshots();
     EXPECT_EQ(pair["b"].disk.history, "foreign");
+}
+
+/// Both have the default name of a cluster, say, and one was given the other's address.
+TEST(HotStandby, AMemberOfAnotherClusterDeposesNobodyWhateverItsEpoch) {
+    for (const bool known : {false, true}) {
+        Pair pair;
+        form(pair);
+        ASSERT_TRUE(pair.write("a", "x"));
+        ClusterMessage heartbeat_of_another = heartbeat(pair, 1, true);
+        ClusterMessage batch;
+        batch.mutable_wal_batch()->set_epoch(100);
+        batch.mutable_wal_batch()->set_history("another");
+        batch.mutable_wal_batch()->set_probe(1);
+        ClusterMessage fence;
+        fence.mutable_fence()->set_epoch(100);
+        fence.mutable_fence()->set_candidate_id("b");
+        fence.mutable_fence()->set_last_index(7);
+        fence.mutable_fence()->set_last_epoch(99);
+        fence.mutable_fence()->set_forced(true);
+        fence.mutable_fence()->set_history(known ? "" : "another");  // an older version does not say
+        ClusterMessage answer;
+        answer.mutable_wal_batch_response()->set_epoch(100);
+        answer.mutable_wal_batch_response()->set_outcome(transport::WALBatchResponse::FOREIGN_HISTORY);
+        if (known) {
+            heartbeat_of_another.mutable_heartbeat()->set_epoch(100);
+            heartbeat_of_another.mutable_heartbeat()->set_history("another");
+            heartbeat_of_another.mutable_heartbeat()->set_primary_id("b");
+            pair.strategy("a").step("b", heartbeat_of_another);
+        }
+        for (const ClusterMessage& message : {batch, fence, answer}) {
+            pair.strategy("a").step("b", message);
+            pair.settle();
+            EXPECT_EQ(pair.primary(), "a") << message.DebugString();
+        }
+        ClusterMessage stale;
+        stale.mutable_wal_batch_response()->set_epoch(100);
+        stale.mutable_wal_batch_response()->set_outcome(transport::WALBatchResponse::STALE_EPOCH);
+        pair.strategy("a").step("b", stale);
+        EXPECT_EQ(pair.primary(), "a") << "what it is by now";
+        EXPECT_TRUE(pair.saw("a", "another cluster"));
+    }
+}
+
+TEST(HotStandby, TheStandbyIsHeardAgainOnceASecondMemberThatTookItsPlaceIsGone) {
+    Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
+    form(pair);
+    PeerInfo stranger;
+    stranger.id = "c";
+    const auto both = [&](auto&& act) {
+        act(pair.strategy("a"));
+        act(pair.strategy("w"));
+        pair.settle();
+    };
+    const auto standby = [&](const NodeName& at) {
+        for (const MemberView& member : pair.strategy(at).view().members) {
+            if (member.role == Role::kStandby) {
+                return member.id;
+            }
+        }
+        return NodeName{};
+    };
+    // While the standby is there, or was a moment ago, it has the place.
+    both([&](Strategy& strategy) { strategy.peer_up(stranger); });
+    pair.kill("b");
+    pair.ticks(3);
+    EXPECT_EQ(standby("a"), "b");
+    EXPECT_EQ(standby("w"), "b");
+    pair.ticks(13);
+    EXPECT_EQ(standby("a"), "c");
+    EXPECT_EQ(standby("w"), "c");
+    pair.start("b");
+    pair.ticks(3);
+    EXPECT_EQ(standby("a"), "c");
+    EXPECT_TRUE(pair.saw("a", "A second member, 'b', connected beside 'c' and is ignored until that one has been silent"));
+    EXPECT_TRUE(pair.saw("w", "A third member, 'b', connected and is ignored until"));
+    both([&](Strategy& strategy) { strategy.peer_down("c", transport::LostReason::kClosed); });
+    pair.ticks(16);
+    EXPECT_EQ(standby("a"), "b");
+    EXPECT_EQ(standby("w"), "b");
+    EXPECT_TRUE(pair.write("a", "x"));
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x"}));
+}
+
+TEST(HotStandby, SettingsThatAreNotTheOthersAreNamedOnce) {
+    Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
+    pair["b"].differs = [](HotStandbySettings& settings) {
+        settings.degrade_ticks = 5;
+        settings.sync_mode = SyncMode::kSync;
+        settings.auto_failover = false;  // each member's own
+    };
+    pair["w"].differs = [](HotStandbySettings& settings) { settings.failover_ticks = 20; };
+    form(pair);
+    pair.ticks(20);
+    const auto said = [&](const NodeName& at, std::string_view words) {
+        return std::ranges::count_if(pair[at].events, [&](const std::string& event) { return event.find(words) != std::string::npos; });
+    };
+    EXPECT_EQ(said("b", "'a' has other settings: NORNICDB_CLUSTER_HA_SYNC_TIMEOUT is 50 ms here and 40 ms there, NORNICDB_CLUSTER_HA_SYNC_MODE is "
+                        "sync here and semi_sync there. "),
+              1);
+    EXPECT_EQ(said("a", "'b' has other settings"), 1);
+    EXPECT_EQ(said("a", "'w' has other settings: NORNICDB_CLUSTER_HA_FAILOVER_TIMEOUT is 120 ms here and 200 ms there. "), 1);
+    // It is started again with the others', and then with other ones still.
+    pair.kill("b");
+    pair["b"].differs = nullptr;
+    pair.start("b");
+    pair.ticks(3);
+    pair.kill("b");
+    pair["b"].differs = [](HotStandbySettings& settings) { settings.fence_policy = FencePolicy::kAvailable; };
+    pair.start("b");
+    pair.ticks(3);
+    EXPECT_EQ(said("a", "'b' has other settings"), 2);
+    EXPECT_EQ(said("a", "NORNICDB_CLUSTER_HA_FENCE_POLICY is witness here and available there"), 1);
 }
 
 TEST(HotStandby, UnderStrictAnIsolatedPrimaryStopsBeforeTheStandbyLeads) {
@@ -796,6 +1159,52 @@ TEST(HotStandby, AWitnessThatDoesNotKnowOfThePrimaryYetIsNotTakenAtItsWordByOneT
     EXPECT_TRUE(pair.propose("b", "z"));
 }
 
+TEST(HotStandby, TwoNewStandbysSayWhatMakesOneOfThemThePrimary) {
+    Pair pair;
+    pair["a"].configured_primary = false;
+    pair.start_all();
+    for (int i = 0; i < 40; ++i) {
+        pair.strategy("a").tick();
+        EXPECT_TRUE(i < 2 || pair.strategy("a").view().reason.find("restart one with the role primary, or POST /admin/promote here") !=
+                                 std::string::npos)
+            << i << ": " << pair.strategy("a").view().reason;
+        pair.settle();
+    }
+    EXPECT_EQ(pair.primary(), "");
+    EXPECT_TRUE(pair.command("a", {}).outcome);
+    EXPECT_EQ(pair.primary(), "a");
+}
+
+TEST(HotStandby, AnOperatorHearsAtOnceThatTheWitnessIsGone) {
+    for (const bool asked_before : {false, true}) {
+        Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
+        form(pair);
+        pair.kill("a");
+        if (!asked_before) {
+            pair.kill("w");
+        }
+        pair.ticks(11);
+        pair.loses = [](const NodeName& from, const ClusterMessage&) { return from == "w"; };
+        pair.ticks(3);
+        if (asked_before) {
+            ASSERT_TRUE(pair.strategy("b").command(77, {}));
+            pair.settle();
+            ASSERT_TRUE(pair["b"].answers.empty());
+            pair.kill("w");
+        }
+        const auto refused = asked_before && !pair["b"].answers.empty() ? pair["b"].answers.front() : pair.command("b", {}, 0);
+        ASSERT_FALSE(refused.outcome);
+        EXPECT_EQ(refused.outcome.error().code(), ErrorCode::kConflict);
+        EXPECT_NE(refused.outcome.error().message().find("witness"), std::string::npos) << refused.outcome.error().message();
+        EXPECT_EQ(asked_before, pair["b"].answers.size() == 1);
+        pair.ticks(1);
+        EXPECT_NE(pair.strategy("b").view().reason.find("the witness is not connected"), std::string::npos) << pair.strategy("b").view().reason;
+        pair.loses = nullptr;
+        pair.start("w");
+        EXPECT_EQ(pair.wait_for_primary(), "b");
+    }
+}
+
 TEST(HotStandby, AWriteDecidedOnBeforeAPauseIsNotCarriedOutBehindItUnlessTheLeadStillHolds) {
     Pair pair{with(SyncMode::kAsync, FencePolicy::kWitness), true};
     form(pair);
@@ -879,6 +1288,42 @@ TEST(HotStandby, AFullDiskRefusesWhatNobodySaw) {
     EXPECT_TRUE(pair.write("a", "y"));
     EXPECT_EQ(pair.payloads("b"), (Texts{"y"}));
     EXPECT_EQ(pair.payloads("a"), (Texts{"y"}));
+}
+
+TEST(HotStandby, AMemberWhoseDiskHasNoRoomToLeadLeavesThatToTheOther) {
+    Pair pair;
+    form(pair);
+    ASSERT_TRUE(pair.write("a", "x"));
+    pair["b"].full_disk = true;  // nobody knows yet
+    static_cast<void>(pair.command("b", {}));
+    pair.ticks(3);
+    EXPECT_EQ(pair.primary(), "a");
+    const Term term = pair.strategy("a").view().term;
+    pair.ticks(30);
+    EXPECT_EQ(pair.strategy("a").view().term, term) << "and it stays so";
+    pair.propose("a", "y");
+    pair.ticks(30);
+    EXPECT_EQ(pair["a"].committed.size(), 2U) << "without the other one, whose disk is full";
+    pair["b"].full_disk = false;
+    pair.ticks(5);
+    EXPECT_EQ(pair.payloads("b"), (Texts{"x", "y"}));
+    EXPECT_TRUE(pair.command("b", {}).outcome);
+    EXPECT_TRUE(pair.write("b", "z"));
+}
+
+TEST(HotStandby, WhereNeitherDiskHasRoomToLeadItIsTriedNowAndThen) {
+    Pair pair;
+    form(pair);
+    pair["a"].full_disk = pair["b"].full_disk = true;
+    static_cast<void>(pair.command("b", {}));
+    const Term term = pair.strategy("b").view().term;
+    pair.ticks(48);
+    EXPECT_EQ(pair.primary(), "");
+    EXPECT_LT(pair.strategy("b").view().term.value, term.value + 20) << "four time-outs have passed";
+    pair["a"].full_disk = pair["b"].full_disk = false;
+    EXPECT_NE(pair.wait_for_primary(), "");
+    pair.ticks(3);
+    EXPECT_TRUE(pair.write(pair.primary(), "x"));
 }
 
 TEST(HotStandby, TwoMembersNeverUseTheSameEpoch) {

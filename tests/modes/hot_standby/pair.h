@@ -6,8 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -59,6 +61,7 @@ struct Member {
     NodeName id;
     bool witness = false;
     bool configured_primary = false;
+    std::function<void(HotStandbySettings&)> differs;  // where its settings are not the others'
     MemberDisk disk;
     std::unique_ptr<Strategy> strategy;  // null: the process is down
     bool frozen_disk = false;            // Readies are taken and never finish
@@ -111,7 +114,10 @@ public:
         m.state.resize(std::min(m.state.size(), static_cast<std::size_t>(m.disk.base.value)));
         HotStandbySettings settings = settings_;
         settings.configured_primary = m.configured_primary;
-        m.strategy = m.witness ? make_hot_standby_witness(start, {settings_.failover_ticks})
+        if (m.differs) {
+            m.differs(settings);
+        }
+        m.strategy = m.witness ? make_hot_standby_witness(start, {settings.failover_ticks, settings.tick_ms})
                                : make_hot_standby(start, settings);
         apply(m, start.applied);
         for (auto& [other, peer] : members_) {
@@ -358,9 +364,8 @@ private:
         const bool busy = !ready.empty() || !messages.empty() || (!m.witness && ready.committed > m.applied);
         messages = m.strategy->take_messages();
         post(m, messages);
-        for (std::string& event : ready.events) {
-            m.events.push_back(std::move(event));
-        }
+        std::ranges::move(ready.events, std::back_inserter(m.events));
+        std::ranges::move(ready.errors, std::back_inserter(m.events));
         for (CommandAnswer& answer : m.strategy->take_answers()) {
             m.answers.push_back(std::move(answer));
         }
