@@ -181,6 +181,7 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
             known.history = given.history;
         }
         known.era = std::max(known.era, given.era);  // 1 of those that were added to others that ran
+        known.dropped = known.dropped || given.dropped;
     };
     switch (change.kind) {
         case Kind::kForm: {
@@ -245,9 +246,10 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
             return success();
         }
         case Kind::kDrop:
-            if (RegionRow& lost = row(change.number); !lost.dropped) {
-                lost.dropped = true;
-                lost.reported.clear();
+            // Of one that was never heard of nothing is here, and there is no name to remember it by.
+            if (state.find(change.number) != nullptr && !row(change.number).dropped) {
+                row(change.number).dropped = true;
+                row(change.number).reported.clear();
             }
             return success();
         case Kind::kHistory:

@@ -45,6 +45,8 @@ void MultiRegion::refresh() {
     header_.epoch = state_->epoch;
     header_.manual = settings_.manual;
     header_.seen = state_->frontier();
+    const auto* own = state_->find(state_->self);
+    dropped_here_ = dropped_here_ || (own != nullptr && own->dropped);
 }
 
 std::string_view MultiRegion::region_of(const NodeName& peer) const {
@@ -57,10 +59,19 @@ const engine::RegionRow* MultiRegion::row_of(const NodeName& peer) const {
     return row != nullptr && row->number != state_->self ? row : nullptr;
 }
 
+bool MultiRegion::given_up(const Peer& peer) const {
+    const auto* row = state_->find(peer.number);
+    return row != nullptr && row->dropped && row->name == peer.status.region();
+}
+
+bool MultiRegion::counts(const Peer& peer) const {
+    return peer.heard_tick != 0 && peer.differs.empty() && !given_up(peer);
+}
+
 const MultiRegion::Peer* MultiRegion::leader_of(std::string_view region) const {
     const Peer* found = nullptr;
     for (const auto& [id, peer] : peers_) {
-        if (peer.heard_tick != 0 && peer.status.leads() && peer.status.region() == region &&
+        if (counts(peer) && peer.status.leads() && peer.status.region() == region &&
             tick_ - peer.heard_tick < settings_.silent_ticks &&
             (found == nullptr || peer.status.term() > found->status.term())) {
             found = &peer;
@@ -334,6 +345,9 @@ Result<> MultiRegion::command(std::uint64_t id, const Command& command) {
     }
     if (!formed()) {
         return fail(ErrorCode::kDatabaseUnavailable, "this group is no region yet: " + forming_why_);
+    }
+    if (dropped_here_) {
+        return fail(ErrorCode::kDatabaseUnavailable, "this region was dropped by the others: ask another one");
     }
     RegionChange change;
     std::string done;

@@ -61,10 +61,10 @@ bool MultiRegion::awaits_first_seed() const {
 }
 
 void MultiRegion::watch_streams() {
-    if (dropped_here_ || stranger_ || beyond_repair_ || !directory_why_.empty()) {
+    if (dropped_here_ || stranger_ || beyond_repair_) {
         for (auto& [number, in] : inbound_) {
             if (in.stream != 0) {
-                end_stream(in, stranger_ ? std::string{kStranger} : dropped_here_ ? "this region was dropped" : beyond_repair_ ? "this region was set back too far" : directory_why_);
+                end_stream(in, stranger_ ? std::string{kStranger} : dropped_here_ ? "this region was dropped" : "this region was set back too far");
             }
         }
         return;

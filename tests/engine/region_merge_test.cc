@@ -649,6 +649,17 @@ TEST_F(RegionMerge, ASecondNodeOfAUniqueKeyStaysAndIsReported) {
     expect_equal();
 }
 
+TEST_F(RegionMerge, ADropOfARegionThatIsNotKnownMakesNone) {
+    RegionChange change;
+    change.kind = RegionChange::Kind::kDrop;
+    change.number = 9;
+    (*this)[1].change(change);
+    deliver(1, 2);
+    for (const int at : {1, 2}) {
+        EXPECT_EQ((*this)[at].state()->find(RegionNumber{9}), nullptr);
+    }
+}
+
 // ---- Small things
 
 TEST_F(RegionMerge, RowsOfTheCatalogueAreCellsUnderTheEpoch) {
