@@ -117,7 +117,13 @@ Result<> RegionApplier::write(const StampedWrite& stamped, RegionNumber origin) 
             }
         }
     }
-    return merge->flush();
+    NORNIC_TRY(merge->flush());
+    if (!seed) {
+        for (const auto& [id, changed] : merges_) {
+            changed->note_unenforced();
+        }
+    }
+    return success();
 }
 
 Result<GraphMerge*> RegionApplier::merge_of(DatabaseId id) {
@@ -243,6 +249,12 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
                 origin.partial = false;
             }
             scope_.saw(Stamp{.time = change.time});
+            if (change.kind == Kind::kMerged) {
+                for (const auto& database : engine_.all_databases()) {
+                    NORNIC_TRY(GraphMerge* const merge, merge_of(database->info.id));
+                    merge->rules_changed();
+                }
+            }
             return success();
         }
         case Kind::kDrop:
