@@ -194,6 +194,7 @@ private:
     [[nodiscard]] std::optional<std::vector<std::string>> dial();
 
     // Semi-synchronous: what is committed here is not applied, so not answered, before another region has it.
+    [[nodiscard]] bool has_others() const;
     [[nodiscard]] bool holding() const;
     [[nodiscard]] LogIndex release(LogIndex committed) const;
     void watch_degradation();
@@ -292,9 +293,12 @@ private:
 
     // Semi-synchronous.
     bool degraded_ = false;
-    LogIndex held_up_to_;                // was committed at held_since_tick_
+    LogIndex held_up_to_;                // was committed at held_since_tick_; another region has it in time, or it is degraded
     std::uint64_t held_since_tick_ = 0;
     std::uint64_t degraded_count_ = 0;
+    LogIndex last_placed_;               // of what clients offered here
+    LogIndex confirmed_then_;            // elsewhere, when this member stopped leading
+    std::uint64_t held_until_tick_ = 0;  // who waits for what it offered before that is answered then
 
     // Reads across regions.
     struct CrossRead {

@@ -461,5 +461,33 @@ TEST_F(Regions, SemiSynchronousWritesWaitForAnotherRegionAndGoOnVisiblyWithout) 
     EXPECT_EQ(world->dump_of("a"), world->dump_of("b"));
 }
 
+TEST_F(Regions, SemiSynchronousWritesThatComeSteadilyWaitAgainOnceAnotherRegionKeepsUp) {
+    World::Options options = quick();
+    options.settings.semi_sync = true;
+    options.settings.semi_sync_ticks = 30;
+    begin({"a", "b"}, options);
+    world->run(100);
+    world->cut("a", "b");
+    int x = 0;
+    const auto write = [&] { ASSERT_TRUE(world->write("a", [&](Transaction& t) { create(t, "L", ++x); })); };
+    write();
+    ASSERT_TRUE(world->run_until([&] { return world->view("a").state == "degraded"; }));
+    for (int i = 0; i < 50; ++i) {
+        write();
+        world->run(1);
+    }
+    EXPECT_EQ(world->view("a").state, "degraded");
+    world->heal();
+    for (int i = 0; i < 100; ++i) {  // at no tick the other region has all of it
+        write();
+        world->run(1);
+    }
+    EXPECT_EQ(world->view("a").state, "ready");
+    world->cut("a", "b");
+    ASSERT_TRUE(world->command("a", {.kind = Command::Kind::kDropRegion, .target = "b"}));
+    write();
+    EXPECT_TRUE(world->run_until([&] { return world->applied_all("a") && world->view("a").state == "ready"; }, 10));  // there is nobody to wait for
+}
+
 }  // namespace
 }  // namespace nornic::modes::regions
