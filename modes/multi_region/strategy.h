@@ -244,6 +244,7 @@ private:
     void finish_seed(RegionNumber number, Inbound& in, const transport::RegionBatch& batch);
     bool go_on_finishing(RegionNumber number, Inbound& in);
     void advance_acks();
+    void acknowledge(const Inbound& in);
     /// `first`: whose turn it is.
     void record_reports(std::uint64_t first);
     [[nodiscard]] bool awaits_first_seed() const;
