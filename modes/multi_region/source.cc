@@ -256,6 +256,7 @@ void MultiRegion::send_seed(OutboundStream& out) {
         batch.mutable_frontier()->Add(frontier.begin(), frontier.end());
         out.scanned = out.seed->index();
         out.scanned_time = engine::known_of(frontier, state.self);
+        out.last_write = out.scanned;  // whoever reads there waits until all of the state is merged (answer_asked())
         out.said_through = out.scanned;
         out.seed.reset();
     }
