@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "engine/owned_index.h"
 
 #include <fmt/format.h>
 
@@ -65,7 +66,7 @@ bool same_kind(const ConstraintRule& a, const ConstraintRule& b) {
 
 const ConstraintRule* owner_of(const Schema& schema, const IndexRule& index) {
     for (const ConstraintRule& c : schema.constraints) {
-        if (index.owning_constraint == c.id || c.owned_index == index.id) {
+        if (holds_up(index, c)) {
             return &c;
         }
     }

@@ -1,6 +1,7 @@
 // What SHOW INDEXES and SHOW CONSTRAINTS list.
 
 #include "cypher/procedures/builtin.h"
+#include "engine/owned_index.h"
 #include "engine/schema_catalog.h"
 #include "engine/transaction/storable.h"
 
@@ -224,10 +225,8 @@ Result<> show_constraints(ProcedureCall& call) {
     std::ranges::sort(rows, {}, [](const auto* c) -> const std::string& { return c->name; });
     for (const auto* c : rows) {
         Value owned;
-        for (const auto& index : schema->indexes) {
-            if (c->owned_index && index.rule.id == *c->owned_index) {
-                owned = Value{index.rule.name};
-            }
+        if (const auto* index = engine::index_of(*schema, *c)) {
+            owned = Value{index->rule.name};
         }
         const bool typed = c->type == ConstraintType::kPropertyType;
         if (!call.emit({Value{static_cast<std::int64_t>(c->id.value)},

@@ -204,7 +204,17 @@ Result<> GraphMerge::store(OpenNode& node) {
 }
 
 Result<> GraphMerge::store(OpenRel& relationship) {
-    return relationship.changed ? place(relationship) : success();
+    if (!relationship.changed) {
+        return success();
+    }
+    const bool live = relationship.stamps.life == Life::kLive;
+    NORNIC_TRY(place(relationship));
+    if (live && !applier_.indexes().by_type.empty()) {
+        if (const auto now = applier_.newest_relationship(relationship.id)) {
+            NORNIC_TRY(check_unique(relationship, now->data));
+        }
+    }
+    return success();
 }
 
 Result<> GraphMerge::let_go(const Remains& remains) {

@@ -20,6 +20,10 @@ public:
     Result<> one(WriteOperation& op);
     /// At the end of each write.
     Result<> flush();
+    /// At the end of each write but those of a seed, which brings rules one by one, and once all of a seed is there: conflicts of
+    /// constraints whose index is not theirs.
+    void note_unenforced();
+    void rules_changed() noexcept { rules_changed_ = true; }
     /// At the end of the entry.
     Result<> finish() { return applier_.finish(); }
     /// What expired, if it is still there as it was.
@@ -78,7 +82,8 @@ private:
     Result<> kill(RelId id, const Stamp& stamp);
     /// A node that it waited for came, or never will.
     Result<> reconsider(RelId id);
-    Result<> check_unique(const OpenNode& node, const NodeData& data);
+    template <class Data>
+    Result<> check_unique(const Open<Data>& entity, const Data& data);
 
     Result<> change_rule(const WriteOperation& op);
 
@@ -90,6 +95,7 @@ private:
     OpenNode node_;
     OpenRel relationship_;
     std::shared_ptr<const EntityStamps> created_;  // shared by all that the write creates
+    bool rules_changed_ = false;
     std::string key_;
     std::string other_key_;
 };

@@ -1,58 +1,95 @@
 // Of a graph's rules: what a merge does to unique keys, and how indexes and constraints merge.
+#include "engine/owned_index.h"
 #include "engine/region/graph_merge.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace nornic::engine {
 
-/// A second live node of a key is taken in, since both were right where they were made; people hear of it.
-Result<> GraphMerge::check_unique(const OpenNode& node, const NodeData& data) {
-    for (const LabelId label : data.labels) {
-        const auto* const handles = applier_.indexes().over(EntityKind::kNode, label.value);
-        if (handles == nullptr) {
-            continue;
+/// A second one of a key is taken in, since both were right where they were made; people hear of it.
+template <class Data>
+Result<> GraphMerge::check_unique(const Open<Data>& entity, const Data& data) {
+    constexpr bool kNodes = std::is_same_v<Data, NodeData>;
+    const auto has = [](const Data& of, std::uint32_t token) {
+        if constexpr (kNodes) {
+            return of.has_label(LabelId{token});
+        } else {
+            return of.type.value == token;
         }
-        for (IndexHandle* const handle : *handles) {
-            if (!handle->rule.owning_constraint || !index_key_of(handle->rule, data.properties, key_)) {
+    };
+    const auto newest = [&](std::uint64_t id) {
+        if constexpr (kNodes) {
+            return applier_.newest_node(id);
+        } else {
+            return applier_.newest_relationship(id);
+        }
+    };
+    const auto side = [&](std::uint64_t id, const Data& of) {
+        Conflict::Side made{Value{static_cast<std::int64_t>(id)}, {}};
+        made.stamp = of.stamps ? scope_.live(of.stamps->stamp) : Stamp{};
+        return made;
+    };
+    const auto check = [&](IndexHandle& handle, std::uint32_t token) -> Result<> {
+        if (!handle.rule.owning_constraint || !index_key_of(handle.rule, data.properties, key_)) {
+            return success();
+        }
+        const auto schema = database_.schema.schema();
+        if (std::ranges::none_of(schema->constraints, [&](const ConstraintRule& rule) { return holds_up(handle.rule, rule); })) {
+            return success();  // a rule of another region has the place of the constraint
+        }
+        const Data* const before = entity.visible_before();
+        if (before != nullptr && has(*before, token) && index_key_of(handle.rule, before->properties, other_key_) && other_key_ == key_) {
+            return success();
+        }
+        std::vector<std::uint64_t> others;
+        NORNIC_TRY(handle.index.seek_equals(key_, others));
+        for (const std::uint64_t other : others) {
+            const auto there = other == entity.id ? nullptr : newest(other);
+            if (!there || there->deleted || !has(there->data, token) ||
+                !index_key_of(handle.rule, there->data.properties, other_key_) || other_key_ != key_) {
                 continue;
             }
-            const NodeData* const before = node.visible_before();
-            if (before != nullptr && before->has_label(label) &&
-                index_key_of(handle->rule, before->properties, other_key_) && other_key_ == key_) {
-                continue;
+            Conflict conflict = conflict_of(ConflictKind::kUnique, entity);
+            conflict.winner = side(other, there->data);
+            conflict.loser = side(entity.id, data);
+            if (std::tie(conflict.loser.stamp, entity.id) < std::tie(conflict.winner.stamp, other)) {
+                std::swap(conflict.winner, conflict.loser);
             }
-            std::vector<std::uint64_t> others;
-            NORNIC_TRY(handle->index.seek_equals(key_, others));
-            for (const std::uint64_t other : others) {
-                const auto there = other == node.id ? nullptr : applier_.newest_node(other);
-                if (!there || there->deleted || !there->data.has_label(label) ||
-                    !index_key_of(handle->rule, there->data.properties, other_key_) || other_key_ != key_) {
-                    continue;
-                }
-                const auto side = [&](std::uint64_t id, const NodeData& of) {
-                    Conflict::Side made{Value{static_cast<std::int64_t>(id)}, {}};
-                    made.stamp = of.stamps ? scope_.live(of.stamps->stamp) : Stamp{};
-                    return made;
-                };
-                Conflict conflict = conflict_of(ConflictKind::kUnique, node);
-                conflict.winner = side(other, there->data);
-                conflict.loser = side(node.id, data);
-                if (std::tie(conflict.loser.stamp, node.id) < std::tie(conflict.winner.stamp, other)) {
-                    std::swap(conflict.winner, conflict.loser);
-                }
-                conflict.id = static_cast<std::uint64_t>(conflict.loser.value.as_integer());
-                conflict.cell = handle->rule.name;
-                conflict.open = true;  // nothing was decided: both are there
-                scope_.note(std::move(conflict));
+            conflict.id = static_cast<std::uint64_t>(conflict.loser.value.as_integer());
+            conflict.cell = handle.rule.name;
+            conflict.open = true;  // nothing was decided: both are there
+            scope_.note(std::move(conflict));
+        }
+        return success();
+    };
+    const auto check_all = [&](std::uint32_t token) -> Result<> {
+        if (const auto* const handles = applier_.indexes().over(kNodes ? EntityKind::kNode : EntityKind::kRelationship, token)) {
+            for (IndexHandle* const handle : *handles) {
+                NORNIC_TRY(check(*handle, token));
             }
         }
+        return success();
+    };
+    if constexpr (kNodes) {
+        for (const LabelId label : data.labels) {
+            NORNIC_TRY(check_all(label.value));
+        }
+        return success();
+    } else {
+        return check_all(data.type.value);
     }
-    return success();
 }
+
+template Result<> GraphMerge::check_unique(const Open<NodeData>& entity, const NodeData& data);
+template Result<> GraphMerge::check_unique(const Open<RelData>& entity, const RelData& data);
 
 /// A rule is a cell by its id; the primary region draws them.
 Result<> GraphMerge::change_rule(const WriteOperation& op) {
@@ -108,6 +145,7 @@ Result<> GraphMerge::change_rule(const WriteOperation& op) {
     if (op.text == there) {
         return success();  // as it is
     }
+    rules_changed_ = true;
     if (!there.empty()) {
         WriteOperation drop;
         drop.op = WriteOp::kDropRule;
@@ -115,6 +153,31 @@ Result<> GraphMerge::change_rule(const WriteOperation& op) {
         NORNIC_TRY(applier_.change_schema(drop));
     }
     return op.op == WriteOp::kDropRule ? success() : applier_.change_schema(op);
+}
+
+/// Two primaries that did not hear of each other gave one id to rules of theirs, and each id is decided by itself.
+void GraphMerge::note_unenforced() {
+    if (!rules_changed_) {
+        return;
+    }
+    rules_changed_ = false;
+    const auto schema = database_.schema.schema();
+    for (const ConstraintRule& rule : schema->constraints) {
+        if (!rule.owned_index || index_of(*schema, rule) != nullptr) {
+            continue;
+        }
+        const auto there = std::ranges::find_if(schema->indexes, [&](const IndexView& view) { return view.rule.id == rule.owned_index; });
+        const auto stamp_of = [&](SchemaRuleId id) { return scope_.live(scope_.engine().regions_.small(small_rule(database_.info.id, id))); };
+        Conflict conflict;
+        conflict.kind = ConflictKind::kSchema;
+        conflict.database = database_.info.name;
+        conflict.id = rule.id.value;
+        conflict.cell = rule.name;
+        conflict.winner = {there == schema->indexes.end() ? Value{} : Value{fmt::format("index {}", there->rule.name)}, stamp_of(*rule.owned_index)};
+        conflict.loser = {Value{fmt::format("constraint {}: not enforced, its index is not there; drop it and make it anew", rule.name)}, stamp_of(rule.id)};
+        conflict.open = true;  // nothing holds it up before somebody does
+        scope_.note(std::move(conflict));
+    }
 }
 
 }  // namespace nornic::engine

@@ -117,7 +117,13 @@ Result<> RegionApplier::write(const StampedWrite& stamped, RegionNumber origin) 
             }
         }
     }
-    return merge->flush();
+    NORNIC_TRY(merge->flush());
+    if (!seed) {
+        for (const auto& [id, changed] : merges_) {
+            changed->note_unenforced();
+        }
+    }
+    return success();
 }
 
 Result<GraphMerge*> RegionApplier::merge_of(DatabaseId id) {
@@ -181,6 +187,7 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
             known.history = given.history;
         }
         known.era = std::max(known.era, given.era);  // 1 of those that were added to others that ran
+        known.dropped = known.dropped || given.dropped;
     };
     switch (change.kind) {
         case Kind::kForm: {
@@ -242,12 +249,19 @@ Result<> RegionApplier::change_region(std::string_view encoded, bool own) {
                 origin.partial = false;
             }
             scope_.saw(Stamp{.time = change.time});
+            if (change.kind == Kind::kMerged) {
+                for (const auto& database : engine_.all_databases()) {
+                    NORNIC_TRY(GraphMerge* const merge, merge_of(database->info.id));
+                    merge->rules_changed();
+                }
+            }
             return success();
         }
         case Kind::kDrop:
-            if (RegionRow& lost = row(change.number); !lost.dropped) {
-                lost.dropped = true;
-                lost.reported.clear();
+            // Of one that was never heard of nothing is here, and there is no name to remember it by.
+            if (state.find(change.number) != nullptr && !row(change.number).dropped) {
+                row(change.number).dropped = true;
+                row(change.number).reported.clear();
             }
             return success();
         case Kind::kHistory:

@@ -4,14 +4,19 @@
 #include "engine/region/feed.h"
 #include "engine/region/stamps.h"
 #include "engine/region/translate.h"
+#include "graph/codec.h"
 
 #include <algorithm>
+#include <type_traits>
+#include <utility>
 
 namespace nornic::engine {
 namespace {
 
 /// As for a state view (state_view.cc): so much may be kept in old versions, beyond the cache's limit.
 constexpr std::int64_t kExcessBytesMin = std::int64_t{64} << 20;
+/// An entity of more comes in pieces. Far below what a batch may hold (docs/cluster_protocol.md), with any one property beside it.
+constexpr std::size_t kPieceBytes = std::size_t{8} << 20;
 
 WriteOperation merge_of(std::uint64_t id, const NodeData& data) {
     WriteOperation operation;
@@ -33,6 +38,44 @@ WriteOperation merge_of(std::uint64_t id, const RelData& data) {
         operation.relationship.stamps = std::make_shared<EntityStamps>();
     }
     return operation;
+}
+
+/// Of an entity that many transactions made larger than what may travel at once: labels and what is gone in the first piece, and in
+/// each piece as many properties behind `first` as fit into it, with their cells. Returns where the next one begins; 0: it was the last.
+template <class Data>
+std::size_t cut_to_piece(Data& data, std::size_t first) {
+    std::size_t bytes = 0;
+    std::size_t last = first;
+    for (; last < data.properties.size(); ++last) {
+        std::string encoded;
+        ByteWriter out{encoded};
+        encode_value(data.properties[last].value, out);
+        if (last > first && bytes + encoded.size() > kPieceBytes) {
+            break;
+        }
+        bytes += encoded.size();
+    }
+    const std::vector<PropertyEntry> all = std::exchange(data.properties, {});
+    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
+    data.properties.assign(begin, all.begin() + static_cast<std::ptrdiff_t>(last));
+    auto stamps = std::make_shared<EntityStamps>(*data.stamps);
+    std::erase_if(stamps->properties, [&](const CellStamp& cell) {
+        const PropertyKeyId key{cell.token};
+        const bool gone = find_property(all, key) == nullptr;
+        return gone ? first > 0 : find_property(data.properties, key) == nullptr;
+    });
+    if (first > 0) {
+        stamps->labels.clear();
+        if constexpr (std::is_same_v<Data, NodeData>) {
+            data.labels.clear();
+        }
+    }
+    data.stamps = std::move(stamps);
+    return last < all.size() ? last : 0;
+}
+
+std::size_t cut_to_piece(WriteOperation& operation, std::size_t first) {
+    return operation.op == WriteOp::kMergeNode ? cut_to_piece(operation.node, first) : cut_to_piece(operation.relationship, first);
 }
 
 TokenMap collect_names(const Database& database, RegionWrites& out) {
@@ -164,15 +207,20 @@ Result<bool> RegionSeed::read_page_of(Store& store, std::size_t bytes, RegionWri
     Result<> failed = success();
     store.scan(number, [&](const auto& slots) {
         // One may hold megabytes, so a page need not fit into what is asked for.
-        for (; slot_ < kPageSlots && failed && operations.bytes() < bytes; ++slot_) {
+        while (slot_ < kPageSlots && failed && operations.bytes() < bytes) {
             const auto* version = version_at(slots[slot_], at_);
             if (version == nullptr || ((*version)->deleted && !has_remains(**version))) {
+                ++slot_;
                 continue;
             }
             WriteOperation operation = merge_of(id_in_page(number, slot_), (*version)->data);
+            property_ = version_bytes(**version) > static_cast<std::int64_t>(kPieceBytes) ? cut_to_piece(operation, property_) : 0;
             failed = map_tokens(operation, rule, collect);
             write_operation(operation, operations.writer());
-            ++read_;
+            if (property_ == 0) {
+                ++read_;
+                ++slot_;
+            }
         }
     });
     NORNIC_TRY(std::move(failed));

@@ -75,6 +75,7 @@ private:
     std::uint32_t region_ = 0;
     std::uint64_t page_ = 0;
     unsigned slot_ = 0;
+    std::size_t property_ = 0;  // of an entity that comes in pieces
 };
 
 }  // namespace nornic::engine

@@ -1,5 +1,6 @@
 // Creating and dropping indexes and constraints. One transaction changes the rules of a database at
 // a time. A constraint is made while nobody else writes, so that what was validated stays true.
+#include "engine/owned_index.h"
 #include "engine/transaction/transaction_impl.h"
 
 #include <fmt/format.h>
@@ -142,7 +143,8 @@ Result<> TransactionImpl::drop_constraint(std::string_view name) {
     NORNIC_TRY(begin_schema_change(true));
     NORNIC_TRY(const ConstraintRule* rule, check_drop_constraint(working_schema_, name));
     const SchemaRuleId id = rule->id;
-    const std::optional<SchemaRuleId> index = rule->owned_index;
+    const IndexView* const own = index_of(working_schema_, *rule);
+    const std::optional<SchemaRuleId> index = own != nullptr ? std::optional{own->rule.id} : std::nullopt;
     rule_changes_.push_back(RuleChange{WriteOp::kDropRule, {}, id});
     if (index) {
         rule_changes_.push_back(RuleChange{WriteOp::kDropRule, {}, *index});

@@ -34,6 +34,36 @@ std::vector<engine::RegionRow> rows_of(const transport::RegionStatus& status) {
     return out;
 }
 
+/// The number under which another region knows itself; 0: it is none yet. A name may be that of several, all but one given up.
+RegionNumber number_said(const transport::RegionStatus& status) {
+    for (const auto& row : status.regions()) {
+        if (row.name() == status.region() && !row.history().empty() && row.history() == status.history()) {
+            return static_cast<RegionNumber>(row.number());
+        }
+    }
+    return 0;
+}
+
+/// The first row of `theirs` that gives a number another name than `ours` does, or a name another number although neither is
+/// known to be given up on either side; nullptr: they may be one directory, of which each side knows some.
+const engine::RegionRow* numbered_apart(const std::vector<engine::RegionRow>& ours, const std::vector<engine::RegionRow>& theirs) {
+    const auto dropped = [](const std::vector<engine::RegionRow>& rows, const engine::RegionRow& row) {
+        return std::ranges::any_of(rows, [&](const auto& known) { return known.number == row.number && known.dropped; });
+    };
+    for (const engine::RegionRow& row : theirs) {
+        for (const engine::RegionRow& known : ours) {
+            const bool one_number = known.number == row.number;
+            if (one_number == (known.name == row.name)) {
+                continue;
+            }
+            if (one_number || (!dropped(ours, known) && !dropped(theirs, known) && !dropped(ours, row) && !dropped(theirs, row))) {
+                return &row;
+            }
+        }
+    }
+    return nullptr;
+}
+
 /// What another region says of itself is bounded before it is kept.
 bool well_formed(const transport::RegionStatus& status, std::string_view region) {
     if (status.region() != region || status.regions_size() > engine::kRegionNumberMax || status.configured_size() > 64 ||
@@ -101,31 +131,35 @@ void MultiRegion::on_status(const NodeName& from, const transport::RegionStatus&
     }
     Peer& peer = peers_[from];
     peer.status = status;
+    peer.number = number_said(status);
     peer.heard_tick = std::max<std::uint64_t>(tick_, 1);
-    if (!formed() || status.regions_size() == 0) {
+    if (!formed() || status.regions_size() == 0 || given_up(peer)) {
+        peer.differs.clear();
         return;
     }
-    if (std::string why; directory_differs(status, why)) {
-        if (directory_why_ != why) {
-            directory_why_ = why;
-            event(why);
-        }
-        return;
+    std::string why = directory_differs(status);
+    const auto* own = state_->find(state_->self);
+    const bool drops_this = std::any_of(status.regions().begin(), status.regions().end(), [&](const auto& row) {
+        // Those that gave this one up may have gone on since with numbers that it gave others.
+        const bool this_one = why.empty() || (!row.history().empty() && (row.history() == history_ || row.history() == own->history));
+        return row.number() == state_->self && row.name() == settings_.region && row.dropped() && this_one;
+    });
+    if (drops_this && !dropped_here_) {
+        dropped_here_ = true;
+        event(fmt::format("Region '{}' says that this one, '{}', was dropped: it takes no writes any more and sends and gets none. "
+                          "Empty the data directories of its members and start it anew to come back as a new region.",
+                          status.region(),
+                          settings_.region));
     }
-    directory_why_.clear();
+    if (!why.empty()) {
+        return exchange_nothing(from, peer, std::move(why));
+    }
+    peer.differs.clear();
     for (const auto& row : status.regions()) {
         if (row.number() != state_->self) {
             continue;
         }
-        if (row.dropped() && !dropped_here_) {
-            dropped_here_ = true;
-            event(fmt::format("Region '{}' says that this one, '{}', was dropped: it takes no writes any more and sends and gets none. "
-                              "Empty the data directories of its members and start it anew to come back as a new region.",
-                              status.region(),
-                              settings_.region));
-        }
         // It formed alone, as it heard nobody. After a recovery a group has a new history, but what it had of others is there.
-        const auto* own = state_->find(state_->self);
         const auto* speaker = row_of(from);
         if (!stranger_ && !row.history().empty() && row.history() != history_ && row.history() != own->history && speaker != nullptr &&
             speaker->cursor.value == 0) {
@@ -135,7 +169,7 @@ void MultiRegion::on_status(const NodeName& from, const transport::RegionStatus&
         if (stranger_) {
             continue;
         }
-        if (leads() && row.era() > state_->find(state_->self)->era) {
+        if (leads() && row.era() > own->era) {
             set_back_ = true;  // or it formed alone, while others that ran already did not count on it
         }
         consider_set_back(row.era(), LogIndex{status.cursor()}, 0);
@@ -148,29 +182,38 @@ void MultiRegion::on_status(const NodeName& from, const transport::RegionStatus&
 }
 
 /// Two groups that numbered themselves unlike must never exchange a write: ids would collide.
-bool MultiRegion::directory_differs(const transport::RegionStatus& status, std::string& why) const {
+std::string MultiRegion::directory_differs(const transport::RegionStatus& status) const {
     if (!state_->pristine && !status.pristine()) {
-        why = fmt::format("Both this region and '{}' hold data from before they were regions, and ids collide: they exchange nothing. "
-                          "Empty one of them and start it again.",
-                          status.region());
-        return true;
+        return fmt::format("Both this region and '{}' hold data from before they were regions, and ids collide: they exchange nothing. "
+                           "Empty one of them and start it again.",
+                           status.region());
     }
-    for (const auto& row : status.regions()) {
-        const auto* by_number = state_->find(static_cast<RegionNumber>(row.number()));
-        const auto* by_name = state_->find(std::string_view{row.name()});
-        if ((by_number != nullptr && by_number->name != row.name()) ||
-            (by_name != nullptr && !by_name->dropped && !row.dropped() && by_name->number != row.number())) {
-            why = fmt::format(
-                "Region '{}' knows number {} as '{}', this one knows it as '{}': they were numbered apart, probably because "
-                "NORNICDB_CLUSTER_REMOTE_REGIONS differed at the first start. They exchange nothing. Empty one of them and start it again.",
-                status.region(),
-                row.number(),
-                row.name(),
-                by_number == nullptr ? "nothing" : by_number->name);
-            return true;
+    const std::vector<engine::RegionRow> said = rows_of(status);
+    const auto* apart = numbered_apart(state_->regions, said);
+    if (apart == nullptr) {
+        return {};
+    }
+    const auto* by_number = state_->find(apart->number);
+    return fmt::format("Region '{}' knows number {} as '{}', this one knows it as '{}': they were numbered apart, probably because "
+                       "NORNICDB_CLUSTER_REMOTE_REGIONS differed at the first start. They exchange nothing. Empty one of them and start it again.",
+                       status.region(),
+                       apart->number,
+                       apart->name,
+                       by_number == nullptr ? "nothing" : by_number->name);
+}
+
+/// It alone is left out: those that agree go on.
+void MultiRegion::exchange_nothing(const NodeName& with, Peer& peer, std::string why) {
+    if (std::ranges::none_of(peers_, [&](const auto& other) { return other.second.differs == why; })) {
+        event(why);
+    }
+    for (auto& [number, in] : inbound_) {
+        if (in.source == with && in.stream != 0) {
+            end_stream(in, why);
         }
     }
-    return false;
+    std::erase_if(outbound_, [&](const auto& out) { return out.second.target == with; });
+    peer.differs = std::move(why);
 }
 
 /// Another region's cursor of this log says more than the log has: members were restored from a copy, or a group was begun
@@ -214,14 +257,15 @@ void MultiRegion::form() {
     }
     const std::vector<std::string> mine = configured_names(settings_);
     std::set<std::string_view> heard;
+    std::vector<std::pair<const Peer*, std::vector<engine::RegionRow>>> regions;
     std::string differs;
     for (const auto& [id, peer] : peers_) {
         if (peer.heard_tick == 0) {
             continue;
         }
         if (peer.status.regions_size() > 0) {
-            adopt(peer);
-            return;
+            regions.emplace_back(&peer, rows_of(peer.status));
+            continue;
         }
         heard.insert(peer.status.region());
         if (!std::equal(mine.begin(), mine.end(), peer.status.configured().begin(), peer.status.configured().end())) {
@@ -231,6 +275,10 @@ void MultiRegion::form() {
                                   fmt::join(peer.status.configured(), ", "),
                                   fmt::join(mine, ", "));
         }
+    }
+    if (!regions.empty()) {
+        join(std::move(regions));
+        return;
     }
     if (!differs.empty()) {
         cannot_form(std::move(differs));
@@ -243,6 +291,38 @@ void MultiRegion::form() {
         return;
     }
     forming_why_ = "it waits for a word of the other regions";
+}
+
+/// Whom to believe of those that are regions: none that was given up, and nobody while they contradict each other, since whoever
+/// is joined gives out the number.
+void MultiRegion::join(std::vector<std::pair<const Peer*, std::vector<engine::RegionRow>>> regions) {
+    const auto all = regions;
+    std::erase_if(regions, [&](const auto& region) {
+        return std::ranges::any_of(all, [&](const auto& other) {
+            return std::ranges::any_of(other.second, [&](const auto& row) {
+                return row.dropped && row.number == region.first->number && row.name == region.first->status.region();
+            });
+        });
+    });
+    if (regions.empty()) {
+        return cannot_form("all regions that it hears were dropped");
+    }
+    for (const auto& [one, rows] : regions) {
+        for (const auto& [other, its_rows] : regions) {
+            if (numbered_apart(rows, its_rows) != nullptr) {
+                return cannot_form(fmt::format("regions '{}' and '{}' were numbered apart and exchange nothing: empty one of them and start it again",
+                                               one->status.region(),
+                                               other->status.region()));
+            }
+        }
+    }
+    // Who knows this one, before others that have not heard yet that it was added, or that one of its name was dropped.
+    const auto knows_this = std::ranges::find_if(regions, [&](const auto& region) {
+        return std::ranges::any_of(region.second, [&](const auto& row) {
+            return row.name == settings_.region && !row.dropped && (row.history.empty() || row.history == history_);
+        });
+    });
+    adopt(knows_this == regions.end() ? *regions.front().first : *knows_this->first);
 }
 
 /// Says it once.
@@ -325,6 +405,8 @@ void MultiRegion::on_region_command(const NodeName& from, const transport::Regio
         refuse("this version does not know the command");
     } else if (!leads() || !primary()) {
         refuse("this member does not lead the primary region");
+    } else if (dropped_here_ || stranger_) {
+        refuse("the primary region was given up itself: promote another one");
     } else if (const auto* row = state_->find(std::string_view{command.region()}); row != nullptr && !row->dropped) {
         response.set_accepted(true);
     } else if (change_pending()) {
@@ -360,7 +442,17 @@ void MultiRegion::on_region_command(const NodeName& from, const transport::Regio
 
 /// What other regions know and this one does not, one change at a time.
 void MultiRegion::watch_directory() {
-    if (change_pending() || !directory_why_.empty()) {
+    if (change_pending()) {
+        return;
+    }
+    if (dropped_here_) {
+        // So that it is known after a restart, too, before anybody is heard.
+        if (!state_->find(state_->self)->dropped) {
+            RegionChange change;
+            change.kind = RegionChange::Kind::kDrop;
+            change.number = state_->self;
+            propose_change(change);
+        }
         return;
     }
     if (set_back_) {
@@ -387,7 +479,7 @@ void MultiRegion::watch_directory() {
         return;
     }
     for (const auto& [id, peer] : peers_) {
-        if (peer.heard_tick == 0) {
+        if (!counts(peer)) {
             continue;
         }
         for (const auto& row : rows_of(peer.status)) {

@@ -15,8 +15,9 @@ constexpr std::uint64_t kForgetTicks = 6000;  // the driver gave it up long ago
 
 /// Of other regions, so that with this one they are as many as the level takes.
 std::size_t MultiRegion::others_needed(ReadConsistency level) const {
-    const auto regions = static_cast<std::size_t>(std::ranges::count(state_->regions, false, &engine::RegionRow::dropped));
-    return level == ReadConsistency::kAll ? regions - 1 : regions / 2;
+    const auto others = static_cast<std::size_t>(
+        std::ranges::count_if(state_->regions, [&](const auto& row) { return row.number != state_->self && !row.dropped; }));
+    return level == ReadConsistency::kAll ? others : (others + 1) / 2;
 }
 
 /// The leaders of the other regions, which are enough.

@@ -51,10 +51,11 @@ void MultiRegion::on_pull(const NodeName& from, const transport::RegionPull& pul
     if (stranger_) {
         return refuse(std::string{kStranger});
     }
-    if (!directory_why_.empty()) {
-        return refuse(directory_why_);
+    const Peer& peer = peers_.at(from);
+    if (!peer.differs.empty()) {
+        return refuse(peer.differs);
     }
-    const auto& said = peers_.at(from).status.regions();
+    const auto& said = peer.status.regions();
     const auto its = std::find_if(said.begin(), said.end(), [&](const auto& known) { return known.number() == row->number; });
     if (its == said.end() || its->era() < row->era) {
         return refuse(fmt::format("region '{}' has to get all data anew, and does not know it yet", row->name));
@@ -255,6 +256,7 @@ void MultiRegion::send_seed(OutboundStream& out) {
         batch.mutable_frontier()->Add(frontier.begin(), frontier.end());
         out.scanned = out.seed->index();
         out.scanned_time = engine::known_of(frontier, state.self);
+        out.last_write = out.scanned;  // whoever reads there waits until all of the state is merged (answer_asked())
         out.said_through = out.scanned;
         out.seed.reset();
     }

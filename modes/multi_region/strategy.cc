@@ -45,6 +45,8 @@ void MultiRegion::refresh() {
     header_.epoch = state_->epoch;
     header_.manual = settings_.manual;
     header_.seen = state_->frontier();
+    const auto* own = state_->find(state_->self);
+    dropped_here_ = dropped_here_ || (own != nullptr && own->dropped);
 }
 
 std::string_view MultiRegion::region_of(const NodeName& peer) const {
@@ -57,10 +59,19 @@ const engine::RegionRow* MultiRegion::row_of(const NodeName& peer) const {
     return row != nullptr && row->number != state_->self ? row : nullptr;
 }
 
+bool MultiRegion::given_up(const Peer& peer) const {
+    const auto* row = state_->find(peer.number);
+    return row != nullptr && row->dropped && row->name == peer.status.region();
+}
+
+bool MultiRegion::counts(const Peer& peer) const {
+    return peer.heard_tick != 0 && peer.differs.empty() && !given_up(peer);
+}
+
 const MultiRegion::Peer* MultiRegion::leader_of(std::string_view region) const {
     const Peer* found = nullptr;
     for (const auto& [id, peer] : peers_) {
-        if (peer.heard_tick != 0 && peer.status.leads() && peer.status.region() == region &&
+        if (counts(peer) && peer.status.leads() && peer.status.region() == region &&
             tick_ - peer.heard_tick < settings_.silent_ticks &&
             (found == nullptr || peer.status.term() > found->status.term())) {
             found = &peer;
@@ -119,6 +130,11 @@ void MultiRegion::stopped_leading() {
     for (auto& [number, in] : inbound_) {
         in = Inbound{};
     }
+    if (settings_.semi_sync && !degraded_ && has_others() && durable_elsewhere() < last_placed_) {
+        confirmed_then_ = durable_elsewhere();
+        held_until_tick_ = tick_ + settings_.semi_sync_ticks;
+    }
+    last_placed_ = LogIndex{0};
     outbound_.clear();
     for (auto& [id, own] : own_) {
         if (own.command) {
@@ -265,6 +281,7 @@ bool MultiRegion::change_pending() const {
 void MultiRegion::take_own(Ready& ready) {
     std::erase_if(ready.placed, [&](const Placed& placed) {
         if ((placed.id.value & kOwnId) == 0) {
+            last_placed_ = std::max(last_placed_, placed.index);
             return false;
         }
         const auto at = own_.find(placed.id);
@@ -334,6 +351,9 @@ Result<> MultiRegion::command(std::uint64_t id, const Command& command) {
     }
     if (!formed()) {
         return fail(ErrorCode::kDatabaseUnavailable, "this group is no region yet: " + forming_why_);
+    }
+    if (dropped_here_) {
+        return fail(ErrorCode::kDatabaseUnavailable, "this region was dropped by the others: ask another one");
     }
     RegionChange change;
     std::string done;
@@ -502,25 +522,39 @@ LogIndex MultiRegion::durable_elsewhere() const {
     return best;
 }
 
+/// Regions that were not given up.
+bool MultiRegion::has_others() const {
+    return std::ranges::any_of(state_->regions, [&](const auto& row) { return row.number != state_->self && !row.dropped; });
+}
+
 bool MultiRegion::holding() const {
-    return settings_.semi_sync && led_ && formed() && !degraded_ && state_->regions.size() > 1;
+    return settings_.semi_sync && led_ && formed() && !degraded_ && has_others();
 }
 
 LogIndex MultiRegion::release(LogIndex committed) const {
-    return holding() ? std::min(committed, std::max(durable_elsewhere(), applied_)) : committed;
+    if (holding()) {
+        return std::min(committed, std::max(durable_elsewhere(), applied_));
+    }
+    // Nobody confirms to who leads no more: what it waited for then is answered once the time for that is over.
+    return !led_ && tick_ < held_until_tick_ ? std::min(committed, std::max(confirmed_then_, applied_)) : committed;
 }
 
 void MultiRegion::watch_degradation() {
-    if (!settings_.semi_sync || state_->regions.size() < 2) {
+    if (!settings_.semi_sync) {
+        return;
+    }
+    if (!has_others()) {
+        degraded_ = false;  // there is nobody to wait for
+        held_up_to_ = LogIndex{0};
         return;
     }
     const LogIndex committed = local_->committed();
-    const LogIndex durable = durable_elsewhere();
-    if (durable >= committed && degraded_) {
-        degraded_ = false;
-        event("Another region confirms writes again: cross-region replication is semi-synchronous.");
-    }
-    if (durable >= held_up_to_) {
+    if (durable_elsewhere() >= held_up_to_) {
+        // Not only once nothing is on its way: writes that come steadily never leave such a moment.
+        if (degraded_ && tick_ - held_since_tick_ <= settings_.semi_sync_ticks) {
+            degraded_ = false;
+            event("Another region confirms writes again: cross-region replication is semi-synchronous.");
+        }
         held_up_to_ = committed;  // what was committed by now has so long from now
         held_since_tick_ = tick_;
     } else if (!degraded_ && tick_ - held_since_tick_ > settings_.semi_sync_ticks) {

@@ -75,6 +75,8 @@ private:
     struct Peer {
         PeerInfo info;
         transport::RegionStatus status;
+        RegionNumber number = 0;       // its region's, as it says; 0: it is none yet
+        std::string differs;           // why nothing is exchanged with it: the two were numbered apart. Empty: they were not
         std::uint64_t heard_tick = 0;  // 0: it said nothing yet
     };
     /// What the mode itself proposed.
@@ -184,11 +186,15 @@ private:
     void tell_all();
     [[nodiscard]] std::string_view region_of(const NodeName& peer) const;
     [[nodiscard]] const engine::RegionRow* row_of(const NodeName& peer) const;
+    /// Whether what it says is heeded: not of one that was numbered apart, nor of one that was given up here.
+    [[nodiscard]] bool counts(const Peer& peer) const;
+    [[nodiscard]] bool given_up(const Peer& peer) const;
     /// The member of that region that leads there and is connected.
     [[nodiscard]] const Peer* leader_of(std::string_view region) const;
     [[nodiscard]] std::optional<std::vector<std::string>> dial();
 
     // Semi-synchronous: what is committed here is not applied, so not answered, before another region has it.
+    [[nodiscard]] bool has_others() const;
     [[nodiscard]] bool holding() const;
     [[nodiscard]] LogIndex release(LogIndex committed) const;
     void watch_degradation();
@@ -198,6 +204,7 @@ private:
     void say_status(const NodeName& to);
     void on_status(const NodeName& from, const transport::RegionStatus& status);
     void form();
+    void join(std::vector<std::pair<const Peer*, std::vector<engine::RegionRow>>> regions);
     void adopt(const Peer& from);
     void cannot_form(std::string why);
     void form_alone();
@@ -208,7 +215,9 @@ private:
     void mark_time();
     [[nodiscard]] std::uint64_t known_everywhere() const;
     void consider_set_back(std::uint64_t era, LogIndex cursor, std::uint64_t cursor_time);
-    [[nodiscard]] bool directory_differs(const transport::RegionStatus& status, std::string& why) const;
+    /// Why nothing may be exchanged with who says that; empty: it may.
+    [[nodiscard]] std::string directory_differs(const transport::RegionStatus& status) const;
+    void exchange_nothing(const NodeName& with, Peer& peer, std::string why);
 
     // source.cc
     /// What is applied here of the others: what it has of itself every region knows best.
@@ -235,6 +244,7 @@ private:
     void finish_seed(RegionNumber number, Inbound& in, const transport::RegionBatch& batch);
     bool go_on_finishing(RegionNumber number, Inbound& in);
     void advance_acks();
+    void acknowledge(const Inbound& in);
     /// `first`: whose turn it is.
     void record_reports(std::uint64_t first);
     [[nodiscard]] bool awaits_first_seed() const;
@@ -277,17 +287,19 @@ private:
     RegionNumber heard_primary_ = 0;
     std::string forming_why_;
     std::uint64_t asked_tick_ = 0;
-    bool dropped_here_ = false;      // others say that this region was given up
-    std::string directory_why_;      // how another region's directory differs
+    bool dropped_here_ = false;      // this region was given up, as others say or as its own log does
     bool stranger_ = false;          // another group was this region before, and nobody dropped it
     bool beyond_repair_ = false;     // it was set back to before what the others still know
     bool set_back_ = false;          // others have writes of this region that are not here; its log does not say so yet
 
     // Semi-synchronous.
     bool degraded_ = false;
-    LogIndex held_up_to_;                // was committed at held_since_tick_
+    LogIndex held_up_to_;                // was committed at held_since_tick_; another region has it in time, or it is degraded
     std::uint64_t held_since_tick_ = 0;
     std::uint64_t degraded_count_ = 0;
+    LogIndex last_placed_;               // of what clients offered here
+    LogIndex confirmed_then_;            // elsewhere, when this member stopped leading
+    std::uint64_t held_until_tick_ = 0;  // who waits for what it offered before that is answered then
 
     // Reads across regions.
     struct CrossRead {

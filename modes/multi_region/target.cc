@@ -61,10 +61,10 @@ bool MultiRegion::awaits_first_seed() const {
 }
 
 void MultiRegion::watch_streams() {
-    if (dropped_here_ || stranger_ || beyond_repair_ || !directory_why_.empty()) {
+    if (dropped_here_ || stranger_ || beyond_repair_) {
         for (auto& [number, in] : inbound_) {
             if (in.stream != 0) {
-                end_stream(in, stranger_ ? std::string{kStranger} : dropped_here_ ? "this region was dropped" : beyond_repair_ ? "this region was set back too far" : directory_why_);
+                end_stream(in, stranger_ ? std::string{kStranger} : dropped_here_ ? "this region was dropped" : "this region was set back too far");
             }
         }
         return;
@@ -80,6 +80,13 @@ void MultiRegion::watch_streams() {
         Inbound& in = inbound_[row.number];
         const Peer* leader = leader_of(row.name);
         if (in.stream != 0) {
+            if (!in.waiting.empty() || !in.arrived.empty() || !in.finishing.empty()) {
+                // The source may not send more before that is in the log here: it is not silent, and must not take this side to be.
+                in.heard_tick = tick_;
+                if (tick_ % settings_.status_ticks == 0) {
+                    acknowledge(in);
+                }
+            }
             if (leader != nullptr && leader->info.id != in.source) {
                 end_stream(in, fmt::format("'{}' leads there now", leader->info.id));
             } else if (tick_ - in.heard_tick > settings_.retry_ticks) {
@@ -406,14 +413,18 @@ void MultiRegion::advance_acks() {
             continue;
         }
         in.acked_sequence = in.durable_sequence;
-        ClusterMessage message;
-        auto& ack = *message.mutable_region_ack();
-        ack.set_stream(in.stream);
-        ack.set_sequence(in.durable_sequence);
-        ack.set_durable(in.durable.value);
-        say(in.source, Lane::LANE_LOG, std::move(message));
+        acknowledge(in);
         take_waiting(number, in);
     }
+}
+
+void MultiRegion::acknowledge(const Inbound& in) {
+    ClusterMessage message;
+    auto& ack = *message.mutable_region_ack();
+    ack.set_stream(in.stream);
+    ack.set_sequence(in.durable_sequence);
+    ack.set_durable(in.durable.value);
+    say(in.source, Lane::LANE_LOG, std::move(message));
 }
 
 /// Batches that hold writes record how far they reach; what came without any is recorded now and then.

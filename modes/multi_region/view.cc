@@ -41,6 +41,7 @@ ClusterView MultiRegion::view() const {
     if (write_term().value == 0) {
         out.accepts_writes = false;
     }
+    const auto odd = std::ranges::find_if(peers_, [](const auto& peer) { return !peer.second.differs.empty(); });
     if (out.state == "ready") {
         if (dropped_here_) {
             out.state = "read_only";
@@ -48,13 +49,13 @@ ClusterView MultiRegion::view() const {
         } else if (stranger_) {
             out.state = "read_only";
             out.reason = kStranger;
-        } else if (!directory_why_.empty()) {
-            out.state = "degraded";
-            out.reason = directory_why_;
         } else if (beyond_repair_) {
             out.state = "read_only";
             out.reason = "this region was set back to a state that cannot be made equal to the others' any more: drop it at another region, empty "
                          "its members' data directories and start it anew";
+        } else if (odd != peers_.end()) {
+            out.state = "degraded";
+            out.reason = odd->second.differs;
         } else if (set_back_ || awaits_first_seed()) {
             out.state = "catching_up";
             out.reason = "this region receives the data of the others";
@@ -88,7 +89,11 @@ ClusterView MultiRegion::view() const {
             out.regions.insert(out.regions.begin(), std::move(region));
             continue;
         }
+        std::string differs;
         for (const auto& [id, peer] : peers_) {
+            if (peer.status.region() == row.name && !peer.differs.empty()) {
+                differs = peer.differs;
+            }
             if (peer.status.region() == row.name && peer.heard_tick != 0 && tick_ - peer.heard_tick < settings_.silent_ticks) {
                 region.connected = true;
                 if (!peer.status.leader_id().empty()) {
@@ -114,6 +119,9 @@ ClusterView MultiRegion::view() const {
         } else if (!region.connected) {
             region.state = "silent";
             region.reason = "nothing was heard of it";
+        } else if (!differs.empty()) {
+            region.state = "refused";
+            region.reason = std::move(differs);
         } else if (!led_) {
             region.state = "ready";
         } else if (in == inbound_.end() || in->second.stream == 0) {

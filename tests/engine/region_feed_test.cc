@@ -297,6 +297,40 @@ TEST_F(RegionSeedTest, APartHoldsAboutAsMuchAsWasAskedForHoweverLargeAPageIs) {
     EXPECT_EQ(dump(one), dump(two));
 }
 
+TEST_F(RegionSeedTest, ANodeOfMoreThanAPieceComesInSeveralAndEndsEqual) {
+    const std::string megabytes(std::size_t{3} << 20, 'x');
+    NodeId node;
+    one.commit([&](Transaction& t) {
+        const LabelId labels[] = {t.label_or_create("Large").value(), t.label_or_create("Gone").value()};
+        node = t.create_node(labels, {}).value();
+    });
+    for (int i = 0; i < 8; ++i) {
+        one.commit([&](Transaction& t) {
+            ASSERT_TRUE(t.set_property(node, t.property_key_or_create("p" + std::to_string(i)).value(), Value{megabytes + std::to_string(i)}));
+        });
+    }
+    one.commit([&](Transaction& t) {
+        ASSERT_TRUE(t.set_property(node, t.property_key_or_create("p3").value(), Value{}));
+        ASSERT_TRUE(t.remove_label(node, t.label_or_create("Gone").value()));
+    });
+    auto seed = one->regions()->begin_seed();
+    ASSERT_TRUE(seed);
+    while (true) {
+        auto part = seed.value()->next(std::size_t{512} << 10);
+        ASSERT_TRUE(part) << part.error().message();
+        if (!part.value()) {
+            break;
+        }
+        std::size_t bytes = 0;
+        for (const RegionWrite& write : part.value()->writes) {
+            bytes += write.payload.size();
+        }
+        EXPECT_LT(bytes, std::size_t{10} << 20);
+        expect_ok(two.take(*part.value()));
+    }
+    EXPECT_TRUE(dump(two) == dump(one));  // too long to be printed
+}
+
 TEST_F(RegionSeedTest, ASeedTakenTwiceOrTooLateDoesNoHarm) {
     fill();
     auto early = one->regions()->begin_seed().value();

@@ -649,6 +649,168 @@ TEST_F(RegionMerge, ASecondNodeOfAUniqueKeyStaysAndIsReported) {
     expect_equal();
 }
 
+TEST_F(RegionMerge, ASecondRelationshipOfAUniqueKeyStaysAndIsReported) {
+    (*this)[1].commit([](Transaction& t) {
+        ConstraintDefinition rule;
+        rule.name = "one";
+        rule.type = ConstraintType::kUnique;
+        rule.entity = EntityKind::kRelationship;
+        rule.token = "KNOWS";
+        rule.properties = {"value"};
+        auto made = t.create_constraint(rule);
+        ASSERT_TRUE(made) << made.error().message();
+    });
+    settle();
+    RelData data = edge(NodeId{0}, NodeId{32});
+    data.properties = {{kKey, number(7)}};
+    write(1, [&](auto& w) { w.create_relationship(rel_id(5, 1), data); });
+    write(2, [&](auto& w) { w.create_relationship(rel_id(5, 2), data); });
+    cross();
+    settle();
+    for (const int at : {1, 2, 3, 4}) {
+        EXPECT_NE(relationship(at, rel_id(5, 1)), nullptr);
+        EXPECT_NE(relationship(at, rel_id(5, 2)), nullptr);
+        const auto rows = conflicts(at);
+        ASSERT_EQ(rows.size(), 1U) << at;
+        EXPECT_EQ(rows.front().first, conflicts(1).front().first);
+        EXPECT_EQ(text(rows.front().second, "kind"), "'unique'");
+        EXPECT_EQ(text(rows.front().second, "entity"), "'relationship'");
+    }
+    expect_equal();
+}
+
+TEST_F(RegionMerge, AConstraintWhoseIndexIsAnotherRegionsRuleIsNotEnforcedAndPeopleHearOfIt) {
+    const auto promote = [&](int at, std::uint64_t epoch) {
+        RegionChange change;
+        change.kind = RegionChange::Kind::kPromote;
+        change.number = static_cast<RegionNumber>(at);
+        change.epoch = epoch;
+        (*this)[at].change(change);
+    };
+    const auto make_constraint = [&](int at) {
+        (*this)[at].commit([](Transaction& t) {
+            ConstraintDefinition rule;
+            rule.name = "one";
+            rule.type = ConstraintType::kUnique;
+            rule.token = "Other";
+            rule.properties = {"value"};
+            auto made = t.create_constraint(rule);
+            ASSERT_TRUE(made) << made.error().message();
+        });
+    };
+    // In a cut two primaries draw the same ids: one for a constraint and its index, the other for an index that it drops.
+    make_constraint(1);
+    promote(2, 1);
+    (*this)[2].commit([](Transaction& t) {
+        IndexDefinition rule;
+        rule.name = "by_other";
+        rule.tokens = {"Thing"};
+        rule.properties = {"other"};
+        auto made = t.create_index(rule);
+        ASSERT_TRUE(made) << made.error().message();
+    });
+    const auto twice = [&](int at) {
+        (*this)[at].commit([](Transaction& t) {
+            const LabelId label = t.label_or_create("Other").value();
+            const PropertyEntry property{t.property_key_or_create("value").value(), number(7)};
+            for (int i = 0; i < 2; ++i) {
+                auto made = t.create_node(std::span{&label, 1}, std::span{&property, 1});
+                ASSERT_TRUE(made) << made.error().message();
+            }
+        });
+    };
+    const auto unenforced = [&](int at) {
+        return std::ranges::count_if(conflicts(at), [](const auto& row) {
+            return text(row.second, "kind") == "'schema'" && text(row.second, "cell") == "'one'" && text(row.second, "state") == "'open'";
+        });
+    };
+    cross();
+    settle();
+    for (const int at : {1, 2, 3, 4}) {
+        const auto schema = (*this)[at].begin(AccessMode::kRead)->schema();
+        ASSERT_NE(schema->index_named("by_other"), nullptr) << at;
+        ASSERT_NE(schema->constraint_named("one"), nullptr) << at;
+        EXPECT_EQ(unenforced(at), 1) << at;
+        twice(at);
+    }
+    expect_equal();
+    (*this)[2].commit([](Transaction& t) { expect_ok(t.drop_index("by_other")); });
+    settle();
+    for (const int at : {1, 2}) {
+        EXPECT_EQ((*this)[at].begin(AccessMode::kRead)->schema()->index_named("by_other"), nullptr) << at;
+        twice(at);
+    }
+    expect_equal();
+    (*this)[2].commit([](Transaction& t) { expect_ok(t.drop_constraint("one")); });
+    settle();
+    for (const int at : {1, 2, 3, 4}) {
+        EXPECT_EQ((*this)[at].begin(AccessMode::kRead)->schema()->constraint_named("one"), nullptr) << at;
+    }
+}
+
+TEST_F(RegionMerge, ADropOfAnUnenforcedConstraintLeavesTheIndexThatHasItsPlace) {
+    (*this)[1].commit([](Transaction& t) {
+        ConstraintDefinition rule;
+        rule.name = "one";
+        rule.type = ConstraintType::kUnique;
+        rule.token = "Other";
+        rule.properties = {"value"};
+        ASSERT_TRUE(t.create_constraint(rule));
+    });
+    RegionChange change;
+    change.kind = RegionChange::Kind::kPromote;
+    change.number = 2;
+    change.epoch = 1;
+    (*this)[2].change(change);
+    (*this)[2].commit([](Transaction& t) {
+        IndexDefinition rule;
+        rule.name = "by_other";
+        rule.tokens = {"Thing"};
+        rule.properties = {"other"};
+        ASSERT_TRUE(t.create_index(rule));
+    });
+    settle();
+    (*this)[2].commit([](Transaction& t) { expect_ok(t.drop_constraint("one")); });
+    settle();
+    for (const int at : {1, 2, 3, 4}) {
+        const auto schema = (*this)[at].begin(AccessMode::kRead)->schema();
+        EXPECT_EQ(schema->constraint_named("one"), nullptr) << at;
+        EXPECT_NE(schema->index_named("by_other"), nullptr) << at;
+    }
+}
+
+TEST_F(RegionMerge, AConstraintThatAnotherRegionDropsMeanwhileHoldsNoTransactionUp) {
+    (*this)[1].commit([](Transaction& t) {
+        ConstraintDefinition rule;
+        rule.name = "one";
+        rule.type = ConstraintType::kUnique;
+        rule.token = "Other";
+        rule.properties = {"value"};
+        ASSERT_TRUE(t.create_constraint(rule));
+    });
+    settle();
+    (*this)[2].commit([&](Transaction& t) {
+        const LabelId label = t.label_or_create("Other").value();
+        const PropertyEntry property{t.property_key_or_create("value").value(), number(7)};
+        ASSERT_TRUE(t.create_node(std::span{&label, 1}, std::span{&property, 1}));
+        (*this)[1].commit([](Transaction& other) { expect_ok(other.drop_constraint("one")); });
+        deliver(1, 2);
+        ASSERT_TRUE(t.create_node(std::span{&label, 1}, std::span{&property, 1}));
+    });
+    expect_equal();
+}
+
+TEST_F(RegionMerge, ADropOfARegionThatIsNotKnownMakesNone) {
+    RegionChange change;
+    change.kind = RegionChange::Kind::kDrop;
+    change.number = 9;
+    (*this)[1].change(change);
+    deliver(1, 2);
+    for (const int at : {1, 2}) {
+        EXPECT_EQ((*this)[at].state()->find(RegionNumber{9}), nullptr);
+    }
+}
+
 // ---- Small things
 
 TEST_F(RegionMerge, RowsOfTheCatalogueAreCellsUnderTheEpoch) {

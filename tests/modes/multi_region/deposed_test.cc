@@ -69,6 +69,34 @@ TEST(RegionsDeposed, TheWritesOfASuccessorAreNoSignOfHavingBeenSetBack) {
     EXPECT_EQ(world.state("a")->find(std::string_view{"a"})->era, 0U);
 }
 
+TEST(RegionsDeposed, AWriteThatNoOtherRegionHasIsNotAnsweredBeforeItsTimeIsOver) {
+    Fate fate;
+    World::Options options;
+    options.settings.form_ticks = 20;
+    options.settings.status_ticks = 5;
+    options.settings.semi_sync = true;
+    options.settings.semi_sync_ticks = 30;
+    options.around = [&](const std::string& region, std::unique_ptr<Strategy> local) -> std::unique_ptr<Strategy> {
+        return region == "a" ? std::make_unique<Mortal>(std::move(local), fate) : std::move(local);
+    };
+    World world{{"a", "b"}, options};
+    ASSERT_TRUE(world.run_until([&] { return world.state("a")->self != 0 && world.state("b")->self != 0; }));
+    world.run(100);
+    const auto create = [](engine::Transaction& t) {
+        const LabelId label = t.label_or_create("L").value();
+        ASSERT_TRUE(t.create_node(std::span{&label, 1}, {}));
+    };
+    ASSERT_TRUE(world.write("a", create));
+    ASSERT_TRUE(world.run_until([&] { return world.applied_all("a"); }, 3));
+    world.cut("a", "b");
+    ASSERT_TRUE(world.write("a", create));
+    world.run(5);
+    fate = Fate{.term = Term{0}, .deposed_at = std::nullopt};
+    world.run(20);
+    EXPECT_FALSE(world.applied_all("a"));
+    EXPECT_TRUE(world.run_until([&] { return world.applied_all("a"); }, 20));
+}
+
 TEST(RegionsBegunAnew, OneThatFormsAloneInThePlaceOfAnotherIsTold) {
     World::Options options;
     options.settings.form_ticks = 20;

@@ -461,5 +461,84 @@ TEST_F(Regions, SemiSynchronousWritesWaitForAnotherRegionAndGoOnVisiblyWithout) 
     EXPECT_EQ(world->dump_of("a"), world->dump_of("b"));
 }
 
+TEST_F(Regions, SemiSynchronousWritesThatComeSteadilyWaitAgainOnceAnotherRegionKeepsUp) {
+    World::Options options = quick();
+    options.settings.semi_sync = true;
+    options.settings.semi_sync_ticks = 30;
+    begin({"a", "b"}, options);
+    world->run(100);
+    world->cut("a", "b");
+    int x = 0;
+    const auto write = [&] { ASSERT_TRUE(world->write("a", [&](Transaction& t) { create(t, "L", ++x); })); };
+    write();
+    ASSERT_TRUE(world->run_until([&] { return world->view("a").state == "degraded"; }));
+    for (int i = 0; i < 50; ++i) {
+        write();
+        world->run(1);
+    }
+    EXPECT_EQ(world->view("a").state, "degraded");
+    world->heal();
+    for (int i = 0; i < 100; ++i) {  // at no tick the other region has all of it
+        write();
+        world->run(1);
+    }
+    EXPECT_EQ(world->view("a").state, "ready");
+    world->cut("a", "b");
+    ASSERT_TRUE(world->command("a", {.kind = Command::Kind::kDropRegion, .target = "b"}));
+    write();
+    EXPECT_TRUE(world->run_until([&] { return world->applied_all("a") && world->view("a").state == "ready"; }, 10));  // there is nobody to wait for
+}
+
+/// Takes nothing while it is told so.
+class Stalling final : public Strategy {
+public:
+    Stalling(std::unique_ptr<Strategy> local, const bool& stalls) : local_{std::move(local)}, stalls_{stalls} {}
+    [[nodiscard]] std::string_view name() const noexcept override { return local_->name(); }
+    Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override {
+        if (stalls_) {
+            return fail(ErrorCode::kBusy, "too many writes are under way");
+        }
+        return local_->propose(id, std::move(write_set), hybrid_time);
+    }
+    Result<> read(ReadId id, ReadConsistency level) override { return local_->read(id, level); }
+    Ready take_ready() override { return local_->take_ready(); }
+    void persisted(LogIndex last) override { local_->persisted(last); }
+    void not_persisted(LogIndex first) override { local_->not_persisted(first); }
+    void applied(LogIndex last) override { local_->applied(last); }
+    [[nodiscard]] Term write_term() const override { return local_->write_term(); }
+    [[nodiscard]] LogIndex committed() const override { return local_->committed(); }
+    [[nodiscard]] ClusterView view() const override { return local_->view(); }
+
+private:
+    const std::unique_ptr<Strategy> local_;
+    const bool& stalls_;
+};
+
+TEST_F(Regions, AStateThatIsTakenInSlowlyIsNotBegunAnew) {
+    bool stalls = false;
+    World::Options options = quick_and_small();
+    options.around = [&](const std::string& region, std::unique_ptr<Strategy> local) -> std::unique_ptr<Strategy> {
+        return region == "b" ? std::make_unique<Stalling>(std::move(local), stalls) : std::move(local);
+    };
+    begin({"a", "b"}, options);
+    world->run(50);
+    world->cut("a", "b");
+    for (int i = 0; i < 60; ++i) {
+        ASSERT_TRUE(world->write("a", [&](Transaction& t) { create(t, "L", i); }));
+    }
+    world->run(10);
+    world->cut_log("a");
+    const std::uint64_t before = world->batches("b");
+    world->heal();
+    stalls = true;
+    ASSERT_TRUE(world->run_until([&] { return world->batches("b") > before + 1; }));
+    world->run(300);
+    stalls = false;
+    ASSERT_TRUE(world->converge());
+    EXPECT_EQ(world->dump_of("a"), world->dump_of("b"));
+    const auto given = std::ranges::count_if(world->events("a"), [](const auto& event) { return event.find("gets the state") != std::string::npos; });
+    EXPECT_EQ(given, 1);
+}
+
 }  // namespace
 }  // namespace nornic::modes::regions
