@@ -190,6 +190,14 @@ bool Conversation::take_batch(Scope& scope) {
             loop_elsewhere();
             return false;
         }
+        if (incoming_.size() > 0 && backlogged_) {
+            // A peer that asks and never reads: what it asked before has to leave first.
+            lock.unlock();
+            if (!park(Parked::kLoop)) {
+                return false;
+            }
+            continue;
+        }
         if (incoming_.size() > 0) {
             std::swap(current_, incoming_);
             resume_input = input_paused_;
@@ -228,7 +236,7 @@ bool Conversation::take_batch(Scope& scope) {
 void Conversation::flush() {
     flush_wanted_.store(false, std::memory_order_relaxed);
     if (!out_.empty()) {
-        transport_.write(out_);
+        backlogged_ = transport_.write(out_) > settings_.output_bytes_max;
     }
 }
 
@@ -258,6 +266,7 @@ bool Conversation::park(Parked where) {
     flush();
     // Set before asking: the answer "later" may be followed by on_writable() at once.
     parked_ = where;
+    backlogged_ = false;
     return transport_.drained_or_notify();
 }
 
