@@ -138,7 +138,8 @@ void Conversation::run_loop(Scope& scope) {
     }
     while (true) {
         if (ending_.load(std::memory_order_relaxed)) {
-            if (scope.shared()) {
+            // The end of a session may block.
+            if (scope.thread() != Scope::Thread::kOwn) {
                 loop_elsewhere();
             } else {
                 finish(scope);
@@ -163,7 +164,7 @@ void Conversation::run_loop(Scope& scope) {
             loop_elsewhere();
             return;
         }
-        if (step == Step::kClose && scope.shared()) {
+        if (step == Step::kClose && scope.thread() != Scope::Thread::kOwn) {
             ending_.store(true, std::memory_order_relaxed);
             continue;
         }
