@@ -77,9 +77,9 @@ struct ExecutionServices {
     Caller caller;
     std::int64_t transaction_wall_ns = 0;
     std::size_t memory_bytes_max = std::size_t{1} << 30;
-    /// CALL { … } IN TRANSACTIONS: a fresh transaction, and its commit (blocks until it is
-    /// durable).
-    std::function<Result<std::unique_ptr<engine::Transaction>>()> begin_inner;
+    /// CALL { … } IN TRANSACTIONS: a fresh transaction, one at a time, and its commit (blocks until it is
+    /// durable). Whoever ends the transaction around it ends this one, too.
+    std::function<Result<std::shared_ptr<engine::Transaction>>()> begin_inner;
     std::function<Result<>(engine::Transaction&)> commit_inner;
     /// LOAD CSV: false refuses file:// and http:// alike.
     bool allow_load_csv = true;

@@ -162,7 +162,10 @@ Result<> QuerySession::start_execution(Statement& statement) {
     services.memory_bytes_max = instance_.settings().query_memory_bytes_max;
     services.allow_load_csv = !instance_.settings().import_directory.empty();
     services.import_directory = instance_.settings().import_directory;
-    services.begin_inner = [this] { return begin_engine_transaction(); };
+    services.begin_inner = [this]() -> Result<std::shared_ptr<engine::Transaction>> {
+        NORNIC_TRY(auto inner, begin_engine_transaction());
+        return open_->take_along(std::move(inner));
+    };
     services.commit_inner = [this](engine::Transaction& inner) -> Result<> {
         if (inner.has_writes()) {
             NORNIC_TRY(auto write_set, inner.prepare());

@@ -117,7 +117,7 @@ public:
         out.caller.database = "neo4j";
         out.memory_bytes_max = memory_bytes_max;
         out.import_directory = import_directory;
-        out.begin_inner = [this]() -> Result<std::unique_ptr<engine::Transaction>> {
+        out.begin_inner = [this]() -> Result<std::shared_ptr<engine::Transaction>> {
             return engine_.begin();
         };
         out.commit_inner = [this](engine::Transaction& t) { return engine_.commit(t); };

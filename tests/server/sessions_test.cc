@@ -134,6 +134,45 @@ TEST_F(SessionsTest, LocksOfATransactionThatWasTerminatedAreGone) {
     EXPECT_EQ(count("Held"), 1);
 }
 
+/// What waits is the transaction within the statement's own, and nothing of that one's would wake it.
+TEST_F(SessionsTest, AWaitForALockWithinCallInTransactionsEndsWithItsStatement) {
+    const std::vector<std::function<void(QuerySession&)>> ends{
+        [](QuerySession& waiting) { waiting.interrupt(); },
+        [&](QuerySession&) {
+            for (const OpenTransactionPtr& t : instance_->transactions().all()) {
+                const std::lock_guard lock{t->text_mutex};
+                if (t->query.find("IN TRANSACTIONS") != std::string::npos) {
+                    EXPECT_TRUE(instance_->transactions().terminate(t->id, "an administrator asked for it"));
+                }
+            }
+        }};
+    ASSERT_TRUE(run(*session(), "CREATE (:L {id: 1}), (:L {id: 2})"));
+    for (const auto& end : ends) {
+        for (const char* on_error : {"", " ON ERROR CONTINUE"}) {
+            const auto holder = session();
+            ASSERT_TRUE(begin(*holder, {}));
+            ASSERT_TRUE(run_in(*holder, "MATCH (n:L) SET n.by = 'holder'"));
+            const auto waiting = session();
+            auto outcome = std::async(std::launch::async, [&] {
+                return run(*waiting, fmt::format("MATCH (n:L) CALL {{ WITH n SET n.by = 'other' }} IN TRANSACTIONS OF 1 ROW{}", on_error));
+            });
+            // The holder's, the statement's, and that within.
+            while (instance_->engine().stats().open_transactions < 3) {
+                std::this_thread::yield();
+            }
+            end(*waiting);
+            EXPECT_EQ(outcome.wait_for(std::chrono::seconds{10}), std::future_status::ready);
+            EXPECT_TRUE(wait<void>([&](auto done) { holder->rollback(done); }));
+            const auto ended = outcome.get();
+            ASSERT_FALSE(ended);
+            EXPECT_EQ(ended.error().code(), ErrorCode::kTerminated) << ended.error().message();
+        }
+    }
+    const auto others = run(*session(), "MATCH (n:L {by: 'other'}) RETURN count(n)");
+    ASSERT_TRUE(others);
+    EXPECT_EQ(others.value().number(), 0);
+}
+
 TEST_F(SessionsTest, AUserThatIsReplacedInVainIsThereAsBefore) {
     const auto admin = session();
     const auto created = run(*admin, "CREATE USER bob SET PASSWORD 'long enough 1' CHANGE NOT REQUIRED");

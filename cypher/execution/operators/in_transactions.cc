@@ -83,7 +83,7 @@ private:
                 "transaction, but tried to execute in an explicit transaction."};
         }
         engine::Transaction* const outer = context_.transaction;
-        std::unique_ptr<engine::Transaction> inner = value_or_throw(services.begin_inner());
+        std::shared_ptr<engine::Transaction> inner = value_or_throw(services.begin_inner());
         report.set("started", Value{true});
         report.set("transactionId",
                    Value{fmt::format("{}-transaction-{}", context_.database, inner->id().value)});
