@@ -104,6 +104,9 @@ public:
     /// enough, kLimitReached after rows_max, kFinished after the last row. A statement that writes
     /// does all its work in the first call, whatever rows_max is, and keeps its rows.
     virtual Result<PullStatus> pull(std::uint64_t rows_max, RowSink* sink) = 0;
+    /// Completes the entities of the rows that a statement which writes keeps: from then on rows show what its transaction
+    /// saw, though that lets go of its snapshot. kMemoryLimit, and what pull() fails with.
+    virtual Result<> complete_rows() = 0;
     /// After kFinished.
     virtual StatementSummary summary() = 0;
 };

@@ -422,6 +422,10 @@ void QuerySession::pull_into(std::int64_t statement_id,
     {
         const std::lock_guard use{open_->use};
         worked = do_work(*statement);
+        if (worked && statement->autocommit && (sink != nullptr || count >= 0)) {
+            // Its commit lets go of the snapshot, and what others change then must not show in its rows.
+            worked = statement->execution->complete_rows();
+        }
     }
     if (!worked) {
         statement_failed(*statement, worked.error());

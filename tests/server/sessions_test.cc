@@ -173,6 +173,33 @@ TEST_F(SessionsTest, AWaitForALockWithinCallInTransactionsEndsWithItsStatement) 
     EXPECT_EQ(others.value().number(), 0);
 }
 
+TEST_F(SessionsTest, RowsOfAWriteAreThoseOfItsTransactionWhateverOthersChangeBetweenTwoPulls) {
+    ASSERT_TRUE(run(*session(), "CREATE (:A {v: 1})-[:R {v: 1}]->(:B {v: 1})"));
+    const auto reader = session();
+    ASSERT_TRUE(wait<bolt::Running>([&](auto done) {
+        reader->run("MATCH p = (a:A)-[r:R]->(b:B) CREATE (c:C {v: 1}) WITH p, a, r, c UNWIND range(1, 3) AS i RETURN a, [r] AS r, c, p",
+                    Value{Map{}},
+                    {},
+                    done);
+    }));
+    Rows rows;
+    const auto first = wait<bolt::Pulled>([&](auto done) { reader->pull(-1, 1, rows, done); });
+    ASSERT_TRUE(first) << first.error().message();
+    ASSERT_EQ(first.value().outcome, bolt::PullOutcome::kHasMore);
+    ASSERT_TRUE(run(*session(), "MATCH (a:A)-[r:R]->(b:B) MATCH (c:C) SET a.v = 2, a:X, r.v = 2, c.v = 2 DELETE r, b"));
+    ASSERT_TRUE(run(*session(), "MATCH (a:A) SET a.v = 3"));
+    const auto rest = wait<bolt::Pulled>([&](auto done) { reader->pull(-1, -1, rows, done); });
+    ASSERT_TRUE(rest) << rest.error().message();
+    EXPECT_FALSE(rest.value().bookmark.empty());
+    ASSERT_EQ(rows.table.rows.size(), 3U);
+    for (const std::vector<Value>& row : rows.table.rows) {
+        for (std::size_t column = 0; column < row.size(); ++column) {
+            EXPECT_EQ(to_cypher_text(row[column]), to_cypher_text(rows.table.rows[0][column])) << column;
+        }
+    }
+    EXPECT_NE(to_cypher_text(rows.table.rows[2][0]).find("v: 1"), std::string::npos) << to_cypher_text(rows.table.rows[2][0]);
+}
+
 TEST_F(SessionsTest, AUserThatIsReplacedInVainIsThereAsBefore) {
     const auto admin = session();
     const auto created = run(*admin, "CREATE USER bob SET PASSWORD 'long enough 1' CHANGE NOT REQUIRED");
