@@ -200,6 +200,18 @@ TEST_F(SessionsTest, RowsOfAWriteAreThoseOfItsTransactionWhateverOthersChangeBet
     EXPECT_NE(to_cypher_text(rows.table.rows[2][0]).find("v: 1"), std::string::npos) << to_cypher_text(rows.table.rows[2][0]);
 }
 
+/// Between two of them somebody could log in as both, or stop after the first.
+TEST_F(SessionsTest, AUserIsRenamedInOneStep) {
+    const auto admin = session();
+    ASSERT_TRUE(run(*admin, "CREATE USER bob SET PASSWORD 'long enough 1' CHANGE NOT REQUIRED"));
+    const LogIndex before = instance_->engine().applied_index();
+    const auto renamed = run(*admin, "RENAME USER bob TO alice");
+    ASSERT_TRUE(renamed) << renamed.error().message();
+    EXPECT_EQ(instance_->engine().applied_index().value, before.value + 1);
+    EXPECT_FALSE(instance_->users().authenticate("bob", "long enough 1"));
+    EXPECT_TRUE(instance_->users().authenticate("alice", "long enough 1"));
+}
+
 TEST_F(SessionsTest, AUserThatIsReplacedInVainIsThereAsBefore) {
     const auto admin = session();
     const auto created = run(*admin, "CREATE USER bob SET PASSWORD 'long enough 1' CHANGE NOT REQUIRED");
