@@ -198,6 +198,8 @@ struct Client::Impl {
     Result<> read_some(Milliseconds timeout, int flags = 0);
     bool has_arrived(std::size_t messages);
     Result<> wait_readable(Milliseconds timeout);
+    /// Whether the server has closed the connection; takes what it said before.
+    bool is_gone();
     Result<std::string> read_exactly(std::size_t n);
     Result<std::string> read_until_empty_line();
     Result<std::string_view> receive_message();
@@ -238,6 +240,11 @@ struct Client::Impl {
         const Result<bool> sent = send_bytes(bytes);
         return sent ? Result<>{success()} : Result<>{broken(sent.error().message())};
     }
+    void begin_request() {
+        failure.reset();
+        MutexLock lock{write_mutex};
+        left = false;
+    }
     void pack_auth(Packer& out, const std::string& user, const std::string& password) const;
     [[nodiscard]] std::size_t auth_size(const std::string& user) const;
     [[nodiscard]] std::string scheme_of(const std::string& user) const {
@@ -267,6 +274,7 @@ struct Client::Impl {
     std::unique_ptr<TlsChannel> tls GUARDED_BY(write_mutex);
     std::unique_ptr<WebSocketFrames> frames GUARDED_BY(write_mutex);
     bool waiting GUARDED_BY(write_mutex) = false;
+    bool left GUARDED_BY(write_mutex) = false;  // something of the last request has
     int interrupts GUARDED_BY(write_mutex) = 0;  // RESETs sent by interrupt() and not answered yet
 };
 
@@ -274,6 +282,7 @@ Result<> Client::Impl::write_raw(std::string_view raw) {
     while (!raw.empty()) {
         const ssize_t n = ::send(fd, raw.data(), raw.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n > 0) {
+            left = true;
             raw.remove_prefix(static_cast<std::size_t>(n));
         } else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
             NORNIC_TRY(wait_for(fd, POLLOUT, settings.receive_timeout, "the server to read"));
@@ -376,6 +385,19 @@ Result<> Client::Impl::read_some(Milliseconds timeout, int flags) {
     }
     return going_on || !input.empty() ? Result<>{success()}
                                       : Result<>{lost("the server closed the connection")};
+}
+
+bool Client::Impl::is_gone() {
+    while (true) {
+        char byte = 0;
+        const ssize_t n = ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (n < 0 && errno != EINTR) {
+            return errno != EAGAIN && errno != EWOULDBLOCK;
+        }
+        if (n == 0 || (n > 0 && !read_some(settings.receive_timeout, MSG_DONTWAIT))) {
+            return true;
+        }
+    }
 }
 
 Result<std::string> Client::Impl::read_exactly(std::size_t n) {
@@ -910,11 +932,15 @@ Result<> Client::begin(const RunOptions& options) {
 
 Result<std::string> Client::commit() {
     Impl& c = *impl_;
-    c.failure.reset();
+    c.begin_request();
     NORNIC_TRY(c.drain_interrupts());
     NORNIC_TRY(consume());
     if (!c.in_transaction) {
         return fail(ErrorCode::kTransactionNotFound, "there is no open transaction to commit");
+    }
+    if (c.is_gone()) {
+        // Sent now it would seem to have left, and its outcome to be unknown.
+        return c.broken("the server closed the connection");
     }
     const Waiting<Impl> waiting{c};
     c.message(MessageTag::kCommit);
@@ -944,9 +970,14 @@ bool Client::in_transaction() const {
     return impl_->in_transaction;
 }
 
+bool Client::has_left() const {
+    MutexLock lock{impl_->write_mutex};
+    return impl_->left;
+}
+
 Result<> Client::send(const std::string& query, const Map& parameters, const RunOptions& options) {
     Impl& c = *impl_;
-    c.failure.reset();
+    c.begin_request();
     NORNIC_TRY(c.drain_interrupts());
     c.fetch_size = options.fetch_size > 0 ? options.fetch_size : -1;
     c.message(MessageTag::kRun, 3, [&](Packer& out) {

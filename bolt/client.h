@@ -105,6 +105,9 @@ public:
     Result<std::string> commit();
     Result<> rollback();
     [[nodiscard]] bool in_transaction() const;
+    /// Whether anything of the last send() or commit() has left. If not, the server has done nothing of it, though the
+    /// connection is lost.
+    [[nodiscard]] bool has_left() const;
 
     // ---- One request at a time, for who passes on what others ask. Answers are messages as they came, good until the next
     // call; unpack_record() and unpack_metadata() tell what is in them. ----

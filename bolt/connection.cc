@@ -323,8 +323,9 @@ bool Connection::take_handshake(std::string_view bytes) {
 
 // ---- writing ----
 
-void Connection::write(std::string& bytes) {
+std::size_t Connection::write(std::string& bytes) {
     bool over = false;
+    std::size_t left = 0;
     {
         MutexLock lock{io_mutex_};
         if (!broken_ && !shut_ && nothing_waits() && !sending_alone_ && frames_ == nullptr && tls_ == nullptr) {
@@ -344,11 +345,13 @@ void Connection::write(std::string& bytes) {
             }
             write_raw(raw);
         }
+        left = waiting_bytes();
     }
     if (over) {
         settle();
     }
     drop_large(bytes);
+    return left;
 }
 
 /// Sends without the mutex. Whoever waits for the answer may run in place of this thread before send() returns, and

@@ -70,7 +70,7 @@ public:
     [[nodiscard]] const std::string& id() const noexcept { return info_.connection_id; }
     [[nodiscard]] ConnectionStatus status() const;
 
-    void write(std::string& bytes) override;
+    std::size_t write(std::string& bytes) override;
     bool drained_or_notify() override;
     void close() override;
     void resume_input() override;
@@ -102,6 +102,9 @@ private:
     void settle();
     [[nodiscard]] bool nothing_waits() const REQUIRES(io_mutex_) {
         return waiting_.empty() && sending_.empty();
+    }
+    [[nodiscard]] std::size_t waiting_bytes() const REQUIRES(io_mutex_) {
+        return waiting_.size() + sending_.size() - sent_;
     }
 
     std::shared_ptr<ConnectionHost> host_;

@@ -138,7 +138,8 @@ void Conversation::run_loop(Scope& scope) {
     }
     while (true) {
         if (ending_.load(std::memory_order_relaxed)) {
-            if (scope.shared()) {
+            // The end of a session may block.
+            if (scope.thread() != Scope::Thread::kOwn) {
                 loop_elsewhere();
             } else {
                 finish(scope);
@@ -163,7 +164,7 @@ void Conversation::run_loop(Scope& scope) {
             loop_elsewhere();
             return;
         }
-        if (step == Step::kClose && scope.shared()) {
+        if (step == Step::kClose && scope.thread() != Scope::Thread::kOwn) {
             ending_.store(true, std::memory_order_relaxed);
             continue;
         }
@@ -189,6 +190,14 @@ bool Conversation::take_batch(Scope& scope) {
             lock.unlock();
             loop_elsewhere();
             return false;
+        }
+        if (incoming_.size() > 0 && backlogged_) {
+            // A peer that asks and never reads: what it asked before has to leave first.
+            lock.unlock();
+            if (!park(Parked::kLoop)) {
+                return false;
+            }
+            continue;
         }
         if (incoming_.size() > 0) {
             std::swap(current_, incoming_);
@@ -228,7 +237,7 @@ bool Conversation::take_batch(Scope& scope) {
 void Conversation::flush() {
     flush_wanted_.store(false, std::memory_order_relaxed);
     if (!out_.empty()) {
-        transport_.write(out_);
+        backlogged_ = transport_.write(out_) > settings_.output_bytes_max;
     }
 }
 
@@ -258,6 +267,7 @@ bool Conversation::park(Parked where) {
     flush();
     // Set before asking: the answer "later" may be followed by on_writable() at once.
     parked_ = where;
+    backlogged_ = false;
     return transport_.drained_or_notify();
 }
 

@@ -31,8 +31,8 @@ class Transport {
 public:
     virtual ~Transport() = default;
     /// Takes whole messages and leaves `bytes` empty. Never blocks; what the peer does not take at
-    /// once waits. After a lost connection it drops them.
-    virtual void write(std::string& bytes) = 0;
+    /// once waits. After a lost connection it drops them. Returns how many bytes wait now.
+    virtual std::size_t write(std::string& bytes) = 0;
     /// True if nothing waits to be sent, or nothing ever can be. Else false, and on_writable() is
     /// called once when that is so; it may be called before this returns.
     virtual bool drained_or_notify() = 0;
@@ -224,7 +224,8 @@ private:
     State state_ = State::kNegotiation;
     std::string out_;
     MessageFramer framer_{out_};
-    bool holding_ = false;  // held_ may have something
+    bool holding_ = false;     // held_ may have something
+    bool backlogged_ = false;  // more waits for the socket than is to pile up
     MessageBatch current_;
     std::size_t next_ = 0;
     Decoded decoded_;

@@ -253,6 +253,30 @@ public:
         }
     }
 
+    Result<> complete_rows() override {
+        if (failed_) {
+            return *failed_;
+        }
+        try {
+            for (std::size_t i = at_; store_ != nullptr && i < store_->size(); ++i) {
+                context_.check_killed();
+                Value* const values = store_->row(i);
+                for (std::size_t c = 0; c < columns_.size(); ++c) {
+                    if (holds_references(values[c])) {
+                        const std::size_t before = values[c].heap_bytes();
+                        values[c] = materialize(values[c], context_);
+                        context_.take_memory(values[c].heap_bytes());
+                        context_.give_memory(before);
+                    }
+                }
+            }
+        } catch (const QueryError& e) {
+            failed_ = e.error();
+            return *failed_;
+        }
+        return success();
+    }
+
     StatementSummary summary() override {
         StatementSummary out;
         out.type = query_->info.type;

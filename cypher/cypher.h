@@ -77,10 +77,11 @@ struct ExecutionServices {
     Caller caller;
     std::int64_t transaction_wall_ns = 0;
     std::size_t memory_bytes_max = std::size_t{1} << 30;
-    /// CALL { … } IN TRANSACTIONS: a fresh transaction, and its commit (blocks until it is
-    /// durable).
-    std::function<Result<std::unique_ptr<engine::Transaction>>()> begin_inner;
-    std::function<Result<>(engine::Transaction&)> commit_inner;
+    /// CALL { … } IN TRANSACTIONS: a fresh transaction, one at a time, and its commit (blocks until it is
+    /// durable). Whoever ends the transaction around it ends this one, too. One whose outcome is unknown is kept for as long
+    /// as its locks have to stay.
+    std::function<Result<std::shared_ptr<engine::Transaction>>()> begin_inner;
+    std::function<Result<>(const std::shared_ptr<engine::Transaction>&)> commit_inner;
     /// LOAD CSV: false refuses file:// and http:// alike.
     bool allow_load_csv = true;
     std::string import_directory;
@@ -104,6 +105,9 @@ public:
     /// enough, kLimitReached after rows_max, kFinished after the last row. A statement that writes
     /// does all its work in the first call, whatever rows_max is, and keeps its rows.
     virtual Result<PullStatus> pull(std::uint64_t rows_max, RowSink* sink) = 0;
+    /// Completes the entities of the rows that a statement which writes keeps: from then on rows show what its transaction
+    /// saw, though that lets go of its snapshot. kMemoryLimit, and what pull() fails with.
+    virtual Result<> complete_rows() = 0;
     /// After kFinished.
     virtual StatementSummary summary() = 0;
 };

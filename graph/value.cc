@@ -18,6 +18,7 @@ template <class T>
 void destroy(HeapHeader* heap) noexcept {
     delete static_cast<HeapBox<T>*>(heap);
 }
+constexpr std::size_t kEntityBytes = 256;  // about what a node or relationship takes beside its values, which it shares
 }  // namespace
 
 HeapString* Value::make_text(std::string_view v) {
@@ -163,8 +164,9 @@ std::size_t Value::heap_bytes() const noexcept {
             return 48;
         case ValueType::kNode:
         case ValueType::kRelationship:
+            return kEntityBytes;
         case ValueType::kPath:
-            return 256;
+            return sizeof(HeapBox<Path>) + (as_path().nodes.size() + as_path().relationships.size()) * kEntityBytes;
         default:
             return 0;
     }

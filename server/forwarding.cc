@@ -201,7 +201,7 @@ void ForwardingSession::run_there(Asked& asked, std::optional<std::string> membe
             auto started = std::exchange(under_way, false) ? hop.started(await, form)
                                                            : hop.run(asked.query, as_map(asked.parameters), there, await, form);
             if (!started) {
-                return nothing_happened(started.error().code()) ? started.error() : ended_there(started.error(), true);
+                return nothing_happened(started.error().code()) ? started.error() : ended_there(started.error(), hop.has_left());
             }
             running = std::move(started).value();
             return success();
@@ -258,7 +258,7 @@ bool ForwardingSession::run_at_once(const std::shared_ptr<Asked>& asked) {
     begin_trace("RUN", asked->options);
     const Result<> sent = hop_->send(asked->query, as_map(asked->parameters), options_there(asked->options, asked->began));
     if (!sent) {
-        ran_there(*asked, ended_there(sent.error(), true));
+        ran_there(*asked, ended_there(sent.error(), hop_->has_left()));
         return true;
     }
     arrival_.start(hop_->descriptor(), [this, asked](bool readable) {
@@ -389,7 +389,7 @@ void ForwardingSession::commit(bolt::Completion<std::string> done) {
     }
     auto bookmark = there([&] { return hop_->commit(); });
     if (!bookmark) {
-        const Error error = ended_there(bookmark.error(), true);
+        const Error error = ended_there(bookmark.error(), hop_->has_left());
         end_trace(&error);
         place_ = Place::kHere;
         count(error);

@@ -68,10 +68,12 @@ Result<bolt::Running> Hop::run(const std::string& query,
 }
 
 Result<> Hop::send(const std::string& query, const Map& parameters, const bolt::RunOptions& options) {
+    left_ = false;
     NORNIC_TRY(settle(nullptr));
     bolt::RunOptions asked = options;
     asked.fetch_size = kFirstRecords;
     const Result<> sent = client_->send(query, parameters, asked);
+    left_ = client_->has_left();
     return sent ? sent : Result<>{failed(sent.error())};
 }
 
@@ -244,8 +246,10 @@ Result<bolt::Pulled> Hop::pull(std::int64_t statement_id, std::int64_t count, bo
 }
 
 Result<std::string> Hop::commit() {
+    left_ = false;
     NORNIC_TRY(settle(nullptr));
     auto bookmark = client_->commit();
+    left_ = client_->has_left();
     streams_.clear();
     return bookmark ? bookmark : Result<std::string>{failed(bookmark.error())};
 }

@@ -2,7 +2,7 @@
 // nothing is kept here but the records that came with a first answer and that nobody asked for yet.
 //
 // One thread at a time. Calls block. An error is either what the other member answered, or kIo: the
-// connection is lost, and whether what was asked happened is not known.
+// connection is lost, and whether what was asked happened is not known, unless has_left() tells.
 #pragma once
 
 #include "bolt/backend.h"
@@ -55,6 +55,8 @@ public:
     Result<bolt::Pulled> pull(std::int64_t statement_id, std::int64_t count, bolt::RecordSink* sink);
     Result<std::string> commit();
     Result<> rollback();
+    /// Whether anything of the last statement or commit() has left for the other member. If not, nothing of it happened.
+    [[nodiscard]] bool has_left() const noexcept { return left_; }
     [[nodiscard]] bool has_open_statement() const noexcept { return !streams_.empty(); }
 
 private:
@@ -83,6 +85,7 @@ private:
     std::unique_ptr<bolt::Client> client_;
     std::vector<std::unique_ptr<Stream>> streams_;
     std::int64_t last_ = 0;
+    bool left_ = false;
 };
 
 }  // namespace nornic::server

@@ -93,8 +93,8 @@ void Instance::open_users() {
         std::make_unique<Users>(*engine_,
                                 clock_,
                                 user_settings,
-                                [this](const std::string& key, const std::optional<Value>& row) {
-                                    return commit_catalog(key, row);
+                                [this](std::span<const Users::RowChange> changes) {
+                                    return commit_catalog(changes);
                                 });
 }
 
@@ -213,7 +213,7 @@ Result<> Instance::make_first_user() {
     return success();
 }
 
-Result<> Instance::commit_catalog(const std::string& key, const std::optional<Value>& row) {
+Result<> Instance::commit_catalog(std::span<const Users::RowChange> changes) {
     engine::BeginOptions options;
     options.database = "system";
     const Term began_in = replica_->term();
@@ -226,10 +226,8 @@ Result<> Instance::commit_catalog(const std::string& key, const std::optional<Va
     }
     NORNIC_TRY(auto begun, engine_->begin(options));
     const std::shared_ptr<engine::Transaction> transaction = std::move(begun);
-    if (row) {
-        NORNIC_TRY(transaction->put_catalog(key, *row));
-    } else {
-        NORNIC_TRY(transaction->erase_catalog(key));
+    for (const auto& [key, row] : changes) {
+        NORNIC_TRY(row ? transaction->put_catalog(key, *row) : transaction->erase_catalog(key));
     }
     NORNIC_TRY(auto write_set, transaction->prepare());
     NORNIC_TRY(replica_->commit_and_wait(std::move(write_set), began_in, transaction));

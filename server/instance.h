@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -115,8 +116,8 @@ public:
     /// The bookmark of everything up to `index`.
     [[nodiscard]] std::string bookmark(LogIndex index, std::optional<Term> term = std::nullopt) const;
 
-    /// Runs `change` in a transaction of the system database and waits until it is durable.
-    Result<> commit_catalog(const std::string& key, const std::optional<Value>& row);
+    /// Makes the changes in one transaction of the system database and waits until it is durable.
+    Result<> commit_catalog(std::span<const Users::RowChange> changes);
 
     struct Counters {
         Counter* statements = nullptr;

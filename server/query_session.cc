@@ -182,7 +182,11 @@ Result<std::unique_ptr<engine::Transaction>> QuerySession::begin_engine_transact
     engine::BeginOptions begin;
     begin.database = database_ == "system" ? "system" : "neo4j";
     begin.mode = options_.mode;
-    if (const auto limit = time_limit(options_)) {
+    if (open_) {
+        // One within it, or in its place: no more time than it has.
+        begin.deadline = open_->origin.deadline;
+        begin.deadline_by_client = open_->origin.deadline_by_client;
+    } else if (const auto limit = time_limit(options_)) {
         begin.deadline = instance_.clock().now() + *limit;
         begin.deadline_by_client = options_.timeout.has_value();
     }

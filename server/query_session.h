@@ -80,7 +80,7 @@ private:
     /// The state here was taken back or replaced since this connection was last shown any.
     [[nodiscard]] bool state_was_replaced() const;
     /// `then` for others to call, on any thread; it runs in the pool, unless interrupt() comes first, which calls it with
-    /// `if_interrupted`.
+    /// `if_interrupted`. That may be before this returns: then this session may be gone already.
     Done interruptible(Done then, const Error& if_interrupted);
     static void end_wait(QuerySession* session, Instance& instance, const std::shared_ptr<Wait>& wait, const Result<>& outcome);
     /// Calls `then` once so many members hold the log up to `index` as was asked for.

@@ -16,17 +16,17 @@ constexpr std::chrono::seconds kAcknowledgePatience{10};
 
 QuerySession::Done QuerySession::interruptible(Done then, const Error& if_interrupted) {
     auto wait = std::make_shared<Wait>(std::move(then), if_interrupted);
+    // Once it has answered, this session may be gone.
+    Done end = [this, &instance = instance_, wait](const Result<>& outcome) {
+        // A statement may block for long; not on the thread that wakes waiters.
+        boost::asio::post(instance.pool().io(), [this, &instance, wait, outcome] { end_wait(this, instance, wait, outcome); });
+    };
     bool already = false;
     {
         const std::lock_guard lock{open_mutex_};
         already = interrupted_;
         waiting_ = wait;
     }
-    // Once it has answered, this session may be gone.
-    Done end = [this, &instance = instance_, wait](const Result<>& outcome) {
-        // A statement may block for long; not on the thread that wakes waiters.
-        boost::asio::post(instance.pool().io(), [this, &instance, wait, outcome] { end_wait(this, instance, wait, outcome); });
-    };
     if (already) {
         end(if_interrupted);
     }
@@ -55,14 +55,14 @@ void QuerySession::acknowledge(LogIndex index, Done then) {
         then(success());
         return;
     }
-    instance_.replica().await_acknowledged(
-        *asked_.write,
-        index,
-        instance_.clock().now() + kAcknowledgePatience,
+    Instance& instance = instance_;
+    const auto level = *asked_.write;
+    const Done held =
         interruptible(std::move(then),
                       Error{ErrorCode::kUnknownCommit,
                             "the transaction was committed as this cluster's mode promises; whether as many members hold it as its "
-                            "consistency asks for was not waited for, since the connection was reset"}));
+                            "consistency asks for was not waited for, since the connection was reset"});
+    instance.replica().await_acknowledged(level, index, instance.clock().now() + kAcknowledgePatience, held);
 }
 
 namespace {
@@ -173,6 +173,8 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
     }
     // The point may come when nobody waits any more, and the session is gone.
     const auto index = std::make_shared<LogIndex>();
+    Instance& instance = instance_;
+    const auto level = unconfirmed_ ? modes::ReadConsistency::kOne : asked_.read;
     const Done reached = interruptible(
         [this, seen, mode, index, then = std::move(then)](const Result<>& point) {
             wanted_ = point ? std::max(wanted_, *index) : wanted_;
@@ -180,13 +182,13 @@ void QuerySession::after_bookmarks(const bolt::TransactionOptions& options, bool
             then(point ? check_branch(*seen) : Result<>{not_reached(point.error(), mode)});
         },
         terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
-    instance_.replica().read_point(unconfirmed_ ? modes::ReadConsistency::kOne : asked_.read,
-                                   latest == LogIndex{0} ? std::nullopt : std::optional{latest},
-                                   deadline,
-                                   [index, reached](Result<LogIndex> point) {
-                                       *index = point ? point.value() : LogIndex{};
-                                       reached(point ? Result<>{success()} : Result<>{point.error()});
-                                   });
+    instance.replica().read_point(level,
+                                  latest == LogIndex{0} ? std::nullopt : std::optional{latest},
+                                  deadline,
+                                  [index, reached](Result<LogIndex> point) {
+                                      *index = point ? point.value() : LogIndex{};
+                                      reached(point ? Result<>{success()} : Result<>{point.error()});
+                                  });
 }
 
 Error QuerySession::not_reached(const Error& error, AccessMode mode) const {
@@ -209,6 +211,7 @@ void QuerySession::after_regions(std::vector<Seen> seen, AccessMode mode, Deadli
     }
     const Seen next = std::move(seen.back());
     seen.pop_back();
+    Instance& instance = instance_;
     const Done reached = interruptible(
         [this, next, seen = std::move(seen), mode, deadline, then = std::move(then)](const Result<>& point) {
             if (point) {
@@ -218,7 +221,7 @@ void QuerySession::after_regions(std::vector<Seen> seen, AccessMode mode, Deadli
             }
         },
         terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
-    instance_.replica().region_point(next.history, next.index, deadline, [reached](Result<LogIndex> point) {
+    instance.replica().region_point(next.history, next.index, deadline, [reached](Result<LogIndex> point) {
         reached(point ? Result<>{success()} : Result<>{point.error()});
     });
 }
@@ -230,6 +233,7 @@ bool QuerySession::confirms_later(const bolt::TransactionOptions& options) const
 /// All that this leader knew to be committed is in the snapshot already. That no other member led before it was taken is
 /// confirmed afterwards: by the commit itself, if there is one, else here.
 void QuerySession::confirm(Done then) {
+    Instance& instance = instance_;
     const Done confirmed = interruptible(
         [this, then = std::move(then)](const Result<>& point) {
             if (!point) {
@@ -241,12 +245,12 @@ void QuerySession::confirm(Done then) {
             }
         },
         terminated(ErrorCode::kTerminated, "Explicitly terminated by the user."));
-    instance_.replica().read_point(modes::ReadConsistency::kLocalQuorum,
-                                   std::nullopt,
-                                   instance_.clock().now() + kBookmarkPatience,
-                                   [confirmed](Result<LogIndex> point) {
-                                       confirmed(point ? Result<>{success()} : Result<>{point.error()});
-                                   });
+    instance.replica().read_point(modes::ReadConsistency::kLocalQuorum,
+                                  std::nullopt,
+                                  instance.clock().now() + kBookmarkPatience,
+                                  [confirmed](Result<LogIndex> point) {
+                                      confirmed(point ? Result<>{success()} : Result<>{point.error()});
+                                  });
 }
 
 }  // namespace nornic::server

@@ -162,14 +162,17 @@ Result<> QuerySession::start_execution(Statement& statement) {
     services.memory_bytes_max = instance_.settings().query_memory_bytes_max;
     services.allow_load_csv = !instance_.settings().import_directory.empty();
     services.import_directory = instance_.settings().import_directory;
-    services.begin_inner = [this] { return begin_engine_transaction(); };
-    services.commit_inner = [this](engine::Transaction& inner) -> Result<> {
-        if (inner.has_writes()) {
-            NORNIC_TRY(auto write_set, inner.prepare());
-            NORNIC_TRY(instance_.replica().commit_and_wait(std::move(write_set), began_in_));
+    services.begin_inner = [this]() -> Result<std::shared_ptr<engine::Transaction>> {
+        NORNIC_TRY(auto inner, begin_engine_transaction());
+        return open_->take_along(std::move(inner));
+    };
+    services.commit_inner = [this](const std::shared_ptr<engine::Transaction>& inner) -> Result<> {
+        if (inner->has_writes()) {
+            NORNIC_TRY(auto write_set, inner->prepare());
+            NORNIC_TRY(instance_.replica().commit_and_wait(std::move(write_set), began_in_, inner));
             wrote_parts_ = true;
         }
-        inner.finish();
+        inner->finish();
         return success();
     };
     NORNIC_TRY(statement.execution,
@@ -419,6 +422,10 @@ void QuerySession::pull_into(std::int64_t statement_id,
     {
         const std::lock_guard use{open_->use};
         worked = do_work(*statement);
+        if (worked && statement->autocommit && (sink != nullptr || count >= 0)) {
+            // Its commit lets go of the snapshot, and what others change then must not show in its rows.
+            worked = statement->execution->complete_rows();
+        }
     }
     if (!worked) {
         statement_failed(*statement, worked.error());

@@ -41,11 +41,28 @@ void OpenTransaction::replace(std::unique_ptr<engine::Transaction> fresh) {
     fresh->finish();
 }
 
-void OpenTransaction::terminate(const Error& reason) {
+Result<std::shared_ptr<engine::Transaction>> OpenTransaction::take_along(std::unique_ptr<engine::Transaction> inner) {
+    std::shared_ptr<engine::Transaction> out = std::move(inner);
     const std::lock_guard lock{pointer_mutex_};
-    if (!reason_) {
-        reason_ = reason;
-        transaction_->terminate(reason);
+    if (reason_) {
+        return *reason_;
+    }
+    inner_ = out;
+    return out;
+}
+
+void OpenTransaction::terminate(const Error& reason) {
+    std::shared_ptr<engine::Transaction> inner;  // whose last owner this may be: it ends without the mutex
+    const std::lock_guard lock{pointer_mutex_};
+    if (reason_) {
+        return;
+    }
+    reason_ = reason;
+    transaction_->terminate(reason);
+    inner = inner_.lock();
+    if (inner) {
+        // It may be what waits for a lock, while the one around it waits for nothing.
+        inner->terminate(reason);
     }
 }
 

@@ -5,6 +5,8 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include <array>
+
 namespace nornic::server {
 namespace {
 
@@ -103,6 +105,11 @@ std::optional<Value> Users::row(std::string_view name) const {
     return engine_.catalog(std::string{kKeyPrefix}.append(name));
 }
 
+Result<> Users::commit_row(std::string_view name, std::optional<Value> value) {
+    const RowChange change{std::string{kKeyPrefix}.append(name), std::move(value)};
+    return commit_({&change, 1});
+}
+
 Result<User> Users::authenticate(std::string_view name, std::string_view password) {
     const Error refused{ErrorCode::kUnauthorized,
                         "The client is unauthorized due to authentication failure."};
@@ -196,7 +203,7 @@ Result<> Users::put_new(const std::string& name, const Change& change, bool chec
     Map fields;
     fields.set("passwordChangeRequired", change.password_change_required.value_or(true));
     apply_change(fields, change);
-    return commit_(std::string{kKeyPrefix} + name, Value{std::move(fields)});
+    return commit_row(name, Value{std::move(fields)});
 }
 
 Result<> Users::alter(const std::string& name, const Change& change) {
@@ -211,7 +218,7 @@ Result<> Users::alter(const std::string& name, const Change& change) {
     }
     Map fields = stored->as_map();
     apply_change(fields, change);
-    return commit_(std::string{kKeyPrefix} + name, Value{std::move(fields)});
+    return commit_row(name, Value{std::move(fields)});
 }
 
 Result<> Users::drop(const std::string& name) {
@@ -220,7 +227,7 @@ Result<> Users::drop(const std::string& name) {
             ErrorCode::kArgumentError,
             fmt::format("Failed to delete the specified user '{}': User does not exist.", name));
     }
-    return commit_(std::string{kKeyPrefix} + name, std::nullopt);
+    return commit_row(name, std::nullopt);
 }
 
 Result<> Users::rename(const std::string& from, const std::string& to) {
@@ -243,8 +250,8 @@ Result<> Users::rename(const std::string& from, const std::string& to) {
                 to,
                 to));
     }
-    NORNIC_TRY(commit_(std::string{kKeyPrefix} + to, *stored));
-    return commit_(std::string{kKeyPrefix} + from, std::nullopt);
+    const std::array changes{RowChange{std::string{kKeyPrefix}.append(to), stored}, RowChange{std::string{kKeyPrefix}.append(from), std::nullopt}};
+    return commit_(changes);
 }
 
 Result<> Users::change_own_password(const std::string& name,

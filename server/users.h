@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,8 +39,13 @@ struct UserSettings {
 /// catalogue change. Thread-safe.
 class Users {
 public:
-    /// Puts (or, with nullopt, erases) one catalogue row and returns when it is durable.
-    using Commit = std::function<Result<>(const std::string& key, const std::optional<Value>& row)>;
+    /// A catalogue row that is put or, with nullopt, erased.
+    struct RowChange {
+        std::string key;
+        std::optional<Value> row;
+    };
+    /// Makes all of these changes or none, and returns when they are durable.
+    using Commit = std::function<Result<>(std::span<const RowChange> changes)>;
 
     Users(engine::Engine& engine, Clock& clock, UserSettings settings, Commit commit);
 
@@ -77,6 +83,7 @@ private:
     [[nodiscard]] std::optional<Value> row(std::string_view name) const;
     Result<> check_password(const std::string& password) const;
     Result<> put_new(const std::string& name, const Change& change, bool check_length);
+    Result<> commit_row(std::string_view name, std::optional<Value> value);
 
     engine::Engine& engine_;
     Clock& clock_;

@@ -107,6 +107,7 @@ public:
     [[nodiscard]] const Value* row(std::size_t i) const noexcept {
         return values_.data() + i * slots_.size();
     }
+    [[nodiscard]] Value* row(std::size_t i) noexcept { return values_.data() + i * slots_.size(); }
     void load(std::size_t i, Batch& out, std::uint32_t out_row) const {
         const Value* v = row(i);
         for (const Slot s : slots_) {

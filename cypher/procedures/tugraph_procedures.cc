@@ -140,7 +140,7 @@ Result<> in_transaction(const ProcedureCall& call, const std::function<Result<>(
         NORNIC_TRY(auto inner, call.services->begin_inner());
         Result<> done = work(*inner);
         if (done && inner->has_writes()) {
-            done = call.services->commit_inner(*inner);
+            done = call.services->commit_inner(inner);
         }
         if (done || !was_overtaken(done.error()) || attempt == kAttempts) {
             return done;

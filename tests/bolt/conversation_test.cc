@@ -642,6 +642,55 @@ TEST_F(ConversationTest, ASlowReaderPausesThePull) {
     EXPECT_GT(rounds, 5U);
 }
 
+TEST_F(ConversationTest, APeerThatAsksTurnByTurnAndNeverReadsIsAnsweredUpToTheLimit) {
+    constexpr std::size_t kTurns = 2000;
+    settings_.output_bytes_max = 4096;
+    settings_.input_bytes_max = 8192;
+    start({5, 8});
+    log_in();
+    transport_.blocked = true;
+    for (std::size_t i = 0; i < kTurns; ++i) {
+        conversation_->receive(run() + pull());
+        conversation_->work();
+    }
+    EXPECT_GT(transport_.output.size(), 4096U);
+    EXPECT_LT(transport_.output.size(), 8192U);
+    EXPECT_FALSE(conversation_->wants_input());
+    // Once it reads, all of it is answered.
+    transport_.blocked = false;
+    conversation_->on_writable();
+    EXPECT_TRUE(transport_.input_resumed);
+    EXPECT_EQ(take_answers().size(), 2 * kTurns);
+    EXPECT_THAT(send({run(), pull()}), ElementsAre(_, _));
+}
+
+TEST_F(ConversationTest, SoIsOneThatIsNotLoggedIn) {
+    settings_.output_bytes_max = 4096;
+    start({5, 8});
+    transport_.blocked = true;
+    for (int i = 0; i < 1000; ++i) {
+        conversation_->receive(request(MessageTag::kHello, {Map{}}));
+        conversation_->work();
+    }
+    EXPECT_LT(transport_.output.size(), 8192U);
+    EXPECT_EQ(conversation_->state(), Conversation::State::kNegotiation);
+}
+
+TEST_F(ConversationTest, OneThatLeavesWithItsAnswersUnreadIsDoneWith) {
+    settings_.output_bytes_max = 1024;
+    start({5, 8});
+    log_in();
+    transport_.blocked = true;
+    for (int i = 0; i < 1000; ++i) {
+        conversation_->receive(run() + pull());
+        conversation_->work();
+    }
+    conversation_->terminate(false);
+    EXPECT_FALSE(transport_.closed);
+    conversation_->on_writable();  // nothing can be sent any more
+    EXPECT_TRUE(transport_.closed);
+}
+
 TEST_F(ConversationTest, RecordsOfALongPullLeaveNowAndThen) {
     log_in();
     std::vector<std::string> early;

@@ -528,6 +528,36 @@ TEST_F(BoltServerTest, APeerThatDoesNotReadHoldsTheStatementNotTheMemory) {
     EXPECT_GT(FakeSession::pauses.load(), 5);
 }
 
+TEST_F(BoltServerTest, APeerThatAsksTurnByTurnAndNeverReadsIsNotReadFromForEver) {
+    settings_.output_bytes_max = 64 * 1024;
+    settings_.input_bytes_max = 64 * 1024;
+    serve();
+    auto socket = raw();
+    asio::write(socket, asio::buffer(bytes_of("6060B017 00000805 00000000 00000000 00000000") + hello_and_logon()));
+    EXPECT_TRUE(eventually([&] { return backend_.live.load() == 1; }));
+    std::string requests;
+    while (requests.size() < 16 * 1024) {
+        requests += request(MessageTag::kRun, {"TEXT 1", Map{}, Map{}}) + request(MessageTag::kPull, {map_of({{"n", -1}})});
+    }
+    socket.non_blocking(true);
+    boost::system::error_code ec;
+    std::size_t at = 0;
+    std::uint64_t received = 0;
+    do {
+        received = server_->metrics().bytes_received.load();
+        for (ec.clear(); !ec && server_->metrics().bytes_received.load() < 100'000'000;) {
+            at = (at + socket.write_some(asio::buffer(requests) + at, ec)) % requests.size();
+        }
+        std::this_thread::sleep_for(50ms);
+    } while (server_->metrics().bytes_received.load() != received && received < 100'000'000);
+    EXPECT_LT(received, 100'000'000U);
+    EXPECT_EQ(server_->connections().size(), 1U);
+    // It is still noticed that it goes.
+    socket.set_option(asio::socket_base::linger{true, 0});
+    socket.close();
+    EXPECT_TRUE(eventually([&] { return backend_.live.load() == 0 && server_->connections().empty(); }));
+}
+
 TEST_F(BoltServerTest, AReaderThatNeverReadsIsGivenUp) {
     settings_.output_bytes_max = 64 * 1024;
     settings_.slow_reader_timeout = 100ms;

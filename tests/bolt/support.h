@@ -57,10 +57,11 @@ public:
 /// Collects what is written. `blocked` makes it a peer that does not read.
 class BufferTransport final : public Transport {
 public:
-    void write(std::string& bytes) override {
+    std::size_t write(std::string& bytes) override {
         output += bytes;
         bytes.clear();
         ++writes;
+        return blocked ? output.size() : 0;
     }
     bool drained_or_notify() override { return !blocked; }
     void close() override { closed = true; }

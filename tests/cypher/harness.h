@@ -117,10 +117,10 @@ public:
         out.caller.database = "neo4j";
         out.memory_bytes_max = memory_bytes_max;
         out.import_directory = import_directory;
-        out.begin_inner = [this]() -> Result<std::unique_ptr<engine::Transaction>> {
+        out.begin_inner = [this]() -> Result<std::shared_ptr<engine::Transaction>> {
             return engine_.begin();
         };
-        out.commit_inner = [this](engine::Transaction& t) { return engine_.commit(t); };
+        out.commit_inner = [this](const std::shared_ptr<engine::Transaction>& t) { return engine_.commit(*t); };
         return out;
     }
     engine::testing::Harness& engine() { return engine_; }

@@ -401,7 +401,27 @@ TEST_F(ForwardingTest, WithRejectAWriteIsRefusedInTheWordsOfTheGuide) {
         "server is: FOLLOWER"));
 }
 
-TEST_F(ForwardingTest, ACommitWhoseAnswerIsLostIsUnknownAndATransactionThatIsLostBeforeIsNot) {
+TEST_F(ForwardingTest, ACommitWhoseAnswerIsLostIsUnknown) {
+    form();
+    connect(follower());
+    ASSERT_TRUE(begin());
+    ASSERT_TRUE(run_in("CREATE (:P)"));
+    Listening& leads = *leader();
+    ASSERT_EQ(leads.member.instance->transactions().count(), 1U);
+    const OpenTransactionPtr there = leads.member.instance->transactions().all().front();
+    std::unique_lock use{there->use};  // the leader gets no further
+    const std::uint64_t received = leads.bolt->metrics().bytes_received.load();
+    auto outcome = std::async(std::launch::async, [&] { return commit(); });
+    EXPECT_TRUE(eventually([&] { return leads.bolt->metrics().bytes_received.load() > received; }));
+    leads.hang_up();
+    const auto committed = outcome.get();
+    use.unlock();
+    ASSERT_FALSE(committed);
+    EXPECT_EQ(committed.error().code(), ErrorCode::kUnknownCommit) << committed.error().message();
+    EXPECT_NE(metrics(follower()).find("nornicdb_forwarded_statements_total{outcome=\"unknown\"} 1"), std::string::npos);
+}
+
+TEST_F(ForwardingTest, ATransactionWhoseConnectionIsLostBeforeItsCommitIsRolledBack) {
     form();
     connect(follower());
     ASSERT_TRUE(begin());
@@ -409,9 +429,10 @@ TEST_F(ForwardingTest, ACommitWhoseAnswerIsLostIsUnknownAndATransactionThatIsLos
     leader()->hang_up();
     const auto committed = commit();
     ASSERT_FALSE(committed);
-    EXPECT_EQ(committed.error().code(), ErrorCode::kUnknownCommit);
-    EXPECT_NE(metrics(follower()).find("nornicdb_forwarded_statements_total{outcome=\"unknown\"} 1"), std::string::npos);
+    EXPECT_EQ(committed.error().code(), ErrorCode::kDatabaseUnavailable) << committed.error().message();
+    EXPECT_NE(metrics(follower()).find("nornicdb_forwarded_statements_total{outcome=\"refused\"} 1"), std::string::npos);
     session_->reset();
+    EXPECT_EQ(count_at(*leader(), "P"), 0);
 
     // Nobody answers any more, so nothing can have happened; it is tried until the time of the transaction is over.
     bolt::TransactionOptions options;

@@ -216,7 +216,8 @@ protected:
                             {"loser", side(std::move(loser), "east", ms - 1)},
                             {"at", Value{static_cast<std::int64_t>(hybrid_time_of(ms))}},
                             {"state", Value{state}}}};
-        const auto put = member.instance->commit_catalog(std::string{engine::kConflictPrefix} + id, row);
+        const Users::RowChange change{std::string{engine::kConflictPrefix} + id, row};
+        const auto put = member.instance->commit_catalog({&change, 1});
         ASSERT_TRUE(put) << put.error().message();
     }
     void found_sum(const std::string& id = "a", const char* state = "open") {
@@ -261,7 +262,8 @@ TEST_F(ConflictsTest, TellTheMetadataOfTheTransactionsThatHadSome) {
     Map loser = row.find("loser")->as_map();
     loser.set("metadata", Value{Map{{"app", Value{"ledger"}}}});
     row.set("loser", Value{std::move(loser)});
-    ASSERT_TRUE(member.instance->commit_catalog(key, Value{std::move(row)}));
+    const Users::RowChange change{key, Value{std::move(row)}};
+    ASSERT_TRUE(member.instance->commit_catalog({&change, 1}));
     EXPECT_EQ(text("SHOW CONFLICTS YIELD metadata RETURN metadata"), "{loser: {app: 'ledger'}}");
 }
 

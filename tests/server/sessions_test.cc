@@ -134,6 +134,84 @@ TEST_F(SessionsTest, LocksOfATransactionThatWasTerminatedAreGone) {
     EXPECT_EQ(count("Held"), 1);
 }
 
+/// What waits is the transaction within the statement's own, and nothing of that one's would wake it.
+TEST_F(SessionsTest, AWaitForALockWithinCallInTransactionsEndsWithItsStatement) {
+    const std::vector<std::function<void(QuerySession&)>> ends{
+        [](QuerySession& waiting) { waiting.interrupt(); },
+        [&](QuerySession&) {
+            for (const OpenTransactionPtr& t : instance_->transactions().all()) {
+                const std::lock_guard lock{t->text_mutex};
+                if (t->query.find("IN TRANSACTIONS") != std::string::npos) {
+                    EXPECT_TRUE(instance_->transactions().terminate(t->id, "an administrator asked for it"));
+                }
+            }
+        }};
+    ASSERT_TRUE(run(*session(), "CREATE (:L {id: 1}), (:L {id: 2})"));
+    for (const auto& end : ends) {
+        for (const char* on_error : {"", " ON ERROR CONTINUE"}) {
+            const auto holder = session();
+            ASSERT_TRUE(begin(*holder, {}));
+            ASSERT_TRUE(run_in(*holder, "MATCH (n:L) SET n.by = 'holder'"));
+            const auto waiting = session();
+            auto outcome = std::async(std::launch::async, [&] {
+                return run(*waiting, fmt::format("MATCH (n:L) CALL {{ WITH n SET n.by = 'other' }} IN TRANSACTIONS OF 1 ROW{}", on_error));
+            });
+            // The holder's, the statement's, and that within.
+            while (instance_->engine().stats().open_transactions < 3) {
+                std::this_thread::yield();
+            }
+            end(*waiting);
+            EXPECT_EQ(outcome.wait_for(std::chrono::seconds{10}), std::future_status::ready);
+            EXPECT_TRUE(wait<void>([&](auto done) { holder->rollback(done); }));
+            const auto ended = outcome.get();
+            ASSERT_FALSE(ended);
+            EXPECT_EQ(ended.error().code(), ErrorCode::kTerminated) << ended.error().message();
+        }
+    }
+    const auto others = run(*session(), "MATCH (n:L {by: 'other'}) RETURN count(n)");
+    ASSERT_TRUE(others);
+    EXPECT_EQ(others.value().number(), 0);
+}
+
+TEST_F(SessionsTest, RowsOfAWriteAreThoseOfItsTransactionWhateverOthersChangeBetweenTwoPulls) {
+    ASSERT_TRUE(run(*session(), "CREATE (:A {v: 1})-[:R {v: 1}]->(:B {v: 1})"));
+    const auto reader = session();
+    ASSERT_TRUE(wait<bolt::Running>([&](auto done) {
+        reader->run("MATCH p = (a:A)-[r:R]->(b:B) CREATE (c:C {v: 1}) WITH p, a, r, c UNWIND range(1, 3) AS i RETURN a, [r] AS r, c, p",
+                    Value{Map{}},
+                    {},
+                    done);
+    }));
+    Rows rows;
+    const auto first = wait<bolt::Pulled>([&](auto done) { reader->pull(-1, 1, rows, done); });
+    ASSERT_TRUE(first) << first.error().message();
+    ASSERT_EQ(first.value().outcome, bolt::PullOutcome::kHasMore);
+    ASSERT_TRUE(run(*session(), "MATCH (a:A)-[r:R]->(b:B) MATCH (c:C) SET a.v = 2, a:X, r.v = 2, c.v = 2 DELETE r, b"));
+    ASSERT_TRUE(run(*session(), "MATCH (a:A) SET a.v = 3"));
+    const auto rest = wait<bolt::Pulled>([&](auto done) { reader->pull(-1, -1, rows, done); });
+    ASSERT_TRUE(rest) << rest.error().message();
+    EXPECT_FALSE(rest.value().bookmark.empty());
+    ASSERT_EQ(rows.table.rows.size(), 3U);
+    for (const std::vector<Value>& row : rows.table.rows) {
+        for (std::size_t column = 0; column < row.size(); ++column) {
+            EXPECT_EQ(to_cypher_text(row[column]), to_cypher_text(rows.table.rows[0][column])) << column;
+        }
+    }
+    EXPECT_NE(to_cypher_text(rows.table.rows[2][0]).find("v: 1"), std::string::npos) << to_cypher_text(rows.table.rows[2][0]);
+}
+
+/// Between two of them somebody could log in as both, or stop after the first.
+TEST_F(SessionsTest, AUserIsRenamedInOneStep) {
+    const auto admin = session();
+    ASSERT_TRUE(run(*admin, "CREATE USER bob SET PASSWORD 'long enough 1' CHANGE NOT REQUIRED"));
+    const LogIndex before = instance_->engine().applied_index();
+    const auto renamed = run(*admin, "RENAME USER bob TO alice");
+    ASSERT_TRUE(renamed) << renamed.error().message();
+    EXPECT_EQ(instance_->engine().applied_index().value, before.value + 1);
+    EXPECT_FALSE(instance_->users().authenticate("bob", "long enough 1"));
+    EXPECT_TRUE(instance_->users().authenticate("alice", "long enough 1"));
+}
+
 TEST_F(SessionsTest, AUserThatIsReplacedInVainIsThereAsBefore) {
     const auto admin = session();
     const auto created = run(*admin, "CREATE USER bob SET PASSWORD 'long enough 1' CHANGE NOT REQUIRED");

@@ -83,7 +83,7 @@ private:
                 "transaction, but tried to execute in an explicit transaction."};
         }
         engine::Transaction* const outer = context_.transaction;
-        std::unique_ptr<engine::Transaction> inner = value_or_throw(services.begin_inner());
+        std::shared_ptr<engine::Transaction> inner = value_or_throw(services.begin_inner());
         report.set("started", Value{true});
         report.set("transactionId",
                    Value{fmt::format("{}-transaction-{}", context_.database, inner->id().value)});
@@ -112,7 +112,7 @@ private:
             }
             nested.reset();
             context_.nested.clear();
-            if (auto done = services.commit_inner(*inner); !done) {
+            if (auto done = services.commit_inner(inner); !done) {
                 error = std::move(done).error();
             } else {
                 context_.inner_counters += inner->counters();
