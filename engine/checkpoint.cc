@@ -289,7 +289,8 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
             database.nodes.collect();
             database.adjacency.collect();
             database.relationships.collect();
-            NORNIC_TRY(database.sweep_dropped(snapshots_.oldest()));
+            // Of drops that this checkpoint carries: what replays from it must find the entries of the others.
+            database.sweep_dropped(std::min(snapshots_.oldest(), at));
             if (cache_.over()) {
                 // Twice around: the first round takes the marks of use away.
                 database.nodes.evict(2 * database.nodes.resident_pages());

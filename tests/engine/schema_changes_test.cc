@@ -262,6 +262,76 @@ TEST(SchemaChanges, APlanOlderThanADropEndsItsTransactionInsteadOfTheProcess) {
     EXPECT_EQ(h->await_indexes("neo4j", "i", soon()).error().code(), ErrorCode::kIndexNotFound);
 }
 
+constexpr std::string_view kIndexEntries = "x";
+const ConstraintDefinition kUniqueKey{.name = "c", .token = "UQ", .properties = {"k"}};
+
+/// A unique constraint with some entries, all durable.
+void make_constraint(Harness& h, int nodes) {
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        for (int i = 0; i < nodes; ++i) {
+            NORNIC_TRY(create(t, "UQ", "k", i));
+        }
+        return success();
+    }));
+    ASSERT_TRUE(h.write([&](Transaction& t) { return t.create_constraint(kUniqueKey); }));
+    ASSERT_TRUE(h->await_indexes("neo4j", "c", soon()));
+    ASSERT_TRUE(h->checkpoint());
+    ASSERT_EQ(h.keys(kIndexEntries), static_cast<std::size_t>(nodes) + 1) << "and its statistics";
+}
+Result<> drop_constraint(Harness& h) {
+    return h.write([&](Transaction& t) { return t.drop_constraint("c"); });
+}
+
+TEST(SchemaChanges, ADropThatComesWhileACheckpointIsWrittenTakesNoEntriesFromTheStateOnDisk) {
+    Harness h;
+    make_constraint(h, 20);
+    const std::size_t before = h.entries();
+    h.kv_view->on_flush = [&] { ASSERT_TRUE(drop_constraint(h)); };
+    ASSERT_TRUE(h->checkpoint());
+    ASSERT_EQ(h.entries(), before + 1);
+    ASSERT_TRUE(h.kv_view->flush());
+    h.crash(before);
+    auto t = h.begin();
+    ASSERT_NE(t->schema()->constraint_named("c"), nullptr);
+    EXPECT_EQ(create(*t, "UQ", "k", 7).error().code(), ErrorCode::kConstraintViolation);
+    EXPECT_EQ(drain(*t->seek_nodes(t->schema()->index_named("c")->rule.id, equals_query(7))).size(), 1U);
+}
+
+TEST(SchemaChanges, EntriesOfADroppedIndexThatCannotBeErasedSpoilNoCheckpointAndGoWithTheNext) {
+    Harness h;
+    make_constraint(h, 20);
+    ASSERT_TRUE(drop_constraint(h));
+    std::atomic<int> told{0};
+    h->on_checkpoint([&](LogIndex) { ++told; });
+    h.kv_view->on_flush = [&] { h.kv_view->fail_writes = true; };
+    ASSERT_TRUE(h->checkpoint());
+    EXPECT_EQ(told, 1);
+    EXPECT_EQ(h.kv_view->refused_writes, 1);
+    EXPECT_EQ(h.keys(kIndexEntries), 21U);
+    h.kv_view->fail_writes = false;
+    ASSERT_TRUE(h->checkpoint());
+    EXPECT_EQ(h.keys(kIndexEntries), 0U);
+}
+
+TEST(SchemaChanges, EntriesOfADroppedIndexThatACrashLeftGoAtTheNextStart) {
+    Harness h;
+    make_constraint(h, 20);
+    ASSERT_TRUE(h.write([&](Transaction& t) {
+        return t.create_index({.name = "kept", .tokens = {"UQ"}, .properties = {"other"}});
+    }));
+    ASSERT_TRUE(h->await_indexes("neo4j", "kept", soon()));
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        NORNIC_TRY(create(t, "UQ", "other", 1));
+        return success();
+    }));
+    ASSERT_TRUE(drop_constraint(h));
+    ASSERT_TRUE(h->checkpoint());
+    h.crash();
+    EXPECT_EQ(h.keys(kIndexEntries), 2U) << "an entry and the statistics of the index that stays";
+    auto t = h.begin();
+    EXPECT_EQ(drain(*t->seek_nodes(t->schema()->index_named("kept")->rule.id, equals_query(1))).size(), 1U);
+}
+
 TEST(SchemaChanges, OwnChangesAreFoundThroughTheIndexInItsOrder) {
     Harness h;
     ASSERT_TRUE(h.write([&](Transaction& t) {
