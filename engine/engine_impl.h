@@ -211,8 +211,10 @@ private:
     struct Population {
         std::shared_ptr<Database> database;
         SchemaRuleId index;
+        bool tried = false;
     };
-    void run_population(const Population& population) EXCLUDES(population_mutex_);
+    /// false: it failed for a reason that may pass, and is to be run again.
+    bool run_population(Population& population) EXCLUDES(population_mutex_);
     Mutex population_mutex_;
     ConditionVariable population_wake_;
     ConditionVariable population_done_;

@@ -332,6 +332,26 @@ TEST(SchemaChanges, EntriesOfADroppedIndexThatACrashLeftGoAtTheNextStart) {
     EXPECT_EQ(drain(*t->seek_nodes(t->schema()->index_named("kept")->rule.id, equals_query(1))).size(), 1U);
 }
 
+TEST(SchemaChanges, AnIndexThatAFullDiskKeepsFromBeingPopulatedIsPopulatedOnceThereIsRoom) {
+    Harness h;
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        NORNIC_TRY(create(t, "P", "x", 1));
+        return success();
+    }));
+    h.kv_view->fail_writes = true;
+    ASSERT_TRUE(h.write([&](Transaction& t) {
+        return t.create_index({.name = "i", .tokens = {"P"}, .properties = {"x"}});
+    }));
+    while (h.kv_view->refused_writes == 0) {
+        std::this_thread::yield();
+    }
+    h.kv_view->fail_writes = false;
+    const auto online = h->await_indexes("neo4j", "i", soon());
+    ASSERT_TRUE(online) << online.error().message();
+    auto t = h.begin();
+    EXPECT_EQ(drain(*t->seek_nodes(t->schema()->index_named("i")->rule.id, equals_query(1))).size(), 1U);
+}
+
 TEST(SchemaChanges, OwnChangesAreFoundThroughTheIndexInItsOrder) {
     Harness h;
     ASSERT_TRUE(h.write([&](Transaction& t) {
