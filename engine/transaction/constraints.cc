@@ -127,6 +127,16 @@ Result<> TransactionImpl::check_unique_rule(const ConstraintRule& rule,
                                             std::uint64_t id,
                                             std::span<const PropertyEntry> properties) {
     const auto latest = database_->indexes();
+    if (database_->schema.version() != rules_->version) {
+        // An entry that came from elsewhere waits for no lock of ours. Looked at after the indexes, which go last.
+        const auto newest = database_->schema.schema();
+        if (std::ranges::find(newest->constraints, rule.id, &ConstraintRule::id) == newest->constraints.end()) {
+            return fail(ErrorCode::kConflict,
+                        fmt::format("Constraint `{}` was dropped after this transaction began to write. Run the whole "
+                                    "transaction again.",
+                                    rule.name));
+        }
+    }
     IndexHandle* handle = latest->find(rule.owned_index.value_or(SchemaRuleId{}));
     NORNIC_CHECK(handle != nullptr, "constraint {} has no index", rule.id.value);
     std::string key;

@@ -96,6 +96,14 @@ public:
         open();
     }
     [[nodiscard]] std::size_t entries() const { return log_.size(); }
+    /// For another member, which is at the entry before it.
+    [[nodiscard]] LogEntry last_entry() const { return log_.back(); }
+    Result<> apply(const LogEntry& entry) {
+        const std::lock_guard lock{log_mutex_};
+        NORNIC_TRY(engine_->apply(entry));
+        log_.push_back(entry);
+        return success();
+    }
     /// Keys of the Kv that begin with this.
     [[nodiscard]] std::size_t keys(std::string_view prefix) {
         std::size_t count = 0;

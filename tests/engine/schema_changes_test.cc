@@ -352,6 +352,23 @@ TEST(SchemaChanges, AnIndexThatAFullDiskKeepsFromBeingPopulatedIsPopulatedOnceTh
     EXPECT_EQ(drain(*t->seek_nodes(t->schema()->index_named("i")->rule.id, equals_query(1))).size(), 1U);
 }
 
+TEST(SchemaChanges, AWriterWhoseConstraintIsDroppedByAnEntryFromElsewhereRunsAgain) {
+    Harness h;
+    Harness elsewhere;
+    for (Harness* member : {&h, &elsewhere}) {
+        make_constraint(*member, 3);
+    }
+    auto t = h.begin();
+    ASSERT_TRUE(create(*t, "UQ", "k", 50));
+    ASSERT_TRUE(drop_constraint(elsewhere));
+    ASSERT_TRUE(h.apply(elsewhere.last_entry()));
+    EXPECT_EQ(create(*t, "UQ", "k", 51).error().code(), ErrorCode::kConflict);
+    t->restart_keeping_locks();
+    EXPECT_TRUE(create(*t, "UQ", "k", 50));
+    EXPECT_TRUE(create(*t, "UQ", "k", 1)) << "nothing forbids it any more";
+    EXPECT_TRUE(h.commit(*t));
+}
+
 TEST(SchemaChanges, OwnChangesAreFoundThroughTheIndexInItsOrder) {
     Harness h;
     ASSERT_TRUE(h.write([&](Transaction& t) {
