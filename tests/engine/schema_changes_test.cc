@@ -352,6 +352,33 @@ TEST(SchemaChanges, AnIndexThatAFullDiskKeepsFromBeingPopulatedIsPopulatedOnceTh
     EXPECT_EQ(drain(*t->seek_nodes(t->schema()->index_named("i")->rule.id, equals_query(1))).size(), 1U);
 }
 
+TEST(SchemaChanges, WhatAnswersWhetherALabelFitsAConstraintCountsAgainstTheTransactionsMemoryAndIsGivenBack) {
+    constexpr std::size_t kBytesMax = 64 << 10;
+    Settings settings = quiet_settings();
+    settings.transaction_bytes_max = kBytesMax;
+    Harness h{settings};
+    const auto add = [&](int from, int to) {
+        for (int i = from; i < to; i += 100) {
+            ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+                for (int j = i; j < i + 100; ++j) {
+                    NORNIC_TRY(create(t, "UQ", "k", j));
+                }
+                return success();
+            }));
+        }
+    };
+    add(0, 2000);
+    {
+        auto t = h.begin();
+        const std::size_t before = t->memory_bytes();
+        ASSERT_TRUE(t->create_constraint(kUniqueKey));
+        EXPECT_LT(t->memory_bytes(), before + (8 << 10));
+    }
+    add(2000, 5000);
+    auto t = h.begin();
+    EXPECT_EQ(t->create_constraint(kUniqueKey).error().code(), ErrorCode::kMemoryLimit);
+}
+
 TEST(SchemaChanges, AWriterWhoseConstraintIsDroppedByAnEntryFromElsewhereRunsAgain) {
     Harness h;
     Harness elsewhere;
