@@ -168,7 +168,9 @@ Result<> TransactionImpl::check_unique_rule(const ConstraintRule& rule,
         return success();  // a missing value is never a duplicate
     }
     if (!handle->online) {
-        NORNIC_TRY(engine_.await_index(*database_, handle->rule.id, deadline_));
+        if (const Result<> online = await_index(handle->rule.id, [this] { return killed(); }); !online) {
+            return killed() ? kill_reason().value() : online.error();
+        }
     }
     NORNIC_TRY(lock(LockKey::index_key(database_->info.id, hash_index_key(rule.id.value, key)),
                     LockMode::kExclusive));

@@ -140,12 +140,14 @@ public:
         transaction.finish();
         return success();
     }
-    /// Runs fn(transaction) → Result<> and commits.
+    /// Runs fn(transaction) → Result<>, commits and, if it made a constraint, waits until that is in force.
     template <class Fn>
     Result<> write(Fn&& fn) {
         auto transaction = begin();
         NORNIC_TRY(fn(*transaction));
-        return commit(*transaction);
+        NORNIC_TRY(commit(*transaction));
+        transaction->await_indexes();
+        return success();
     }
     SharedKv* kv_view = nullptr;
 

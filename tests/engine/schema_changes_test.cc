@@ -379,6 +379,44 @@ TEST(SchemaChanges, WhatAnswersWhetherALabelFitsAConstraintCountsAgainstTheTrans
     EXPECT_EQ(t->create_constraint(kUniqueKey).error().code(), ErrorCode::kMemoryLimit);
 }
 
+TEST(SchemaChanges, NobodyWhoCommitsAConstraintIsHeldUpByItsIndexUnlessHeWantsToBe) {
+    Harness h;
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        NORNIC_TRY(create(t, "UQ", "k", 1));
+        return success();
+    }));
+    h.kv_view->fail_writes = true;  // so that the index is not populated
+    auto maker = h.begin();
+    ASSERT_TRUE(maker->create_constraint(kUniqueKey));
+    EXPECT_FALSE(maker->awaits_indexes()) << "nothing is committed";
+    ASSERT_TRUE(h.commit(*maker));
+    EXPECT_TRUE(maker->awaits_indexes());
+    {
+        // A writer of the label waits for it, as long as it has time.
+        auto t = h.begin(AccessMode::kWrite, system_clock().now() + std::chrono::milliseconds{300});
+        EXPECT_EQ(create(*t, "UQ", "k", 2).error().code(), ErrorCode::kTransactionTimedOut);
+        auto killed = h.begin();
+        std::thread writer{[&] { EXPECT_EQ(create(*killed, "UQ", "k", 2).error().code(), ErrorCode::kTerminated); }};
+        killed->terminate(Error{ErrorCode::kTerminated, "no longer wanted"});
+        writer.join();
+        EXPECT_TRUE(create(*h.begin(), "Other", "k", 2));
+    }
+    auto impatient = h.begin();
+    ASSERT_TRUE(impatient->create_constraint({.name = "c2", .token = "UQ", .properties = {"other"}}));
+    ASSERT_TRUE(h.commit(*impatient));
+    ASSERT_TRUE(impatient->awaits_indexes());
+    impatient->terminate(Error{ErrorCode::kTerminated, "no longer wanted"});
+    impatient->await_indexes();
+    EXPECT_TRUE(impatient->awaits_indexes());
+
+    h.kv_view->fail_writes = false;
+    maker->await_indexes();
+    EXPECT_FALSE(maker->awaits_indexes());
+    auto t = h.begin();
+    EXPECT_EQ(t->schema()->index_named("c")->state, IndexState::kOnline);
+    EXPECT_EQ(create(*t, "UQ", "k", 1).error().code(), ErrorCode::kConstraintViolation);
+}
+
 TEST(SchemaChanges, AWriterWhoseConstraintIsDroppedByAnEntryFromElsewhereRunsAgain) {
     Harness h;
     Harness elsewhere;
