@@ -229,10 +229,7 @@ void TransactionImpl::encode(std::string& out) {
 }
 
 Result<std::string> TransactionImpl::prepare() {
-    NORNIC_CHECK(open_ && !prepared_, "transaction {} is over", id_.value);
-    if (killed()) {
-        return kill_reason().value();
-    }
+    NORNIC_TRY(check_open());
     NORNIC_TRY(check_deleted_nodes());
     NORNIC_TRY(check_all_required());
     NORNIC_TRY(engine_.wait_for_room(deadline_));
@@ -314,7 +311,10 @@ void TransactionImpl::forget_changes() {
 }
 
 void TransactionImpl::restart_keeping_locks() {
-    NORNIC_CHECK(open_ && !prepared_, "transaction {} is over", id_.value);
+    if (!open_) {
+        return;  // whoever goes on is told
+    }
+    NORNIC_CHECK(!prepared_, "transaction {} is on its way to the log", id_.value);
     forget_changes();
     engine_.snapshots().release(snapshot_);
     open_snapshot();

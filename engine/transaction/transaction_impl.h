@@ -119,6 +119,8 @@ private:
     void forget_changes();
 
     // writes.cc
+    /// kTerminated, or why it was ended: its time may have run out, or somebody ended it, while its client was silent.
+    Result<> check_open() const;
     Result<> begin_write(Writes kind);
     Result<> lock(const LockKey& key, LockMode mode);
     Result<> charge(std::size_t bytes);
