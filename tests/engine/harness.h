@@ -98,6 +98,7 @@ public:
     [[nodiscard]] std::size_t entries() const { return log_.size(); }
     /// For another member, which is at the entry before it.
     [[nodiscard]] LogEntry last_entry() const { return log_.back(); }
+    [[nodiscard]] const std::vector<LogEntry>& log() const { return log_; }
     Result<> apply(const LogEntry& entry) {
         const std::lock_guard lock{log_mutex_};
         NORNIC_TRY(engine_->apply(entry));
