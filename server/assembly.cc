@@ -1,6 +1,7 @@
 #include "server/assembly.h"
 
 #include "base/random.h"
+#include "engine/log/file.h"
 #include "modes/hot_standby/hot_standby.h"
 #include "observability/log.h"
 #include "server/disk_room.h"
@@ -58,11 +59,9 @@ ElasticPool::Settings pool_settings(const env::Settings& settings) {
 }
 
 Result<> make_data_directory(const std::string& directory) {
-    std::error_code error;
-    std::filesystem::create_directories(directory, error);
-    if (error) {
-        return fail(ErrorCode::kIo,
-                    fmt::format("NORNICDB_DATA_DIR='{}' cannot be created: {}", directory, error.message()));
+    if (auto made = engine::posix_file_system().make_directories(directory); !made) {
+        return fail(made.error().code(),
+                    fmt::format("NORNICDB_DATA_DIR='{}' cannot be created: {}", directory, made.error().message()));
     }
     if (::access(directory.c_str(), R_OK | W_OK | X_OK) != 0) {
         return fail(ErrorCode::kIo,
@@ -71,6 +70,7 @@ Result<> make_data_directory(const std::string& directory) {
                                 ::getuid(),
                                 std::strerror(errno)));
     }
+    std::error_code error;
     const auto there = [&](std::string_view name) { return std::filesystem::exists(fmt::format("{}/{}", directory, name), error); };
     // The log is made before the store: without it, what was written since the last checkpoint is lost.
     if ((there("store") || there("store.current")) && !there("log")) {
