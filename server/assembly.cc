@@ -58,6 +58,10 @@ ElasticPool::Settings pool_settings(const env::Settings& settings) {
     return out;
 }
 
+std::string recovery_mark(const std::string& directory) {
+    return directory + "/recovery.unfinished";
+}
+
 Result<> make_data_directory(const std::string& directory) {
     if (auto made = engine::posix_file_system().make_directories(directory); !made) {
         return fail(made.error().code(),
@@ -71,6 +75,12 @@ Result<> make_data_directory(const std::string& directory) {
                                 std::strerror(errno)));
     }
     std::error_code error;
+    if (std::filesystem::exists(recovery_mark(directory), error)) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("NORNICDB_DATA_DIR='{}' is of a member whose recovery was interrupted, so it is of the old group by half: run "
+                                "'nornicdb recover --force-new-cluster' again before it is started",
+                                directory));
+    }
     const auto there = [&](std::string_view name) { return std::filesystem::exists(fmt::format("{}/{}", directory, name), error); };
     // The log is made before the store: without it, what was written since the last checkpoint is lost.
     if ((there("store") || there("store.current")) && !there("log")) {
