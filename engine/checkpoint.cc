@@ -289,7 +289,8 @@ Result<> EngineImpl::write_checkpoint(const std::function<void(LogIndex, Term)>&
             database.nodes.collect();
             database.adjacency.collect();
             database.relationships.collect();
-            NORNIC_TRY(database.sweep_dropped(snapshots_.oldest()));
+            // Of drops that this checkpoint carries: what replays from it must find the entries of the others.
+            database.sweep_dropped(std::min(snapshots_.oldest(), at));
             if (cache_.over()) {
                 // Twice around: the first round takes the marks of use away.
                 database.nodes.evict(2 * database.nodes.resident_pages());
@@ -369,6 +370,30 @@ void EngineImpl::checkpoint_loop() {
                 checkpoint_wake_.wait_until(lock, again);
             }
             checkpoint_asked_ = true;
+        }
+    }
+}
+
+void EngineImpl::make_way(std::size_t payload_bytes) {
+    // For a moment only: whoever applies may have messages to pass on, and what follows waits again. So a member that catches
+    // up goes on at this pace at most, whatever the checkpoint waits for.
+    constexpr auto kPause = std::chrono::milliseconds{20};
+    constexpr std::size_t kBytesPerMillisecond = std::size_t{4} << 10;
+    const auto full = [&] {
+        return cache_.dirty_bytes.load(std::memory_order_relaxed) > cache_.bytes_max / 8 * 7;
+    };
+    if (!full()) {
+        return;
+    }
+    ask_for_checkpoint();
+    const auto until =
+        std::chrono::steady_clock::now() + kPause + std::chrono::milliseconds{payload_bytes / kBytesPerMillisecond};
+    MutexLock lock{checkpoint_mutex_};
+    while (full() && !stopping_ && !checkpoint_error_ && std::chrono::steady_clock::now() < until) {
+        checkpoint_done_.wait_until(lock, until);
+        if (!checkpoint_asked_) {
+            checkpoint_asked_ = true;
+            checkpoint_wake_.notify_all();
         }
     }
 }

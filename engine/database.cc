@@ -1,6 +1,7 @@
 #include "engine/database.h"
 
 #include "engine/index/index_query.h"
+#include "observability/log.h"
 
 #include <algorithm>
 
@@ -100,10 +101,49 @@ Result<> Database::load() {
         NORNIC_TRY(counts.decode(*stored_counts));
     }
     const auto rules = schema.schema();
+    NORNIC_TRY(erase_unknown_entries(*rules));
     for (const IndexView& view : rules->indexes) {
         if (const auto handle = add_index(view.rule)) {
             NORNIC_TRY(handle->index.open());
             handle->online = view.state == IndexState::kOnline;
+        }
+    }
+    return success();
+}
+
+std::string Database::entries_prefix(SchemaRuleId id) const {
+    std::string prefix = key_prefix(KeyKind::kRangeIndex, info.id);
+    ByteWriter{prefix}.put_be32(id.value);
+    return prefix;
+}
+
+/// Entries of rules that the state does not have: a crash came between a drop and its sweep, or after entries of an index
+/// that the log has yet to make and that is then populated from the start.
+Result<> Database::erase_unknown_entries(const Schema& rules) {
+    const std::string all = key_prefix(KeyKind::kRangeIndex, info.id);
+    const auto cursor = context.kv.new_cursor();
+    const auto batch = context.kv.new_batch();
+    std::size_t unknown = 0;
+    std::string next = all;
+    for (cursor->seek(next); cursor->valid() && cursor->key().starts_with(all); cursor->seek(next)) {
+        ByteReader rest{cursor->key().substr(all.size())};
+        const SchemaRuleId id{rest.get_be32()};
+        if (!rest.ok()) {
+            return fail(ErrorCode::kCorruption, "the store holds an index entry whose key names no rule");
+        }
+        const std::string prefix = entries_prefix(id);
+        next = after_prefix(prefix).value();  // it begins with a letter, so there is one
+        const auto known = [id](const IndexView& view) { return view.rule.id == id; };
+        if (std::none_of(rules.indexes.begin(), rules.indexes.end(), known)) {
+            batch->erase_range(prefix, next);
+            ++unknown;
+        }
+    }
+    NORNIC_TRY(cursor->status());
+    if (unknown > 0) {
+        if (auto erased = context.kv.write(*batch); !erased) {
+            // They are in nobody's way: a full disk must not keep a member from starting.
+            log::warn("The entries of {} dropped indexes stay until the next start: {}", unknown, erased.error().message());
         }
     }
     return success();
@@ -141,10 +181,8 @@ std::shared_ptr<IndexHandle> Database::add_index(const IndexRule& rule) {
     if (!holds_entries(rule)) {
         return nullptr;
     }
-    std::string prefix = key_prefix(KeyKind::kRangeIndex, info.id);
-    ByteWriter{prefix}.put_be32(rule.id.value);
     auto handle = std::make_shared<IndexHandle>(
-        rule, context.kv, equality, std::move(prefix), schema.counters(rule.id));
+        rule, context.kv, equality, entries_prefix(rule.id), schema.counters(rule.id));
     const MutexLock lock{mutex_};
     auto next = std::make_shared<IndexSet>(*indexes_);
     next->add(handle);
@@ -166,21 +204,26 @@ void Database::drop_index(SchemaRuleId id, LogIndex at) {
     indexes_ = std::move(next);
 }
 
-Result<> Database::sweep_dropped(LogIndex oldest) {
+void Database::sweep_dropped(LogIndex before) {
     std::vector<Dropped> gone;
     {
         const MutexLock lock{mutex_};
         const auto kept =
             std::partition(dropped_.begin(), dropped_.end(), [&](const Dropped& dropped) {
-                return dropped.at > oldest;
+                return dropped.at > before;
             });
         gone.assign(kept, dropped_.end());
         dropped_.erase(kept, dropped_.end());
     }
     for (const Dropped& dropped : gone) {
-        NORNIC_TRY(dropped.handle->index.clear());
+        if (auto cleared = dropped.handle->index.clear(); !cleared) {
+            log::warn("The entries of the dropped index '{}' could not be erased, the next checkpoint tries again: {}",
+                      dropped.handle->rule.name,
+                      cleared.error().message());
+            const MutexLock lock{mutex_};
+            dropped_.push_back(dropped);
+        }
     }
-    return success();
 }
 
 }  // namespace nornic::engine

@@ -126,9 +126,12 @@ public:
     std::shared_ptr<IndexHandle> add_index(const IndexRule& rule) EXCLUDES(mutex_);
     /// The entries go once no transaction can seek there: sweep_dropped().
     void drop_index(SchemaRuleId id, LogIndex at) EXCLUDES(mutex_);
-    Result<> sweep_dropped(LogIndex oldest) EXCLUDES(mutex_);
+    /// Erases the entries of what was dropped at or before `before`; those that cannot be erased now, the next time.
+    void sweep_dropped(LogIndex before) EXCLUDES(mutex_);
 
 private:
+    [[nodiscard]] std::string entries_prefix(SchemaRuleId id) const;
+    Result<> erase_unknown_entries(const Schema& rules);
     struct Dropped {
         LogIndex at;
         std::shared_ptr<IndexHandle> handle;

@@ -155,6 +155,8 @@ private:
         EXCLUDES(apply_mutex_, writing_mutex_);
     void checkpoint_loop() EXCLUDES(checkpoint_mutex_);
     [[nodiscard]] bool checkpoint_due() const;
+    /// Before an entry of so many bytes is applied: lets the running checkpoint catch up where dirty pages fill the cache.
+    void make_way(std::size_t payload_bytes) EXCLUDES(checkpoint_mutex_);
     void ask_for_checkpoint() EXCLUDES(checkpoint_mutex_);
     [[nodiscard]] std::string encode_state(LogIndex index, Term term) const REQUIRES(apply_mutex_);
     Result<> load_state(std::string_view bytes);
@@ -211,8 +213,10 @@ private:
     struct Population {
         std::shared_ptr<Database> database;
         SchemaRuleId index;
+        bool tried = false;
     };
-    void run_population(const Population& population) EXCLUDES(population_mutex_);
+    /// false: it failed for a reason that may pass, and is to be run again.
+    bool run_population(Population& population) EXCLUDES(population_mutex_);
     Mutex population_mutex_;
     ConditionVariable population_wake_;
     ConditionVariable population_done_;

@@ -104,7 +104,10 @@ public:
             NORNIC_TRY(settle());
             settled_ = true;
         }
-        return open_number(stores_->current(), false);
+        NORNIC_TRY(auto kv, open_number(stores_->current(), false));
+        // It may be new, and its name must be durable before a checkpoint in it lets the log forget anything.
+        NORNIC_TRY(files_.sync_directory(directory_));
+        return kv;
     }
 
     Result<std::unique_ptr<Kv>> open_incoming() override {

@@ -1,6 +1,7 @@
 // Filling a new index from what is there. Writes that are applied meanwhile enter it by themselves,
 // so each batch may be read at a snapshot of its own and no old versions pile up.
 #include "engine/engine_impl.h"
+#include "observability/log.h"
 
 #include <fmt/format.h>
 
@@ -9,6 +10,12 @@ namespace {
 
 constexpr std::size_t kWordsPerBatch = 256;  // up to 16,384 entities
 constexpr std::size_t kEntriesPerBulk = 1 << 16;
+constexpr auto kRetryAfter = std::chrono::seconds{1};
+
+/// Of the disk, not of the data: it may be gone a moment later.
+bool may_pass(ErrorCode code) noexcept {
+    return code == ErrorCode::kDiskFull || code == ErrorCode::kIo;
+}
 
 class SnapshotHold {
 public:
@@ -65,7 +72,7 @@ void EngineImpl::populate(std::shared_ptr<Database> database, SchemaRuleId index
     if (stopping_) {
         return;
     }
-    populations_.push_back(Population{std::move(database), index});
+    populations_.push_back(Population{std::move(database), index, false});
     if (settings_.background && !population_thread_.joinable()) {
         population_thread_ = std::thread{[this] { population_loop(); }};
     }
@@ -81,28 +88,40 @@ void EngineImpl::population_loop() {
         if (stopping_) {
             return;
         }
-        const Population next = populations_.front();
+        Population next = std::move(populations_.front());
         populations_.pop_front();
         lock.unlock();
-        run_population(next);
+        const bool over = run_population(next);
         lock.lock();
         population_done_.notify_all();
+        if (!over) {
+            populations_.push_back(std::move(next));
+            const auto again = std::chrono::steady_clock::now() + kRetryAfter;
+            while (!stopping_ && std::chrono::steady_clock::now() < again) {
+                population_wake_.wait_until(lock, again);
+            }
+        }
     }
 }
 
 void EngineImpl::populate_here() {
     MutexLock lock{population_mutex_};
+    std::deque<Population> later;  // with the next apply
     while (!populations_.empty()) {
-        const Population next = populations_.front();
+        Population next = std::move(populations_.front());
         populations_.pop_front();
         lock.unlock();
-        run_population(next);
+        const bool over = run_population(next);
         lock.lock();
+        if (!over) {
+            later.push_back(std::move(next));
+        }
     }
+    populations_ = std::move(later);
     population_done_.notify_all();
 }
 
-void EngineImpl::run_population(const Population& next) {
+bool EngineImpl::run_population(Population& next) {
     std::shared_ptr<IndexHandle> handle;
     const auto indexes = next.database->indexes();
     for (const auto& candidate : indexes->all) {
@@ -111,18 +130,28 @@ void EngineImpl::run_population(const Population& next) {
         }
     }
     if (!handle) {
-        return;
+        return true;
     }
     const Result<> done = populate_index(*next.database, *handle, true);
     if (handle->dropped) {
         // What was added since the drop erased its entries goes as well.
         static_cast<void>(handle->index.clear());
-    } else if (!done) {
-        next.database->schema.set_failed(next.index, done.error().message());
-    } else if (!stopping_) {
+    } else if (stopping_ || failure_.failed()) {
+        // It stays unpopulated; the next start begins anew.
+    } else if (done) {
         handle->online = true;
         next.database->schema.set_online(next.index);
+    } else if (may_pass(done.error().code())) {
+        if (!std::exchange(next.tried, true)) {
+            log::warn("Index '{}' cannot be populated now, it is tried again until it can: {}",
+                      handle->rule.name,
+                      done.error().message());
+        }
+        return false;
+    } else {
+        next.database->schema.set_failed(next.index, done.error().message());
     }
+    return true;
 }
 
 Result<> EngineImpl::populate_index(Database& database, IndexHandle& handle, bool from_start) {
@@ -192,7 +221,11 @@ Result<> EngineImpl::await_index(Database& database, SchemaRuleId index, Deadlin
         if (stopping_) {
             return fail(ErrorCode::kStopping, "The server is stopping");
         }
-        if (deadline != kNoDeadline && clock_.now() >= deadline) {
+        if (failure_.failed()) {
+            return failure_.error().value();
+        }
+        // Without a thread nothing changes while anybody waits.
+        if (!settings_.background || (deadline != kNoDeadline && clock_.now() >= deadline)) {
             return fail(
                 ErrorCode::kTimedOut,
                 fmt::format("Index '{}' was not online in time; {:.1f} % of it is populated",

@@ -516,12 +516,10 @@ Result<> SchemaCatalog::load(Kv& kv) {
             IndexView view;
             view.state = IndexState::kPopulating;
             const std::uint8_t state = reader.get_u8();
-            view.failure = reader.get_string();
+            reader.get_string();  // why it failed: a start is a new attempt
             NORNIC_TRY(view.rule, decode_index_rule(reader));
             if (state == static_cast<std::uint8_t>(IndexState::kOnline)) {
                 view.state = IndexState::kOnline;
-            } else if (state == static_cast<std::uint8_t>(IndexState::kFailed)) {
-                view.state = IndexState::kFailed;
             }
             view.population_percent = view.state == IndexState::kOnline ? 100.0 : 0.0;
             next_id = std::max(next_id, view.rule.id.value + 1);

@@ -103,9 +103,14 @@ public:
     virtual Result<std::string> prepare() = 0;
     /// The entry was applied, or is known never to be: lets go of locks and snapshot. No-op twice.
     virtual void finish() = 0;
+    /// After finish(): whether it made constraints that are in force only once their indexes are populated.
+    [[nodiscard]] virtual bool awaits_indexes() const = 0;
+    /// Waits for those, however long that takes, so not on a thread that others need. Ends early where it is terminated, where
+    /// the engine stops and where an index fails, which SHOW INDEXES tells.
+    virtual void await_indexes() = 0;
 
     // ---- Any thread.
-    /// Makes the next call, a lock wait included, fail with `reason`.
+    /// Makes the next call, a lock wait and await_indexes() included, fail with `reason`.
     virtual void terminate(Error reason) = 0;
     /// Cheap: one relaxed load. Executors poll it between batches.
     [[nodiscard]] virtual bool killed() const noexcept = 0;

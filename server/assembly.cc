@@ -1,6 +1,7 @@
 #include "server/assembly.h"
 
 #include "base/random.h"
+#include "engine/log/file.h"
 #include "modes/hot_standby/hot_standby.h"
 #include "observability/log.h"
 #include "server/disk_room.h"
@@ -57,12 +58,14 @@ ElasticPool::Settings pool_settings(const env::Settings& settings) {
     return out;
 }
 
+std::string recovery_mark(const std::string& directory) {
+    return directory + "/recovery.unfinished";
+}
+
 Result<> make_data_directory(const std::string& directory) {
-    std::error_code error;
-    std::filesystem::create_directories(directory, error);
-    if (error) {
-        return fail(ErrorCode::kIo,
-                    fmt::format("NORNICDB_DATA_DIR='{}' cannot be created: {}", directory, error.message()));
+    if (auto made = engine::posix_file_system().make_directories(directory); !made) {
+        return fail(made.error().code(),
+                    fmt::format("NORNICDB_DATA_DIR='{}' cannot be created: {}", directory, made.error().message()));
     }
     if (::access(directory.c_str(), R_OK | W_OK | X_OK) != 0) {
         return fail(ErrorCode::kIo,
@@ -70,6 +73,13 @@ Result<> make_data_directory(const std::string& directory) {
                                 directory,
                                 ::getuid(),
                                 std::strerror(errno)));
+    }
+    std::error_code error;
+    if (std::filesystem::exists(recovery_mark(directory), error)) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("NORNICDB_DATA_DIR='{}' is of a member whose recovery was interrupted, so it is of the old group by half: run "
+                                "'nornicdb recover --force-new-cluster' again before it is started",
+                                directory));
     }
     const auto there = [&](std::string_view name) { return std::filesystem::exists(fmt::format("{}/{}", directory, name), error); };
     // The log is made before the store: without it, what was written since the last checkpoint is lost.

@@ -20,8 +20,11 @@ namespace nornic::server {
 
 ElasticPool::Settings pool_settings(const env::Settings& settings);
 
-/// Makes the data folder. kIo naming the setting.
+/// Makes the data folder. kIo naming the setting; kInvalidArgument where a recovery was begun in it and not finished.
 Result<> make_data_directory(const std::string& directory);
+/// Durable in a data directory while its member is made a group of its own: store and log are changed one after the other, and
+/// with the one alone it would be of no group.
+std::string recovery_mark(const std::string& directory);
 
 /// Writes a small file beside and renames it, so that a crash leaves the old one or the new one. kIo naming the file.
 Result<> replace_file(const std::string& path, std::string_view text);

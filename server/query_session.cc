@@ -398,32 +398,49 @@ void QuerySession::commit_transaction(std::function<void(Result<std::string>)> d
     // From here its locks stay until the outcome is known, whatever its deadline is.
     open_->committing = true;
     use.unlock();
+    auto answer = [this, done = std::move(done)](const Result<modes::Committed>& committed) {
+        if (!committed) {
+            committing_.set_failed(committed.error().message());
+            committing_.end();
+            done(committed.error());
+            return;
+        }
+        committing_.set("nornicdb.log.index", static_cast<std::int64_t>(committed.value().index.value));
+        committing_.set("nornicdb.log.term", static_cast<std::int64_t>(committed.value().term.value));
+        committing_.end();
+        const std::string bookmark = answered(committed.value().index, committed.value().term);
+        acknowledge(committed.value().index, [bookmark, done](const Result<>& held) {
+            done(held ? bookmark : Result<std::string>{held.error()});
+        });
+    };
     instance_.replica().commit(
         std::move(write_set).value(),
         began_in_,
         committing_.context(),
         // `open` stays with the replica until it knows the outcome; all else ends with the answer.
-        [this, open = open_, last = std::move(done)](Result<modes::Committed> committed) mutable {
-            const auto done = std::move(last);
+        [this, open = open_, last = std::move(answer)](Result<modes::Committed> committed) mutable {
+            const auto answer = std::move(last);
+            bool awaits = false;
             {
                 const std::lock_guard lock{open->use};
                 open->unsettled = !committed && committed.error().code() == ErrorCode::kUnknownCommit;
                 if (!open->unsettled) {
                     open->transaction().finish();
+                    awaits = committed && open->transaction().awaits_indexes();
                 }
             }
-            if (!committed) {
-                committing_.set_failed(committed.error().message());
-                committing_.end();
-                done(committed.error());
+            if (!awaits) {
+                answer(committed);
                 return;
             }
-            committing_.set("nornicdb.log.index", static_cast<std::int64_t>(committed.value().index.value));
-            committing_.set("nornicdb.log.term", static_cast<std::int64_t>(committed.value().term.value));
-            committing_.end();
-            const std::string bookmark = answered(committed.value().index, committed.value().term);
-            acknowledge(committed.value().index, [bookmark, done](const Result<>& held) {
-                done(held ? bookmark : Result<std::string>{held.error()});
+            // Whoever made a constraint goes on when it is in force. That may take minutes, and this may be a thread of the bus
+            // or of the log.
+            boost::asio::post(instance_.pool().io(), [this, answer, committed = std::move(committed)] {
+                {
+                    const ElasticPool::Away away{instance_.pool()};
+                    open_->transaction().await_indexes();
+                }
+                answer(committed);
             });
         });
 }

@@ -173,6 +173,7 @@ Result<> QuerySession::start_execution(Statement& statement) {
             wrote_parts_ = true;
         }
         inner->finish();
+        inner->await_indexes();  // of constraints that TuGraph's procedures make
         return success();
     };
     NORNIC_TRY(statement.execution,

@@ -1,6 +1,7 @@
 #include "server/recover.h"
 
 #include "engine/kv.h"
+#include "engine/log/file.h"
 #include "server/assembly.h"
 
 #include <fmt/format.h>
@@ -149,12 +150,17 @@ Result<> Recovery::force_new_cluster() {
     NORNIC_TRY(modes::NewGroup next,
                modes::begin_anew(disk_, static_cast<std::uint64_t>(clock_->wall_ns() / 1'000'000) << 16));
     NORNIC_TRY(each_unapplied([this](const engine::LogEntry& entry) { return engine_->apply(entry); }));
+    const std::string mark = recovery_mark(directory_);
+    NORNIC_TRY(replace_file(mark, "run nornicdb recover again before this member is started\n"));
+    NORNIC_TRY(engine::posix_file_system().sync_directory(directory_));
     NORNIC_TRY(engine_->renew_history());
     NORNIC_TRY(log_->append(std::span{&next.entry, 1}));
     NORNIC_TRY(log_->set_hard_state(next.hard_state));
     NORNIC_TRY(log_->sync());
     engine_->stop();
-    return success();
+    // Durably: a mark that came back later would have this member recovered twice.
+    NORNIC_TRY(engine::posix_file_system().remove(mark));
+    return engine::posix_file_system().sync_directory(directory_);
 }
 
 int recover(const env::Settings& settings, bool yes, std::istream& in, std::ostream& out) {

@@ -27,7 +27,8 @@ public:
     [[nodiscard]] std::string history() const { return engine_->history(); }
 
     /// Takes everything in the log as committed, gives the state another history, then writes the new group. Should it
-    /// die in between, this member fits its old group no longer and is recovered by another run.
+    /// die in between, this member fits its old group no longer; it does not start then (recovery_mark()) and is recovered by
+    /// another run.
     Result<> force_new_cluster();
 
 private:

@@ -178,6 +178,7 @@ Result<> Users::check_password(const std::string& password) const {
 }
 
 Result<> Users::create(const std::string& name, const Change& change, bool check_length) {
+    const std::lock_guard one_at_a_time{changing_};
     if (row(name)) {
         return fail(
             ErrorCode::kArgumentError,
@@ -187,6 +188,7 @@ Result<> Users::create(const std::string& name, const Change& change, bool check
 }
 
 Result<> Users::replace(const std::string& name, const Change& change) {
+    const std::lock_guard one_at_a_time{changing_};
     return put_new(name, change, true);
 }
 
@@ -207,6 +209,11 @@ Result<> Users::put_new(const std::string& name, const Change& change, bool chec
 }
 
 Result<> Users::alter(const std::string& name, const Change& change) {
+    const std::lock_guard one_at_a_time{changing_};
+    return alter_row(name, change);
+}
+
+Result<> Users::alter_row(const std::string& name, const Change& change) {
     const std::optional<Value> stored = row(name);
     if (!stored) {
         return fail(
@@ -222,6 +229,7 @@ Result<> Users::alter(const std::string& name, const Change& change) {
 }
 
 Result<> Users::drop(const std::string& name) {
+    const std::lock_guard one_at_a_time{changing_};
     if (!row(name)) {
         return fail(
             ErrorCode::kArgumentError,
@@ -231,6 +239,7 @@ Result<> Users::drop(const std::string& name) {
 }
 
 Result<> Users::rename(const std::string& from, const std::string& to) {
+    const std::lock_guard one_at_a_time{changing_};
     const std::optional<Value> stored = row(from);
     if (!stored) {
         return fail(
@@ -257,6 +266,7 @@ Result<> Users::rename(const std::string& from, const std::string& to) {
 Result<> Users::change_own_password(const std::string& name,
                                     std::string_view old_password,
                                     const std::string& password) {
+    const std::lock_guard one_at_a_time{changing_};
     if (auto known = authenticate(name, old_password); !known) {
         return fail(
             ErrorCode::kArgumentError,
@@ -273,7 +283,7 @@ Result<> Users::change_own_password(const std::string& name,
     Change change;
     change.password = password;
     change.password_change_required = false;
-    return alter(name, change);
+    return alter_row(name, change);
 }
 
 std::vector<User> Users::all() const {

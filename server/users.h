@@ -84,11 +84,15 @@ private:
     Result<> check_password(const std::string& password) const;
     Result<> put_new(const std::string& name, const Change& change, bool check_length);
     Result<> commit_row(std::string_view name, std::optional<Value> value);
+    Result<> alter_row(const std::string& name, const Change& change);
 
     engine::Engine& engine_;
     Clock& clock_;
     const UserSettings settings_;
     const Commit commit_;
+    /// From the look at a row until what follows from it is committed: a change that was made meanwhile would be undone. The
+    /// leader alone changes users, so what others do need not be asked. Taken before mutex_.
+    std::mutex changing_;
     std::mutex mutex_;
     std::map<std::string, Failures, std::less<>> failures_;
     // What was proven lately, as a digest over salt and password, so that a pool of connections

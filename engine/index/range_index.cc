@@ -296,14 +296,15 @@ void RangeIndex::note_key(std::uint64_t hash) noexcept {
 }
 
 void RangeIndex::add(std::string_view key, std::uint64_t id) {
-    const std::uint64_t owner = owner_.load(std::memory_order_relaxed);
-    const std::uint64_t hash = hash_index_key(owner, key);
     if (active_->add(key, id)) {
         entries_.fetch_add(1, std::memory_order_relaxed);
         note_key(hash_index_key(0, key));
     }
-    // Last: whoever misses the cache from here on finds the entry in the layer.
-    cache_.added(owner, hash, key, id);
+    // Last: whoever misses the cache from here on finds the entry in the layer. So does who searches under an owner that is
+    // newer than the one read here: bulk_done() came after the entry was in the layer then.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const std::uint64_t owner = owner_.load(std::memory_order_relaxed);
+    cache_.added(owner, hash_index_key(owner, key), key, id);
 }
 
 void RangeIndex::remove(std::string_view key, std::uint64_t id, LogIndex at) {
@@ -342,7 +343,7 @@ Result<> RangeIndex::bulk_add(std::vector<BulkEntry> entries) {
 }
 
 void RangeIndex::bulk_done() {
-    owner_.store(cache_.new_owner(), std::memory_order_relaxed);
+    owner_.store(cache_.new_owner(), std::memory_order_seq_cst);
 }
 
 Result<> RangeIndex::clear() {
@@ -382,7 +383,7 @@ Result<> RangeIndex::clear() {
 }
 
 Result<> RangeIndex::seek_equals(std::string_view key, std::vector<std::uint64_t>& out) const {
-    const std::uint64_t owner = owner_.load(std::memory_order_relaxed);
+    const std::uint64_t owner = owner_.load(std::memory_order_acquire);
     const std::uint64_t hash = hash_index_key(owner, key);
     std::uint64_t stamp = 0;
     if (cache_.find(owner, hash, key, out, stamp)) {

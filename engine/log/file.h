@@ -42,6 +42,7 @@ public:
     virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
     virtual Result<> rename(const std::string& from, const std::string& to) = 0;
     virtual Result<> remove(const std::string& path) = 0;
+    /// With those above it that are missing; the names of all that it made are durable.
     virtual Result<> make_directories(const std::string& directory) = 0;
     /// The names in it, sorted, without "." and "..".
     virtual Result<std::vector<std::string>> list(const std::string& directory) = 0;

@@ -122,6 +122,27 @@ private:
     Descriptor descriptor_;
 };
 
+/// Those that hold the names of `directory` and of what is missing above it; what may not be read is not ours to repair.
+std::vector<std::string> parents_to_sync(const std::string& directory) {
+    std::vector<std::string> out;
+    std::error_code ignored;
+    auto at = std::filesystem::absolute(directory, ignored).lexically_normal();
+    if (!at.has_filename()) {
+        at = at.parent_path();  // it ended with a slash
+    }
+    while (at.has_relative_path()) {
+        at = at.parent_path();
+        const bool is_there = std::filesystem::exists(at, ignored);
+        if (!is_there || ::access(at.c_str(), R_OK) == 0) {
+            out.push_back(at.string());
+        }
+        if (is_there) {
+            break;
+        }
+    }
+    return out;
+}
+
 class PosixFileSystem final : public FileSystem {
 public:
     Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
@@ -149,14 +170,20 @@ public:
 
     Result<> make_directories(const std::string& directory) override {
         std::error_code error;
+        const bool was_there = std::filesystem::exists(directory, error);
+        const std::vector<std::string> parents = parents_to_sync(directory);
         std::filesystem::create_directories(directory, error);
         if (error) {
             return boost::outcome_v2::failure(
                 system_error("create the directory", directory, error.value()));
         }
-        // The new name itself must survive; an unreadable parent is not ours to repair.
-        const std::string parent = std::filesystem::path{directory}.parent_path().string();
-        return sync_directory(parent.empty() ? "." : parent);
+        for (const std::string& parent : parents) {
+            // Where it was there, who made it may have died before this; but not every file system can do it.
+            if (auto synced = sync_directory(parent); !synced && !was_there) {
+                return synced;
+            }
+        }
+        return success();
     }
 
     Result<std::vector<std::string>> list(const std::string& directory) override {

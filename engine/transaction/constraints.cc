@@ -7,6 +7,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <compare>
+#include <deque>
 #include <unordered_map>
 
 namespace nornic::engine {
@@ -82,6 +85,27 @@ public:
     const LogIndex at;
 };
 
+/// All that is kept of each entity of a label while their keys are compared: a label may have many millions. Where two hashes
+/// meet, the keys decide.
+struct KeyHolder {
+    std::uint64_t hash;
+    std::uint64_t id;
+    auto operator<=>(const KeyHolder&) const = default;
+};
+
+template <class Id, class Cursor, class Visit>
+Result<> each_id(Cursor& cursor, Visit&& visit) {
+    std::array<Id, 256> ids;
+    std::size_t count = 0;
+    do {
+        count = cursor.next(ids);
+        for (std::size_t i = 0; i < count; ++i) {
+            NORNIC_TRY(visit(ids[i]));
+        }
+    } while (count == ids.size());
+    return success();
+}
+
 template <class Data>
 bool has_token(const Data& data, std::uint32_t token) {
     if constexpr (std::is_same_v<Data, NodeData>) {
@@ -128,6 +152,16 @@ Result<> TransactionImpl::check_unique_rule(const ConstraintRule& rule,
                                             std::uint64_t id,
                                             std::span<const PropertyEntry> properties) {
     const auto latest = database_->indexes();
+    if (database_->schema.version() != rules_->version) {
+        // An entry that came from elsewhere waits for no lock of ours. Looked at after the indexes, which go last.
+        const auto newest = database_->schema.schema();
+        if (std::ranges::find(newest->constraints, rule.id, &ConstraintRule::id) == newest->constraints.end()) {
+            return fail(ErrorCode::kConflict,
+                        fmt::format("Constraint `{}` was dropped after this transaction began to write. Run the whole "
+                                    "transaction again.",
+                                    rule.name));
+        }
+    }
     IndexHandle* handle = latest->find(rule.owned_index.value_or(SchemaRuleId{}));
     if (handle == nullptr || !holds_up(handle->rule, rule)) {
         // Another region dropped the constraint meanwhile, or its rule has the place of the index: nothing holds it up then, and
@@ -139,7 +173,9 @@ Result<> TransactionImpl::check_unique_rule(const ConstraintRule& rule,
         return success();  // a missing value is never a duplicate
     }
     if (!handle->online) {
-        NORNIC_TRY(engine_.await_index(*database_, handle->rule.id, deadline_));
+        if (const Result<> online = await_index(handle->rule.id, [this] { return killed(); }); !online) {
+            return killed() ? kill_reason().value() : online.error();
+        }
     }
     NORNIC_TRY(lock(LockKey::index_key(database_->info.id, hash_index_key(rule.id.value, key)),
                     LockMode::kExclusive));
@@ -283,7 +319,8 @@ Result<> TransactionImpl::check_all_required() {
 
 Result<> TransactionImpl::validate_existing(const ConstraintRule& rule) {
     const IndexRule keys = key_rule(rule);
-    std::unordered_map<std::string, std::uint64_t> holders;
+    const bool nodes = rule.entity == EntityKind::kNode;
+    std::deque<KeyHolder> holders;
     std::string key;
     const auto refused = [&](std::string_view why) {
         return fail(
@@ -293,54 +330,69 @@ Result<> TransactionImpl::validate_existing(const ConstraintRule& rule) {
                 description(rule, tokens(), false),
                 why));
     };
-    const auto check = [&](std::uint64_t id,
-                           std::span<const PropertyEntry> properties) -> Result<> {
+    const auto visit = [&](std::uint64_t id, const auto& look) -> Result<> {
         if (killed()) {
             return kill_reason().value();
         }
+        if (nodes) {
+            const NodePtr data = node(NodeId{id});
+            return data ? look(id, data->properties) : success();
+        }
+        const RelPtr data = relationship(RelId{id});
+        return data ? look(id, data->properties) : success();
+    };
+
+    const std::size_t charged_before = memory_bytes_;
+    const auto check = [&](std::uint64_t id,
+                           std::span<const PropertyEntry> properties) -> Result<> {
         if (rule.type != ConstraintType::kUnique) {
             if (const Result<> fits = check_required_rule(rule, id, properties); !fits) {
                 return refused(fits.error().message());
             }
         }
         if (is_unique(rule) && index_key_of(keys, properties, key)) {
-            const auto [at, inserted] = holders.try_emplace(key, id);
-            if (!inserted) {
-                return refused(fmt::format("Both {} and {} have the {} and {}",
-                                           entity_text(rule.entity, at->second),
-                                           entity_text(rule.entity, id),
-                                           token_text(tokens(), rule),
-                                           values_text(tokens(), rule, properties)));
-            }
+            NORNIC_TRY(charge(sizeof(KeyHolder)));
+            holders.push_back({hash_index_key(0, key), id});
         }
         return success();
     };
-    if (rule.entity == EntityKind::kNode) {
-        const auto cursor = scan_label(LabelId{rule.token});
-        std::array<NodeId, 256> ids;
-        std::size_t count = 0;
-        do {
-            count = cursor->next(ids);
-            for (std::size_t i = 0; i < count; ++i) {
-                if (const NodePtr data = node(ids[i])) {
-                    NORNIC_TRY(check(ids[i].value, data->properties));
-                }
-            }
-        } while (count == ids.size());
-        return success();
+    const auto check_id = [&](auto id) { return visit(id.value, check); };
+    if (nodes) {
+        NORNIC_TRY(each_id<NodeId>(*scan_label(LabelId{rule.token}), check_id));
+    } else {
+        const RelTypeId type{rule.token};
+        NORNIC_TRY(each_id<RelId>(*scan_relationships(std::span{&type, 1}), check_id));
     }
-    const RelTypeId type{rule.token};
-    const auto cursor = scan_relationships(std::span{&type, 1});
-    std::array<RelId, 256> ids;
-    std::size_t count = 0;
-    do {
-        count = cursor->next(ids);
-        for (std::size_t i = 0; i < count; ++i) {
-            if (const RelPtr data = relationship(ids[i])) {
-                NORNIC_TRY(check(ids[i].value, data->properties));
+
+    std::sort(holders.begin(), holders.end());
+    std::unordered_map<std::string, std::uint64_t> of_one_hash;
+    const auto compare = [&](std::uint64_t id,
+                             std::span<const PropertyEntry> properties) -> Result<> {
+        if (!index_key_of(keys, properties, key)) {
+            return success();
+        }
+        const auto [at, inserted] = of_one_hash.try_emplace(key, id);
+        if (inserted) {
+            return success();
+        }
+        return refused(fmt::format("Both {} and {} have the {} and {}",
+                                   entity_text(rule.entity, at->second),
+                                   entity_text(rule.entity, id),
+                                   token_text(tokens(), rule),
+                                   values_text(tokens(), rule, properties)));
+    };
+    for (auto from = holders.begin(); from != holders.end();) {
+        const auto to = std::find_if(
+            from, holders.end(), [&](const KeyHolder& holder) { return holder.hash != from->hash; });
+        if (to - from > 1) {
+            of_one_hash.clear();
+            for (auto at = from; at != to; ++at) {
+                NORNIC_TRY(visit(at->id, compare));
             }
         }
-    } while (count == ids.size());
+        from = to;
+    }
+    memory_bytes_ = charged_before;
     return success();
 }
 

@@ -229,10 +229,7 @@ void TransactionImpl::encode(std::string& out) {
 }
 
 Result<std::string> TransactionImpl::prepare() {
-    NORNIC_CHECK(open_ && !prepared_, "transaction {} is over", id_.value);
-    if (killed()) {
-        return kill_reason().value();
-    }
+    NORNIC_TRY(check_open());
     NORNIC_TRY(check_deleted_nodes());
     NORNIC_TRY(check_all_required());
     NORNIC_TRY(engine_.wait_for_room(deadline_));
@@ -259,16 +256,36 @@ void TransactionImpl::finish() {
         for (const std::uint64_t key : merge_keys_) {
             database_->merges.set(key, applied, engine_.snapshots().oldest());
         }
-        for (const SchemaRuleId index : awaited_indexes_) {
-            // Whoever made a constraint goes on when it is in force; a failure shows in SHOW
-            // INDEXES.
-            static_cast<void>(engine_.await_index(*database_, index, kNoDeadline));
-        }
     }
     created_nodes_.release_unused(database_->node_ids);
     created_rels_.release_unused(database_->rel_ids);
     engine_.locks().release_all(locks_);
     engine_.snapshots().release(snapshot_);
+}
+
+Result<> TransactionImpl::await_index(SchemaRuleId index, const std::function<bool()>& ended) {
+    constexpr auto kTurn = std::chrono::milliseconds{100};
+    while (true) {
+        Result<> online = engine_.await_index(*database_, index, engine_.clock().now() + kTurn);
+        if (online || online.error().code() != ErrorCode::kTimedOut || ended() || !engine_.settings().background) {
+            return online;
+        }
+    }
+}
+
+bool TransactionImpl::awaits_indexes() const {
+    const auto indexes = database_->indexes();
+    return prepared_ && std::any_of(awaited_indexes_.begin(), awaited_indexes_.end(), [&](SchemaRuleId id) {
+               const IndexHandle* const handle = indexes->find(id);
+               return handle != nullptr && !handle->online;
+           });
+}
+
+void TransactionImpl::await_indexes() {
+    for (const SchemaRuleId index : awaited_indexes_) {
+        // Its time-out was for what is committed now.
+        static_cast<void>(await_index(index, [this] { return killed_.load(std::memory_order_acquire); }));
+    }
 }
 
 void TransactionImpl::forget_changes() {
@@ -294,7 +311,10 @@ void TransactionImpl::forget_changes() {
 }
 
 void TransactionImpl::restart_keeping_locks() {
-    NORNIC_CHECK(open_ && !prepared_, "transaction {} is over", id_.value);
+    if (!open_) {
+        return;  // whoever goes on is told
+    }
+    NORNIC_CHECK(!prepared_, "transaction {} is on its way to the log", id_.value);
     forget_changes();
     engine_.snapshots().release(snapshot_);
     open_snapshot();

@@ -8,6 +8,7 @@
 #include "engine/transaction/own_changes.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,6 +87,8 @@ public:
     std::size_t memory_bytes() const override { return memory_bytes_ + locks_.memory_bytes(); }
     Result<std::string> prepare() override;
     void finish() override;
+    bool awaits_indexes() const override;
+    void await_indexes() override;
     void terminate(Error reason) override;
     bool killed() const noexcept override;
     std::optional<Error> kill_reason() const override;
@@ -116,6 +119,8 @@ private:
     void forget_changes();
 
     // writes.cc
+    /// kTerminated, or why it was ended: its time may have run out, or somebody ended it, while its client was silent.
+    Result<> check_open() const;
     Result<> begin_write(Writes kind);
     Result<> lock(const LockKey& key, LockMode mode);
     Result<> charge(std::size_t bytes);
@@ -179,6 +184,8 @@ private:
     [[nodiscard]] SchemaRuleId next_rule_id();
 
     // prepare.cc
+    /// Until the index is online or `ended` says that it is not worth while any more; kTimedOut then.
+    Result<> await_index(SchemaRuleId index, const std::function<bool()>& ended);
     Result<> check_deleted_nodes();
     Result<> check_all_required();
     void encode(std::string& out);

@@ -62,11 +62,19 @@ Result<> TransactionImpl::lock(const LockKey& key, LockMode mode) {
     return taken;
 }
 
-Result<> TransactionImpl::begin_write(Writes kind) {
-    NORNIC_CHECK(open_ && !prepared_, "transaction {} is over", id_.value);
+Result<> TransactionImpl::check_open() const {
     if (killed()) {
         return kill_reason().value();
     }
+    if (!open_) {
+        return fail(ErrorCode::kTerminated, "The transaction has ended. Retry your operation in a new transaction.");
+    }
+    NORNIC_CHECK(!prepared_, "transaction {} is on its way to the log", id_.value);
+    return success();
+}
+
+Result<> TransactionImpl::begin_write(Writes kind) {
+    NORNIC_TRY(check_open());
     if (mode_ == AccessMode::kRead) {
         return fail(ErrorCode::kAccessMode,
                     fmt::format("Writing in read access mode not allowed. Attempted write to {}",
@@ -508,9 +516,7 @@ Result<bool> TransactionImpl::delete_relationship(RelId id) {
 // ---- Catalogue ----
 
 Result<> TransactionImpl::put_catalog(std::string_view key, const Value& value) {
-    if (killed()) {
-        return kill_reason().value();
-    }
+    NORNIC_TRY(check_open());
     NORNIC_TRY(charge(key.size() + value.heap_bytes() + 64));
     catalog_changes_.emplace_back(std::string{key}, value);
     counters_.system_updates += 1;
@@ -518,9 +524,7 @@ Result<> TransactionImpl::put_catalog(std::string_view key, const Value& value) 
 }
 
 Result<> TransactionImpl::erase_catalog(std::string_view key) {
-    if (killed()) {
-        return kill_reason().value();
-    }
+    NORNIC_TRY(check_open());
     catalog_changes_.emplace_back(std::string{key}, std::nullopt);
     counters_.system_updates += 1;
     return success();

@@ -72,6 +72,7 @@ public:
             if (auto done = engine_.commit(*transaction); !done) {
                 answer.error = done.error();
             }
+            transaction->await_indexes();  // of a constraint
         }
         return answer;
     }

@@ -185,5 +185,39 @@ TEST(EngineConcurrency, WritersWaitForTheDiskWhenDirtyPagesFillTheCache) {
     }));
 }
 
+TEST(EngineConcurrency, AMemberThatCatchesUpHoldsNotMuchMoreThanItsCache) {
+    Harness ahead;
+    for (int i = 0; i < 200; ++i) {
+        ASSERT_TRUE(ahead.write([&](Transaction& t) -> Result<> {
+            for (int k = 0; k < 200; ++k) {
+                NORNIC_TRY(create(t, "P", "id", i * 200 + k));
+            }
+            return success();
+        }));
+    }
+    Settings settings = quiet_settings();
+    settings.cache_bytes_max = 512 << 10;
+    Harness behind{settings};
+    std::size_t most = 0;
+    for (const LogEntry& entry : ahead.log()) {
+        ASSERT_TRUE(behind.apply(entry));
+        most = std::max(most, behind->stats().cache_bytes);
+    }
+    EXPECT_LT(most, std::size_t{3} << 20);
+    EXPECT_EQ(behind->digest().value(), ahead->digest().value());
+    // Where nothing can be written it goes on: what is committed must be applied.
+    behind.kv_view->fail_writes = true;
+    for (int i = 0; i < 30; ++i) {
+        ASSERT_TRUE(ahead.write([&](Transaction& t) -> Result<> {
+            for (int k = 0; k < 200; ++k) {
+                NORNIC_TRY(create(t, "P", "id", k));
+            }
+            return success();
+        }));
+        ASSERT_TRUE(behind.apply(ahead.last_entry()));
+    }
+    behind.kv_view->fail_writes = false;
+}
+
 }  // namespace
 }  // namespace nornic::engine

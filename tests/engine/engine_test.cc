@@ -247,6 +247,25 @@ TEST(Engine, TerminationWakesALockWait) {
     EXPECT_TRUE(waiter->killed());
 }
 
+TEST(Engine, WhatWasEndedWhileItsClientWasSilentRefusesEveryChangeAndItsCommit) {
+    Harness h;
+    for (const bool terminated : {true, false}) {
+        auto t = h.begin();
+        ASSERT_TRUE(create(*t, "P", "x", 1));
+        if (terminated) {
+            t->terminate(Error{ErrorCode::kTerminated, "by an administrator"});
+        }
+        t->finish();
+        EXPECT_EQ(create(*t, "P", "x", 1).error().code(), ErrorCode::kTerminated);
+        EXPECT_EQ(t->create_index({.tokens = {"P"}, .properties = {"x"}}).error().code(), ErrorCode::kTerminated);
+        EXPECT_EQ(t->put_catalog("a/row", Value{1}).error().code(), ErrorCode::kTerminated);
+        EXPECT_EQ(t->erase_catalog("a/row").error().code(), ErrorCode::kTerminated);
+        t->restart_keeping_locks();
+        EXPECT_EQ(create(*t, "P", "x", 1).error().code(), ErrorCode::kTerminated);
+        EXPECT_EQ(t->prepare().error().code(), ErrorCode::kTerminated);
+    }
+}
+
 TEST(Engine, APassedDeadlineEndsALockWaitAndKills) {
     Harness h;
     NodeId n;

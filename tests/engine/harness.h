@@ -7,6 +7,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -22,6 +26,7 @@ public:
     std::unique_ptr<KvBatch> new_batch() override { return inner_->new_batch(); }
     Result<> write(KvBatch& batch) override {
         if (fail_writes) {
+            ++refused_writes;
             return fail(ErrorCode::kDiskFull, "no room");
         }
         return inner_->write(batch);
@@ -29,6 +34,9 @@ public:
     Result<> flush() override {
         if (fail_flushes) {
             return fail(ErrorCode::kIo, "the disk is gone");
+        }
+        if (const auto meanwhile = std::exchange(on_flush, nullptr)) {
+            meanwhile();
         }
         return inner_->flush();
     }
@@ -44,6 +52,9 @@ public:
 
     std::atomic<bool> fail_writes{false};
     std::atomic<bool> fail_flushes{false};
+    std::atomic<int> refused_writes{0};
+    /// Called by the next flush, before anything of it is durable.
+    std::function<void()> on_flush;
 
 private:
     std::shared_ptr<Kv> inner_;
@@ -77,11 +88,31 @@ public:
             }
         }
     }
-    /// Power failure and restart.
-    void crash() {
+    /// Power failure and restart; of the log only so many entries stay, as where the rest was of a lost branch.
+    void crash(std::size_t entries_kept = SIZE_MAX) {
         engine_.reset();
         crash_memory_kv(*kv_);
+        log_.resize(std::min(log_.size(), entries_kept));
         open();
+    }
+    [[nodiscard]] std::size_t entries() const { return log_.size(); }
+    /// For another member, which is at the entry before it.
+    [[nodiscard]] LogEntry last_entry() const { return log_.back(); }
+    [[nodiscard]] const std::vector<LogEntry>& log() const { return log_; }
+    Result<> apply(const LogEntry& entry) {
+        const std::lock_guard lock{log_mutex_};
+        NORNIC_TRY(engine_->apply(entry));
+        log_.push_back(entry);
+        return success();
+    }
+    /// Keys of the Kv that begin with this.
+    [[nodiscard]] std::size_t keys(std::string_view prefix) {
+        std::size_t count = 0;
+        const auto cursor = kv_->new_cursor();
+        for (cursor->seek(prefix); cursor->valid() && cursor->key().starts_with(prefix); cursor->next()) {
+            ++count;
+        }
+        return count;
     }
 
     Engine& operator*() { return *engine_; }
@@ -110,12 +141,14 @@ public:
         transaction.finish();
         return success();
     }
-    /// Runs fn(transaction) → Result<> and commits.
+    /// Runs fn(transaction) → Result<>, commits and, if it made a constraint, waits until that is in force.
     template <class Fn>
     Result<> write(Fn&& fn) {
         auto transaction = begin();
         NORNIC_TRY(fn(*transaction));
-        return commit(*transaction);
+        NORNIC_TRY(commit(*transaction));
+        transaction->await_indexes();
+        return success();
     }
     SharedKv* kv_view = nullptr;
 

@@ -122,6 +122,15 @@ TEST_F(RocksHome, TheStoreInUseChangesItsNameAndTheOneBeforeIsRemoved) {
     EXPECT_FALSE(b->freshly_installed());
 }
 
+TEST_F(RocksHome, AFirstStoreIsUsedOnlyOnceItsNameIsDurable) {
+    const auto fails = [](int) -> Result<> { return fail(ErrorCode::kIo, "as told"); };
+    files_.on_step = fails;
+    EXPECT_EQ(home("new")->open().error().code(), ErrorCode::kIo);
+    files_.on_step = nullptr;
+    EXPECT_TRUE(home("new")->open());
+    EXPECT_EQ(files_.steps, 2);
+}
+
 TEST_F(RocksHome, WhatAnOldTransactionReadsStaysUntilItEnds) {
     Member a{home("a")};
     Member b{home("b"), still_settings(2)};

@@ -496,6 +496,28 @@ TEST_F(RangeIndexTest, AnEqualityNeverMissesWhatWasAppliedBeforeItBegan) {
     }
 }
 
+TEST_F(RangeIndexTest, AnEqualityFindsWhatWasAddedWhileAPopulationCameToItsEnd) {
+    constexpr std::uint64_t kCount = 300'000;
+    std::atomic<std::uint64_t> next{0};
+    std::thread population{[&] {
+        for (std::uint64_t last = 0; last < kCount;) {
+            const std::uint64_t now = next.load(std::memory_order_acquire);
+            if (now != last) {
+                last = now;
+                index_->bulk_done();
+                equals_ids(*index_, key(static_cast<std::int64_t>(now)));  // what it learns must not be less than all
+            }
+        }
+    }};
+    for (std::uint64_t i = 1; i <= kCount; ++i) {
+        next.store(i, std::memory_order_release);
+        const std::string added = key(static_cast<std::int64_t>(i));
+        index_->add(added, i);
+        EXPECT_THAT(equals_ids(*index_, added), ElementsAre(i));
+    }
+    population.join();
+}
+
 TEST(EqualityCacheTest, AnInsertIsRefusedIfAnEntryWasAddedMeanwhile) {
     EqualityCache cache{1 << 16};
     std::vector<std::uint64_t> out;

@@ -221,6 +221,8 @@ TEST_F(SchemaCatalogTest, WhatACheckpointWroteComesBackAndUnfinishedPopulationsS
     catalog_.put_index(index_rule(3, "i", {0, 2}), IndexState::kOnline);
     catalog_.put_index(index_rule(5, "p", {1}), IndexState::kPopulating);
     catalog_.put_index(index_rule(6, "gone", {2}), IndexState::kOnline);
+    catalog_.put_index(index_rule(7, "failed", {0}), IndexState::kPopulating);
+    catalog_.set_failed(SchemaRuleId{7}, "why");
     ConstraintRule typed = constraint_rule(8, "t", ConstraintType::kPropertyType, {1});
     typed.property_types.bits = 0xF00000001ULL;
     catalog_.put_constraint(typed);
@@ -233,7 +235,9 @@ TEST_F(SchemaCatalogTest, WhatACheckpointWroteComesBackAndUnfinishedPopulationsS
     SchemaCatalog again{"s"};
     ASSERT_TRUE(again.load(*kv_).has_value());
     const auto schema = again.schema();
-    ASSERT_EQ(schema->indexes.size(), 4U);
+    ASSERT_EQ(schema->indexes.size(), 5U);
+    EXPECT_EQ(schema->index_named("failed")->state, IndexState::kPopulating);
+    EXPECT_EQ(schema->index_named("failed")->failure, "");
     EXPECT_EQ(schema->index_named("index_343aff4e")->rule.type, IndexType::kLookup);
     EXPECT_EQ(schema->index_named("i")->rule.properties,
               (std::vector{PropertyKeyId{0}, PropertyKeyId{2}}));

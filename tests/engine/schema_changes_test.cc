@@ -262,6 +262,178 @@ TEST(SchemaChanges, APlanOlderThanADropEndsItsTransactionInsteadOfTheProcess) {
     EXPECT_EQ(h->await_indexes("neo4j", "i", soon()).error().code(), ErrorCode::kIndexNotFound);
 }
 
+constexpr std::string_view kIndexEntries = "x";
+const ConstraintDefinition kUniqueKey{.name = "c", .token = "UQ", .properties = {"k"}};
+
+/// A unique constraint with some entries, all durable.
+void make_constraint(Harness& h, int nodes) {
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        for (int i = 0; i < nodes; ++i) {
+            NORNIC_TRY(create(t, "UQ", "k", i));
+        }
+        return success();
+    }));
+    ASSERT_TRUE(h.write([&](Transaction& t) { return t.create_constraint(kUniqueKey); }));
+    ASSERT_TRUE(h->await_indexes("neo4j", "c", soon()));
+    ASSERT_TRUE(h->checkpoint());
+    ASSERT_EQ(h.keys(kIndexEntries), static_cast<std::size_t>(nodes) + 1) << "and its statistics";
+}
+Result<> drop_constraint(Harness& h) {
+    return h.write([&](Transaction& t) { return t.drop_constraint("c"); });
+}
+
+TEST(SchemaChanges, ADropThatComesWhileACheckpointIsWrittenTakesNoEntriesFromTheStateOnDisk) {
+    Harness h;
+    make_constraint(h, 20);
+    const std::size_t before = h.entries();
+    h.kv_view->on_flush = [&] { ASSERT_TRUE(drop_constraint(h)); };
+    ASSERT_TRUE(h->checkpoint());
+    ASSERT_EQ(h.entries(), before + 1);
+    ASSERT_TRUE(h.kv_view->flush());
+    h.crash(before);
+    auto t = h.begin();
+    ASSERT_NE(t->schema()->constraint_named("c"), nullptr);
+    EXPECT_EQ(create(*t, "UQ", "k", 7).error().code(), ErrorCode::kConstraintViolation);
+    EXPECT_EQ(drain(*t->seek_nodes(t->schema()->index_named("c")->rule.id, equals_query(7))).size(), 1U);
+}
+
+TEST(SchemaChanges, EntriesOfADroppedIndexThatCannotBeErasedSpoilNoCheckpointAndGoWithTheNext) {
+    Harness h;
+    make_constraint(h, 20);
+    ASSERT_TRUE(drop_constraint(h));
+    std::atomic<int> told{0};
+    h->on_checkpoint([&](LogIndex) { ++told; });
+    h.kv_view->on_flush = [&] { h.kv_view->fail_writes = true; };
+    ASSERT_TRUE(h->checkpoint());
+    EXPECT_EQ(told, 1);
+    EXPECT_EQ(h.kv_view->refused_writes, 1);
+    EXPECT_EQ(h.keys(kIndexEntries), 21U);
+    h.kv_view->fail_writes = false;
+    ASSERT_TRUE(h->checkpoint());
+    EXPECT_EQ(h.keys(kIndexEntries), 0U);
+}
+
+TEST(SchemaChanges, EntriesOfADroppedIndexThatACrashLeftGoAtTheNextStart) {
+    Harness h;
+    make_constraint(h, 20);
+    ASSERT_TRUE(h.write([&](Transaction& t) {
+        return t.create_index({.name = "kept", .tokens = {"UQ"}, .properties = {"other"}});
+    }));
+    ASSERT_TRUE(h->await_indexes("neo4j", "kept", soon()));
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        NORNIC_TRY(create(t, "UQ", "other", 1));
+        return success();
+    }));
+    ASSERT_TRUE(drop_constraint(h));
+    ASSERT_TRUE(h->checkpoint());
+    h.crash();
+    EXPECT_EQ(h.keys(kIndexEntries), 2U) << "an entry and the statistics of the index that stays";
+    auto t = h.begin();
+    EXPECT_EQ(drain(*t->seek_nodes(t->schema()->index_named("kept")->rule.id, equals_query(1))).size(), 1U);
+}
+
+TEST(SchemaChanges, AnIndexThatAFullDiskKeepsFromBeingPopulatedIsPopulatedOnceThereIsRoom) {
+    Harness h;
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        NORNIC_TRY(create(t, "P", "x", 1));
+        return success();
+    }));
+    h.kv_view->fail_writes = true;
+    ASSERT_TRUE(h.write([&](Transaction& t) {
+        return t.create_index({.name = "i", .tokens = {"P"}, .properties = {"x"}});
+    }));
+    while (h.kv_view->refused_writes == 0) {
+        std::this_thread::yield();
+    }
+    h.kv_view->fail_writes = false;
+    const auto online = h->await_indexes("neo4j", "i", soon());
+    ASSERT_TRUE(online) << online.error().message();
+    auto t = h.begin();
+    EXPECT_EQ(drain(*t->seek_nodes(t->schema()->index_named("i")->rule.id, equals_query(1))).size(), 1U);
+}
+
+TEST(SchemaChanges, WhatAnswersWhetherALabelFitsAConstraintCountsAgainstTheTransactionsMemoryAndIsGivenBack) {
+    constexpr std::size_t kBytesMax = 64 << 10;
+    Settings settings = quiet_settings();
+    settings.transaction_bytes_max = kBytesMax;
+    Harness h{settings};
+    const auto add = [&](int from, int to) {
+        for (int i = from; i < to; i += 100) {
+            ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+                for (int j = i; j < i + 100; ++j) {
+                    NORNIC_TRY(create(t, "UQ", "k", j));
+                }
+                return success();
+            }));
+        }
+    };
+    add(0, 2000);
+    {
+        auto t = h.begin();
+        const std::size_t before = t->memory_bytes();
+        ASSERT_TRUE(t->create_constraint(kUniqueKey));
+        EXPECT_LT(t->memory_bytes(), before + (8 << 10));
+    }
+    add(2000, 5000);
+    auto t = h.begin();
+    EXPECT_EQ(t->create_constraint(kUniqueKey).error().code(), ErrorCode::kMemoryLimit);
+}
+
+TEST(SchemaChanges, NobodyWhoCommitsAConstraintIsHeldUpByItsIndexUnlessHeWantsToBe) {
+    Harness h;
+    ASSERT_TRUE(h.write([&](Transaction& t) -> Result<> {
+        NORNIC_TRY(create(t, "UQ", "k", 1));
+        return success();
+    }));
+    h.kv_view->fail_writes = true;  // so that the index is not populated
+    auto maker = h.begin();
+    ASSERT_TRUE(maker->create_constraint(kUniqueKey));
+    EXPECT_FALSE(maker->awaits_indexes()) << "nothing is committed";
+    ASSERT_TRUE(h.commit(*maker));
+    EXPECT_TRUE(maker->awaits_indexes());
+    {
+        // A writer of the label waits for it, as long as it has time.
+        auto t = h.begin(AccessMode::kWrite, system_clock().now() + std::chrono::milliseconds{300});
+        EXPECT_EQ(create(*t, "UQ", "k", 2).error().code(), ErrorCode::kTransactionTimedOut);
+        auto killed = h.begin();
+        std::thread writer{[&] { EXPECT_EQ(create(*killed, "UQ", "k", 2).error().code(), ErrorCode::kTerminated); }};
+        killed->terminate(Error{ErrorCode::kTerminated, "no longer wanted"});
+        writer.join();
+        EXPECT_TRUE(create(*h.begin(), "Other", "k", 2));
+    }
+    auto impatient = h.begin();
+    ASSERT_TRUE(impatient->create_constraint({.name = "c2", .token = "UQ", .properties = {"other"}}));
+    ASSERT_TRUE(h.commit(*impatient));
+    ASSERT_TRUE(impatient->awaits_indexes());
+    impatient->terminate(Error{ErrorCode::kTerminated, "no longer wanted"});
+    impatient->await_indexes();
+    EXPECT_TRUE(impatient->awaits_indexes());
+
+    h.kv_view->fail_writes = false;
+    maker->await_indexes();
+    EXPECT_FALSE(maker->awaits_indexes());
+    auto t = h.begin();
+    EXPECT_EQ(t->schema()->index_named("c")->state, IndexState::kOnline);
+    EXPECT_EQ(create(*t, "UQ", "k", 1).error().code(), ErrorCode::kConstraintViolation);
+}
+
+TEST(SchemaChanges, AWriterWhoseConstraintIsDroppedByAnEntryFromElsewhereRunsAgain) {
+    Harness h;
+    Harness elsewhere;
+    for (Harness* member : {&h, &elsewhere}) {
+        make_constraint(*member, 3);
+    }
+    auto t = h.begin();
+    ASSERT_TRUE(create(*t, "UQ", "k", 50));
+    ASSERT_TRUE(drop_constraint(elsewhere));
+    ASSERT_TRUE(h.apply(elsewhere.last_entry()));
+    EXPECT_EQ(create(*t, "UQ", "k", 51).error().code(), ErrorCode::kConflict);
+    t->restart_keeping_locks();
+    EXPECT_TRUE(create(*t, "UQ", "k", 50));
+    EXPECT_TRUE(create(*t, "UQ", "k", 1)) << "nothing forbids it any more";
+    EXPECT_TRUE(h.commit(*t));
+}
+
 TEST(SchemaChanges, OwnChangesAreFoundThroughTheIndexInItsOrder) {
     Harness h;
     ASSERT_TRUE(h.write([&](Transaction& t) {

@@ -25,6 +25,10 @@ TEST(DataDirectory, IsMadeAndNamedWhereItCannotBe) {
     EXPECT_THAT(without_log.error().message(), testing::AllOf(HasSubstr(top), HasSubstr("restore")));
     std::filesystem::create_directory(top + "/a/b/log");
     EXPECT_TRUE(make_data_directory(top + "/a/b"));
+    ASSERT_TRUE(replace_file(recovery_mark(top + "/a/b"), ""));
+    const auto half = make_data_directory(top + "/a/b");
+    ASSERT_FALSE(half);
+    EXPECT_THAT(half.error().message(), testing::AllOf(HasSubstr(top), HasSubstr("recover --force-new-cluster")));
     std::filesystem::remove_all(top);
 }
 

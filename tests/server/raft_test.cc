@@ -1,5 +1,6 @@
 // Three members of a Raft group in this process, joined over loopback: what sessions, ROUTE, procedures and an operator's
 // paths answer, who may change the group, and how one is begun anew from a single member.
+#include "server/assembly.h"
 #include "server/recover.h"
 #include "server/witness.h"
 #include "tests/server/members.h"
@@ -569,6 +570,8 @@ TEST_F(RaftGroupTest, AGroupBegunAnewFromOneMemberRefusesTheOthersUntilTheyAreEm
             EXPECT_NE(said.str().find(word), std::string::npos) << word << "\n" << said.str();
         }
     }
+    // As if a run before had been interrupted.
+    ASSERT_TRUE(replace_file(recovery_mark(loaded(1).settings.data_directory), ""));
     std::istringstream yes{"node-1\n"};
     std::ostringstream said;
     ASSERT_EQ(recover(loaded(1).settings, false, yes, said), 0) << said.str();

@@ -224,6 +224,25 @@ TEST_F(SessionsTest, AUserThatIsReplacedInVainIsThereAsBefore) {
     EXPECT_FALSE(instance_->users().authenticate("bob", "long enough 1"));
 }
 
+TEST_F(SessionsTest, OfTwoChangesOfOneUserAtOnceNoneIsUndone) {
+    ASSERT_TRUE(run(*session(), "CREATE USER bob SET PASSWORD 'long enough 0' CHANGE NOT REQUIRED"));
+    for (int round = 1; round <= 5; ++round) {
+        const bool suspends = round % 2 == 1;
+        const std::string password = fmt::format("long enough {}", round);
+        std::thread other{[&] {
+            const auto altered = run(*session(), fmt::format("ALTER USER bob SET PASSWORD '{}'", password));
+            EXPECT_TRUE(altered) << altered.error().message();
+        }};
+        const auto altered = run(*session(), fmt::format("ALTER USER bob SET STATUS {}", suspends ? "SUSPENDED" : "ACTIVE"));
+        EXPECT_TRUE(altered) << altered.error().message();
+        other.join();
+        EXPECT_EQ(instance_->users().find("bob")->suspended, suspends) << round;
+        if (!suspends) {
+            EXPECT_TRUE(instance_->users().authenticate("bob", password)) << round;
+        }
+    }
+}
+
 TEST_F(SessionsTest, ATransactionThatTimedOutGivesNoMoreRecords) {
     const auto late = session();
     ASSERT_TRUE(begin(*late, std::chrono::milliseconds{20}));
