@@ -36,7 +36,7 @@ private:
         PlanPtr plan;
         Effects pending_reads;
         Effects pending_writes;
-        bool single_scan = false;  // so far nothing but one node pattern
+        // The one node of a lone pattern, while every read since was of it alone.
         Slot single_node = kNoSlot;
         bool writes = false;
         std::vector<Symbol> returned;  // of RETURN
