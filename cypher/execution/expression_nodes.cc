@@ -545,8 +545,29 @@ const Value& MapProjectionExpr::eval(Row row, ExecContext& context, Value& scrat
                 break;
         }
     }
-    return scratch = Value{std::move(out)};
+    return scratch = bounded(Value{std::move(out)});
 }
+
+namespace {
+/// The slots of a path may hold anything where their variables came in as of any type.
+NodeId path_node(const Value& v) {
+    if (!v.is(ValueType::kNodeRef)) {
+        throw QueryError{ErrorCode::kTypeError,
+                         fmt::format("Type mismatch: expected Node but was {}", type_name(v)),
+                         "22G03>22N01"};
+    }
+    return v.as_node_ref();
+}
+RelId path_relationship(const Value& v) {
+    if (!v.is(ValueType::kRelationshipRef)) {
+        throw QueryError{
+            ErrorCode::kTypeError,
+            fmt::format("Type mismatch: expected Relationship but was {}", type_name(v)),
+            "22G03>22N01"};
+    }
+    return v.as_relationship_ref();
+}
+}  // namespace
 
 const Value& PathExpr::eval(Row row, ExecContext& context, Value& scratch) const {
     PathRef path;
@@ -556,7 +577,7 @@ const Value& PathExpr::eval(Row row, ExecContext& context, Value& scratch) const
     if (first.is_null()) {
         return scratch = Value{};
     }
-    path.nodes.push_back(first.as_node_ref());
+    path.nodes.push_back(path_node(first));
     const auto other_end = [&](RelId id, NodeId from) {
         const auto rel = context.reader->relationship(id);
         if (rel == nullptr) {
@@ -571,18 +592,18 @@ const Value& PathExpr::eval(Row row, ExecContext& context, Value& scratch) const
         }
         if (rel.is_list()) {
             for (const Value& r : rel.as_list()) {
-                const RelId id = r.as_relationship_ref();
+                const RelId id = path_relationship(r);
                 path.relationships.push_back(id);
                 path.nodes.push_back(other_end(id, path.nodes.back()));
             }
             continue;
         }
-        path.relationships.push_back(rel.as_relationship_ref());
+        path.relationships.push_back(path_relationship(rel));
         const Value& to = row[nodes_[i + 1]];
         if (to.is_null()) {
             return scratch = Value{};
         }
-        path.nodes.push_back(to.as_node_ref());
+        path.nodes.push_back(path_node(to));
     }
     return scratch = Value{std::move(path)};
 }
