@@ -298,7 +298,7 @@ const Value& ListExpr::eval(Row row, ExecContext& context, Value& scratch) const
         out.push_back(e->get(row, context));
         memory.take(sizeof(Value) + out.back().heap_bytes());
     }
-    return scratch = Value{std::move(out)};
+    return scratch = bounded(Value{std::move(out)});
 }
 
 const Value& MapExpr::eval(Row row, ExecContext& context, Value& scratch) const {
@@ -310,7 +310,7 @@ const Value& MapExpr::eval(Row row, ExecContext& context, Value& scratch) const 
         memory.take(v.heap_bytes());
         out.set(k, std::move(v));
     }
-    return scratch = Value{std::move(out)};
+    return scratch = bounded(Value{std::move(out)});
 }
 
 const Value& SliceExpr::eval(Row row, ExecContext& context, Value& scratch) const {
@@ -423,7 +423,7 @@ const Value& ListComprehensionExpr::eval(Row row, ExecContext& context, Value& s
         memory.take(sizeof(Value) + (projection_ == nullptr ? 0 : out.back().heap_bytes()));
     }
     row[slot_] = Value{};
-    return scratch = Value{std::move(out)};
+    return scratch = bounded(Value{std::move(out)});
 }
 
 const Value& QuantifierExpr::eval(Row row, ExecContext& context, Value& scratch) const {
@@ -527,21 +527,26 @@ const Value& MapProjectionExpr::eval(Row row, ExecContext& context, Value& scrat
         return scratch = Value{};
     }
     Map out;
+    MemoryShare memory{context};
+    const auto set = [&](std::string_view key, Value v) {
+        memory.take(sizeof(Map::Entry) + v.heap_bytes());
+        out.set(key, std::move(v));
+    };
     for (const Item& item : items_) {
         switch (item.kind) {
             case MapProjection::Item::Kind::kAllProperties:
                 for (const auto& [k, v] : properties_of(base, context)) {
-                    out.set(k, v);
+                    set(k, v);
                 }
                 break;
             case MapProjection::Item::Kind::kProperty: {
                 Value x;
-                out.set(item.key, read_property(base, item.token, context, x));
+                set(item.key, read_property(base, item.token, context, x));
                 break;
             }
             case MapProjection::Item::Kind::kVariable:
             case MapProjection::Item::Kind::kLiteral:
-                out.set(item.key, item.value->get(row, context));
+                set(item.key, item.value->get(row, context));
                 break;
         }
     }
@@ -653,7 +658,7 @@ const Value& NestedPlanExpr::eval(Row row, ExecContext& context, Value& scratch)
         case Kind::kCount:
             return scratch = Value{count};
         case Kind::kCollect:
-            return scratch = Value{std::move(list)};
+            return scratch = bounded(Value{std::move(list)});
         case Kind::kFirst:
             return scratch = std::move(first);
     }
