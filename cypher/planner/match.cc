@@ -656,6 +656,7 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
         node = std::make_unique<CartesianProductPlan>();
         node->estimated_rows = rows;
     }
+    count_level();
     node->children.push_back(std::move(plan));
     node->children.push_back(std::move(right));
     set_live(*node, both);

@@ -94,7 +94,20 @@ CompiledPtr Planner::compile(const Expr& expr, const std::vector<Slot>& live) {
     return out;
 }
 
+void Planner::count_level() {
+    if (++levels_ > kLevelsMax) {
+        throw QueryError{
+            ErrorCode::kSyntaxError,
+            fmt::format("The statement has too many clauses: its plan may have at most {} operators "
+                        "on top of one another. Split it into several statements, or UNWIND a list "
+                        "of what repeats.",
+                        kLevelsMax),
+            "42001>42I06"};
+    }
+}
+
 PlanPtr Planner::start(const Frame& frame) {
+    count_level();
     auto argument = std::make_unique<ArgumentPlan>();
     argument->argument = frame.argument;
     argument->live = frame.slots;
@@ -212,7 +225,11 @@ PlanPtr Planner::plan_query(const Query& query,
                             bool& has_return) {
     std::vector<PlanPtr> parts;
     std::vector<std::vector<Slot>> columns;
+    // Parts of a UNION lie beside one another.
+    const std::size_t below = levels_;
+    std::size_t highest = levels_;
     for (const SingleQuery& part : query.parts) {
+        levels_ = below;
         Line line;
         line.frame = frame;
         line.plan = start(frame);
@@ -220,7 +237,9 @@ PlanPtr Planner::plan_query(const Query& query,
         parts.push_back(std::move(line.plan));
         columns.push_back(line.returned);
         has_return = line.has_return;
+        highest = std::max(highest, levels_);
     }
+    levels_ = highest;
     returned = columns.empty() ? std::vector<Symbol>{} : columns[0];
     if (parts.size() == 1) {
         return std::move(parts[0]);

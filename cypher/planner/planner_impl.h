@@ -58,9 +58,15 @@ private:
     Frame make_frame(const std::set<Symbol>& mentioned, const std::vector<Slot>& live);
     static SlotSet live_of(const PlanNode& plan) { return {plan.live.begin(), plan.live.end()}; }
     template <class Node>
-    static Node& push(PlanPtr& plan,
-                      std::unique_ptr<Node> node,
-                      std::initializer_list<Slot> more = {});
+    Node& push(PlanPtr& plan, std::unique_ptr<Node> node, std::initializer_list<Slot> more = {});
+    /// Operators that may lie on top of one another. Planning, running, printing and freeing a plan recurse over them:
+    /// up to 600 bytes of stack each, a sanitizer's frames a few times that, of the 8 MiB that a thread has.
+    static constexpr std::size_t kLevelsMax = 3000;
+    /// Nodes and relationships of one MATCH or MERGE: the search for their order takes seconds for so many, and the time
+    /// grows with the cube.
+    static constexpr std::size_t kElementsMax = 1000;
+    /// One operator more; throws kSyntaxError past kLevelsMax.
+    void count_level();
     static void set_live(PlanNode& node, const SlotSet& slots) {
         node.live.assign(slots.begin(), slots.end());
     }
@@ -216,10 +222,12 @@ private:
     bool procedure_writes_ = false;
     bool procedure_schema_ = false;
     bool procedure_admin_ = false;
+    std::size_t levels_ = 0;
 };
 
 template <class Node>
 Node& Planner::push(PlanPtr& plan, std::unique_ptr<Node> node, std::initializer_list<Slot> more) {
+    count_level();
     Node& out = *node;
     SlotSet live;
     if (plan != nullptr) {
