@@ -320,7 +320,7 @@ const Value& SliceExpr::eval(Row row, ExecContext& context, Value& scratch) cons
     const Value& list = base_->eval(row, context, x);
     const Value* from = from_ ? &from_->eval(row, context, f) : nullptr;
     const Value* to = to_ ? &to_->eval(row, context, t) : nullptr;
-    return scratch = slice(list, from, to);
+    return scratch = slice(list, from, to, context);
 }
 
 const Value& FunctionExpr::eval(Row row, ExecContext& context, Value& scratch) const {
