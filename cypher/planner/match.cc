@@ -246,7 +246,7 @@ void Planner::add_var_expand(
     node->different_from = others(graph, rel, live_of(*plan));
     const bool named =
         rel.symbol < semantics_.symbols.size() && !semantics_.symbols[rel.symbol].anonymous;
-    node->need_list = named || rel.in_path || graph.relationships.size() > 1;
+    node->need_list = named || rel.in_path || graph.part || graph.relationships.size() > 1;
     node->details = fmt::format("({})-[{}{}]-({})",
                                 name_of(node->from),
                                 named ? name_of(rel.symbol) : "",
@@ -593,6 +593,7 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
     }
     Graph part;
     part.symbols = component;
+    part.part = graph.part || graph.relationships.size() > 1;
     for (const GraphNode& n : graph.nodes) {
         if (component.contains(n.symbol)) {
             part.nodes.push_back(n);

@@ -107,6 +107,7 @@ private:
         std::vector<GraphPath> paths;
         std::vector<Predicate> predicates;
         std::set<Symbol> symbols;  // introduced or used by the patterns
+        bool part = false;         // of a graph with more relationships, which must differ from these
     };
     struct Leaf {
         enum class Kind : std::uint8_t {
