@@ -132,7 +132,7 @@ void Planner::add_pattern(Graph& graph, const PathPattern& pattern) {
         if (!r.length) {
             add_properties(r.properties, r.symbol);
         }
-        if (r.where) {
+        if (r.where && !r.quantified) {
             add_predicate(graph, *r.where);
         }
     }

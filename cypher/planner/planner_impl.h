@@ -150,8 +150,12 @@ private:
     void compile_types(const RelPattern& pattern,
                        std::vector<TokenIndex>& types,
                        std::optional<CompiledLabels>& filter);
-    /// Conditions on each relationship of a variable-length pattern; its slot.
-    CompiledPtr step_predicate(const RelPattern& pattern, Slot& step, const PlanNode& plan);
+    /// Conditions on each relationship of a variable-length pattern, `each` among them: all() and none() over its
+    /// relationships; its slot.
+    CompiledPtr step_predicate(const RelPattern& pattern,
+                               Slot& step,
+                               const PlanNode& plan,
+                               const std::vector<const Quantifier*>& each = {});
     std::optional<Leaf> best_leaf(const Graph& graph,
                                   const SlotSet& live,
                                   bool component_only,

@@ -206,6 +206,32 @@ TEST(Limits, AllShortestPathsAreAllOfThem) {
               "[0, 1, 3]\n[0, 2, 3]\n");
 }
 
+TEST(Limits, AConditionOnEachRelationshipCutsTheSearchForAShortestPath) {
+    Database db;
+    build(db);
+    ASSERT_FALSE(db.run("MATCH (:K)-[r:Q]->(:K {i: 11}) SET r.closed = true").error);
+    // A hundred million ways lead from 0 to its neighbours.
+    for (const char* condition : {"none(r IN relationships(p) WHERE r.closed IS NOT NULL)",
+                                  "all(x IN relationships(p) WHERE x.closed IS NULL)",
+                                  "all(x IN r WHERE coalesce(x.closed, false) = wanted)"}) {
+        EXPECT_EQ(db.run(std::string{"WITH false AS wanted MATCH (a:K {i: 0}), (b:K {i: 11}), "
+                                     "p = shortestPath((a)-[r:Q*]-(b)) WHERE "} +
+                         condition + " RETURN count(p)")
+                      .text(),
+                  "0\n")
+            << condition;
+    }
+    ASSERT_FALSE(db.run("CREATE (s:Start), (e:End), (m), (n), (s)-[:W {w: 1}]->(m)-[:W {w: 9}]->(e), "
+                        "(s)-[:W {w: 2}]->(n)-[:W {w: 2}]->(:X)-[:W {w: 3}]->(e)")
+                     .error);
+    EXPECT_EQ(db.run("MATCH p = shortestPath((:Start)-[:W*]->(:End)) "
+                     "WHERE all(r IN relationships(p) WHERE r.w < 9) "
+                     "AND none(r IN relationships(p) WHERE r.w = 7) AND length(p) > 1 "
+                     "RETURN [r IN relationships(p) | r.w]")
+                  .text(),
+              "[2, 2, 3]\n");
+}
+
 TEST(Limits, AKilledStatementEndsWhereverItIs) {
     Database db;
     build(db);
