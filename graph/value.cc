@@ -1,5 +1,6 @@
 #include "graph/value.h"
 
+#include <algorithm>
 #include <cstring>
 #include <unordered_map>
 
@@ -36,10 +37,22 @@ Value::Value(std::string_view v) : type_{ValueType::kString} {
     payload_.heap = make_text(v);
 }
 Value::Value(List v) : type_{ValueType::kList} {
-    payload_.heap = box(std::move(v));
+    std::size_t depth = 0;
+    for (const Value& item : v) {
+        depth = std::max(depth, item.depth());
+    }
+    auto* heap = new HeapBox<List>(std::move(v));
+    heap->depth = static_cast<std::uint32_t>(depth + 1);
+    payload_.heap = heap;
 }
 Value::Value(Map v) : type_{ValueType::kMap} {
-    payload_.heap = box(std::move(v));
+    std::size_t depth = 0;
+    for (const auto& [key, item] : v) {
+        depth = std::max(depth, item.depth());
+    }
+    auto* heap = new HeapBox<Map>(std::move(v));
+    heap->depth = static_cast<std::uint32_t>(depth + 1);
+    payload_.heap = heap;
 }
 Value::Value(Time v) : type_{ValueType::kTime} {
     payload_.heap = box(v);

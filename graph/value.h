@@ -127,6 +127,7 @@ template <class T>
 struct HeapBox : HeapHeader {
     template <class... Args>
     explicit HeapBox(Args&&... args) : value(std::forward<Args>(args)...) {}
+    std::uint32_t depth = 0;  // of lists and maps, where else padding would be
     T value;
 };
 
@@ -283,6 +284,16 @@ public:
     /// Moves the list out if nobody else holds it, else copies it. For building lists in steps.
     [[nodiscard]] List take_list() &&;
     [[nodiscard]] Map take_map() &&;
+
+    /// How many lists and maps lie within one another: 0 for anything else, 1 for [] and [1], 2 for [{}]. Constant
+    /// time. Who makes lists and maps in steps bounds it: walks over a value, its end included, go as deep.
+    [[nodiscard]] std::size_t depth() const noexcept {
+        if (type_ == ValueType::kList) {
+            return static_cast<const detail::HeapBox<List>*>(payload_.heap)->depth;
+        }
+        return type_ == ValueType::kMap ? static_cast<const detail::HeapBox<Map>*>(payload_.heap)->depth
+                                        : 0;
+    }
 
     /// Bytes this value holds on the heap, nested values included; for memory limits.
     [[nodiscard]] std::size_t heap_bytes() const noexcept;

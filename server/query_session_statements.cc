@@ -201,17 +201,23 @@ Result<> QuerySession::do_work(Statement& statement) {
         }
         instance_.counters().reruns->add();
         statement.execution.reset();
-        if (code == ErrorCode::kConflict) {
+        if (code == ErrorCode::kConflict && !open_->transaction().killed()) {
             // It keeps the locks it has, so nobody can win these rows again.
             open_->transaction().restart_keeping_locks();
         } else {
             // The victim of a deadlock lets go of everything, so that the others get through, and
-            // waits a moment of its own length: those that met once would meet again.
+            // waits a moment of its own length: those that met once would meet again. A transaction
+            // that ended itself, because the plan names an index that is gone, cannot go on either.
             open_->transaction().finish();
             const auto longest = std::uint64_t{1000} << std::min(attempt, kBackOffDoublingsMax);
             std::this_thread::sleep_for(std::chrono::microseconds{random_.below(longest)});
             NORNIC_TRY(auto fresh, begin_engine_transaction());
             open_->replace(std::move(fresh));
+        }
+        // By the rules as the new snapshot has them.
+        if (const auto plans = instance_.plans(database_, generation_)) {
+            NORNIC_TRY(statement.query,
+                       plans->prepare(statement.text, statement.parameters, open_->transaction()));
         }
         NORNIC_TRY(start_execution(statement));
     }

@@ -318,7 +318,9 @@ PathPattern clone(const PathPattern& p) {
                                                r.types,
                                                r.length,
                                                copy(r.properties),
-                                               copy(r.where)});
+                                               copy(r.where),
+                                               r.quantified,
+                                               r.step});
     }
     return out;
 }

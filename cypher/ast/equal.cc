@@ -55,7 +55,8 @@ bool same(const PathPattern& a, const PathPattern& b) {
             x.length.has_value() == y.length.has_value() &&
             (!x.length || (x.length->min == y.length->min && x.length->max == y.length->max));
         if (x.variable != y.variable || (!x.variable.empty() && x.symbol != y.symbol) ||
-            x.direction != y.direction || !same_length || !same_optional(x.types, y.types) ||
+            x.direction != y.direction || !same_length || x.quantified != y.quantified ||
+            !same_optional(x.types, y.types) ||
             !same_optional(x.properties, y.properties) || !same_optional(x.where, y.where)) {
             return false;
         }

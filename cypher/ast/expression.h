@@ -281,6 +281,10 @@ struct RelPattern {
     std::optional<VariableLength> length;
     ExprPtr properties;
     ExprPtr where;
+    // The length stands behind the arrow: {1,3}, + or *. `where` is asked of each relationship then, and its variable is
+    // `step` in there, one relationship.
+    bool quantified = false;
+    Symbol step = kNoSymbol;
 };
 enum class PathSelector : std::uint8_t { kNone, kShortest, kAllShortest };
 /// nodes.size() == relationships.size() + 1. Quantified groups ((a)-->(b)){1,3} are in `groups`.

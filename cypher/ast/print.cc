@@ -457,7 +457,9 @@ std::string to_text(const RelPattern& r) {
     if (r.types) {
         inside += ":" + to_text(*r.types);
     }
-    if (r.length) {
+    // A condition on each relationship can only be said where the length stands behind the arrow.
+    const bool behind = r.quantified && r.where;
+    if (r.length && !behind) {
         inside += "*";
         if (r.length->min && r.length->max && *r.length->min == *r.length->max) {
             inside += std::to_string(*r.length->min);
@@ -468,8 +470,13 @@ std::string to_text(const RelPattern& r) {
     }
     inside += pattern_tail(r.properties, r.where, inside.empty());
     const std::string body = inside.empty() ? "--" : "-[" + inside + "]-";
+    std::string length;
+    if (behind) {
+        length = "{" + std::to_string(r.length->min.value_or(0)) + "," +
+                 (r.length->max ? std::to_string(*r.length->max) : "") + "}";
+    }
     return (r.direction == PatternDirection::kIncoming ? "<" : "") + body +
-           (r.direction == PatternDirection::kOutgoing ? ">" : "");
+           (r.direction == PatternDirection::kOutgoing ? ">" : "") + length;
 }
 
 std::string to_text(const PathPattern& p) {

@@ -60,6 +60,7 @@ engine::Transaction& ExecContext::writer() {
             fmt::format("Writing in read access mode not allowed. Attempted write to {}",
                         database)};
     }
+    reader = transaction;  // whoever writes reads what it wrote
     return *transaction;
 }
 

@@ -298,7 +298,7 @@ const Value& ListExpr::eval(Row row, ExecContext& context, Value& scratch) const
         out.push_back(e->get(row, context));
         memory.take(sizeof(Value) + out.back().heap_bytes());
     }
-    return scratch = Value{std::move(out)};
+    return scratch = bounded(Value{std::move(out)});
 }
 
 const Value& MapExpr::eval(Row row, ExecContext& context, Value& scratch) const {
@@ -310,7 +310,7 @@ const Value& MapExpr::eval(Row row, ExecContext& context, Value& scratch) const 
         memory.take(v.heap_bytes());
         out.set(k, std::move(v));
     }
-    return scratch = Value{std::move(out)};
+    return scratch = bounded(Value{std::move(out)});
 }
 
 const Value& SliceExpr::eval(Row row, ExecContext& context, Value& scratch) const {
@@ -320,7 +320,7 @@ const Value& SliceExpr::eval(Row row, ExecContext& context, Value& scratch) cons
     const Value& list = base_->eval(row, context, x);
     const Value* from = from_ ? &from_->eval(row, context, f) : nullptr;
     const Value* to = to_ ? &to_->eval(row, context, t) : nullptr;
-    return scratch = slice(list, from, to);
+    return scratch = slice(list, from, to, context);
 }
 
 const Value& FunctionExpr::eval(Row row, ExecContext& context, Value& scratch) const {
@@ -423,7 +423,7 @@ const Value& ListComprehensionExpr::eval(Row row, ExecContext& context, Value& s
         memory.take(sizeof(Value) + (projection_ == nullptr ? 0 : out.back().heap_bytes()));
     }
     row[slot_] = Value{};
-    return scratch = Value{std::move(out)};
+    return scratch = bounded(Value{std::move(out)});
 }
 
 const Value& QuantifierExpr::eval(Row row, ExecContext& context, Value& scratch) const {
@@ -527,26 +527,52 @@ const Value& MapProjectionExpr::eval(Row row, ExecContext& context, Value& scrat
         return scratch = Value{};
     }
     Map out;
+    MemoryShare memory{context};
+    const auto set = [&](std::string_view key, Value v) {
+        memory.take(sizeof(Map::Entry) + v.heap_bytes());
+        out.set(key, std::move(v));
+    };
     for (const Item& item : items_) {
         switch (item.kind) {
             case MapProjection::Item::Kind::kAllProperties:
                 for (const auto& [k, v] : properties_of(base, context)) {
-                    out.set(k, v);
+                    set(k, v);
                 }
                 break;
             case MapProjection::Item::Kind::kProperty: {
                 Value x;
-                out.set(item.key, read_property(base, item.token, context, x));
+                set(item.key, read_property(base, item.token, context, x));
                 break;
             }
             case MapProjection::Item::Kind::kVariable:
             case MapProjection::Item::Kind::kLiteral:
-                out.set(item.key, item.value->get(row, context));
+                set(item.key, item.value->get(row, context));
                 break;
         }
     }
-    return scratch = Value{std::move(out)};
+    return scratch = bounded(Value{std::move(out)});
 }
+
+namespace {
+/// The slots of a path may hold anything where their variables came in as of any type.
+NodeId path_node(const Value& v) {
+    if (!v.is(ValueType::kNodeRef)) {
+        throw QueryError{ErrorCode::kTypeError,
+                         fmt::format("Type mismatch: expected Node but was {}", type_name(v)),
+                         "22G03>22N01"};
+    }
+    return v.as_node_ref();
+}
+RelId path_relationship(const Value& v) {
+    if (!v.is(ValueType::kRelationshipRef)) {
+        throw QueryError{
+            ErrorCode::kTypeError,
+            fmt::format("Type mismatch: expected Relationship but was {}", type_name(v)),
+            "22G03>22N01"};
+    }
+    return v.as_relationship_ref();
+}
+}  // namespace
 
 const Value& PathExpr::eval(Row row, ExecContext& context, Value& scratch) const {
     PathRef path;
@@ -556,7 +582,7 @@ const Value& PathExpr::eval(Row row, ExecContext& context, Value& scratch) const
     if (first.is_null()) {
         return scratch = Value{};
     }
-    path.nodes.push_back(first.as_node_ref());
+    path.nodes.push_back(path_node(first));
     const auto other_end = [&](RelId id, NodeId from) {
         const auto rel = context.reader->relationship(id);
         if (rel == nullptr) {
@@ -571,18 +597,18 @@ const Value& PathExpr::eval(Row row, ExecContext& context, Value& scratch) const
         }
         if (rel.is_list()) {
             for (const Value& r : rel.as_list()) {
-                const RelId id = r.as_relationship_ref();
+                const RelId id = path_relationship(r);
                 path.relationships.push_back(id);
                 path.nodes.push_back(other_end(id, path.nodes.back()));
             }
             continue;
         }
-        path.relationships.push_back(rel.as_relationship_ref());
+        path.relationships.push_back(path_relationship(rel));
         const Value& to = row[nodes_[i + 1]];
         if (to.is_null()) {
             return scratch = Value{};
         }
-        path.nodes.push_back(to.as_node_ref());
+        path.nodes.push_back(path_node(to));
     }
     return scratch = Value{std::move(path)};
 }
@@ -632,7 +658,7 @@ const Value& NestedPlanExpr::eval(Row row, ExecContext& context, Value& scratch)
         case Kind::kCount:
             return scratch = Value{count};
         case Kind::kCollect:
-            return scratch = Value{std::move(list)};
+            return scratch = bounded(Value{std::move(list)});
         case Kind::kFirst:
             return scratch = std::move(first);
     }

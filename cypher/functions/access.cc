@@ -1,6 +1,7 @@
 // base.key, base[index] and list[from..to].
 #include "cypher/functions/graph_access.h"
 #include "cypher/functions/operators.h"
+#include "cypher/functions/registry.h"
 #include "cypher/functions/temporal.h"
 
 #include <fmt/format.h>
@@ -127,7 +128,7 @@ Value index_of(const Value& base, const Value& index, EvalContext& context) {
     return property_of(base, index.as_string(), context);
 }
 
-Value slice(const Value& list, const Value* from, const Value* to) {
+Value slice(const Value& list, const Value* from, const Value* to, EvalContext& context) {
     if (list.is_null() || (from != nullptr && from->is_null()) ||
         (to != nullptr && to->is_null())) {
         return {};
@@ -152,6 +153,7 @@ Value slice(const Value& list, const Value* from, const Value* to) {
     if (first >= last) {
         return Value{List{}};
     }
+    check_memory(context, static_cast<std::size_t>(last - first) * sizeof(Value));
     return Value{List(all.begin() + first, all.begin() + last)};
 }
 

@@ -88,7 +88,7 @@ public:
             list_.push_back(value);
         }
     }
-    Value result() override { return Value{std::move(list_)}; }
+    Value result() override { return bounded(Value{std::move(list_)}); }
     [[nodiscard]] std::size_t heap_bytes() const noexcept override { return bytes_; }
 
 private:

@@ -47,6 +47,15 @@ namespace {
 constexpr std::size_t kTextBytesMax = std::size_t{1} << 31;
 }  // namespace
 
+Value bounded(Value value) {
+    if (value.depth() > kValueDepthMax) {
+        throw QueryError{ErrorCode::kArgumentError,
+                         "Lists and maps are nested too deeply: at most " +
+                             std::to_string(kValueDepthMax) + " levels are supported"};
+    }
+    return value;
+}
+
 void check_memory(EvalContext& context, std::size_t bytes) {
     const std::size_t held = context.memory_bytes < context.memory_bytes_max
                                  ? context.memory_bytes

@@ -245,8 +245,12 @@ Value to_or_null(Args args, EvalContext&) {
     return args[0].is_null() ? Value{} : convert(kKind, args[0]).value_or(Value{});
 }
 
+/// What one converted value takes: a number none but its place, a text an object, too.
 template <Kind kKind>
-Value to_list(Args args, EvalContext&) {
+constexpr std::size_t kConvertedBytes = sizeof(Value) + (kKind == Kind::kString ? 32 : 0);
+
+template <Kind kKind>
+Value to_list(Args args, EvalContext& context) {
     if (args[0].is_null()) {
         return {};
     }
@@ -256,6 +260,7 @@ Value to_list(Args args, EvalContext&) {
                     args[0]);
     }
     List out;
+    check_memory(context, args[0].as_list().size() * kConvertedBytes<kKind>);
     out.reserve(args[0].as_list().size());
     for (const Value& v : args[0].as_list()) {
         out.push_back(v.is_null() ? Value{} : convert(kKind, v).value_or(Value{}));

@@ -22,6 +22,12 @@ class GraphReader;
 
 namespace nornic::cypher {
 
+/// Lists and maps that may lie within one another in what an expression makes. Whatever walks over a value (comparing,
+/// hashing, sending, letting it go) recurses, and reduce() could make any depth.
+inline constexpr std::size_t kValueDepthMax = 1000;
+/// The list or map as it is; throws kArgumentError if it is deeper than kValueDepthMax.
+Value bounded(Value value);
+
 /// What a running statement offers to expressions: cypher/execution/eval_context.h.
 struct EvalContext;
 

@@ -36,11 +36,12 @@ Value last(Args args, EvalContext&) {
     return l.empty() ? Value{} : l.back();
 }
 
-Value tail(Args args, EvalContext&) {
+Value tail(Args args, EvalContext& context) {
     if (args[0].is_null()) {
         return {};
     }
     const List& l = list_of("tail", args[0]);
+    check_memory(context, l.size() * sizeof(Value));
     return l.empty() ? Value{List{}} : Value{List(l.begin() + 1, l.end())};
 }
 
@@ -76,15 +77,17 @@ Value is_empty(Args args, EvalContext&) {
     }
 }
 
-Value reverse(Args args, EvalContext&) {
+Value reverse(Args args, EvalContext& context) {
     const Value& v = args[0];
     switch (v.type()) {
         case ValueType::kNull:
             return {};
         case ValueType::kList:
+            check_memory(context, v.as_list().size() * sizeof(Value));
             return Value{List(v.as_list().rbegin(), v.as_list().rend())};
         case ValueType::kString: {
             const std::string_view s = v.as_string();
+            check_text(context, s.size());
             std::string out;
             out.reserve(s.size());
             for (std::size_t end = s.size(); end > 0;) {

@@ -76,7 +76,7 @@ Value join_lists(const Value& a, const Value& b) {
     };
     append(a);
     append(b);
-    return Value{std::move(out)};
+    return bounded(Value{std::move(out)});
 }
 
 Value from_three(int truth) {

@@ -85,7 +85,7 @@ Value is_normalized(const Value& text, std::string_view form);
 /// relationship by string.
 Value index_of(const Value& base, const Value& index, EvalContext& context);
 /// list[from..to]; an absent bound is passed as nullptr. Negative bounds count from the end.
-Value slice(const Value& list, const Value* from, const Value* to);
+Value slice(const Value& list, const Value* from, const Value* to, EvalContext& context);
 /// base.key: maps, nodes, relationships, and the components of temporal values and points.
 /// Null for an absent key; an error if base has no properties at all.
 Value property_of(const Value& base, std::string_view key, EvalContext& context);

@@ -10,6 +10,9 @@
 #include <unicode/unistr.h>
 #include <unicode/utf8.h>
 
+#include <algorithm>
+#include <span>
+
 namespace nornic::cypher {
 namespace {
 
@@ -59,8 +62,14 @@ bool is_ascii(std::string_view s) {
     return true;
 }
 
+/// What ICU needs on the way from one text to another: twice in UTF-16, and the result.
+void check_wide(EvalContext& context, std::string_view s) {
+    check_text(context, s.size());
+    check_memory(context, s.size() * 6);
+}
+
 template <bool kUpper>
-Value change_case(Args args, EvalContext&) {
+Value change_case(Args args, EvalContext& context) {
     if (args[0].is_null()) {
         return {};
     }
@@ -76,6 +85,7 @@ Value change_case(Args args, EvalContext&) {
         }
         return Value{out};
     }
+    check_wide(context, s);
     icu::UnicodeString u = wide(s);
     const icu::Locale& root = icu::Locale::getRoot();
     kUpper ? u.toUpper(root) : u.toLower(root);
@@ -178,7 +188,43 @@ Value replace(Args args, EvalContext& context) {
     return Value{out};
 }
 
-Value split(Args args, EvalContext&) {
+/// Calls fn(piece) for each piece of the text between delimiters; for each character if one of them is empty.
+template <class Fn>
+void each_piece(std::string_view s, std::span<const std::string_view> delimiters, Fn&& fn) {
+    if (std::ranges::any_of(delimiters, [](std::string_view d) { return d.empty(); })) {
+        for (std::size_t i = 0; i < s.size();) {
+            std::size_t end = i + 1;
+            while (end < s.size() && !is_start(s[end])) {
+                ++end;
+            }
+            fn(s.substr(i, end - i));
+            i = end;
+        }
+        if (s.empty()) {
+            fn(s);
+        }
+        return;
+    }
+    std::size_t from = 0;
+    for (std::size_t i = 0; i < s.size();) {
+        std::size_t length = 0;
+        for (const std::string_view d : delimiters) {
+            if (s.substr(i).starts_with(d)) {
+                length = std::max(length, d.size());
+            }
+        }
+        if (length == 0) {
+            ++i;
+            continue;
+        }
+        fn(s.substr(from, i - from));
+        i += length;
+        from = i;
+    }
+    fn(s.substr(from));
+}
+
+Value split(Args args, EvalContext& context) {
     if (any_null(args)) {
         return {};
     }
@@ -194,42 +240,13 @@ Value split(Args args, EvalContext&) {
     } else {
         delimiters.push_back(text("split", args[1]));
     }
+    std::size_t pieces = 0;
+    each_piece(s, delimiters, [&](std::string_view) { ++pieces; });
+    constexpr std::size_t kPieceBytes = sizeof(Value) + 32;  // and a text of its own, however short
+    check_memory(context, pieces * kPieceBytes + s.size());
     List out;
-    bool each = false;
-    for (const std::string_view d : delimiters) {
-        each = each || d.empty();
-    }
-    if (each) {
-        for (std::size_t i = 0; i < s.size();) {
-            std::size_t end = i + 1;
-            while (end < s.size() && !is_start(s[end])) {
-                ++end;
-            }
-            out.emplace_back(s.substr(i, end - i));
-            i = end;
-        }
-        if (s.empty()) {
-            out.emplace_back("");
-        }
-        return Value{std::move(out)};
-    }
-    std::size_t from = 0;
-    for (std::size_t i = 0; i < s.size();) {
-        std::size_t length = 0;
-        for (const std::string_view d : delimiters) {
-            if (s.substr(i).starts_with(d)) {
-                length = std::max(length, d.size());
-            }
-        }
-        if (length == 0) {
-            ++i;
-            continue;
-        }
-        out.emplace_back(s.substr(from, i - from));
-        i += length;
-        from = i;
-    }
-    out.emplace_back(s.substr(from));
+    out.reserve(pieces);
+    each_piece(s, delimiters, [&](std::string_view piece) { out.emplace_back(piece); });
     return Value{std::move(out)};
 }
 
@@ -301,7 +318,7 @@ const icu::Normalizer2* normalizer(std::string_view form) {
     return n;
 }
 
-Value normalize(Args args, EvalContext&) {
+Value normalize(Args args, EvalContext& context) {
     if (any_null(args)) {
         return {};
     }
@@ -310,6 +327,7 @@ Value normalize(Args args, EvalContext&) {
     if (is_ascii(s)) {
         return args[0];
     }
+    check_wide(context, s);
     UErrorCode status = U_ZERO_ERROR;
     const icu::UnicodeString u = n->normalize(wide(s), status);
     if (U_FAILURE(status)) {

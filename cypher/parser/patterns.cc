@@ -202,6 +202,7 @@ RelPattern Parser::parse_relationship() {
                     "42001>42I06");
         }
         r.length = quantifier;
+        r.quantified = true;
     }
     return r;
 }

@@ -168,6 +168,16 @@ void collect_symbols(const Expr& expr, std::set<Symbol>& out) {
     for_each_child(expr, [&](const Expr& e) { collect_symbols(e, out); });
 }
 
+bool has_nested_plan(const Expr& expr) {
+    if (expr.kind == ExprKind::kSubquery || expr.kind == ExprKind::kPatternPredicate ||
+        expr.kind == ExprKind::kPatternComprehension || expr.kind == ExprKind::kShortestPath) {
+        return true;
+    }
+    bool found = false;
+    for_each_child(expr, [&](const Expr& e) { found = found || has_nested_plan(e); });
+    return found;
+}
+
 bool has_aggregate(const Expr& expr) {
     if (expr.kind == ExprKind::kCountStar) {
         return true;

@@ -40,5 +40,7 @@ void collect_symbols(const Clause& clause, std::set<Symbol>& out);
 std::string expr_text(const Expr& expr);
 /// Whether it holds an aggregating call (not inside a nested query).
 bool has_aggregate(const Expr& expr);
+/// Whether it holds a pattern or a query, which has symbols and a plan of its own.
+bool has_nested_plan(const Expr& expr);
 
 }  // namespace nornic::cypher

@@ -51,6 +51,17 @@ void Planner::add_predicate(Graph& graph, const Expr& expr) {
 }
 
 void Planner::add_pattern(Graph& graph, const PathPattern& pattern) {
+    if (graph.nodes.size() + graph.relationships.size() + pattern.nodes.size() +
+            pattern.relationships.size() >
+        kElementsMax) {
+        throw QueryError{
+            ErrorCode::kSyntaxError,
+            fmt::format("The pattern has too many nodes and relationships: at most {} are "
+                        "supported. Split it into several clauses, or UNWIND a list of what repeats.",
+                        kElementsMax),
+            "42001>42I06",
+            pattern.position};
+    }
     const auto variable = [&](SourcePosition at, Symbol symbol) {
         auto v = std::make_unique<Variable>(at, name_of(symbol));
         v->symbol = symbol;
@@ -121,7 +132,7 @@ void Planner::add_pattern(Graph& graph, const PathPattern& pattern) {
         if (!r.length) {
             add_properties(r.properties, r.symbol);
         }
-        if (r.where) {
+        if (r.where && !r.quantified) {
             add_predicate(graph, *r.where);
         }
     }

@@ -1,6 +1,7 @@
 // MATCH: predicates as early as they can be answered, relationships cheapest first, and what is not
 // connected joined last.
 #include "cypher/execution/expression_nodes.h"
+#include "cypher/lexer/keywords.h"
 #include "cypher/planner/planner_impl.h"
 
 #include <fmt/format.h>
@@ -108,27 +109,85 @@ std::vector<Slot> Planner::others(const Graph& graph,
     return out;
 }
 
-CompiledPtr Planner::step_predicate(const RelPattern& pattern, Slot& step, const PlanNode& plan) {
-    if (!pattern.properties || pattern.properties->kind != ExprKind::kMap ||
-        static_cast<const MapLiteral&>(*pattern.properties).entries.empty()) {
+namespace {
+
+void rename_symbol(Expr& expr, Symbol from, Symbol to) {
+    if (expr.kind == ExprKind::kVariable && static_cast<Variable&>(expr).symbol == from) {
+        static_cast<Variable&>(expr).symbol = to;
+    }
+    for_each_child(expr, [&](ExprPtr& child) { rename_symbol(*child, from, to); });
+}
+
+/// all(r IN relationships(p) WHERE …) or none(…) that asks of each relationship by itself; else nullptr.
+const Quantifier* asks_each(const Expr& expr, Symbol path, Symbol relationships) {
+    if (expr.kind != ExprKind::kQuantifier) {
         return nullptr;
     }
-    step = space_.new_slot("");
+    const auto& q = static_cast<const Quantifier&>(expr);
+    const auto is = [](const Expr& e, Symbol s) {
+        return e.kind == ExprKind::kVariable && static_cast<const Variable&>(e).symbol == s;
+    };
+    bool over = is(*q.list, relationships);
+    if (q.list->kind == ExprKind::kFunction) {
+        const auto& f = static_cast<const FunctionCall&>(*q.list);
+        over = equals_ignoring_case(f.name, "relationships") && f.arguments.size() == 1 &&
+               is(*f.arguments[0], path);
+    }
+    std::set<Symbol> mentioned;
+    collect_symbols(*q.where, mentioned);
+    const bool fits =
+        over && !mentioned.contains(path) && !mentioned.contains(relationships) &&
+        !has_nested_plan(*q.where) &&
+        (q.quantifier == QuantifierKind::kAll || q.quantifier == QuantifierKind::kNone);
+    return fits ? &q : nullptr;
+}
+
+}  // namespace
+
+CompiledPtr Planner::step_predicate(const RelPattern& pattern,
+                                    Slot& step,
+                                    const PlanNode& plan,
+                                    const std::vector<const Quantifier*>& each) {
+    const bool asks = pattern.where && pattern.quantified;
+    const bool has_keys = pattern.properties && pattern.properties->kind == ExprKind::kMap &&
+                          !static_cast<const MapLiteral&>(*pattern.properties).entries.empty();
+    if (!asks && !has_keys && each.empty()) {
+        return nullptr;
+    }
+    step = asks ? pattern.step : space_.new_slot("");
     ExprPtr all;
-    for (const auto& [key, value] : static_cast<const MapLiteral&>(*pattern.properties).entries) {
-        auto v = std::make_unique<Variable>(value->position, "");
-        v->symbol = step;
-        ExprPtr equal =
-            std::make_unique<Binary>(value->position,
-                                     BinaryOp::kEqual,
-                                     std::make_unique<Property>(value->position, std::move(v), key),
-                                     clone(*value));
-        all = all ? std::make_unique<Binary>(
-                        value->position, BinaryOp::kAnd, std::move(all), std::move(equal))
-                  : std::move(equal);
+    const auto add = [&](SourcePosition at, ExprPtr e) {
+        all = all ? std::make_unique<Binary>(at, BinaryOp::kAnd, std::move(all), std::move(e))
+                  : std::move(e);
+    };
+    if (has_keys) {
+        for (const auto& [key, value] :
+             static_cast<const MapLiteral&>(*pattern.properties).entries) {
+            auto v = std::make_unique<Variable>(value->position, "");
+            v->symbol = step;
+            add(value->position,
+                std::make_unique<Binary>(
+                    value->position,
+                    BinaryOp::kEqual,
+                    std::make_unique<Property>(value->position, std::move(v), key),
+                    clone(*value)));
+        }
+    }
+    if (asks) {
+        add(pattern.where->position, clone(*pattern.where));
+    }
+    for (const Quantifier* q : each) {
+        ExprPtr one = clone(*q->where);
+        rename_symbol(*one, q->symbol, step);
+        if (q->quantifier == QuantifierKind::kNone) {
+            one = std::make_unique<Unary>(q->position, UnaryOp::kNot, std::move(one));
+        }
+        add(q->position, std::move(one));
     }
     space_.made.push_back(std::move(all));
-    return compile(*space_.made.back(), plan.live);
+    std::vector<Slot> live = plan.live;
+    live.push_back(step);
+    return compile(*space_.made.back(), live);
 }
 
 /// Predicates that can be answered now, and named paths whose parts are all there.
@@ -155,16 +214,7 @@ void Planner::finish_available(Graph& graph, PlanPtr& plan) {
         }
         // Cheap ones first; those with plans of their own last.
         const auto weight = [](const Expr* e) {
-            const auto heavy = [](const auto& self, const Expr& x) -> bool {
-                if (x.kind == ExprKind::kSubquery || x.kind == ExprKind::kPatternPredicate ||
-                    x.kind == ExprKind::kPatternComprehension) {
-                    return true;
-                }
-                bool found = false;
-                for_each_child(x, [&](const Expr& c) { found = found || self(self, c); });
-                return found;
-            };
-            return heavy(heavy, *e) ? 2 : (e->kind == ExprKind::kLabelCheck ? 0 : 1);
+            return has_nested_plan(*e) ? 2 : (e->kind == ExprKind::kLabelCheck ? 0 : 1);
         };
         std::vector<const Expr*> sorted;
         for (int w = 0; w <= 2; ++w) {
@@ -246,7 +296,7 @@ void Planner::add_var_expand(
     node->different_from = others(graph, rel, live_of(*plan));
     const bool named =
         rel.symbol < semantics_.symbols.size() && !semantics_.symbols[rel.symbol].anonymous;
-    node->need_list = named || rel.in_path || graph.relationships.size() > 1;
+    node->need_list = named || rel.in_path || graph.part || graph.relationships.size() > 1;
     node->details = fmt::format("({})-[{}{}]-({})",
                                 name_of(node->from),
                                 named ? name_of(rel.symbol) : "",
@@ -276,7 +326,6 @@ void Planner::add_shortest(Graph& graph, PlanPtr& plan, GraphRel& rel) {
     node->all = rel.selector == PathSelector::kAllShortest;
     set_length(*rel.pattern, node->min, node->max);
     compile_types(*rel.pattern, node->types, node->type_filter);
-    node->step_predicate = step_predicate(*rel.pattern, node->step, *plan);
     node->details = fmt::format("{} = ({})-[{}{}]-({})",
                                 name_of(node->path),
                                 name_of(rel.left),
@@ -288,6 +337,7 @@ void Planner::add_shortest(Graph& graph, PlanPtr& plan, GraphRel& rel) {
     after.insert(node->path);
     after.insert(rel.symbol);
     ExprPtr all;
+    std::vector<const Quantifier*> each;
     for (Predicate& p : graph.predicates) {
         const bool about = p.needs.contains(rel.symbol) || p.needs.contains(node->path);
         if (p.done || !about || !std::ranges::all_of(p.needs, [&](Symbol s) {
@@ -296,10 +346,16 @@ void Planner::add_shortest(Graph& graph, PlanPtr& plan, GraphRel& rel) {
             continue;
         }
         p.done = true;
+        // What is asked of each relationship cuts the search short; a condition on the whole path makes it try every way.
+        if (const Quantifier* q = asks_each(*p.expr, node->path, rel.symbol)) {
+            each.push_back(q);
+            continue;
+        }
         all = all ? std::make_unique<Binary>(
                         p.expr->position, BinaryOp::kAnd, std::move(all), clone(*p.expr))
                   : clone(*p.expr);
     }
+    node->step_predicate = step_predicate(*rel.pattern, node->step, *plan, each);
     if (all) {
         space_.made.push_back(std::move(all));
         node->path_predicate = compile(*space_.made.back(), {after.begin(), after.end()});
@@ -593,6 +649,7 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
     }
     Graph part;
     part.symbols = component;
+    part.part = graph.part || graph.relationships.size() > 1;
     for (const GraphNode& n : graph.nodes) {
         if (component.contains(n.symbol)) {
             part.nodes.push_back(n);
@@ -656,6 +713,7 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
         node = std::make_unique<CartesianProductPlan>();
         node->estimated_rows = rows;
     }
+    count_level();
     node->children.push_back(std::move(plan));
     node->children.push_back(std::move(right));
     set_live(*node, both);

@@ -30,6 +30,40 @@ std::string Planner::name_of(Slot slot) const {
 }
 
 namespace {
+
+/// Whether the value of an expression of the clause may hang on anything in the graph but one node's own labels and
+/// properties: on a pattern or a query of its own, or on what other variables of the row stand for.
+bool looks_elsewhere(const Clause& clause, Slot node, const std::vector<Slot>& live) {
+    bool elsewhere = false;
+    for_each_expr(clause, [&](const Expr& e) {
+        std::set<Symbol> mentioned;
+        collect_symbols(e, mentioned);
+        elsewhere = elsewhere || has_nested_plan(e) ||
+                    std::ranges::any_of(mentioned, [&](Symbol s) {
+                        return s != node && std::ranges::find(live, s) != live.end();
+                    });
+    });
+    return elsewhere;
+}
+
+/// Whether the clause changes or deletes that node and nothing else.
+bool writes_only(const Clause& clause, Slot node) {
+    const auto is_node = [&](const ExprPtr& e) {
+        return e && e->kind == ExprKind::kVariable &&
+               static_cast<const Variable&>(*e).symbol == node;
+    };
+    if (const auto* set = std::get_if<SetClause>(&clause.body)) {
+        return std::ranges::all_of(set->items,
+                                   [&](const SetItem& item) { return is_node(item.target); });
+    }
+    if (const auto* remove = std::get_if<RemoveClause>(&clause.body)) {
+        return std::ranges::all_of(remove->items,
+                                   [&](const RemoveItem& item) { return is_node(item.target); });
+    }
+    const auto* del = std::get_if<DeleteClause>(&clause.body);
+    return del != nullptr && std::ranges::all_of(del->expressions, is_node);
+}
+
 void collect_lambdas(const Expr& expr, std::set<Symbol>& out) {
     switch (expr.kind) {
         case ExprKind::kListComprehension:
@@ -60,7 +94,20 @@ CompiledPtr Planner::compile(const Expr& expr, const std::vector<Slot>& live) {
     return out;
 }
 
+void Planner::count_level() {
+    if (++levels_ > kLevelsMax) {
+        throw QueryError{
+            ErrorCode::kSyntaxError,
+            fmt::format("The statement has too many clauses: its plan may have at most {} operators "
+                        "on top of one another. Split it into several statements, or UNWIND a list "
+                        "of what repeats.",
+                        kLevelsMax),
+            "42001>42I06"};
+    }
+}
+
 PlanPtr Planner::start(const Frame& frame) {
+    count_level();
     auto argument = std::make_unique<ArgumentPlan>();
     argument->argument = frame.argument;
     argument->live = frame.slots;
@@ -87,18 +134,17 @@ void Planner::eager(Line& line) {
     }
     line.pending_reads = {};
     line.pending_writes = {};
-    line.single_scan = false;
+    line.single_node = kNoSlot;
 }
 
 void Planner::separate(const Clause& clause, Line& line) {
     const Effects e = effects_of(clause);
     const bool reads_after_write = conflict(e, line.pending_writes);
     bool writes_after_read = conflict(line.pending_reads, e);
-    if (writes_after_read && line.single_scan &&
-        !std::holds_alternative<MergeClause>(clause.body) && !e.creates_nodes &&
-        e.changed_labels.empty() && e.created_types.empty()) {
-        // One scan gives each node once, before it is written: no row can see another row's write.
-        // Not where an index over what is written leads the way.
+    if (writes_after_read && line.single_node != kNoSlot && e.changed_labels.empty() &&
+        writes_only(clause, line.single_node)) {
+        // One scan gives each node once, before it is written, and each row reads and writes its own: no row can see
+        // another row's write. Not where an index over what is written leads the way.
         const PlanNode* leaf = line.plan.get();
         while (leaf->child() != nullptr) {
             leaf = leaf->child();
@@ -121,16 +167,21 @@ void Planner::separate(const Clause& clause, Line& line) {
 
 void Planner::plan_clause(const Clause& clause, Line& line) {
     separate(clause, line);
-    const bool scan_kept = line.single_scan;
-    line.single_scan = false;
+    const Slot node = line.single_node;
+    const std::vector<Slot> live = line.plan->live;
+    const bool node_kept = node != kNoSlot && !looks_elsewhere(clause, node, live);
+    line.single_node = kNoSlot;
     std::visit(
         [&](const auto& c) {
             using T = std::decay_t<decltype(c)>;
             if constexpr (std::is_same_v<T, MatchClause>) {
                 const bool first = line.plan->op == Op::kArgument;
                 plan_match(c, line);
-                line.single_scan = first && !c.optional && c.patterns.size() == 1 &&
-                                   c.patterns[0].relationships.empty();
+                if (first && !c.optional && c.patterns.size() == 1 &&
+                    c.patterns[0].relationships.empty() &&
+                    !looks_elsewhere(clause, c.patterns[0].nodes[0].symbol, live)) {
+                    line.single_node = c.patterns[0].nodes[0].symbol;
+                }
             } else if constexpr (std::is_same_v<T, UnwindClause>) {
                 plan_unwind(c, line);
             } else if constexpr (std::is_same_v<T, WithClause>) {
@@ -141,10 +192,10 @@ void Planner::plan_clause(const Clause& clause, Line& line) {
                 plan_create(c, line);
             } else if constexpr (std::is_same_v<T, SetClause>) {
                 plan_set(c, line);
-                line.single_scan = scan_kept;
+                line.single_node = node_kept ? node : kNoSlot;
             } else if constexpr (std::is_same_v<T, RemoveClause>) {
                 plan_remove(c, line);
-                line.single_scan = scan_kept;
+                line.single_node = node_kept ? node : kNoSlot;
             } else if constexpr (std::is_same_v<T, DeleteClause>) {
                 plan_delete(c, line);
             } else if constexpr (std::is_same_v<T, MergeClause>) {
@@ -174,7 +225,11 @@ PlanPtr Planner::plan_query(const Query& query,
                             bool& has_return) {
     std::vector<PlanPtr> parts;
     std::vector<std::vector<Slot>> columns;
+    // Parts of a UNION lie beside one another.
+    const std::size_t below = levels_;
+    std::size_t highest = levels_;
     for (const SingleQuery& part : query.parts) {
+        levels_ = below;
         Line line;
         line.frame = frame;
         line.plan = start(frame);
@@ -182,7 +237,9 @@ PlanPtr Planner::plan_query(const Query& query,
         parts.push_back(std::move(line.plan));
         columns.push_back(line.returned);
         has_return = line.has_return;
+        highest = std::max(highest, levels_);
     }
+    levels_ = highest;
     returned = columns.empty() ? std::vector<Symbol>{} : columns[0];
     if (parts.size() == 1) {
         return std::move(parts[0]);

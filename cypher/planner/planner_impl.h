@@ -36,7 +36,7 @@ private:
         PlanPtr plan;
         Effects pending_reads;
         Effects pending_writes;
-        bool single_scan = false;  // so far nothing but one node pattern
+        // The one node of a lone pattern, while every read since was of it alone.
         Slot single_node = kNoSlot;
         bool writes = false;
         std::vector<Symbol> returned;  // of RETURN
@@ -58,9 +58,15 @@ private:
     Frame make_frame(const std::set<Symbol>& mentioned, const std::vector<Slot>& live);
     static SlotSet live_of(const PlanNode& plan) { return {plan.live.begin(), plan.live.end()}; }
     template <class Node>
-    static Node& push(PlanPtr& plan,
-                      std::unique_ptr<Node> node,
-                      std::initializer_list<Slot> more = {});
+    Node& push(PlanPtr& plan, std::unique_ptr<Node> node, std::initializer_list<Slot> more = {});
+    /// Operators that may lie on top of one another. Planning, running, printing and freeing a plan recurse over them:
+    /// up to 600 bytes of stack each, a sanitizer's frames a few times that, of the 8 MiB that a thread has.
+    static constexpr std::size_t kLevelsMax = 3000;
+    /// Nodes and relationships of one MATCH or MERGE: the search for their order takes seconds for so many, and the time
+    /// grows with the cube.
+    static constexpr std::size_t kElementsMax = 1000;
+    /// One operator more; throws kSyntaxError past kLevelsMax.
+    void count_level();
     static void set_live(PlanNode& node, const SlotSet& slots) {
         node.live.assign(slots.begin(), slots.end());
     }
@@ -101,6 +107,7 @@ private:
         std::vector<GraphPath> paths;
         std::vector<Predicate> predicates;
         std::set<Symbol> symbols;  // introduced or used by the patterns
+        bool part = false;         // of a graph with more relationships, which must differ from these
     };
     struct Leaf {
         enum class Kind : std::uint8_t {
@@ -143,8 +150,12 @@ private:
     void compile_types(const RelPattern& pattern,
                        std::vector<TokenIndex>& types,
                        std::optional<CompiledLabels>& filter);
-    /// Conditions on each relationship of a variable-length pattern; its slot.
-    CompiledPtr step_predicate(const RelPattern& pattern, Slot& step, const PlanNode& plan);
+    /// Conditions on each relationship of a variable-length pattern, `each` among them: all() and none() over its
+    /// relationships; its slot.
+    CompiledPtr step_predicate(const RelPattern& pattern,
+                               Slot& step,
+                               const PlanNode& plan,
+                               const std::vector<const Quantifier*>& each = {});
     std::optional<Leaf> best_leaf(const Graph& graph,
                                   const SlotSet& live,
                                   bool component_only,
@@ -216,10 +227,12 @@ private:
     bool procedure_writes_ = false;
     bool procedure_schema_ = false;
     bool procedure_admin_ = false;
+    std::size_t levels_ = 0;
 };
 
 template <class Node>
 Node& Planner::push(PlanPtr& plan, std::unique_ptr<Node> node, std::initializer_list<Slot> more) {
+    count_level();
     Node& out = *node;
     SlotSet live;
     if (plan != nullptr) {

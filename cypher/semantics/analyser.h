@@ -94,7 +94,8 @@ private:
                               PatternUse use,
                               Symbol first_new,
                               std::unordered_set<Symbol>& relationships);
-    void check_pattern_expressions(PathPattern& p, PatternUse use);
+    void check_pattern_expressions(PathPattern& p, PatternUse use, Symbol first_new);
+    void check_step(RelPattern& r, Symbol first_new);
     void check_properties(ExprPtr& properties, PatternUse use);
     void analyse_patterns(std::vector<PathPattern>& patterns, PatternUse use);
     void create_pattern(PathPattern& p, PatternUse use, Symbol first_new);

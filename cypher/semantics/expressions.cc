@@ -244,7 +244,7 @@ StaticType Analyser::check_inner(ExprPtr& expr, bool as_predicate) {
             std::unordered_set<Symbol> relationships;
             in_list([&] {
                 declare_pattern(e.pattern, PatternUse::kMatch, first_new, relationships);
-                check_pattern_expressions(e.pattern, PatternUse::kMatch);
+                check_pattern_expressions(e.pattern, PatternUse::kMatch, first_new);
                 if (e.where) {
                     check_predicate(e.where);
                 }
@@ -291,11 +291,11 @@ StaticType Analyser::check_inner(ExprPtr& expr, bool as_predicate) {
             }
             auto& e = static_cast<PatternPredicate&>(base);
             std::unordered_set<Symbol> relationships;
-            declare_pattern(e.pattern,
-                            PatternUse::kPredicate,
-                            static_cast<Symbol>(result_.symbols.size()),
-                            relationships);
-            in_list([&] { check_pattern_expressions(e.pattern, PatternUse::kPredicate); });
+            const auto first_new = static_cast<Symbol>(result_.symbols.size());
+            declare_pattern(e.pattern, PatternUse::kPredicate, first_new, relationships);
+            in_list([&] {
+                check_pattern_expressions(e.pattern, PatternUse::kPredicate, first_new);
+            });
             return {types::kBoolean, 0};
         }
         case ExprKind::kSubquery:
@@ -308,7 +308,7 @@ StaticType Analyser::check_inner(ExprPtr& expr, bool as_predicate) {
             check_shortest(e.pattern);
             in_list([&] {
                 declare_pattern(e.pattern, PatternUse::kMatch, first_new, relationships);
-                check_pattern_expressions(e.pattern, PatternUse::kMatch);
+                check_pattern_expressions(e.pattern, PatternUse::kMatch, first_new);
             });
             scope_ = outer;
             if (e.pattern.selector == PathSelector::kAllShortest) {

@@ -200,7 +200,27 @@ void Analyser::check_properties(ExprPtr& properties, PatternUse use) {
     require(*properties, t, types::kMap);
 }
 
-void Analyser::check_pattern_expressions(PathPattern& p, PatternUse use) {
+/// WHERE of a quantified relationship is asked at each step: the variable is one relationship there, and of what else
+/// the patterns introduce nothing has a value yet.
+void Analyser::check_step(RelPattern& r, Symbol first_new) {
+    if (r.bound_before) {
+        fail(r.position,
+             fmt::format("Variable `{}` already declared: a quantified relationship with a "
+                         "predicate needs a variable of its own",
+                         r.variable),
+             "42001>42N59");
+    }
+    const Scope scope = scope_;
+    std::erase_if(scope_, [&](const auto& entry) { return entry.second >= first_new; });
+    r.step = new_symbol(r.variable, {types::kRelationship, 0}, r.variable.empty());
+    if (!r.variable.empty()) {
+        scope_[r.variable] = r.step;
+    }
+    check_predicate(r.where);
+    scope_ = scope;
+}
+
+void Analyser::check_pattern_expressions(PathPattern& p, PatternUse use, Symbol first_new) {
     for (std::size_t i = 0; i < p.nodes.size(); ++i) {
         auto& n = p.nodes[i];
         check_properties(n.properties, use);
@@ -210,7 +230,9 @@ void Analyser::check_pattern_expressions(PathPattern& p, PatternUse use) {
         if (i < p.relationships.size()) {
             auto& r = p.relationships[i];
             check_properties(r.properties, use);
-            if (r.where) {
+            if (r.where && r.quantified) {
+                check_step(r, first_new);
+            } else if (r.where) {
                 check_predicate(r.where);
             }
         }
@@ -279,7 +301,7 @@ void Analyser::analyse_patterns(std::vector<PathPattern>& patterns, PatternUse u
         declare_pattern(p, use, first_new, relationships);
     }
     for (auto& p : patterns) {
-        check_pattern_expressions(p, use);
+        check_pattern_expressions(p, use, first_new);
     }
 }
 

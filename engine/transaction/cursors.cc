@@ -1,6 +1,6 @@
 // Scans and seeks. Each has a source of committed entities that verifies candidates against the
-// snapshot and leaves out what this transaction changed, and a list of the transaction's own ones;
-// the cursor merges the two.
+// snapshot, and a list of what the transaction had made or changed when the cursor opened; the
+// cursor merges the two. The source reads as the cursor goes and leaves out what that list has.
 #include "engine/transaction/transaction_impl.h"
 
 #include <algorithm>
@@ -53,7 +53,8 @@ private:
 /// All nodes: page after page, all regions of a page together so that ids ascend.
 class NodePages {
 public:
-    explicit NodePages(TransactionImpl& transaction) : transaction_{transaction} {
+    explicit NodePages(TransactionImpl& transaction)
+        : transaction_{transaction}, seen_{transaction.changes_seen(NodeId{})} {
         for (std::uint32_t region = 0; region < kRegions; ++region) {
             end_ = std::max(end_, transaction.store().nodes.page_limit(region));
         }
@@ -66,7 +67,7 @@ public:
                     for (unsigned slot = 0; slot < kPageSlots; ++slot) {
                         const std::uint64_t id = id_in_page(number, slot);
                         if (visible_version(slots[slot], transaction_.snapshot()) != nullptr &&
-                            !transaction_.changed(NodeId{id})) {
+                            !transaction_.hidden(NodeId{id}, seen_)) {
                             out.push_back(id);
                         }
                     }
@@ -85,6 +86,7 @@ public:
 
 private:
     TransactionImpl& transaction_;
+    std::size_t seen_;
     std::uint64_t page_ = 0;
     std::uint64_t end_ = 0;
 };
@@ -94,6 +96,7 @@ class LabelledNodes {
 public:
     LabelledNodes(TransactionImpl& transaction, LabelId label)
         : transaction_{transaction},
+          seen_{transaction.changes_seen(NodeId{})},
           label_{label},
           scan_{transaction.store().labels.scan(label.value)} {}
 
@@ -131,7 +134,7 @@ private:
                 const auto* version = visible_version(slots[slot], transaction_.snapshot());
                 if (version != nullptr && (*version)->data.has_label(label_)) {
                     const std::uint64_t id = id_in_page(number, slot);
-                    if (!transaction_.changed(NodeId{id})) {
+                    if (!transaction_.hidden(NodeId{id}, seen_)) {
                         out.push_back(id);
                     }
                 }
@@ -139,6 +142,7 @@ private:
         });
     }
     TransactionImpl& transaction_;
+    std::size_t seen_;
     LabelId label_;
     LabelScan scan_;
 };
@@ -147,7 +151,9 @@ private:
 class TypedRelationships {
 public:
     TypedRelationships(TransactionImpl& transaction, std::span<const RelTypeId> types)
-        : transaction_{transaction}, types_{types.begin(), types.end()} {
+        : transaction_{transaction},
+          seen_{transaction.changes_seen(RelId{})},
+          types_{types.begin(), types.end()} {
         std::sort(types_.begin(), types_.end());
         types_.erase(std::unique(types_.begin(), types_.end()), types_.end());
         for (std::uint32_t region = 0; region < kRegions; ++region) {
@@ -196,7 +202,7 @@ private:
                     (types_.empty() ||
                      std::binary_search(types_.begin(), types_.end(), (*version)->data.type))) {
                     const std::uint64_t id = id_in_page(number, slot);
-                    if (!transaction_.changed(RelId{id})) {
+                    if (!transaction_.hidden(RelId{id}, seen_)) {
                         out.push_back(id);
                     }
                 }
@@ -204,6 +210,7 @@ private:
         });
     }
     TransactionImpl& transaction_;
+    std::size_t seen_;
     std::vector<RelTypeId> types_;
     std::uint64_t page_ = 0;
     std::uint64_t end_ = 0;
@@ -258,7 +265,12 @@ struct EntityTraits<RelId> {
 class SeekSource {
 public:
     SeekSource(TransactionImpl& transaction, const IndexHandle& handle, const IndexQuery& query)
-        : transaction_{transaction}, handle_{handle}, query_{query}, range_{key_range(query)} {}
+        : transaction_{transaction},
+          seen_{handle.rule.entity == EntityKind::kNode ? transaction.changes_seen(NodeId{})
+                                                        : transaction.changes_seen(RelId{})},
+          handle_{handle},
+          query_{query},
+          range_{key_range(query)} {}
 
     [[nodiscard]] const KeyRange& range() const noexcept { return range_; }
     [[nodiscard]] const IndexHandle& handle() const noexcept { return handle_; }
@@ -286,7 +298,7 @@ public:
         bool fit = false;
         EntityTraits<Id>::visible(
             transaction_, id, [&](const auto& data) { fit = fits<Id>(data, key); });
-        return fit && !transaction_.changed(Id{id});
+        return fit && !transaction_.hidden(Id{id}, seen_);
     }
     /// The transaction's own candidates in key order.
     std::vector<std::pair<std::string, std::uint64_t>> own_candidates() {
@@ -308,6 +320,7 @@ public:
 
 private:
     TransactionImpl& transaction_;
+    const std::size_t seen_;
     const IndexHandle& handle_;
     const IndexQuery query_;
     const KeyRange range_;

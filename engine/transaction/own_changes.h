@@ -131,6 +131,7 @@ struct Change {
     std::shared_ptr<const Data> base;  // as the snapshot has it
     std::shared_ptr<Data> data;
     std::vector<PropertyKeyId> keys;  // properties set or removed
+    std::size_t began = 0;            // place in the log of changes
     bool deleted = false;
 
     void touched(PropertyKeyId key) {

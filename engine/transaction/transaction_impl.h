@@ -105,6 +105,18 @@ public:
     [[nodiscard]] bool changed(RelId id) const {
         return !rel_changes_.empty() && rel_changes_.contains(id);
     }
+    /// How far the log of changes has come: what a cursor remembers of the moment when it opens.
+    [[nodiscard]] std::size_t changes_seen(NodeId) const noexcept { return node_log_.size(); }
+    [[nodiscard]] std::size_t changes_seen(RelId) const noexcept { return rel_log_.size(); }
+    /// Whether a cursor that saw so much of the log must not give the committed entity: it is deleted, or was already
+    /// changed when the cursor opened and so is among its own ones. What was changed later is in no cursor's own list and
+    /// counts as the snapshot has it.
+    [[nodiscard]] bool hidden(NodeId id, std::size_t seen) const {
+        return hidden_by(node_changes_, id, seen);
+    }
+    [[nodiscard]] bool hidden(RelId id, std::size_t seen) const {
+        return hidden_by(rel_changes_, id, seen);
+    }
     /// Own data as it is now; nullptr if the entity is not this transaction's or is deleted.
     [[nodiscard]] const NodeData* own(NodeId id) const;
     [[nodiscard]] const RelData* own(RelId id) const;
@@ -115,6 +127,16 @@ public:
 private:
     enum class Writes : std::uint8_t { kNone, kData, kSchema };
 
+    template <class Id, class Data>
+    static bool hidden_by(const std::unordered_map<Id, Change<Data>>& changes,
+                          Id id,
+                          std::size_t seen) {
+        if (changes.empty()) {
+            return false;
+        }
+        const auto at = changes.find(id);
+        return at != changes.end() && (at->second.deleted || at->second.began < seen);
+    }
     void open_snapshot();
     void forget_changes();
 

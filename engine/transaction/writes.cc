@@ -255,9 +255,10 @@ Result<TransactionImpl::Writable<Data>> TransactionImpl::writable_entity(Id id,
     }
     NORNIC_TRY(charge(sizeof(Change<Data>) + 96 +
                       static_cast<std::size_t>(heap_bytes(base->properties))));
-    // From here on scans look for it among the transaction's own, changed or not.
-    log.push_back(id.value);
+    // Scans that open from here on look for it among the transaction's own, changed or not.
     Change<Data>& change = changes[id];
+    change.began = log.size();
+    log.push_back(id.value);
     change.data = std::make_shared<Data>(*base);
     change.base = std::move(base);
     return Writable<Data>{&change.data, &change};

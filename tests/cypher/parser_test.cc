@@ -134,6 +134,7 @@ TEST(ParserClauses, TakesEveryClause) {
         "RETURN 1 AS a UNION ALL RETURN 2 AS a UNION ALL RETURN 3 AS a",
         "EXPLAIN MATCH (n) RETURN n",
         "MATCH p = allShortestPaths((a)-[*..4]->(b)) RETURN p",
+        "MATCH (a)-[r:R {x: 1} WHERE r.w > 3]->{1,3}(b)<-[r2 WHERE r2.w > 3]-{0,}(c) RETURN a",
         "MATCH (match:MATCH)-[return:RETURN]->(where) WHERE match.in = 1 RETURN return AS order",
     };
     for (const auto text : same) {

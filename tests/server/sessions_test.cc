@@ -312,6 +312,25 @@ TEST_F(SessionsTest, TransactionsAreListedAndTerminatedWhileTheirStatementsRunAg
     EXPECT_EQ(instance_->transactions().count(), 0U);
 }
 
+TEST_F(SessionsTest, AStatementThatRunsAgainIsPlannedByTheRulesOfThen) {
+    const auto other = session();
+    ASSERT_TRUE(run(*other, "CREATE INDEX d FOR (n:D) ON (n.id)"));
+    ASSERT_TRUE(run(*other, "CALL db.awaitIndexes(60)"));
+    ASSERT_TRUE(run(*other, "UNWIND range(1, 100) AS i CREATE (:D {id: i})"));
+    const auto late = session();
+    // Planned here, but what it writes is written when its records are asked for.
+    ASSERT_TRUE(wait<bolt::Running>([&](auto done) {
+        late->run("MATCH (n:D {id: 1}) SET n.by = 'late' RETURN n.by", Value{Map{}}, {}, done);
+    }));
+    ASSERT_TRUE(run(*other, "MATCH (n:D {id: 1}) SET n.by = 'other'"));
+    ASSERT_TRUE(run(*other, "DROP INDEX d"));
+    Rows rows;
+    const auto pulled =
+        wait<bolt::Pulled>([&](auto done) { late->pull(-1, -1, rows, done); });
+    ASSERT_TRUE(pulled) << pulled.error().message();
+    EXPECT_EQ(rows.table.rows.at(0).at(0).as_string(), "late");
+}
+
 TEST_F(SessionsTest, OneRequestAtATimeUsesAnHttpTransaction) {
     HttpBackend http{*instance_};
     using Begun = std::pair<http::OpenTransaction, http::QueryAnswer>;

@@ -4,8 +4,14 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <thread>
+
 namespace nornic::cypher {
 namespace {
+
+/// As long as a session runs a statement of its own again.
+constexpr std::chrono::seconds kRerunPatience{30};
 
 class InTransactionsOperator final : public Operator {
 public:
@@ -21,10 +27,14 @@ public:
             at_ = 0;
             ready_.clear();
             memory_.release();
+            // The input is read as the statement found the graph, so that it does not meet its own work.
+            context_.reader = context_.transaction;
             if (!run_group()) {
+                see_committed();
                 return false;
             }
         }
+        see_committed();
         while (at_ < ready_.size() && !out.full()) {
             ready_.load(at_++, out, out.rows);
             ++out.rows;
@@ -74,6 +84,21 @@ private:
         }
         return true;
     }
+    /// What comes after the CALL sees what was committed, but where it writes itself: then it must see that.
+    void see_committed() {
+        if (committed_) {
+            committed_ = false;
+            if (context_.after_inner == nullptr) {
+                context_.after_inner = value_or_throw(context_.services->begin_inner());
+            } else {
+                context_.after_inner->restart_keeping_locks();  // it has none; only the snapshot is new
+            }
+        }
+        context_.reader = context_.transaction;
+        if (context_.after_inner != nullptr && !context_.transaction->has_writes()) {
+            context_.reader = context_.after_inner.get();
+        }
+    }
     void run(const RowStore& group, Map& report) {
         const ExecutionServices& services = *context_.services;
         if (!services.begin_inner || !services.commit_inner) {
@@ -82,13 +107,51 @@ private:
                 "A query with 'CALL { ... } IN TRANSACTIONS' can only be executed in an implicit "
                 "transaction, but tried to execute in an explicit transaction."};
         }
+        RowStore rows{plan_.live};
+        MemoryShare held{context_};
+        std::optional<Error> error;
+        // A row that another transaction won, or a deadlock: nothing happened, and the same rows find the graph as it is
+        // now. Pauses of random length, longer each time, so that those that met once do not meet again.
+        const auto patient_until = std::chrono::steady_clock::now() + kRerunPatience;
+        std::uint64_t longest_us = 1000;
+        while (true) {
+            bool again = false;
+            error = run_once(group, rows, held, report, again);
+            if (!again || std::chrono::steady_clock::now() >= patient_until) {
+                break;
+            }
+            context_.check_killed();
+            rows.clear();
+            held.release();
+            std::this_thread::sleep_for(
+                std::chrono::microseconds{context_.random->below(longest_us)});
+            longest_us = std::min<std::uint64_t>(longest_us * 2, 64'000);
+        }
+        if (error) {
+            if (plan_.on_error == InTransactions::OnError::kFail) {
+                throw QueryError{*error};
+            }
+            report.set("errorMessage", Value{error->message()});
+            stopped_ = plan_.on_error == InTransactions::OnError::kBreak;
+            return;
+        }
+        committed_ = true;
+        Batch one{context_.slots};
+        one.begin_exact(1);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            rows.load(i, one, 0);
+            add_ready(one, report);
+        }
+    }
+    /// One try in a transaction of its own. again: it failed, and may do better in another one.
+    std::optional<Error> run_once(
+        const RowStore& group, RowStore& rows, MemoryShare& held, Map& report, bool& again) {
+        const ExecutionServices& services = *context_.services;
         engine::Transaction* const outer = context_.transaction;
         std::shared_ptr<engine::Transaction> inner = value_or_throw(services.begin_inner());
         report.set("started", Value{true});
         report.set("transactionId",
                    Value{fmt::format("{}-transaction-{}", context_.database, inner->id().value)});
-        RowStore rows{plan_.live};
-        MemoryShare held{context_};
         std::optional<Error> error;
         context_.switch_transaction(inner.get());
         try {
@@ -123,21 +186,10 @@ private:
         }
         context_.nested.clear();
         context_.switch_transaction(outer);
-        inner.reset();
-        if (error) {
-            if (plan_.on_error == InTransactions::OnError::kFail) {
-                throw QueryError{*error};
-            }
-            report.set("errorMessage", Value{error->message()});
-            stopped_ = plan_.on_error == InTransactions::OnError::kBreak;
-            return;
-        }
-        Batch one{context_.slots};
-        one.begin_exact(1);
-        for (std::size_t i = 0; i < rows.size(); ++i) {
-            rows.load(i, one, 0);
-            add_ready(one, report);
-        }
+        // One that was ended from outside, or because the plan is out of date, would end so again.
+        again = error && !inner->killed() &&
+                (error->code() == ErrorCode::kConflict || error->code() == ErrorCode::kDeadlock);
+        return error;
     }
     void emit_failed(const RowStore& group, const Map& report) {
         Batch one{context_.slots};
@@ -166,6 +218,7 @@ private:
     std::size_t at_ = 0;
     std::uint64_t size_ = 0;
     bool stopped_ = false;
+    bool committed_ = false;  // since after_inner's snapshot was taken
 };
 
 }  // namespace

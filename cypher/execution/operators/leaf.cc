@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <unordered_set>
 
 namespace nornic::cypher {
 namespace {
@@ -274,7 +275,8 @@ public:
         : RowMaker{plan, context},
           plan_{plan},
           node_{node},
-          emitter_{plan.slot, plan.start, plan.end, plan.both_directions} {
+          emitter_{plan.slot, plan.start, plan.end, plan.both_directions},
+          memory_{context} {
         query_.columns.resize(plan.columns.size());
         query_.descending = plan.descending;
     }
@@ -282,6 +284,7 @@ public:
 private:
     bool begin(Row row) override {
         list_.clear();
+        memory_.release();
         list_at_ = 0;
         list_column_ = plan_.columns.size();
         for (std::size_t i = 0; i < plan_.columns.size(); ++i) {
@@ -293,13 +296,7 @@ private:
                 if (!v.is_list()) {
                     return false;
                 }
-                for (const Value& one : v.as_list()) {
-                    if (storable(one) && std::ranges::none_of(list_, [&](const Value& x) {
-                            return equivalent(x, one);
-                        })) {
-                        list_.push_back(one);
-                    }
-                }
+                take_list(v.as_list());
                 list_column_ = i;
                 if (list_.empty()) {
                     return false;
@@ -347,6 +344,30 @@ private:
         }
         open();
         return true;
+    }
+    /// The values to ask for, each once.
+    void take_list(const List& values) {
+        struct Hash {
+            std::size_t operator()(const Value& v) const noexcept { return hash(v); }
+        };
+        struct Same {
+            bool operator()(const Value& a, const Value& b) const noexcept {
+                return equivalent(a, b);
+            }
+        };
+        constexpr std::size_t kEntryBytes = 48;  // a node of the hash set and its bucket
+        MemoryShare memory{context_};
+        std::unordered_set<Value, Hash, Same> seen;
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            if ((i & 1023U) == 1023U) {
+                context_.check_killed();
+            }
+            if (storable(values[i]) && seen.insert(values[i]).second) {
+                memory.take(kEntryBytes);
+                memory_.take(sizeof(Value) + values[i].heap_bytes());
+                list_.push_back(values[i]);
+            }
+        }
     }
     void open() {
         if (list_column_ < query_.columns.size()) {
@@ -419,6 +440,7 @@ private:
     std::size_t count_ = 0;
     std::size_t at_ = 0;
     List list_;
+    MemoryShare memory_;  // of list_
     std::size_t list_at_ = 0;
     std::size_t list_column_ = 0;
 };

@@ -64,6 +64,12 @@ const Case kTooMuch[] = {
     {"RETURN size(reduce(s = [1], i IN range(1, 40) | s + s))", 1024 * kKiB},
     {"RETURN size(reduce(s = 'xy', i IN range(1, 40) | replace(s, 'x', s)))", 1024 * kKiB},
     {"RETURN size(reduce(s = 'x', i IN range(1, 40) | s || s))", 1024 * kKiB},
+    {"RETURN size(split(reduce(s = 'ab', i IN range(1, 16) | s + s), ''))", 1024 * kKiB},
+    {"RETURN size(split(reduce(s = 'a,', i IN range(1, 16) | s + s), ','))", 1024 * kKiB},
+    {"RETURN size(toUpper(reduce(s = 'ä', i IN range(1, 17) | s + s)))", 1024 * kKiB},
+    {"RETURN size(toStringList(range(1, 40000)))", 1024 * kKiB},
+    {"RETURN reduce(m = {a: range(1, 100)}, i IN range(1, 40) | m {x: m, y: m}) IS NULL",
+     1024 * kKiB},
 };
 
 TEST(Limits, WhatAStatementHoldsIsCounted) {
@@ -97,6 +103,81 @@ TEST(Limits, WhatIsUsedUpIsGivenBack) {
     }
 }
 
+TEST(Limits, ValuesAreNestedOnlySoDeep) {
+    Database db;
+    for (const char* query : {
+             "RETURN reduce(a = {}, x IN range(1, 1000000) | a {k: a}) IS NULL",
+             "RETURN reduce(a = {}, x IN range(1, 1000000) | {k: a}) IS NULL",
+             "RETURN reduce(a = [], x IN range(1, 1000000) | [a]) IS NULL",
+             "RETURN reduce(a = [], x IN range(1, 1000000) | [y IN [1] | a]) IS NULL",
+             "RETURN reduce(a = [], x IN range(1, 1000000) | [] + [a]) IS NULL",
+             "RETURN reduce(a = [], x IN range(1, 1000000) | COLLECT { RETURN a }) IS NULL",
+             "UNWIND range(1, 3) AS i WITH i, reduce(a = 1, x IN range(1, 1000) | [a]) AS a "
+             "RETURN collect(a) IS NULL",
+         }) {
+        const auto a = db.run(query);
+        ASSERT_TRUE(a.error) << query;
+        EXPECT_EQ(a.error->code(), ErrorCode::kArgumentError) << query << ": " << a.text();
+    }
+    const auto a =
+        db.run("WITH reduce(a = 1, x IN range(1, 998) | {k: a}) AS a, "
+               "reduce(a = 1, x IN range(1, 998) | {k: a}) AS b "
+               "WITH a, b, a = b AS same ORDER BY a, b RETURN DISTINCT collect([a, b]), same");
+    ASSERT_EQ(a.rows.size(), 1U) << a.text();
+    EXPECT_EQ(a.rows[0][0].depth(), 1000U);
+    EXPECT_TRUE(a.rows[0][1].is_true());
+}
+
+TEST(Limits, AStatementHasOnlySoManyClauses) {
+    Database db;
+    const auto repeat = [](std::string text, std::string_view more, int times) {
+        for (int i = 0; i < times; ++i) {
+            text += more;
+        }
+        return text;
+    };
+    for (const auto& [text, more] : std::initializer_list<std::pair<const char*, const char*>>{
+             {"EXPLAIN CREATE (n)", " SET n.a = 1"},
+             {"CREATE (n)", " SET n.a = 1"},
+             {"MATCH (n)", " WITH n MATCH (n)"},
+             {"MATCH (n)", "-->()"},
+             {"MATCH (n)", ", ()"},
+             {"MATCH (n)", " CALL { RETURN 1 AS x } WITH n"},
+             {"RETURN 1 IN [1", ", COUNT { MATCH (n) }"},
+         }) {
+        const bool open = std::string_view{text}.find('[') != std::string_view::npos;
+        const auto a = db.run(repeat(text, more, 20'000) + (open ? "]" : " FINISH"));
+        ASSERT_TRUE(a.error) << text << more;
+        EXPECT_EQ(a.error->code(), ErrorCode::kSyntaxError) << a.text();
+        EXPECT_NE(a.error->message().find("too many"), std::string::npos) << a.text();
+    }
+    EXPECT_EQ(db.run("MATCH (n) RETURN count(*)").text(), "0\n");
+    EXPECT_FALSE(db.run(repeat("CREATE (n)", " SET n.a = 1", 2900)).error);
+    EXPECT_FALSE(db.run(repeat("CREATE (n)", " CREATE (:B)", 2900)).error);
+    EXPECT_FALSE(db.run(repeat("CREATE (n)", ", (:B)", 20'000)).error);
+    EXPECT_EQ(db.run(repeat("RETURN 1 AS x", " UNION ALL RETURN 1 AS x", 2999)).rows.size(), 3000U);
+}
+
+TEST(Limits, ALongListMayBeLookedUpInAnIndex) {
+    Database db;
+    ASSERT_FALSE(db.run("CREATE INDEX p FOR (p:P) ON (p.id)").error);
+    ASSERT_FALSE(db.run("UNWIND range(1, 1000) AS i CREATE (:P {id: i})").error);
+    List ids;
+    for (int i = 0; i < 300'000; ++i) {
+        ids.emplace_back(i % 250'000);
+        if (i % 1000 == 0) {
+            ids.emplace_back(static_cast<double>(i % 250'000));  // the same value
+        }
+    }
+    const Map parameters{{"ids", Value{std::move(ids)}}};
+    EXPECT_EQ(db.run("MATCH (p:P) WHERE p.id IN $ids RETURN count(*), sum(p.id)", parameters).text(),
+              "1000 | 500500\n");
+    db.memory_bytes_max = 1024 * kKiB;
+    const auto a = db.run("MATCH (p:P) WHERE p.id IN $ids RETURN count(*)", parameters);
+    ASSERT_TRUE(a.error);
+    EXPECT_EQ(a.error->code(), ErrorCode::kMemoryLimit);
+}
+
 TEST(Limits, AShortestPathMayBeLong) {
     Database db;
     ASSERT_FALSE(db.run("CREATE (:C {i: 0})").error);
@@ -123,6 +204,32 @@ TEST(Limits, AllShortestPathsAreAllOfThem) {
                      "WHERE length(p) > 1 RETURN [n IN nodes(p) | n.i] AS l ORDER BY l")
                   .text(),
               "[0, 1, 3]\n[0, 2, 3]\n");
+}
+
+TEST(Limits, AConditionOnEachRelationshipCutsTheSearchForAShortestPath) {
+    Database db;
+    build(db);
+    ASSERT_FALSE(db.run("MATCH (:K)-[r:Q]->(:K {i: 11}) SET r.closed = true").error);
+    // A hundred million ways lead from 0 to its neighbours.
+    for (const char* condition : {"none(r IN relationships(p) WHERE r.closed IS NOT NULL)",
+                                  "all(x IN relationships(p) WHERE x.closed IS NULL)",
+                                  "all(x IN r WHERE coalesce(x.closed, false) = wanted)"}) {
+        EXPECT_EQ(db.run(std::string{"WITH false AS wanted MATCH (a:K {i: 0}), (b:K {i: 11}), "
+                                     "p = shortestPath((a)-[r:Q*]-(b)) WHERE "} +
+                         condition + " RETURN count(p)")
+                      .text(),
+                  "0\n")
+            << condition;
+    }
+    ASSERT_FALSE(db.run("CREATE (s:Start), (e:End), (m), (n), (s)-[:W {w: 1}]->(m)-[:W {w: 9}]->(e), "
+                        "(s)-[:W {w: 2}]->(n)-[:W {w: 2}]->(:X)-[:W {w: 3}]->(e)")
+                     .error);
+    EXPECT_EQ(db.run("MATCH p = shortestPath((:Start)-[:W*]->(:End)) "
+                     "WHERE all(r IN relationships(p) WHERE r.w < 9) "
+                     "AND none(r IN relationships(p) WHERE r.w = 7) AND length(p) > 1 "
+                     "RETURN [r IN relationships(p) | r.w]")
+                  .text(),
+              "[2, 2, 3]\n");
 }
 
 TEST(Limits, AKilledStatementEndsWhereverItIs) {

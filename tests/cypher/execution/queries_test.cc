@@ -138,6 +138,29 @@ const Case kCases[] = {
     {{"CREATE (a:A {x: 1}), (b:A {x: 2})"},
      "MATCH (a:A) RETURN CASE a.x WHEN 1 THEN 'one' ELSE 'more' END AS t",
      "'more'\n'one'\n"},
+    // Anonymous relationships of pieces that are joined differ, too.
+    {{"UNWIND range(1, 3) AS i CREATE (:A)-[:X]->()",
+      "UNWIND range(1, 5) AS i CREATE (:C:E)-[:T]->()"},
+     "MATCH (:A)-[:X]->(), (:C)-[:T*1..2]->(d), (:E)-[:T]->(f) RETURN count(*)",
+     "60\n"},
+    // A condition on each relationship of a quantified one.
+    {{"CREATE (:N {k: 0})-[:T {w: 5}]->(:N {k: 1})-[:T {w: 4}]->(:N {k: 2})-[:T {w: 1}]->(:N {k: "
+      "3})"},
+     "MATCH (:N {k: 0})-[r:T WHERE r.w > 3]->{1,5}(b) RETURN b.k, size(r)",
+     "1 | 1\n2 | 2\n"},
+    {{"CREATE (:N {k: 0})-[:T {w: 5, x: 1}]->(:N {k: 1})-[:T {w: 4}]->(:N {k: 2})"},
+     "WITH 3 AS least MATCH (:N {k: 0})-[r:T {x: 1} WHERE r.w > least]->*(b) RETURN b.k",
+     "0\n1\n"},
+    {{"CREATE (:N {k: 0})-[:T {w: 5}]->(:N {k: 1})-[:T {w: 4}]->(:N:Z {k: 2})"},
+     "MATCH p = (:N {k: 0})-[r WHERE EXISTS { MATCH (s) WHERE s = startNode(r) AND s.k < 1 }]->+(b) "
+     "RETURN length(p)",
+     "1\n"},
+    {{"CREATE (:N {k: 0})-[:T {w: 5}]->(:N {k: 1})-[:T {w: 4}]->(:N {k: 2})"},
+     "MATCH (a:N) RETURN a.k, [(a)-[r WHERE r.w = 4]->+(b) | b.k] AS l, count(*)",
+     "0 | [] | 1\n1 | [2] | 1\n2 | [] | 1\n"},
+    {{"CREATE (:N {k: 0})-[:T {w: 5}]->(:N {k: 1})-[:T {w: 4}]->(:N {k: 2})"},
+     "MATCH p = SHORTEST 1 (a:N {k: 0})-[r WHERE r.w > 4]->+(b:N {k: 1}) RETURN b.k",
+     "1\n"},
 };
 
 std::string run_case(const Case& c, std::uint32_t disabled) {
@@ -205,6 +228,35 @@ TEST(Queries, DeletedEntitiesKeepTheirIdAndLoseTheRest) {
     const auto b = db.run("MATCH (n:A) DELETE n RETURN n.x");
     ASSERT_TRUE(b.error);
     EXPECT_EQ(b.error->code(), ErrorCode::kEntityNotFound);
+}
+
+TEST(Queries, APathOverWhatIsNoNodeIsATypeError) {
+    Database db;
+    for (const char* query : {
+             "WITH coalesce(5) AS m MATCH p = (m) RETURN p",
+             "WITH {x: 5} AS w WITH w.x AS m MATCH p = (m) RETURN p",
+             "UNWIND [coalesce('a')] AS m MATCH p = (m) RETURN p",
+         }) {
+        const auto a = db.run(query);
+        ASSERT_TRUE(a.error) << query << ": " << a.text();
+        EXPECT_EQ(a.error->code(), ErrorCode::kTypeError) << a.text();
+    }
+    EXPECT_EQ(db.run("WITH coalesce(5) AS m MATCH p = (m)-->() RETURN p").text(), "");
+    EXPECT_EQ(db.run("WITH coalesce(null) AS m MATCH p = (m) RETURN p").text(), "null\n");
+}
+
+TEST(Queries, AConditionOnEachStepSeesWhatIsBoundBefore) {
+    Database db;
+    for (const char* query : {
+             // b, and the path, come only with the match.
+             "MATCH (a)-[r WHERE r.w > b.w]->{1,3}(b) RETURN b",
+             "MATCH p = (a)-[r WHERE length(p) > 1]->+(b) RETURN b",
+             "MATCH ()-[r*]->() MATCH (a)-[r WHERE r.w > 1]->+(b) RETURN b",
+         }) {
+        const auto a = db.run(query);
+        ASSERT_TRUE(a.error) << query;
+        EXPECT_EQ(a.error->code(), ErrorCode::kSyntaxError) << a.text();
+    }
 }
 
 TEST(Queries, InTransactionsCommitInGroups) {

@@ -209,12 +209,12 @@ TEST(Access, SlicesWithinBounds) {
         {Value{kMin}, Value{kMax}, "[1, 2, 3]"},
     };
     for (const Row& r : rows) {
-        EXPECT_EQ(text_of([&] { return slice(list, &r.from, &r.to); }), r.want);
+        EXPECT_EQ(text_of([&] { return slice(list, &r.from, &r.to, test::context()); }), r.want);
     }
     const Value one{1};
-    EXPECT_EQ(to_cypher_text(slice(list, &one, nullptr)), "[2, 3]");
-    EXPECT_EQ(to_cypher_text(slice(list, nullptr, &one)), "[1]");
-    EXPECT_TRUE(slice(Value{}, &one, nullptr).is_null());
+    EXPECT_EQ(to_cypher_text(slice(list, &one, nullptr, test::context())), "[2, 3]");
+    EXPECT_EQ(to_cypher_text(slice(list, nullptr, &one, test::context())), "[1]");
+    EXPECT_TRUE(slice(Value{}, &one, nullptr, test::context()).is_null());
 }
 
 TEST(Access, ReadsComponentsOfPoints) {

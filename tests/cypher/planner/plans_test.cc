@@ -58,6 +58,25 @@ TEST(Plans, ReadsStandBehindAnEagerOnlyWhereWritesCouldBeSeen) {
     EXPECT_NE(explain(db, "MATCH (a:U) CREATE (:U)").find("Eager"), std::string::npos);
     EXPECT_NE(explain(db, "MATCH (a)-[r:F]->(b) CREATE (b)-[:F]->(a)").find("Eager"),
               std::string::npos);
+    // A lone scan that writes the node it reads, and nothing else.
+    for (const char* query : {
+             "MATCH (n:U) WHERE n.x = 1 SET n.x = 2",
+             "MATCH (n:U) WHERE n.x = 1 SET n.x = 2, n += {y: n.x} REMOVE n.x SET n.y = 3",
+             "MATCH (n) WHERE any(x IN n.l WHERE x > $least) SET n.l = []",
+             "MATCH (n:U {x: 1}) DETACH DELETE n",
+         }) {
+        EXPECT_EQ(explain(db, query, Map{{"least", Value{1}}}).find("Eager"), std::string::npos)
+            << query;
+    }
+    for (const char* query : {
+             "MATCH (n:U) WHERE NOT (n)-[:F]->() DETACH DELETE n",
+             "MATCH (n:U WHERE NOT EXISTS { (n)-[:F]->(m) WHERE m.x = 1 }) SET n.x = 1",
+             "MATCH (n:U) WHERE size([(n)-->(m) | m.x]) > 0 SET n.x = 1",
+             "MATCH (n:U) WHERE n.x = 1 FOREACH (m IN [n] | SET m.x = 2)",
+             "MATCH (n:U) SET n.y = COUNT { (m:U {x: 1}) } SET n.x = 1",
+         }) {
+        EXPECT_NE(explain(db, query).find("Eager"), std::string::npos) << query;
+    }
 }
 
 TEST(Plans, DistinctEndsPruneTheWalk) {
