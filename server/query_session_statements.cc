@@ -168,6 +168,10 @@ Result<> QuerySession::start_execution(Statement& statement) {
     };
     services.commit_inner = [this](const std::shared_ptr<engine::Transaction>& inner) -> Result<> {
         if (inner->has_writes()) {
+            if (const Term now = instance_.replica().term(); now != Term{0} && now != began_in_) {
+                // No conflict, after which the rows would be tried again: each try would end here.
+                return fail(ErrorCode::kDatabaseUnavailable, "leadership changed while the statement ran");
+            }
             NORNIC_TRY(auto write_set, inner->prepare());
             NORNIC_TRY(instance_.replica().commit_and_wait(std::move(write_set), began_in_, inner));
             wrote_parts_ = true;
