@@ -318,6 +318,12 @@ std::string_view gql_description(std::string_view gql_status) noexcept {
     return kTexts[static_cast<std::size_t>(found - std::begin(kStatuses))];
 }
 
+bool is_retried(ErrorCode code) noexcept {
+    const std::string_view status = kRows[static_cast<std::size_t>(code)].neo4j;
+    return status.starts_with("Neo.TransientError.") || status == "Neo.ClientError.Cluster.NotALeader" ||
+           status == "Neo.ClientError.General.ForbiddenOnReadOnlyDatabase";
+}
+
 std::optional<ErrorCode> error_code_of(std::string_view neo4j_code) noexcept {
     // Where several share a status code the last is the most general one: "database unavailable" after "stopping".
     for (auto row = std::rbegin(kRows); row != std::rend(kRows); ++row) {

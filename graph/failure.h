@@ -22,6 +22,8 @@ struct Failure {
 };
 
 Failure to_failure(const Error& error);
+/// Whether drivers run a transaction again that ended so: whoever says it must know that nothing happened.
+[[nodiscard]] bool is_retried(ErrorCode code) noexcept;
 /// The code whose failure has this status code ("Neo.ClientError.Statement.SyntaxError"), for what another member answered;
 /// nullopt: none of ours.
 std::optional<ErrorCode> error_code_of(std::string_view neo4j_code) noexcept;

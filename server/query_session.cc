@@ -209,7 +209,6 @@ Result<> QuerySession::open_transaction(const bolt::TransactionOptions& options,
     next_statement_ = 0;
     // Before the snapshot is taken: whoever led since has seen all of it.
     began_in_ = instance_.replica().term();
-    wrote_parts_ = false;
     if (routes_ && options.mode == AccessMode::kWrite && began_in_ == Term{0} && instance_.mode().has_peers) {
         // Its driver asked for the writer; on bolt:// every session is of this mode, and may read here.
         return send_away();
@@ -273,6 +272,7 @@ void QuerySession::begin(bolt::TransactionOptions options, bolt::Completion<bolt
         return;
     }
     asked_ = asked.value();
+    wrote_parts_ = false;
     auto shared = std::make_shared<bolt::TransactionOptions>(std::move(options));
     begin_trace("transaction", *shared);
     reading_ = part("read point");
@@ -454,20 +454,11 @@ Error QuerySession::lost_with_leadership(Error error) const {
 
 /// Errors of lower rooms in the words that Neo4j's clients know.
 Error QuerySession::describe(Error error) const {
-    if (wrote_parts_ && error.code() != ErrorCode::kUnknownCommit) {
-        switch (error.code()) {
-            case ErrorCode::kNotLeader:
-            case ErrorCode::kBusy:
-            case ErrorCode::kStopping:
-            case ErrorCode::kDatabaseUnavailable:
-            case ErrorCode::kConflict:
-            case ErrorCode::kTimedOut:
-                // Each of them says that nothing happened, and that it may be run again.
-                return Error{ErrorCode::kUnknownCommit,
-                             "some of the statement's own transactions were committed before it failed: " + error.message()};
-            default:
-                return error;
-        }
+    if (wrote_parts_) {
+        return is_retried(error.code())
+                   ? Error{ErrorCode::kUnknownCommit,
+                           "some of the statement's own transactions were committed before it failed: " + error.message()}
+                   : error;
     }
     switch (error.code()) {
         case ErrorCode::kNotLeader:

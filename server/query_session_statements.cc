@@ -326,6 +326,7 @@ void QuerySession::run(std::string query,
     }
     asked_ = asked.value();
     unconfirmed_ = false;
+    wrote_parts_ = false;
     begin_trace("RUN", options);
     if (needs_no_wait(options) || (options.bookmarks.empty() && asks_this_member(query))) {
         generation_ = instance_.generation();

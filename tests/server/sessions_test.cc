@@ -53,7 +53,8 @@ protected:
         std::filesystem::remove_all(directory_);
         env::Source source;
         source.environment = {{"NORNICDB_DATA_DIR", directory_.string()},
-                              {"NORNICDB_AUTH", "none"}};
+                              {"NORNICDB_AUTH", "none"},
+                              {"NORNICDB_QUERY_MEMORY_MAX", query_memory_max_}};
         auto loaded = env::load(source);
         ASSERT_TRUE(loaded) << loaded.error().message();
         auto opened = Instance::open(loaded.value(), system_clock());
@@ -101,8 +102,14 @@ protected:
         return counted ? counted.value().number() : -1;
     }
 
+    std::string query_memory_max_ = "1GiB";
     std::filesystem::path directory_;
     std::unique_ptr<Instance> instance_;
+};
+
+class SmallQueriesTest : public SessionsTest {
+protected:
+    SmallQueriesTest() { query_memory_max_ = "16MiB"; }
 };
 
 TEST_F(SessionsTest, ACommitAfterTheTransactionTimedOutIsRefusedAndItsLocksAreGone) {
@@ -198,6 +205,23 @@ TEST_F(SessionsTest, RowsOfAWriteAreThoseOfItsTransactionWhateverOthersChangeBet
         }
     }
     EXPECT_NE(to_cypher_text(rows.table.rows[2][0]).find("v: 1"), std::string::npos) << to_cypher_text(rows.table.rows[2][0]);
+}
+
+TEST_F(SmallQueriesTest, WhatFailsOncePartsOfItAreCommittedIsNotSaidToBeDoneAgain) {
+    const auto session_of_parts = session();
+    const auto failed = run(*session_of_parts,
+                            "UNWIND [1, 10000000] AS size CALL { WITH size UNWIND range(1, size) AS i WITH collect(toString(i)) AS texts "
+                            "CREATE (:Part {n: size(texts)}) } IN TRANSACTIONS OF 1 ROW");
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(count("Part"), 1);
+    EXPECT_EQ(failed.error().code(), ErrorCode::kUnknownCommit) << failed.error().message();
+    // What comes next on the connection is another matter.
+    bolt::TransactionOptions options;
+    options.timeout = std::chrono::milliseconds{10};
+    options.bookmarks = {instance_->bookmark(LogIndex{instance_->engine().applied_index().value + 1000})};
+    const auto late = wait<bolt::Running>([&](auto done) { session_of_parts->run("RETURN 1", Value{Map{}}, options, done); });
+    ASSERT_FALSE(late);
+    EXPECT_EQ(late.error().code(), ErrorCode::kBookmarkTimeout) << late.error().message();
 }
 
 /// Between two of them somebody could log in as both, or stop after the first.
