@@ -191,7 +191,7 @@ bool Conversation::take_batch(Scope& scope) {
             loop_elsewhere();
             return false;
         }
-        if (incoming_.size() > 0 && backlogged_) {
+        if (incoming_.size() > 0 && backlogged_ && !over) {
             // A peer that asks and never reads: what it asked before has to leave first.
             lock.unlock();
             if (!park(Parked::kLoop)) {

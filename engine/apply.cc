@@ -454,9 +454,7 @@ Result<> Applier::change_schema(const WriteOperation& op) {
 // ---- Entries
 
 Result<> EngineImpl::apply(const LogEntry& entry) {
-    if (settings_.background) {
-        make_way(entry.payload.size());
-    }
+    make_way(entry.payload.size());
     const Result<> done = apply_entry(entry);
     if (done && !settings_.background) {
         populate_here();

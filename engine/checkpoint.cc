@@ -379,17 +379,14 @@ void EngineImpl::make_way(std::size_t payload_bytes) {
     // up goes on at this pace at most, whatever the checkpoint waits for.
     constexpr auto kPause = std::chrono::milliseconds{20};
     constexpr std::size_t kBytesPerMillisecond = std::size_t{4} << 10;
-    const auto full = [&] {
-        return cache_.dirty_bytes.load(std::memory_order_relaxed) > cache_.bytes_max / 8 * 7;
-    };
-    if (!full()) {
+    if (!is_crowded()) {
         return;
     }
     ask_for_checkpoint();
     const auto until =
         std::chrono::steady_clock::now() + kPause + std::chrono::milliseconds{payload_bytes / kBytesPerMillisecond};
     MutexLock lock{checkpoint_mutex_};
-    while (full() && !stopping_ && !checkpoint_error_ && std::chrono::steady_clock::now() < until) {
+    while (is_crowded() && !stopping_ && !checkpoint_error_ && std::chrono::steady_clock::now() < until) {
         checkpoint_done_.wait_until(lock, until);
         if (!checkpoint_asked_) {
             checkpoint_asked_ = true;

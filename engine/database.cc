@@ -216,6 +216,9 @@ void Database::sweep_dropped(LogIndex before) {
         dropped_.erase(kept, dropped_.end());
     }
     for (const Dropped& dropped : gone) {
+        if (indexes()->find(dropped.handle->rule.id) != nullptr) {
+            continue;  // another rule of this id has its place: it began with an erase, and these are its entries
+        }
         if (auto cleared = dropped.handle->index.clear(); !cleared) {
             log::warn("The entries of the dropped index '{}' could not be erased, the next checkpoint tries again: {}",
                       dropped.handle->rule.name,

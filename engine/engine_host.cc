@@ -79,6 +79,7 @@ public:
     // ---- EngineHost
 
     [[nodiscard]] RegionData* regions() override { return &regions_; }
+    [[nodiscard]] bool is_crowded() const override { return present()->engine.is_crowded(); }
     [[nodiscard]] Term applied_term() const override { return present()->engine.applied_term(); }
     [[nodiscard]] std::string history() const override { return present()->engine.history(); }
     [[nodiscard]] std::pair<LogIndex, std::string> membership() const override { return present()->engine.membership(); }

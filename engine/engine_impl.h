@@ -89,6 +89,9 @@ public:
     /// Between two applies. The view holds `keep_alive` until it is destroyed.
     [[nodiscard]] std::unique_ptr<StateView> view_state(std::shared_ptr<const void> keep_alive) EXCLUDES(apply_mutex_);
     [[nodiscard]] Term applied_term() EXCLUDES(apply_mutex_);
+    [[nodiscard]] bool is_crowded() const noexcept {
+        return settings_.background && cache_.dirty_bytes.load(std::memory_order_relaxed) > cache_.bytes_max / 8 * 7;
+    }
     [[nodiscard]] std::pair<LogIndex, std::string> membership() EXCLUDES(apply_mutex_);
     [[nodiscard]] std::string history() const;
     /// Writes a checkpoint whose history is another; whoever opens it next finds that.
@@ -213,7 +216,7 @@ private:
     struct Population {
         std::shared_ptr<Database> database;
         SchemaRuleId index;
-        bool tried = false;
+        unsigned tries = 0;  // that failed for a reason that may pass
     };
     /// false: it failed for a reason that may pass, and is to be run again.
     bool run_population(Population& population) EXCLUDES(population_mutex_);

@@ -11,10 +11,12 @@ namespace {
 constexpr std::size_t kWordsPerBatch = 256;  // up to 16,384 entities
 constexpr std::size_t kEntriesPerBulk = 1 << 16;
 constexpr auto kRetryAfter = std::chrono::seconds{1};
+constexpr unsigned kIoTries = 10;
 
-/// Of the disk, not of the data: it may be gone a moment later.
-bool may_pass(ErrorCode code) noexcept {
-    return code == ErrorCode::kDiskFull || code == ErrorCode::kIo;
+/// Of the disk, not of the data: it may be gone a moment later. An error of the disk that stays is told, as writers wait; the
+/// next start tries anew.
+bool may_pass(ErrorCode code, unsigned tries) noexcept {
+    return code == ErrorCode::kDiskFull || (code == ErrorCode::kIo && tries < kIoTries);
 }
 
 class SnapshotHold {
@@ -72,7 +74,7 @@ void EngineImpl::populate(std::shared_ptr<Database> database, SchemaRuleId index
     if (stopping_) {
         return;
     }
-    populations_.push_back(Population{std::move(database), index, false});
+    populations_.push_back(Population{std::move(database), index});
     if (settings_.background && !population_thread_.joinable()) {
         population_thread_ = std::thread{[this] { population_loop(); }};
     }
@@ -129,20 +131,22 @@ bool EngineImpl::run_population(Population& next) {
             handle = candidate;
         }
     }
-    if (!handle) {
+    if (!handle || handle->online) {  // gone, or asked for twice: by two rules that had this id
         return true;
     }
     const Result<> done = populate_index(*next.database, *handle, true);
     if (handle->dropped) {
-        // What was added since the drop erased its entries goes as well.
-        static_cast<void>(handle->index.clear());
+        // What was added since the drop erased its entries goes as well, unless another rule of this id began since.
+        if (next.database->indexes()->find(next.index) == nullptr) {
+            static_cast<void>(handle->index.clear());
+        }
     } else if (stopping_ || failure_.failed()) {
         // It stays unpopulated; the next start begins anew.
     } else if (done) {
         handle->online = true;
         next.database->schema.set_online(next.index);
-    } else if (may_pass(done.error().code())) {
-        if (!std::exchange(next.tried, true)) {
+    } else if (may_pass(done.error().code(), next.tries)) {
+        if (++next.tries == 1) {
             log::warn("Index '{}' cannot be populated now, it is tried again until it can: {}",
                       handle->rule.name,
                       done.error().message());

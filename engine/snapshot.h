@@ -129,6 +129,8 @@ class EngineHost : public Engine {
 public:
     /// What regions exchange; lives as long as this does.
     [[nodiscard]] virtual RegionData* regions() { return nullptr; }
+    /// Dirty pages fill the cache: apply() waits a moment with each entry. Cheap.
+    [[nodiscard]] virtual bool is_crowded() const { return false; }
     /// Term of the entry at applied_index(); 0 before the first.
     [[nodiscard]] virtual Term applied_term() const = 0;
     /// The system database's uuid.

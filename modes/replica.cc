@@ -304,8 +304,7 @@ void ReplicaImpl::stop() {
             completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
         }
         waiting_.clear();
-        completions.emplace_back([settled = std::move(unsettled_)] {});
-        unsettled_.clear();
+        settle(completions, [](const Unsettled&) { return true; });
     }
     for (const Completion& completion : completions) {
         completion.work();
@@ -748,14 +747,11 @@ void ReplicaImpl::watch_waiters(Completions& completions) {
 
 void ReplicaImpl::give_up_late_commits(Deadline now, bool last_call, Completions& completions) {
     const Term leads = strategy_->write_term();
-    // Applied entries are seen by whoever begins now. Where another term came, what began before it is refused.
+    // Applied entries are seen by whoever begins now. Where another term came, what began before it is refused. While
+    // leadership is handed over no writes are taken, but where that fails the same term goes on.
     const LogIndex applied = applied_index();
-    std::erase_if(unsettled_, [&](Unsettled& entry) {
-        if (entry.index > applied && entry.term == leads) {
-            return false;
-        }
-        completions.emplace_back([done = std::move(entry.done)] {});  // what it holds is let go of there, without the mutex
-        return true;
+    settle(completions, [&](const Unsettled& entry) {
+        return entry.index <= applied || (leads.value != 0 && entry.term != leads);
     });
     if (leads.value != 0) {
         led_at_ = now;
@@ -767,8 +763,8 @@ void ReplicaImpl::give_up_late_commits(Deadline now, bool last_call, Completions
             return false;
         }
         auto done = std::make_shared<CommitDone>(std::move(waiting.second.done));
-        if (waiting.second.term == leads) {
-            unsettled.push_back({waiting.first, leads, done});
+        if (leads.value == 0 || waiting.second.term == leads) {
+            unsettled.push_back({waiting.first, waiting.second.term, done});
         }
         completions.emplace_back([done = std::move(done)] {
             (*done)(fail(ErrorCode::kUnknownCommit,
@@ -778,6 +774,16 @@ void ReplicaImpl::give_up_late_commits(Deadline now, bool last_call, Completions
         return true;
     });
     std::ranges::move(unsettled, std::back_inserter(unsettled_));
+}
+
+void ReplicaImpl::settle(Completions& completions, const std::function<bool(const Unsettled&)>& which) {
+    std::erase_if(unsettled_, [&](Unsettled& entry) {
+        if (!which(entry)) {
+            return false;
+        }
+        completions.emplace_back([done = std::move(entry.done)] {});  // what it holds is let go of there, without the mutex
+        return true;
+    });
 }
 
 void ReplicaImpl::notice_pause() {

@@ -78,7 +78,7 @@ private:
         Deadline since;
         CommitDone done;
     };
-    /// Answered as unknown by a member that goes on to lead: the entry may yet be applied.
+    /// Answered as unknown by a member that may go on to lead: the entry may yet be applied.
     struct Unsettled {
         LogIndex index;
         Term term;
@@ -149,6 +149,7 @@ private:
     /// Called before anything that the time decides: a thread may run before the one that counts ticks when the whole
     /// process was stopped for a while.
     void notice_pause() REQUIRES(mutex_);
+    void settle(Completions& completions, const std::function<bool(const Unsettled&)>& which) REQUIRES(mutex_);
     void give_up_late_commits(Deadline now, bool last_call, Completions& completions) REQUIRES(mutex_);
     void watch_waiters(Completions& completions) REQUIRES(mutex_);
     void watch_loop();

@@ -14,6 +14,7 @@ namespace nornic::modes {
 namespace {
 
 constexpr std::size_t kSliceCompletions = 16;
+constexpr std::size_t kCrowdedEntries = 16;                       // applied at a time while each has to wait
 constexpr std::size_t kApplyBytes = std::size_t{4} << 20;     // read from the log at a time
 constexpr std::size_t kUnappliedMax = 16384;                  // kept in memory; the log has them all
 constexpr std::size_t kDivergedEntriesPerFile = 10'000;
@@ -329,6 +330,7 @@ void ReplicaImpl::give_up_waiting(const char* why, Completions& completions) {
         completions.emplace_back([done = std::move(waiter.done), why] { done(fail(ErrorCode::kUnknownCommit, why)); });
     }
     waiting_.clear();
+    settle(completions, [](const Unsettled&) { return true; });
 }
 
 void ReplicaImpl::reset_log(const Ready& ready, Completions& completions) {
@@ -384,6 +386,7 @@ void ReplicaImpl::rewind(LogIndex keep, Completions& completions) {
     for (auto at = waiting_.upper_bound(keep); at != waiting_.end(); at = waiting_.erase(at)) {
         completions.emplace_back([done = std::move(at->second.done), lost] { done(lost); });
     }
+    settle(completions, [keep](const Unsettled& entry) { return entry.index > keep; });
     log_view_.end_at(keep);
     strategy_->rewound(keep, taken_back.value());
 }
@@ -552,8 +555,7 @@ void ReplicaImpl::fail_for_good(const Error& error, Completions& completions) {
         completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
     }
     waiting_.clear();
-    completions.emplace_back([settled = std::move(unsettled_)] {});
-    unsettled_.clear();
+    settle(completions, [](const Unsettled&) { return true; });
     for (Acknowledging& waiter : acknowledging_) {
         completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
     }
@@ -574,7 +576,9 @@ Result<std::vector<Entry>> ReplicaImpl::next_committed(LogIndex committed) {
         unapplied_.pop_front();
     }
     if (!unapplied_.empty() && unapplied_.front().index == next) {
-        while (!unapplied_.empty() && unapplied_.front().index <= committed) {
+        // Where each entry waits, other things are due between some of them.
+        const std::size_t most = unapplied_.size() > kCrowdedEntries && engine_->is_crowded() ? kCrowdedEntries : SIZE_MAX;
+        while (!unapplied_.empty() && unapplied_.front().index <= committed && batch.size() < most) {
             batch.push_back(std::move(unapplied_.front()));
             unapplied_.pop_front();
         }

@@ -95,7 +95,8 @@ void Instance::open_users() {
                                 user_settings,
                                 [this](std::span<const Users::RowChange> changes) {
                                     return commit_catalog(changes);
-                                });
+                                },
+                                [this] { return !last_catalog_change_.expired(); });
 }
 
 Result<> Instance::start(std::string bolt_address, std::string http_address) {
@@ -230,6 +231,7 @@ Result<> Instance::commit_catalog(std::span<const Users::RowChange> changes) {
         NORNIC_TRY(row ? transaction->put_catalog(key, *row) : transaction->erase_catalog(key));
     }
     NORNIC_TRY(auto write_set, transaction->prepare());
+    last_catalog_change_ = transaction;
     NORNIC_TRY(replica_->commit_and_wait(std::move(write_set), began_in, transaction));
     transaction->finish();
     return success();

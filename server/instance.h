@@ -166,6 +166,7 @@ private:
     std::string bolt_address_;
     std::string http_address_;
     std::atomic<bool> making_first_user_{false};
+    std::weak_ptr<engine::Transaction> last_catalog_change_;  // alive: its outcome is unknown. Users, which makes one at a time, guards it
     std::optional<Deadline> first_user_due_;  // of tend()'s thread
     std::atomic<bolt::Server*> bolt_server_{nullptr};
     std::atomic<const http::Server*> http_server_{nullptr};

@@ -47,22 +47,40 @@ Result<std::shared_ptr<engine::Transaction>> OpenTransaction::take_along(std::un
     if (reason_) {
         return *reason_;
     }
-    inner_ = out;
+    std::erase_if(inner_, [](const auto& ended) { return ended.expired(); });
+    inner_.push_back(out);
     return out;
 }
 
+void OpenTransaction::finish() {
+    std::vector<std::shared_ptr<engine::Transaction>> inner;
+    {
+        const std::lock_guard lock{pointer_mutex_};
+        for (const auto& one : inner_) {
+            inner.push_back(one.lock());
+        }
+    }
+    for (const auto& one : inner) {
+        if (one) {
+            one->finish();
+        }
+    }
+    transaction_->finish();
+}
+
 void OpenTransaction::terminate(const Error& reason) {
-    std::shared_ptr<engine::Transaction> inner;  // whose last owner this may be: it ends without the mutex
+    std::vector<std::shared_ptr<engine::Transaction>> inner;  // whose last owner this may be: they end without the mutex
     const std::lock_guard lock{pointer_mutex_};
     if (reason_) {
         return;
     }
     reason_ = reason;
     transaction_->terminate(reason);
-    inner = inner_.lock();
-    if (inner) {
+    for (const auto& one : inner_) {
         // It may be what waits for a lock, while the one around it waits for nothing.
-        inner->terminate(reason);
+        if (auto running = inner.emplace_back(one.lock())) {
+            running->terminate(reason);
+        }
     }
 }
 
@@ -168,7 +186,7 @@ void Transactions::sweep() {
                                               "The transaction has not completed within the timeout that "
                                               "NORNICDB_TRANSACTION_TIMEOUT sets. "
                                               "You may want to retry with a longer timeout."));
-                t->transaction().finish();
+                t->finish();
             }
         }
         lock.lock();

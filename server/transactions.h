@@ -47,6 +47,8 @@ public:
     [[nodiscard]] engine::Transaction& transaction() const noexcept { return *transaction_; }
     /// Puts a fresh one in its place; what was terminated stays so. With `use` held.
     void replace(std::unique_ptr<engine::Transaction> fresh);
+    /// Lets go of the locks and snapshots of this one and of those that were taken along. With `use` held.
+    void finish();
     /// Takes along a transaction of its own that the statement begins: it ends with this one. Fails with the reason if that
     /// was terminated already.
     Result<std::shared_ptr<engine::Transaction>> take_along(std::unique_ptr<engine::Transaction> inner);
@@ -67,7 +69,7 @@ public:
 private:
     std::unique_ptr<engine::Transaction>
         transaction_;  // replaced with `use` and pointer_mutex_ held
-    std::weak_ptr<engine::Transaction> inner_;  // with pointer_mutex_ held
+    std::vector<std::weak_ptr<engine::Transaction>> inner_;  // with pointer_mutex_ held
     std::mutex pointer_mutex_;
     std::optional<Error> reason_;  // with pointer_mutex_ held
 };

@@ -94,8 +94,8 @@ void apply_change(Map& row, const Users::Change& change) {
 
 }  // namespace
 
-Users::Users(engine::Engine& engine, Clock& clock, UserSettings settings, Commit commit)
-    : engine_{engine}, clock_{clock}, settings_{settings}, commit_{std::move(commit)} {}
+Users::Users(engine::Engine& engine, Clock& clock, UserSettings settings, Commit commit, Unsettled unsettled)
+    : engine_{engine}, clock_{clock}, settings_{settings}, commit_{std::move(commit)}, unsettled_{std::move(unsettled)} {}
 
 bool Users::any() const {
     return !engine_.catalog_range(kKeyPrefix).empty();
@@ -168,6 +168,16 @@ Result<User> Users::authenticate(std::string_view name, std::string_view passwor
     return to_user(name, fields);
 }
 
+/// What is looked at from here on is what the change follows from.
+Result<std::unique_lock<std::mutex>> Users::begin_change() {
+    std::unique_lock one_at_a_time{changing_};
+    if (unsettled_()) {
+        return fail(ErrorCode::kDatabaseUnavailable,
+                    "an earlier change of users ended with an unknown outcome and may yet be made: a majority does not answer. Repeat this once it does");
+    }
+    return one_at_a_time;
+}
+
 Result<> Users::check_password(const std::string& password) const {
     if (static_cast<std::int64_t>(password.size()) < settings_.password_length_min) {
         return fail(ErrorCode::kArgumentError,
@@ -178,7 +188,7 @@ Result<> Users::check_password(const std::string& password) const {
 }
 
 Result<> Users::create(const std::string& name, const Change& change, bool check_length) {
-    const std::lock_guard one_at_a_time{changing_};
+    NORNIC_TRY(const auto one_at_a_time, begin_change());
     if (row(name)) {
         return fail(
             ErrorCode::kArgumentError,
@@ -188,7 +198,7 @@ Result<> Users::create(const std::string& name, const Change& change, bool check
 }
 
 Result<> Users::replace(const std::string& name, const Change& change) {
-    const std::lock_guard one_at_a_time{changing_};
+    NORNIC_TRY(const auto one_at_a_time, begin_change());
     return put_new(name, change, true);
 }
 
@@ -209,7 +219,7 @@ Result<> Users::put_new(const std::string& name, const Change& change, bool chec
 }
 
 Result<> Users::alter(const std::string& name, const Change& change) {
-    const std::lock_guard one_at_a_time{changing_};
+    NORNIC_TRY(const auto one_at_a_time, begin_change());
     return alter_row(name, change);
 }
 
@@ -229,7 +239,7 @@ Result<> Users::alter_row(const std::string& name, const Change& change) {
 }
 
 Result<> Users::drop(const std::string& name) {
-    const std::lock_guard one_at_a_time{changing_};
+    NORNIC_TRY(const auto one_at_a_time, begin_change());
     if (!row(name)) {
         return fail(
             ErrorCode::kArgumentError,
@@ -239,7 +249,7 @@ Result<> Users::drop(const std::string& name) {
 }
 
 Result<> Users::rename(const std::string& from, const std::string& to) {
-    const std::lock_guard one_at_a_time{changing_};
+    NORNIC_TRY(const auto one_at_a_time, begin_change());
     const std::optional<Value> stored = row(from);
     if (!stored) {
         return fail(
@@ -266,7 +276,7 @@ Result<> Users::rename(const std::string& from, const std::string& to) {
 Result<> Users::change_own_password(const std::string& name,
                                     std::string_view old_password,
                                     const std::string& password) {
-    const std::lock_guard one_at_a_time{changing_};
+    NORNIC_TRY(const auto one_at_a_time, begin_change());
     if (auto known = authenticate(name, old_password); !known) {
         return fail(
             ErrorCode::kArgumentError,

@@ -47,7 +47,10 @@ public:
     /// Makes all of these changes or none, and returns when they are durable.
     using Commit = std::function<Result<>(std::span<const RowChange> changes)>;
 
-    Users(engine::Engine& engine, Clock& clock, UserSettings settings, Commit commit);
+    /// Whether a change of which nobody knows whether it was made may yet be made.
+    using Unsettled = std::function<bool()>;
+
+    Users(engine::Engine& engine, Clock& clock, UserSettings settings, Commit commit, Unsettled unsettled);
 
     [[nodiscard]] bool enabled() const noexcept { return settings_.enabled; }
     [[nodiscard]] bool any() const;
@@ -81,6 +84,7 @@ private:
         Deadline locked_until{};
     };
     [[nodiscard]] std::optional<Value> row(std::string_view name) const;
+    Result<std::unique_lock<std::mutex>> begin_change();
     Result<> check_password(const std::string& password) const;
     Result<> put_new(const std::string& name, const Change& change, bool check_length);
     Result<> commit_row(std::string_view name, std::optional<Value> value);
@@ -90,6 +94,7 @@ private:
     Clock& clock_;
     const UserSettings settings_;
     const Commit commit_;
+    const Unsettled unsettled_;
     /// From the look at a row until what follows from it is committed: a change that was made meanwhile would be undone. The
     /// leader alone changes users, so what others do need not be asked. Taken before mutex_.
     std::mutex changing_;

@@ -99,19 +99,6 @@ bool count_fields(google::protobuf::io::CodedInputStream& in, const google::prot
     return true;
 }
 
-Result<> check_fields(std::string_view payload) {
-    if (payload.size() <= kUncountedBytesMax) {
-        return success();
-    }
-    const auto bytes = static_cast<int>(payload.size());
-    google::protobuf::io::CodedInputStream in{reinterpret_cast<const google::protobuf::uint8*>(payload.data()), bytes};
-    const auto limit = in.PushLimit(bytes);
-    std::size_t left = kFieldsMax;
-    const bool few = count_fields(in, ClusterMessage::descriptor(), left);
-    in.PopLimit(limit);
-    return few ? success() : too_many_fields();
-}
-
 /// One object, not nested too deeply, and nothing behind it. The JSON parser itself is recursive and takes
 /// its time to say no, so this looks first.
 Result<> check_json_shape(std::string_view text) {
@@ -167,6 +154,19 @@ Result<> check_json_shape(std::string_view text) {
 
 }  // namespace
 
+Result<> check_fields(std::string_view message, const google::protobuf::Descriptor* type) {
+    if (message.size() <= kUncountedBytesMax) {
+        return success();
+    }
+    const auto bytes = static_cast<int>(std::min(message.size(), kFrameBytesCeiling));
+    google::protobuf::io::CodedInputStream in{reinterpret_cast<const google::protobuf::uint8*>(message.data()), bytes};
+    const auto limit = in.PushLimit(bytes);
+    std::size_t left = kFieldsMax;
+    const bool few = count_fields(in, type, left);
+    in.PopLimit(limit);
+    return few ? success() : too_many_fields();
+}
+
 WireFormat format_of(std::string_view payload) noexcept {
     return payload.front() == '{' ? WireFormat::kJson : WireFormat::kProtobuf;
 }
@@ -218,7 +218,7 @@ Result<std::shared_ptr<ClusterMessage>> decode(std::string_view payload) {
         if (payload.size() > kFrameBytesCeiling) {
             return fail(ErrorCode::kCorruption, fmt::format("{} bytes, more than a frame may be", payload.size()));
         }
-        NORNIC_TRY(check_fields(payload));
+        NORNIC_TRY(check_fields(payload, ClusterMessage::descriptor()));
         if (!message->ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
             return fail(ErrorCode::kCorruption,
                         fmt::format("{} bytes that are no ClusterMessage", payload.size()));

@@ -59,6 +59,9 @@ Result<Frame> encode(const ClusterMessage& message, WireFormat format, std::size
 /// back with no body. kCorruption saying what is wrong, also where there are more than kFieldsMax fields.
 Result<std::shared_ptr<ClusterMessage>> decode(std::string_view payload);
 
+/// Before memory is given to what a peer sent: kCorruption where these bytes hold more than kFieldsMax fields of that type.
+Result<> check_fields(std::string_view message, const google::protobuf::Descriptor* type);
+
 /// Splits a byte stream into payloads. Bytes are read straight to where they are parsed; a length that a peer
 /// names is believed only as far as bytes arrive. Not thread-safe.
 class FrameReader {

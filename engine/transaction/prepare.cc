@@ -274,8 +274,11 @@ Result<> TransactionImpl::await_index(SchemaRuleId index, const std::function<bo
 }
 
 bool TransactionImpl::awaits_indexes() const {
+    if (!prepared_ || awaited_indexes_.empty()) {
+        return false;
+    }
     const auto indexes = database_->indexes();
-    return prepared_ && std::any_of(awaited_indexes_.begin(), awaited_indexes_.end(), [&](SchemaRuleId id) {
+    return std::any_of(awaited_indexes_.begin(), awaited_indexes_.end(), [&](SchemaRuleId id) {
                const IndexHandle* const handle = indexes->find(id);
                return handle != nullptr && !handle->online;
            });

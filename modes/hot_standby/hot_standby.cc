@@ -409,6 +409,7 @@ void HotStandby::applied(LogIndex last) {
 void HotStandby::tick() {
     ++tick_;
     fill_place();
+    watch_former();
     const bool beat = tick_ - last_heartbeat_tick_ >= settings_.heartbeat_ticks;
     switch (state_) {
         case State::kPrimary:
@@ -466,8 +467,17 @@ void HotStandby::peer_up(const PeerInfo& info) {
     beside_.erase(info.id);
     if (!peer.seen || peer.info.id != info.id) {
         hard_dirty_ = hard_dirty_ || (!info.witness && peer.info.id != info.id);
+        if (!info.witness && !former_ && state_ == State::kPrimary && peer.seen && peer.noted_in_sync && peer.answered_in_epoch != 0) {
+            former_ = Former{peer.info.id, peer.answered_in_epoch, peer.answered_tick};
+        }
         peer = Peer{};
         peer.next = LogIndex{last_.value + 1};
+        if (!info.witness && former_ && former_->id == info.id) {
+            peer.noted_in_sync = true;  // it is back, and knows what it knew
+            peer.answered_in_epoch = former_->answered_in_epoch;
+            peer.answered_tick = former_->answered_tick;
+            former_.reset();
+        }
     }
     peer.info = info;
     const bool was_up = std::exchange(peer.up, true);

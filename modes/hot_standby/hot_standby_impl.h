@@ -94,6 +94,12 @@ private:
         bool leaving = false;                // it stops, and will not take over
         std::uint64_t answered = 0;          // the newest heartbeat that it answered
     };
+    /// The standby whose place another member took, while it may still take over: the new one's word is none of its.
+    struct Former {
+        NodeName id;
+        std::uint64_t answered_in_epoch = 0;  // as in Peer
+        std::uint64_t answered_tick = 0;
+    };
     // hot_standby.cc
     [[nodiscard]] bool is_away(const Peer& peer) const;
     void fill_place();
@@ -170,6 +176,8 @@ private:
     void ship(LogIndex limit, std::vector<Outbound>& out);
     [[nodiscard]] std::optional<ClusterMessage> make_batch(LogIndex limit);
     [[nodiscard]] bool is_far_behind() const;
+    [[nodiscard]] bool follows_closely() const;
+    void watch_former();
     /// No write waits for what the standby receives.
     [[nodiscard]] bool may_wait() const;
     void ask_for_snapshot();
@@ -272,6 +280,7 @@ private:
     std::deque<std::pair<std::uint64_t, std::uint64_t>> sent_;  // heartbeat sequence and its tick
     std::uint64_t lease_tick_ = 0;  // when the newest answered heartbeat was sent
     bool lease_lost_ = false;
+    std::optional<Former> former_;  // of a primary
     std::uint64_t persist_wanted_tick_ = 0;  // when somebody last waited for what the standby has on disk; 0: never
     std::vector<ReadPoint> held_reads_;      // of level ALL, until it has
     std::optional<transport::Fence> hand_over_;  // a planned Fence that is being carried out

@@ -129,7 +129,8 @@ bool HotStandby::is_far_behind() const {
 
 bool HotStandby::may_wait() const {
     const bool alone = settings_.sync_mode == SyncMode::kAsync || (settings_.sync_mode == SyncMode::kSemiSync && !in_sync_ && alone_);
-    return alone && lease_holds() && !hand_over_;
+    const bool wanted = persist_wanted_tick_ != 0 && tick_ - persist_wanted_tick_ < settings_.heartbeat_ticks;
+    return alone && lease_holds() && !hand_over_ && !wanted;
 }
 
 /// nullopt: the log here does not reach back so far.
@@ -364,7 +365,7 @@ Result<> HotStandby::may_hand_over() const {
     for (auto entry = tail_.rbegin(); entry != tail_.rend() && entry->index > peer_.received && left <= little; ++entry) {
         left += entry->payload.size() + sizeof(Entry);
     }
-    if (peer_.up && in_sync_ && !peer_.foreign && !peer_.sending_snapshot && left <= little) {
+    if (peer_.up && follows_closely() && !peer_.foreign && !peer_.sending_snapshot && left <= little) {
         return success();
     }
     const LogIndex held = settings_.sync_mode == SyncMode::kSync ? peer_.persisted : peer_.received;
@@ -377,6 +378,11 @@ Result<> HotStandby::may_hand_over() const {
                             : peer_.leaving           ? "stops"
                             : peer_.sending_snapshot  ? "is being sent a copy of the data"
                                                       : fmt::format("lags {} log entries", last_.value - std::min(held, last_).value)));
+}
+
+/// Under async nothing waits for the standby, so while writes come steadily over a long way it may never hold all of them.
+bool HotStandby::follows_closely() const {
+    return in_sync_ || (settings_.sync_mode == SyncMode::kAsync && !peer_.probing);
 }
 
 void HotStandby::advance_commit() {
@@ -447,6 +453,9 @@ std::uint64_t HotStandby::ticks_until_alone() const {
 /// Whether this primary may acknowledge without the standby: it knows that it must not take over any more, or whoever would
 /// have to vote for it does, or (policy available) its time to do so is over.
 bool HotStandby::note_delivered() const {
+    if (former_) {
+        return false;
+    }
     if (!peer_.noted_in_sync) {
         return true;
     }
@@ -459,6 +468,20 @@ bool HotStandby::note_delivered() const {
             return false;
     }
     return false;
+}
+
+/// A standby that is gone may still take over, as long as it could if nobody had come in its place.
+void HotStandby::watch_former() {
+    if (!former_) {
+        return;
+    }
+    const std::uint64_t wait =
+        alone_after(std::uint64_t{settings_.failover_ticks}, std::uint64_t{settings_.heartbeat_ticks}) + kLateTicks;
+    const bool out = settings_.fence_policy == FencePolicy::kAvailable ? tick_ - former_->answered_tick >= wait
+                                                                       : settings_.fence_policy == FencePolicy::kWitness && !witness_.noted_in_sync;
+    if (out || state_ != State::kPrimary) {
+        former_.reset();
+    }
 }
 
 bool HotStandby::waits_to_go_alone() const {

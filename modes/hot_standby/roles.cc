@@ -299,6 +299,7 @@ void HotStandby::lead() {
     peer_.sending_snapshot = false;
     peer_.foreign = peer_.leaving = false;
     peer_.answered_in_epoch = 0;
+    former_.reset();
     lost_contact();
     // All that this member holds is the history from now on. The first entry of the epoch says so in the log.
     epoch_begins_ = LogIndex{last_.value + 1};
@@ -325,7 +326,13 @@ Result<> HotStandby::may_promote(bool force) const {
                     fmt::format("this member holds no data yet and waits for a copy from {}; bring that one back", peer_name()));
     }
     const bool primary_alive = state_ == State::kStandby && peer_.up && silent_ticks() < settings_.failover_ticks;
-    if (needs_snapshot_ && (!force || primary_alive)) {
+    if (needs_snapshot_ && primary_alive) {
+        return fail(ErrorCode::kConflict,
+                    fmt::format("this member's data is about to be replaced by that of {0}, which leads and answers; wait until sync_state is "
+                                "'synced' (GET /admin/cluster/status)",
+                                peer_name()));
+    }
+    if (needs_snapshot_ && !force) {
         return fail(ErrorCode::kConflict,
                     fmt::format("this member's data is about to be replaced by that of {0}, behind which it lags too far. If {0} is gone for "
                                 "good, POST /admin/promote {{\"force\": true}} makes it lead with what it has",
@@ -539,7 +546,7 @@ void HotStandby::on_heartbeat_response(const NodeName& from, const transport::He
             return;
         }
         // Who gives no votes says nothing of who may lead.
-        const bool counts = !witness || settings_.fence_policy == FencePolicy::kWitness;
+        const bool counts = witness ? settings_.fence_policy == FencePolicy::kWitness : !former_;
         for (const auto& [sequence, tick] : sent_) {
             if (counts && sequence == m.sequence()) {
                 lease_tick_ = std::max(lease_tick_, tick);
@@ -663,7 +670,7 @@ void HotStandby::continue_hand_over() {
     const transport::Fence asked = *hand_over_;
     const NodeName to = hand_over_to_;
     const bool late = tick_ - hand_over_tick_ > std::min(settings_.failover_ticks / 2, settings_.degrade_ticks);
-    if (late || !peer_.up || !in_sync_) {
+    if (late || !peer_.up || (!in_sync_ && settings_.sync_mode != SyncMode::kAsync)) {
         hand_over_.reset();
         const std::string why = peer_.up ? "did not catch up in time" : "is not connected any more";
         event(fmt::format("'{}' {}; this member stays the primary.", to, why));

@@ -535,8 +535,10 @@ LogIndex MultiRegion::release(LogIndex committed) const {
     if (holding()) {
         return std::min(committed, std::max(durable_elsewhere(), applied_));
     }
-    // Nobody confirms to who leads no more: what it waited for then is answered once the time for that is over.
-    return !led_ && tick_ < held_until_tick_ ? std::min(committed, std::max(confirmed_then_, applied_)) : committed;
+    // Nobody confirms to who leads no more: what it waited for then is answered once the time for that is over. One that was
+    // elected again has to apply all of it before it may write.
+    const bool held = !led_ && tick_ < held_until_tick_ && local_->view().leader != start_.self;
+    return held ? std::min(committed, std::max(confirmed_then_, applied_)) : committed;
 }
 
 void MultiRegion::watch_degradation() {

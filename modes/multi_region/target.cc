@@ -29,6 +29,7 @@ Result<RegionWrites> unpack(const transport::RegionBatch& batch) {
     out.origin = static_cast<RegionNumber>(batch.origin());
     if (!batch.packed().empty()) {
         NORNIC_TRY(const std::string bytes, decompress(batch.packed(), std::min<std::size_t>(batch.unpacked_bytes(), kUnpackedMax)));
+        NORNIC_TRY(transport::check_fields(bytes, transport::RegionWrites::descriptor()));
         transport::RegionWrites body;
         if (!body.ParseFromString(bytes)) {
             return fail(ErrorCode::kCorruption, "a batch of writes that cannot be read");

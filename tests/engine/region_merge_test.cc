@@ -779,7 +779,7 @@ TEST_F(RegionMerge, ADropOfAnUnenforcedConstraintLeavesTheIndexThatHasItsPlace) 
     }
 }
 
-TEST_F(RegionMerge, AConstraintThatAnotherRegionDropsMeanwhileHoldsNoTransactionUp) {
+TEST_F(RegionMerge, ATransactionWhoseConstraintAnotherRegionDropsMeanwhileRunsAgain) {
     (*this)[1].commit([](Transaction& t) {
         ConstraintDefinition rule;
         rule.name = "one";
@@ -789,14 +789,26 @@ TEST_F(RegionMerge, AConstraintThatAnotherRegionDropsMeanwhileHoldsNoTransaction
         ASSERT_TRUE(t.create_constraint(rule));
     });
     settle();
-    (*this)[2].commit([&](Transaction& t) {
+    const auto one_more = [](Transaction& t) {
         const LabelId label = t.label_or_create("Other").value();
         const PropertyEntry property{t.property_key_or_create("value").value(), number(7)};
-        ASSERT_TRUE(t.create_node(std::span{&label, 1}, std::span{&property, 1}));
+        return t.create_node(std::span{&label, 1}, std::span{&property, 1});
+    };
+    {
+        const auto overtaken = (*this)[2].begin(AccessMode::kWrite);
+        ASSERT_TRUE(one_more(*overtaken));
         (*this)[1].commit([](Transaction& other) { expect_ok(other.drop_constraint("one")); });
         deliver(1, 2);
-        ASSERT_TRUE(t.create_node(std::span{&label, 1}, std::span{&property, 1}));
+        const auto again = one_more(*overtaken);
+        ASSERT_FALSE(again);
+        EXPECT_EQ(again.error().code(), ErrorCode::kConflict);
+        overtaken->finish();
+    }
+    (*this)[2].commit([&](Transaction& t) {
+        ASSERT_TRUE(one_more(t));
+        ASSERT_TRUE(one_more(t));
     });
+    settle();
     expect_equal();
 }
 

@@ -1147,6 +1147,26 @@ TEST_F(DriverTest, WhatAnUnknownWriteHoldsIsKeptUntilItsEntryIsSettled) {
     EXPECT_EQ(applied.held.use_count(), 1);
     EXPECT_EQ(overtaken.held.use_count(), 2);
 
+    // A hand-over that fails: meanwhile no writes are taken, and then the same term goes on.
+    write_term = Term{0};
+    go();
+    write_term = Term{1};
+    go();
+    EXPECT_EQ(overtaken.held.use_count(), 2);
+    Write handed_over;
+    offer(handed_over);
+    place(3);
+    go();
+    write_term = Term{0};
+    go_for(std::chrono::seconds{6});
+    EXPECT_EQ(handed_over.error, ErrorCode::kUnknownCommit);
+    EXPECT_EQ(handed_over.held.use_count(), 2);
+    decide().rewind_to = LogIndex{2};  // another leads, and its log is another
+    go();
+    go();
+    EXPECT_EQ(handed_over.held.use_count(), 1);
+    EXPECT_EQ(overtaken.held.use_count(), 2);
+
     write_term = Term{3};  // whoever began before that is refused from now on
     go();
     EXPECT_EQ(overtaken.held.use_count(), 1);

@@ -1009,6 +1009,37 @@ TEST(HotStandby, TheStandbyIsHeardAgainOnceASecondMemberThatTookItsPlaceIsGone) 
     EXPECT_EQ(pair.payloads("b"), (Texts{"x"}));
 }
 
+// It may have taken over, or do so yet: it was told last that it is in sync.
+TEST(HotStandby, WhoComesInTheStandbysPlaceDoesNotSpeakForIt) {
+    for (const FencePolicy policy : {FencePolicy::kStrict, FencePolicy::kWitness, FencePolicy::kAvailable}) {
+        SCOPED_TRACE(static_cast<int>(policy));
+        Pair pair{with(SyncMode::kSemiSync, policy), policy == FencePolicy::kWitness};
+        form(pair);
+        ASSERT_TRUE(pair.write("a", "x"));
+        pair.cut("a", "b");
+        if (policy == FencePolicy::kWitness) {
+            pair.cut("a", "w");
+        }
+        pair.ticks(12);
+        Strategy& a = pair.strategy("a");
+        PeerInfo stranger;
+        stranger.id = "c";
+        a.peer_up(stranger);
+        pair.settle();
+        ASSERT_EQ(a.view().members.at(1).id, "c");
+        ClusterMessage answer;
+        auto& m = *answer.mutable_heartbeat_response();
+        m.set_epoch(a.view().term.value);
+        m.set_primary_id("a");
+        m.set_history(pair["a"].disk.history);
+        for (std::uint64_t sequence = 1; sequence < 40; ++sequence) {
+            m.set_sequence(sequence);
+            a.step("c", answer);
+        }
+        EXPECT_FALSE(pair.write("a", "y")) << "it may be acknowledged by another primary by now";
+    }
+}
+
 TEST(HotStandby, SettingsThatAreNotTheOthersAreNamedOnce) {
     Pair pair{with(SyncMode::kSemiSync, FencePolicy::kWitness), true};
     pair["b"].differs = [](HotStandbySettings& settings) {
