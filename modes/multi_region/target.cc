@@ -3,6 +3,7 @@
 #include "base/compress.h"
 #include "base/hybrid_clock.h"
 #include "modes/multi_region/strategy.h"
+#include "transport/frames.h"
 
 #include <fmt/format.h>
 
