@@ -153,6 +153,12 @@ void Planner::separate(const Clause& clause, Line& line) {
             writes_after_read = false;
         }
     }
+    if (const auto* call = std::get_if<SubqueryClause>(&clause.body);
+        call != nullptr && call->in_transactions && !line.writes) {
+        // Its transactions are not the one that the rows so far are read in, which never meets what they commit: each group
+        // may be committed before the next is read.
+        writes_after_read = false;
+    }
     if (reads_after_write || writes_after_read || (e.deletes && line.pending_writes.writes()) ||
         (line.pending_writes.deletes && e.writes())) {
         eager(line);

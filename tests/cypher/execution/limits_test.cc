@@ -103,6 +103,16 @@ TEST(Limits, WhatIsUsedUpIsGivenBack) {
     }
 }
 
+TEST(Limits, TransactionsOfTheirOwnTakeAGroupOfRowsAtATime) {
+    Database db;
+    ASSERT_FALSE(db.run("UNWIND range(1, 20000) AS i CREATE (:Z)").error);
+    db.memory_bytes_max = 128 * kKiB;
+    const auto a = db.run("MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 100 ROWS");
+    ASSERT_FALSE(a.error) << a.text();
+    EXPECT_EQ(a.summary.counters.nodes_deleted, 20000);
+    EXPECT_EQ(db.run("MATCH (n) RETURN count(*)").text(), "0\n");
+}
+
 TEST(Limits, ValuesAreNestedOnlySoDeep) {
     Database db;
     for (const char* query : {
