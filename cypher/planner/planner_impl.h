@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 
 namespace nornic::cypher {
 
@@ -49,7 +50,11 @@ private:
                        const Frame& frame,
                        std::vector<Symbol>& returned,
                        bool& has_return);
-    void plan_single(const SingleQuery& query, Line& line);
+    /// later: the parts of the UNION after it.
+    void plan_single(const SingleQuery& query, std::span<const SingleQuery> later, Line& line);
+    /// Whether it writes with the statement's own transaction, or reads rows in that for transactions of their own.
+    [[nodiscard]] bool goes_on(const Clause& clause) const;
+    [[nodiscard]] bool goes_on(const SingleQuery& query) const;
     void plan_clause(const Clause& clause, Line& line);
     void separate(const Clause& clause, Line& line);
     PlanPtr start(const Frame& frame);

@@ -93,6 +93,17 @@ TEST(Plans, RowsForTransactionsOfTheirOwnAreNotGatheredFirst) {
     const std::string plan =
         explain(db, "MATCH (n:U) CALL { WITH n CREATE (:V) } IN TRANSACTIONS MATCH (v:V) RETURN v");
     EXPECT_NE(plan.find("Eager TransactionForeach"), std::string::npos) << plan;
+    // Where it goes on in the statement's own transaction, that waits for all of them.
+    for (const char* query : {
+             "CREATE (:W)",
+             "CALL { WITH n CREATE (:W) } IN TRANSACTIONS",
+             "CALL { WITH n CALL { CREATE (:W) } }",
+             "RETURN 1 AS x UNION CREATE (:W) RETURN 1 AS x",
+         }) {
+        const std::string waits =
+            explain(db, std::string{"MATCH (n:U) CALL { WITH n CREATE (:V) } IN TRANSACTIONS "} + query);
+        EXPECT_NE(waits.find("Eager TransactionForeach"), std::string::npos) << query << ": " << waits;
+    }
 }
 
 TEST(Plans, DistinctEndsPruneTheWalk) {
