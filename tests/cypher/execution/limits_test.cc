@@ -103,6 +103,37 @@ TEST(Limits, WhatIsUsedUpIsGivenBack) {
     }
 }
 
+TEST(Limits, RowsThatAreCompletedForLaterAreCounted) {
+    Database db;
+    build(db);
+    const auto complete = [&](std::size_t limit) -> std::optional<Error> {
+        db.memory_bytes_max = limit;
+        const auto transaction = db.engine().begin();
+        const Map none;
+        auto prepared = db.cache().prepare(
+            "MATCH (n:Leaf) WITH {l: collect(n)} AS l CREATE (:Done) RETURN l", none, *transaction);
+        if (!prepared) {
+            return prepared.error();
+        }
+        auto execution = start(prepared.value(), db.services(*transaction), none);
+        if (!execution) {
+            return execution.error();
+        }
+        if (auto worked = execution.value()->pull(0, nullptr); !worked) {
+            return Error{ErrorCode::kTerminated, worked.error().message()};
+        }
+        if (auto completed = execution.value()->complete_rows(); !completed) {
+            return completed.error();
+        }
+        return std::nullopt;
+    };
+    // 10,000 references pass, as many nodes do not.
+    const auto error = complete(2048 * kKiB);
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->code(), ErrorCode::kMemoryLimit) << error->message();
+    EXPECT_FALSE(complete(64 * 1024 * kKiB));
+}
+
 TEST(Limits, TransactionsOfTheirOwnTakeAGroupOfRowsAtATime) {
     Database db;
     ASSERT_FALSE(db.run("UNWIND range(1, 20000) AS i CREATE (:Z)").error);
