@@ -262,12 +262,18 @@ public:
                 context_.check_killed();
                 Value* const values = store_->row(i);
                 for (std::size_t c = 0; c < columns_.size(); ++c) {
-                    if (holds_references(values[c])) {
-                        const std::size_t before = values[c].heap_bytes();
-                        values[c] = materialize(values[c], context_);
-                        context_.take_memory(values[c].heap_bytes());
-                        context_.give_memory(before);
+                    const std::size_t references = references_in(values[c]);
+                    if (references == 0) {
+                        continue;
                     }
+                    // About what they will hold, before a list of a million is made; then what they do.
+                    const std::size_t before = values[c].heap_bytes();
+                    const std::size_t expected = references * kEntityBytes;
+                    context_.take_memory(expected);
+                    values[c] = materialize(values[c], context_);
+                    context_.give_memory(expected);
+                    context_.take_memory(values[c].heap_bytes());
+                    context_.give_memory(before);
                 }
             }
         } catch (const QueryError& e) {
@@ -305,6 +311,8 @@ public:
     }
 
 private:
+    /// Of a small node.
+    static constexpr std::size_t kEntityBytes = 256;
     static std::uint64_t seed() {
         // One draw from the operating system a thread; executions take from it.
         thread_local Random source = Random::from_os();

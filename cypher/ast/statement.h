@@ -179,6 +179,16 @@ struct Clause {
     ClauseBody body;
 };
 
+/// One that changes the graph by itself.
+inline bool is_update(const Clause& c) {
+    return std::holds_alternative<CreateClause>(c.body) ||
+           std::holds_alternative<SetClause>(c.body) ||
+           std::holds_alternative<RemoveClause>(c.body) ||
+           std::holds_alternative<DeleteClause>(c.body) ||
+           std::holds_alternative<MergeClause>(c.body) ||
+           std::holds_alternative<ForeachClause>(c.body);
+}
+
 struct SingleQuery {
     std::vector<Clause> clauses;
 };

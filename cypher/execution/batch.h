@@ -27,6 +27,9 @@ inline constexpr std::uint32_t kFirstBatchRows = 8;
 #endif
 /// Wide statements get fewer rows, so that a batch stays within a megabyte or so.
 inline constexpr std::uint32_t kBatchValues = 65'536;
+// A script of thousands of clauses has as many batches as slots. Two rows at least: one row then leaves the batch unfilled, and
+// it need not grow.
+inline constexpr std::uint32_t kFirstBatchValues = 4096;
 
 class Batch {
 public:
@@ -39,8 +42,11 @@ public:
     /// Empties it for the next fill. A batch that came back full was too small: it grows.
     void begin_fill() {
         if (rows == capacity_ && capacity_ < rows_max()) {
-            grow(capacity_ == 0 ? std::min(kFirstBatchRows, rows_max())
-                                : std::min(capacity_ * 16, rows_max()));
+            grow(capacity_ == 0
+                     ? std::min({kFirstBatchRows,
+                                 std::max(kFirstBatchValues / std::max(slots_, 1U), 2U),
+                                 rows_max()})
+                     : std::min(capacity_ * 16, rows_max()));
         }
         rows = 0;
     }

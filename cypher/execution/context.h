@@ -38,8 +38,8 @@ struct ExecContext final : EvalContext {
     std::vector<std::uint32_t> key_ids;
     /// The row that a nested plan's Argument gives out, by argument index.
     std::vector<Row> arguments;
-    /// Sees what CALL { … } IN TRANSACTIONS committed: what comes after the CALL reads here, its rows' entities included.
-    /// Null before the first commit.
+    /// Sees what CALL { … } IN TRANSACTIONS committed: what comes after the CALL reads here, its rows' entities included, if it
+    /// only reads. Null before the first commit.
     std::shared_ptr<engine::Transaction> after_inner;
     /// Nested plans of expressions, made at first use.
     struct Nested {

@@ -48,8 +48,6 @@ Relationship make_relationship(RelId id, ExecContext& context) {
     return out;
 }
 
-}  // namespace
-
 bool holds_references(const Value& value) noexcept {
     switch (value.type()) {
         case ValueType::kNodeRef:
@@ -64,6 +62,31 @@ bool holds_references(const Value& value) noexcept {
                 value.as_map(), [](const Map::Entry& e) { return holds_references(e.second); });
         default:
             return false;
+    }
+}
+
+}  // namespace
+
+std::size_t references_in(const Value& value) noexcept {
+    std::size_t out = 0;
+    switch (value.type()) {
+        case ValueType::kNodeRef:
+        case ValueType::kRelationshipRef:
+            return 1;
+        case ValueType::kPathRef:
+            return value.as_path_ref().nodes.size() + value.as_path_ref().relationships.size();
+        case ValueType::kList:
+            for (const Value& v : value.as_list()) {
+                out += references_in(v);
+            }
+            return out;
+        case ValueType::kMap:
+            for (const auto& [k, v] : value.as_map()) {
+                out += references_in(v);
+            }
+            return out;
+        default:
+            return out;
     }
 }
 

@@ -670,7 +670,7 @@ void Planner::start_one(Graph& graph, PlanPtr& plan) {
         }
     }
     PlanPtr right;
-    solve(part, right);
+    beside([&] { solve(part, right); });
     const double rows = plan->estimated_rows * right->estimated_rows;
     // a.x = b.y between the two sides: a hash join.
     auto join = std::make_unique<HashJoinPlan>();
@@ -792,9 +792,12 @@ void Planner::plan_match(const MatchClause& match, Line& line) {
         collect_symbols(*match.where, mentioned);
     }
     const Frame frame = make_frame(mentioned, line.plan->live);
-    PlanPtr inner = start(frame);
-    Graph graph = make_graph(match.patterns, match.where.get());
-    solve(graph, inner);
+    PlanPtr inner;
+    beside([&] {
+        inner = start(frame);
+        Graph graph = make_graph(match.patterns, match.where.get());
+        solve(graph, inner);
+    });
     const SlotSet outer = live_of(*line.plan);
     auto apply = std::make_unique<ApplyPlan>(ApplyPlan::Kind::kOptional);
     apply->argument = frame.argument;

@@ -90,7 +90,8 @@ void Planner::plan_subquery(const SubqueryClause& sub, Line& line) {
     const Frame frame = make_frame(mentioned, line.plan->live);
     std::vector<Symbol> returned;
     bool has_return = false;
-    PlanPtr inner = plan_query(*sub.query, frame, returned, has_return);
+    PlanPtr inner;
+    beside([&] { inner = plan_query(*sub.query, frame, returned, has_return); });
     const SlotSet outer = live_of(*line.plan);
     SlotSet live = outer;
     live.insert(returned.begin(), returned.end());

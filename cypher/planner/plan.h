@@ -395,6 +395,9 @@ struct InTransactionsPlan final : PlanNode {
     InTransactions::OnError on_error = InTransactions::OnError::kFail;
     Slot report = kNoSlot;
     bool unit = true;
+    /// The statement goes on with its own transaction: an Eager lies on top, and once it has all rows, that transaction is to
+    /// see what was committed.
+    bool goes_on = false;
     std::vector<Slot> introduced;
 };
 struct CountStorePlan final : PlanNode {

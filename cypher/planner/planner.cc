@@ -153,6 +153,12 @@ void Planner::separate(const Clause& clause, Line& line) {
             writes_after_read = false;
         }
     }
+    if (const auto* call = std::get_if<SubqueryClause>(&clause.body);
+        call != nullptr && call->in_transactions && !line.writes) {
+        // Its transactions are not the one that the rows so far are read in, which never meets what they commit: each group
+        // may be committed before the next is read.
+        writes_after_read = false;
+    }
     if (reads_after_write || writes_after_read || (e.deletes && line.pending_writes.writes()) ||
         (line.pending_writes.deletes && e.writes())) {
         eager(line);
@@ -213,9 +219,41 @@ void Planner::plan_clause(const Clause& clause, Line& line) {
         clause.body);
 }
 
-void Planner::plan_single(const SingleQuery& query, Line& line) {
-    for (const Clause& clause : query.clauses) {
-        plan_clause(clause, line);
+bool Planner::goes_on(const Clause& clause) const {
+    if (const auto* call = std::get_if<CallClause>(&clause.body)) {
+        const Procedure* p = procedures_.find(call->procedure);
+        return p != nullptr &&
+               (p->mode == ProcedureMode::kWrite || p->mode == ProcedureMode::kSchema);
+    }
+    if (const auto* call = std::get_if<SubqueryClause>(&clause.body)) {
+        return call->in_transactions.has_value() ||
+               std::ranges::any_of(call->query->parts,
+                                   [&](const SingleQuery& part) { return goes_on(part); });
+    }
+    return is_update(clause);
+}
+
+bool Planner::goes_on(const SingleQuery& query) const {
+    return std::ranges::any_of(query.clauses, [&](const Clause& c) { return goes_on(c); });
+}
+
+void Planner::plan_single(const SingleQuery& query,
+                          std::span<const SingleQuery> later,
+                          Line& line) {
+    for (auto clause = query.clauses.begin(); clause != query.clauses.end(); ++clause) {
+        plan_clause(*clause, line);
+        const auto* call = std::get_if<SubqueryClause>(&clause->body);
+        if (call == nullptr || !call->in_transactions) {
+            continue;
+        }
+        if (std::any_of(clause + 1, query.clauses.end(), [&](const Clause& c) { return goes_on(c); }) ||
+            std::ranges::any_of(later, [&](const SingleQuery& part) { return goes_on(part); })) {
+            // Or the first rows would be read as all was committed and the others, once something is written, as the
+            // statement found the graph.
+            NORNIC_CHECK(line.plan->op == Op::kInTransactions, "the CALL lies below something else");
+            static_cast<InTransactionsPlan&>(*line.plan).goes_on = true;
+            eager(line);
+        }
     }
 }
 
@@ -228,12 +266,12 @@ PlanPtr Planner::plan_query(const Query& query,
     // Parts of a UNION lie beside one another.
     const std::size_t below = levels_;
     std::size_t highest = levels_;
-    for (const SingleQuery& part : query.parts) {
+    for (auto part = query.parts.begin(); part != query.parts.end(); ++part) {
         levels_ = below;
         Line line;
         line.frame = frame;
         line.plan = start(frame);
-        plan_single(part, line);
+        plan_single(*part, {part + 1, query.parts.end()}, line);
         parts.push_back(std::move(line.plan));
         columns.push_back(line.returned);
         has_return = line.has_return;

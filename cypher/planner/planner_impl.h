@@ -9,6 +9,8 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
+#include <utility>
 
 namespace nornic::cypher {
 
@@ -49,7 +51,11 @@ private:
                        const Frame& frame,
                        std::vector<Symbol>& returned,
                        bool& has_return);
-    void plan_single(const SingleQuery& query, Line& line);
+    /// later: the parts of the UNION after it.
+    void plan_single(const SingleQuery& query, std::span<const SingleQuery> later, Line& line);
+    /// Whether it writes with the statement's own transaction, or reads rows in that for transactions of their own.
+    [[nodiscard]] bool goes_on(const Clause& clause) const;
+    [[nodiscard]] bool goes_on(const SingleQuery& query) const;
     void plan_clause(const Clause& clause, Line& line);
     void separate(const Clause& clause, Line& line);
     PlanPtr start(const Frame& frame);
@@ -60,13 +66,18 @@ private:
     template <class Node>
     Node& push(PlanPtr& plan, std::unique_ptr<Node> node, std::initializer_list<Slot> more = {});
     /// Operators that may lie on top of one another. Planning, running, printing and freeing a plan recurse over them:
-    /// up to 600 bytes of stack each, a sanitizer's frames a few times that, of the 8 MiB that a thread has.
-    static constexpr std::size_t kLevelsMax = 3000;
+    /// up to 600 bytes of stack each, a sanitizer's frames a few times that, of the 8 MiB that a thread has. A round 3,000
+    /// clauses fit, with what lies above and below them.
+    static constexpr std::size_t kLevelsMax = 3100;
     /// Nodes and relationships of one MATCH or MERGE: the search for their order takes seconds for so many, and the time
     /// grows with the cube.
     static constexpr std::size_t kElementsMax = 1000;
     /// One operator more; throws kSyntaxError past kLevelsMax.
     void count_level();
+    /// Plans another child of the operator that is pushed next. It runs in turn with the line so far, not on top of that: the
+    /// operator lies on top of the higher of the two.
+    template <class Plan>
+    void beside(const Plan& plan);
     static void set_live(PlanNode& node, const SlotSet& slots) {
         node.live.assign(slots.begin(), slots.end());
     }
@@ -227,7 +238,7 @@ private:
     bool procedure_writes_ = false;
     bool procedure_schema_ = false;
     bool procedure_admin_ = false;
-    std::size_t levels_ = 0;
+    std::size_t levels_ = 0;  // of the child being planned
 };
 
 template <class Node>
@@ -248,6 +259,13 @@ Node& Planner::push(PlanPtr& plan, std::unique_ptr<Node> node, std::initializer_
     set_live(out, live);
     plan = std::move(node);
     return out;
+}
+
+template <class Plan>
+void Planner::beside(const Plan& plan) {
+    const std::size_t line = std::exchange(levels_, 0);
+    plan();
+    levels_ = std::max(levels_, line);
 }
 
 }  // namespace nornic::cypher

@@ -210,12 +210,14 @@ void Planner::plan_merge(const MergeClause& merge, Line& line) {
     collect_symbols(merge.pattern, mentioned);
     const Frame frame = make_frame(mentioned, line.plan->live);
     node->argument = frame.argument;
-    PlanPtr search = start(frame);
-    std::vector<PathPattern> patterns;
-    Graph graph;
-    // {…} from a parameter may describe a node to create; a search by it is not possible.
-    add_pattern(graph, merge.pattern);
-    solve(graph, search);
+    PlanPtr search;
+    beside([&] {
+        search = start(frame);
+        Graph graph;
+        // {…} from a parameter may describe a node to create; a search by it is not possible.
+        add_pattern(graph, merge.pattern);
+        solve(graph, search);
+    });
     SlotSet bound = before;
     add_create_pattern(merge.pattern, bound, line.plan->live, node->items);
     for (const Slot s : bound) {
@@ -257,11 +259,13 @@ void Planner::plan_foreach(const ForeachClause& foreach, Line& line) {
     node->argument = frame.argument;
     Line inner;
     inner.frame = frame;
-    inner.plan = start(frame);
-    for (const Clause& c : foreach.updates) {
-        plan_clause(c, inner);
-    }
-    push(inner.plan, std::make_unique<EmptyResultPlan>());
+    beside([&] {
+        inner.plan = start(frame);
+        for (const Clause& c : foreach.updates) {
+            plan_clause(c, inner);
+        }
+        push(inner.plan, std::make_unique<EmptyResultPlan>());
+    });
     ForeachPlan& f = push(line.plan, std::move(node));
     f.children.push_back(std::move(inner.plan));
 }

@@ -31,15 +31,6 @@ std::string_view name_of(const Clause& clause) {
     return kNames[clause.body.index()];
 }
 
-bool is_update(const Clause& c) {
-    return std::holds_alternative<CreateClause>(c.body) ||
-           std::holds_alternative<SetClause>(c.body) ||
-           std::holds_alternative<RemoveClause>(c.body) ||
-           std::holds_alternative<DeleteClause>(c.body) ||
-           std::holds_alternative<MergeClause>(c.body) ||
-           std::holds_alternative<ForeachClause>(c.body);
-}
-
 bool has_return(const Query& q) {
     return std::holds_alternative<ReturnClause>(q.parts[0].clauses.back().body);
 }

@@ -18,7 +18,7 @@ public:
     InTransactionsOperator(const InTransactionsPlan& plan, ExecContext& context)
         : plan_{plan},
           context_{context},
-          input_{plan.child(), context},
+          input_{std::in_place, plan.child(), context},
           batch_{context.slots},
           ready_{plan.live},
           memory_{context} {}
@@ -30,11 +30,11 @@ public:
             // The input is read as the statement found the graph, so that it does not meet its own work.
             context_.reader = context_.transaction;
             if (!run_group()) {
-                see_committed();
+                see_committed(true);
                 return false;
             }
         }
-        see_committed();
+        see_committed(false);
         while (at_ < ready_.size() && !out.full()) {
             ready_.load(at_++, out, out.rows);
             ++out.rows;
@@ -42,7 +42,7 @@ public:
         return out.rows > 0;
     }
     void reset() override {
-        input_.reset();
+        input_.emplace(plan_.child(), context_);
         at_ = 0;
         ready_.clear();
         stopped_ = false;
@@ -61,10 +61,13 @@ private:
                     "22003"};
             }
         }
-        RowStore group{input_.live()};
+        if (!input_) {
+            return false;
+        }
+        RowStore group{input_->live()};
         MemoryShare held{context_};
-        while (group.size() < size_ && input_.advance()) {
-            held.take(group.add(input_.row()));
+        while (group.size() < size_ && input_->advance()) {
+            held.take(group.add(input_->row()));
         }
         if (group.size() == 0) {
             return false;
@@ -84,8 +87,20 @@ private:
         }
         return true;
     }
-    /// What comes after the CALL sees what was committed, but where it writes itself: then it must see that.
-    void see_committed() {
+    /// What comes after the CALL sees what was committed, but where a part of a UNION before it wrote: that must be seen then.
+    void see_committed(bool end) {
+        if (plan_.goes_on) {
+            // Nobody reads before the end. The statement's own transaction has nothing to lose then, and may change what was
+            // committed; all that may have something open in its old snapshot goes first.
+            if (end && committed_ && !context_.transaction->has_writes()) {
+                committed_ = false;
+                input_.reset();
+                context_.nested.clear();
+                context_.transaction->restart_keeping_locks();
+                context_.switch_transaction(context_.transaction);
+            }
+            return;
+        }
         if (committed_) {
             committed_ = false;
             if (context_.after_inner == nullptr) {
@@ -211,7 +226,7 @@ private:
 
     const InTransactionsPlan& plan_;
     ExecContext& context_;
-    Input input_;
+    std::optional<Input> input_;
     Batch batch_;
     RowStore ready_;
     MemoryShare memory_;

@@ -72,6 +72,53 @@ TEST(InTransactions, TheInputDoesNotMeetItsOwnWork) {
     EXPECT_EQ(db.run("MATCH (x:X) RETURN count(*)").text(), "600\n");
 }
 
+TEST(InTransactions, AllRowsSeeTheSameGraphWhereTheRestWrites) {
+    Database db;
+    const auto logged = [&](const char* query) {
+        const auto a = db.run(query);
+        EXPECT_FALSE(a.error) << query << ": " << a.text();
+        const std::string out = db.run("MATCH (l:Log) RETURN count(*), count(l.v), sum(l.v)").text();
+        EXPECT_FALSE(db.run("MATCH (l:Log) DETACH DELETE l").error);
+        return out;
+    };
+    EXPECT_EQ(logged("UNWIND range(1, 20) AS i CALL { WITH i CREATE (n:X {i: i}) RETURN n } "
+                     "IN TRANSACTIONS OF 3 ROWS WITH n, n.i AS v CREATE (:Log {v: v})"),
+              "20 | 20 | 210\n");
+    EXPECT_EQ(logged("MATCH (x:X) CALL { WITH x SET x.i = x.i * 10 } IN TRANSACTIONS OF 3 ROWS "
+                     "WITH x, x.i AS v CREATE (:Log {v: v})"),
+              "20 | 20 | 2100\n");
+    EXPECT_EQ(logged("UNWIND range(1, 20) AS i CALL { WITH i CREATE (n:Y {i: i}) RETURN n } "
+                     "IN TRANSACTIONS CREATE (:Log {v: n.i})"),
+              "20 | 20 | 210\n");
+    EXPECT_EQ(logged("UNWIND range(1, 20) AS i CALL { WITH i CREATE (n:Y {i: i}) RETURN n } "
+                     "IN TRANSACTIONS CALL { WITH n CREATE (:Log {v: n.i}) }"),
+              "20 | 20 | 210\n");
+    EXPECT_EQ(logged("UNWIND range(1, 20) AS i CALL { WITH i CREATE (n:A {i: i}) RETURN n } "
+                     "IN TRANSACTIONS OF 3 ROWS MATCH (a:A {i: n.i}) "
+                     "CALL { WITH a CREATE (:Log {v: a.i}) } IN TRANSACTIONS OF 4 ROWS"),
+              "20 | 20 | 210\n");
+    EXPECT_EQ(logged("UNWIND range(1, 20) AS i CALL { WITH i CREATE (n:B {i: i}) RETURN n } "
+                     "IN TRANSACTIONS RETURN n.i AS v UNION ALL "
+                     "MATCH (b:B) WITH b, b.i AS v CREATE (:Log {v: v}) RETURN v"),
+              "20 | 20 | 210\n");
+    EXPECT_EQ(logged("UNWIND range(1, 20) AS i CALL { WITH i CREATE (:C {v: 2 / (i - 1)}) } "
+                     "IN TRANSACTIONS OF 1 ROW ON ERROR CONTINUE CREATE (:Log {v: COUNT { (:C) }})"),
+              "20 | 20 | 380\n");
+}
+
+TEST(InTransactions, TheRestMayChangeWhatWasCommitted) {
+    Database db;
+    const auto a = db.run("UNWIND range(1, 20) AS i CALL { WITH i CREATE (n:X) RETURN n } IN TRANSACTIONS "
+                          "OF 3 ROWS CREATE (n)-[:R]->(:Z)");
+    ASSERT_FALSE(a.error) << a.text();
+    EXPECT_EQ(a.summary.counters.nodes_created, 40);
+    EXPECT_EQ(db.run("MATCH (x:X) CALL { WITH x SET x.a = 1 } IN TRANSACTIONS OF 3 ROWS "
+                     "SET x.done = x.a + 1 RETURN count(x), sum(x.done)")
+                  .text(),
+              "20 | 40\n");
+    EXPECT_EQ(db.run("MATCH (x:X {a: 1, done: 2})-[:R]->(:Z) RETURN count(*)").text(), "20\n");
+}
+
 TEST(InTransactions, WhoWritesAfterItSeesItsOwnWrites) {
     Database db;
     ASSERT_FALSE(db.run("CREATE (:Z {i: 0})").error);

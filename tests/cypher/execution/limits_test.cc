@@ -103,6 +103,47 @@ TEST(Limits, WhatIsUsedUpIsGivenBack) {
     }
 }
 
+TEST(Limits, RowsThatAreCompletedForLaterAreCounted) {
+    Database db;
+    build(db);
+    const auto complete = [&](std::size_t limit) -> std::optional<Error> {
+        db.memory_bytes_max = limit;
+        const auto transaction = db.engine().begin();
+        const Map none;
+        auto prepared = db.cache().prepare(
+            "MATCH (n:Leaf) WITH {l: collect(n)} AS l CREATE (:Done) RETURN l", none, *transaction);
+        if (!prepared) {
+            return prepared.error();
+        }
+        auto execution = start(prepared.value(), db.services(*transaction), none);
+        if (!execution) {
+            return execution.error();
+        }
+        if (auto worked = execution.value()->pull(0, nullptr); !worked) {
+            return Error{ErrorCode::kTerminated, worked.error().message()};
+        }
+        if (auto completed = execution.value()->complete_rows(); !completed) {
+            return completed.error();
+        }
+        return std::nullopt;
+    };
+    // 10,000 references pass, as many nodes do not.
+    const auto error = complete(2048 * kKiB);
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->code(), ErrorCode::kMemoryLimit) << error->message();
+    EXPECT_FALSE(complete(64 * 1024 * kKiB));
+}
+
+TEST(Limits, TransactionsOfTheirOwnTakeAGroupOfRowsAtATime) {
+    Database db;
+    ASSERT_FALSE(db.run("UNWIND range(1, 20000) AS i CREATE (:Z)").error);
+    db.memory_bytes_max = 128 * kKiB;
+    const auto a = db.run("MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 100 ROWS");
+    ASSERT_FALSE(a.error) << a.text();
+    EXPECT_EQ(a.summary.counters.nodes_deleted, 20000);
+    EXPECT_EQ(db.run("MATCH (n) RETURN count(*)").text(), "0\n");
+}
+
 TEST(Limits, ValuesAreNestedOnlySoDeep) {
     Database db;
     for (const char* query : {
@@ -152,8 +193,22 @@ TEST(Limits, AStatementHasOnlySoManyClauses) {
         EXPECT_NE(a.error->message().find("too many"), std::string::npos) << a.text();
     }
     EXPECT_EQ(db.run("MATCH (n) RETURN count(*)").text(), "0\n");
-    EXPECT_FALSE(db.run(repeat("CREATE (n)", " SET n.a = 1", 2900)).error);
-    EXPECT_FALSE(db.run(repeat("CREATE (n)", " CREATE (:B)", 2900)).error);
+    EXPECT_FALSE(db.run(repeat("CREATE (n)", " SET n.a = 1", 2999)).error);
+    EXPECT_FALSE(db.run(repeat("CREATE (n)", " CREATE (:B)", 2999)).error);
+    // What lies beside the clauses is not on top of them.
+    for (const auto& [text, more] : std::initializer_list<std::pair<const char*, const char*>>{
+             {"MERGE (n:M {a: 1})", " MERGE (:M {a: 2})"},
+             {"MATCH (n:M {a: 1})", " OPTIONAL MATCH (:M {a: 3})"},
+             {"MATCH (n:M {a: 1})", " CALL { WITH n SET n.b = 1 SET n.b = 2 SET n.b = 3 }"},
+             {"MATCH (n:M {a: 1})", " FOREACH (i IN [1, 2] | SET n.c = i SET n.d = i SET n.e = i)"},
+         }) {
+        const auto a = db.run(repeat(text, more, 800) + " RETURN count(*)");
+        EXPECT_EQ(a.text(), "1\n") << text << more;
+    }
+    // But on top of one another within it.
+    const auto inner = db.run("MATCH (n) CALL { WITH n" + repeat("", " SET n.a = 1", 3100) + " } FINISH");
+    ASSERT_TRUE(inner.error);
+    EXPECT_EQ(inner.error->code(), ErrorCode::kSyntaxError) << inner.text();
     EXPECT_FALSE(db.run(repeat("CREATE (n)", ", (:B)", 20'000)).error);
     EXPECT_EQ(db.run(repeat("RETURN 1 AS x", " UNION ALL RETURN 1 AS x", 2999)).rows.size(), 3000U);
 }

@@ -79,6 +79,33 @@ TEST(Plans, ReadsStandBehindAnEagerOnlyWhereWritesCouldBeSeen) {
     }
 }
 
+TEST(Plans, RowsForTransactionsOfTheirOwnAreNotGatheredFirst) {
+    Database db;
+    for (const char* query : {
+             "MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 10 ROWS",
+             "MATCH ()-[r]->() CALL { WITH r DELETE r } IN TRANSACTIONS",
+             "MATCH (n:U) WHERE n.x = 1 CALL { WITH n SET n.x = 2 CREATE (:U {x: 1}) } IN TRANSACTIONS",
+             "MATCH (n:U) CALL { WITH n CREATE (m:U) RETURN m } IN TRANSACTIONS RETURN m",
+         }) {
+        EXPECT_EQ(explain(db, query).find("Eager"), std::string::npos) << query;
+    }
+    // What comes after them may meet it.
+    const std::string plan =
+        explain(db, "MATCH (n:U) CALL { WITH n CREATE (:V) } IN TRANSACTIONS MATCH (v:V) RETURN v");
+    EXPECT_NE(plan.find("Eager TransactionForeach"), std::string::npos) << plan;
+    // Where it goes on in the statement's own transaction, that waits for all of them.
+    for (const char* query : {
+             "CREATE (:W)",
+             "CALL { WITH n CREATE (:W) } IN TRANSACTIONS",
+             "CALL { WITH n CALL { CREATE (:W) } }",
+             "RETURN 1 AS x UNION CREATE (:W) RETURN 1 AS x",
+         }) {
+        const std::string waits =
+            explain(db, std::string{"MATCH (n:U) CALL { WITH n CREATE (:V) } IN TRANSACTIONS "} + query);
+        EXPECT_NE(waits.find("Eager TransactionForeach"), std::string::npos) << query << ": " << waits;
+    }
+}
+
 TEST(Plans, DistinctEndsPruneTheWalk) {
     Database db;
     const std::string plan =
