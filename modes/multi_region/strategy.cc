@@ -133,6 +133,7 @@ void MultiRegion::stopped_leading() {
     if (settings_.semi_sync && !degraded_ && has_others() && durable_elsewhere() < last_placed_) {
         confirmed_then_ = durable_elsewhere();
         held_until_tick_ = tick_ + settings_.semi_sync_ticks;
+        held_in_ = led_in_;
     }
     last_placed_ = LogIndex{0};
     outbound_.clear();
@@ -537,8 +538,11 @@ LogIndex MultiRegion::release(LogIndex committed) const {
     }
     // Nobody confirms to who leads no more: what it waited for then is answered once the time for that is over. One that was
     // elected again has to apply all of it before it may write.
-    const bool held = !led_ && tick_ < held_until_tick_ && local_->view().leader != start_.self;
-    return held ? std::min(committed, std::max(confirmed_then_, applied_)) : committed;
+    const auto elected_again = [this] {
+        const ClusterView view = local_->view();
+        return view.leader == start_.self && view.term > held_in_;
+    };
+    return !led_ && tick_ < held_until_tick_ && !elected_again() ? std::min(committed, std::max(confirmed_then_, applied_)) : committed;
 }
 
 void MultiRegion::watch_degradation() {

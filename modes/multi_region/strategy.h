@@ -300,6 +300,7 @@ private:
     LogIndex last_placed_;               // of what clients offered here
     LogIndex confirmed_then_;            // elsewhere, when this member stopped leading
     std::uint64_t held_until_tick_ = 0;  // who waits for what it offered before that is answered then
+    Term held_in_;                       // the term in which it was offered
 
     // Reads across regions.
     struct CrossRead {
