@@ -297,14 +297,8 @@ void ReplicaImpl::stop() {
             completions.emplace_back([done = std::move(waiter), error] { done(error); });
         }
         proposed_.clear();
-        const Error unknown{ErrorCode::kUnknownCommit,
-                            "it is unknown whether the transaction was committed: the server stopped before its "
-                            "peers had answered"};
-        for (auto& [index, waiter] : waiting_) {
-            completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
-        }
-        waiting_.clear();
-        settle(completions, [](const Unsettled&) { return true; });
+        give_up_waiting("it is unknown whether the transaction was committed: the server stopped before its peers had answered",
+                        completions);
     }
     for (const Completion& completion : completions) {
         completion.work();

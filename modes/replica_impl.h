@@ -206,7 +206,8 @@ private:
     std::optional<LogIndex> next_cut_without_state() REQUIRES(mutex_);
     void cut_log(LogIndex first_kept) REQUIRES(mutex_);
     /// What is done with writes whose entries went with the log that was replaced.
-    void give_up_waiting(const char* why, Completions& completions) REQUIRES(mutex_);
+    /// Ends as unknown all that waits for the outcome of an entry.
+    void give_up_waiting(const std::string& why, Completions& completions) REQUIRES(mutex_);
     void disk_loop();
     void run_on_disk_thread(std::function<void()> work);
 

@@ -325,9 +325,10 @@ void ReplicaImpl::carry_out_beside(Ready& ready) {
 
 // ---- Lost branches ----
 
-void ReplicaImpl::give_up_waiting(const char* why, Completions& completions) {
+void ReplicaImpl::give_up_waiting(const std::string& why, Completions& completions) {
+    const Error unknown{ErrorCode::kUnknownCommit, why};
     for (auto& [index, waiter] : waiting_) {
-        completions.emplace_back([done = std::move(waiter.done), why] { done(fail(ErrorCode::kUnknownCommit, why)); });
+        completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
     }
     waiting_.clear();
     settle(completions, [](const Unsettled&) { return true; });
@@ -551,11 +552,7 @@ void ReplicaImpl::fail_for_good(const Error& error, Completions& completions) {
     write_term_.store(0, std::memory_order_release);
     const Error unknown{ErrorCode::kUnknownCommit,
                         "it is unknown whether the transaction was committed: " + error.message()};
-    for (auto& [index, waiter] : waiting_) {
-        completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
-    }
-    waiting_.clear();
-    settle(completions, [](const Unsettled&) { return true; });
+    give_up_waiting(unknown.message(), completions);
     for (Acknowledging& waiter : acknowledging_) {
         completions.emplace_back([done = std::move(waiter.done), unknown] { done(unknown); });
     }

@@ -176,6 +176,8 @@ private:
     void ship(LogIndex limit, std::vector<Outbound>& out);
     [[nodiscard]] std::optional<ClusterMessage> make_batch(LogIndex limit);
     [[nodiscard]] bool is_far_behind() const;
+    /// How long a standby that was heard last then can still take over by itself.
+    [[nodiscard]] std::uint64_t ticks_left_to_take_over(std::uint64_t answered_tick) const;
     [[nodiscard]] bool follows_closely() const;
     void watch_former();
     /// No write waits for what the standby receives.

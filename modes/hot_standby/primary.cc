@@ -444,10 +444,14 @@ void HotStandby::set_in_sync(bool in_sync) {
 
 /// Of a standby that says nothing: by then it has taken over, or cannot any more.
 std::uint64_t HotStandby::ticks_until_alone() const {
+    return peer_.answered_in_epoch == 0 ? 0 : ticks_left_to_take_over(peer_.answered_tick);
+}
+
+std::uint64_t HotStandby::ticks_left_to_take_over(std::uint64_t answered_tick) const {
     const std::uint64_t failover = settings_.failover_ticks;
     const std::uint64_t wait = alone_after(failover, std::uint64_t{settings_.heartbeat_ticks}) + kLateTicks;
-    const std::uint64_t waited = tick_ - peer_.answered_tick;
-    return peer_.answered_in_epoch == 0 || waited >= wait ? 0 : wait - waited;
+    const std::uint64_t waited = tick_ - answered_tick;
+    return waited >= wait ? 0 : wait - waited;
 }
 
 /// Whether this primary may acknowledge without the standby: it knows that it must not take over any more, or whoever would
@@ -475,9 +479,7 @@ void HotStandby::watch_former() {
     if (!former_) {
         return;
     }
-    const std::uint64_t wait =
-        alone_after(std::uint64_t{settings_.failover_ticks}, std::uint64_t{settings_.heartbeat_ticks}) + kLateTicks;
-    const bool out = settings_.fence_policy == FencePolicy::kAvailable ? tick_ - former_->answered_tick >= wait
+    const bool out = settings_.fence_policy == FencePolicy::kAvailable ? ticks_left_to_take_over(former_->answered_tick) == 0
                                                                        : settings_.fence_policy == FencePolicy::kWitness && !witness_.noted_in_sync;
     if (out || state_ != State::kPrimary) {
         former_.reset();

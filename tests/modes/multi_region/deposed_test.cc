@@ -1,4 +1,5 @@
 // A leader that was deposed and does not know it hears of its successor's writes from other regions.
+#include "tests/modes/multi_region/around.h"
 #include "tests/modes/multi_region/world.h"
 
 #include "graph/value.h"
@@ -12,30 +13,23 @@ struct Fate {
     std::optional<LogIndex> deposed_at;  // it still leads, as far as it knows, and commits nothing behind this
 };
 
-class Mortal final : public Strategy {
+class Mortal final : public Around {
 public:
-    Mortal(std::unique_ptr<Strategy> local, const Fate& fate) : local_{std::move(local)}, fate_{fate} {}
-    [[nodiscard]] std::string_view name() const noexcept override { return local_->name(); }
+    Mortal(std::unique_ptr<Strategy> local, const Fate& fate) : Around{std::move(local)}, fate_{fate} {}
     Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override {
         if (fate_.deposed_at) {
             return fail(ErrorCode::kBusy, "nobody acknowledges anything");
         }
-        return local_->propose(id, std::move(write_set), hybrid_time);
+        return Around::propose(id, std::move(write_set), hybrid_time);
     }
-    Result<> read(ReadId id, ReadConsistency level) override { return local_->read(id, level); }
-    Ready take_ready() override { return local_->take_ready(); }
-    void persisted(LogIndex last) override { local_->persisted(last); }
-    void not_persisted(LogIndex first) override { local_->not_persisted(first); }
-    void applied(LogIndex last) override { local_->applied(last); }
     [[nodiscard]] Term write_term() const override { return fate_.term; }
     [[nodiscard]] ClusterView view() const override {
-        ClusterView out = local_->view();
+        ClusterView out = Around::view();
         out.commit_index = std::min(out.commit_index, fate_.deposed_at.value_or(out.commit_index));
         return out;
     }
 
 private:
-    const std::unique_ptr<Strategy> local_;
     const Fate& fate_;
 };
 

@@ -1,4 +1,5 @@
 // What goes between regions: every write arrives, once, whatever is cut and whoever crashes, and all regions end equal.
+#include "tests/modes/multi_region/around.h"
 #include "tests/modes/multi_region/world.h"
 
 #include "graph/value.h"
@@ -490,27 +491,17 @@ TEST_F(Regions, SemiSynchronousWritesThatComeSteadilyWaitAgainOnceAnotherRegionK
 }
 
 /// Takes nothing while it is told so.
-class Stalling final : public Strategy {
+class Stalling final : public Around {
 public:
-    Stalling(std::unique_ptr<Strategy> local, const bool& stalls) : local_{std::move(local)}, stalls_{stalls} {}
-    [[nodiscard]] std::string_view name() const noexcept override { return local_->name(); }
+    Stalling(std::unique_ptr<Strategy> local, const bool& stalls) : Around{std::move(local)}, stalls_{stalls} {}
     Result<> propose(ProposalId id, std::string write_set, std::uint64_t hybrid_time) override {
         if (stalls_) {
             return fail(ErrorCode::kBusy, "too many writes are under way");
         }
-        return local_->propose(id, std::move(write_set), hybrid_time);
+        return Around::propose(id, std::move(write_set), hybrid_time);
     }
-    Result<> read(ReadId id, ReadConsistency level) override { return local_->read(id, level); }
-    Ready take_ready() override { return local_->take_ready(); }
-    void persisted(LogIndex last) override { local_->persisted(last); }
-    void not_persisted(LogIndex first) override { local_->not_persisted(first); }
-    void applied(LogIndex last) override { local_->applied(last); }
-    [[nodiscard]] Term write_term() const override { return local_->write_term(); }
-    [[nodiscard]] LogIndex committed() const override { return local_->committed(); }
-    [[nodiscard]] ClusterView view() const override { return local_->view(); }
 
 private:
-    const std::unique_ptr<Strategy> local_;
     const bool& stalls_;
 };
 
