@@ -147,7 +147,7 @@ bool EngineImpl::run_population(Population& next) {
         next.database->schema.set_online(next.index);
     } else if (may_pass(done.error().code(), next.tries)) {
         if (++next.tries == 1) {
-            log::warn("Index '{}' cannot be populated now, it is tried again until it can: {}",
+            log::warn("Index '{}' cannot be populated now, it is tried again: {}",
                       handle->rule.name,
                       done.error().message());
         }

@@ -173,7 +173,13 @@ Result<> QuerySession::start_execution(Statement& statement) {
                 return fail(ErrorCode::kDatabaseUnavailable, "leadership changed while the statement ran");
             }
             NORNIC_TRY(auto write_set, inner->prepare());
-            NORNIC_TRY(instance_.replica().commit_and_wait(std::move(write_set), began_in_, inner));
+            const auto committed = instance_.replica().commit_and_wait(std::move(write_set), began_in_, inner);
+            if (!committed) {
+                if (committed.error().code() == ErrorCode::kUnknownCommit) {
+                    open_->leave_behind(inner);
+                }
+                return committed.error();
+            }
             wrote_parts_ = true;
         }
         inner->finish();

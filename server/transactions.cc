@@ -52,6 +52,11 @@ Result<std::shared_ptr<engine::Transaction>> OpenTransaction::take_along(std::un
     return out;
 }
 
+void OpenTransaction::leave_behind(const std::shared_ptr<engine::Transaction>& inner) {
+    const std::lock_guard lock{pointer_mutex_};
+    std::erase_if(inner_, [&](const auto& one) { return one.lock() == inner; });
+}
+
 void OpenTransaction::finish() {
     std::vector<std::shared_ptr<engine::Transaction>> inner;
     {

@@ -52,6 +52,8 @@ public:
     /// Takes along a transaction of its own that the statement begins: it ends with this one. Fails with the reason if that
     /// was terminated already.
     Result<std::shared_ptr<engine::Transaction>> take_along(std::unique_ptr<engine::Transaction> inner);
+    /// The outcome of one that was taken along is unknown: it does not end with this one, for its locks have to stay.
+    void leave_behind(const std::shared_ptr<engine::Transaction>& inner);
     /// The first reason counts.
     void terminate(const Error& reason);
     [[nodiscard]] bool is_terminated() {
